@@ -1,0 +1,14 @@
+"""Differentiable functions, with torch.nn.functional's names and arguments (torch's own for the array functions)."""
+
+# ruff: noqa: F401, I001  (elementwise first: the others build on it)
+from .shape import (
+    broadcast_to, cat, flatten, flip, getitem, pad, permute, reshape, roll, squeeze, stack, sum_to, transpose, unsqueeze,
+)
+from .elementwise import (
+    ReLU, abs, add, cast, clamp, cos, div, eq, exp, ge, gt, le, leaky_relu, log, logical_and, logical_not, logical_or, lt,
+    maximum, minimum, mul, ne, neg, ones_like, pow, relu, sigmoid, sign, sin, sqrt, square, sub, tanh, to_device, where,
+    zeros_like,
+)
+from .reduce import argmax, argmin, max, mean, min, sum, var
+from .linalg import linear, matmul
+from .conv import conv2d, conv_transpose2d

@@ -1,0 +1,200 @@
+"""Convolutions.
+
+Three functions, each the derivative of the others. With x the input, w the weight, y the output and g a gradient of
+y's shape, convolution is linear in x and in w:
+
+    y  = conv(x, w)            Conv2d
+    gx = conv^T(g, w)          Conv2dInputGrad, the transposed convolution
+    gw = conv^T(x, g)          Conv2dWeightGrad
+
+so the vjp of any of them is made of the other two, to any order.
+
+Letters: N images, C channels in, O channels out, H W height and width, KH KW of the kernel, OH OW of the output.
+"""
+
+import numpy as np
+
+from ..autograd import Function
+from ..kernels import conv as kernels
+from ..tensor import as_tensor
+from .shape import pad, reshape, squeeze, unsqueeze
+from .reduce import sum
+
+
+class _Convolution(Function):
+    """What the three share: stride, padding, dilation (pairs) and groups."""
+
+    def __init__(self, stride, padding, dilation, groups):
+        self.geometry = (stride, padding, dilation, groups)
+
+
+class Conv2d(_Convolution):
+    """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,)."""
+
+    def forward(self, x, w, bias=None):
+        return kernels.conv2d(x, w, bias, *self.geometry)
+
+    def vjp(self, g):
+        x, w, *bias = self.inputs
+        by_x, by_w, *by_bias = self.needs_input_grad
+        gx = Conv2dInputGrad(x.shape[2:], *self.geometry)(g, w) if by_x else None
+        gw = Conv2dWeightGrad(w.shape[2:], *self.geometry)(x, g) if by_w else None
+        return gx, gw, *(sum(g, (0, 2, 3)) if by_bias[0] else None for _ in bias)
+
+
+class Conv2dInputGrad(_Convolution):
+    """gx (N,C,*input_hw) from g (N,O,OH,OW) and w: the transposed convolution."""
+
+    def __init__(self, input_hw, *geometry):
+        super().__init__(*geometry)
+        self.input_hw = tuple(input_hw)
+
+    def forward(self, g, w):
+        return kernels.conv2d_input_grad(g, w, self.input_hw, *self.geometry)
+
+    def vjp(self, gg):
+        g, w = self.inputs
+        by_g, by_w = self.needs_input_grad
+        return (
+            Conv2d(*self.geometry)(gg, w) if by_g else None,
+            Conv2dWeightGrad(w.shape[2:], *self.geometry)(gg, g) if by_w else None,
+        )
+
+
+class Conv2dWeightGrad(_Convolution):
+    """gw (O,C/groups,*kernel_hw) from x and g."""
+
+    def __init__(self, kernel_hw, *geometry):
+        super().__init__(*geometry)
+        self.kernel_hw = tuple(kernel_hw)
+
+    def forward(self, x, g):
+        return kernels.conv2d_weight_grad(x, g, self.kernel_hw, *self.geometry)
+
+    def vjp(self, gg):
+        x, g = self.inputs
+        by_x, by_g = self.needs_input_grad
+        return (
+            Conv2dInputGrad(x.shape[2:], *self.geometry)(g, gg) if by_x else None,
+            Conv2d(*self.geometry)(x, gg) if by_g else None,
+        )
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation of x with weight, as torch.nn.functional.conv2d.
+
+    x: (N,C,H,W), or (C,H,W) for one image. weight: (O, C/groups, KH, KW). bias: (O,) or None.
+    stride, dilation: an int or a pair (rows, columns). padding: the same, or "valid" (none), or "same" (the output has
+    the size of x; stride must be 1).
+
+    Returns (N,O,OH,OW) with OH = (H + 2*padding - dilation*(KH-1) - 1) // stride + 1, likewise OW.
+    Raises ValueError for shapes or arguments that do not fit, TypeError for mixed dtypes.
+    """
+    x, weight, bias = _operands("conv2d", x, weight, bias, channel_axis=1)
+    stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
+    _check_groups("conv2d", weight.shape[0], "weight.shape[0]", groups)
+    if x.ndim == 3:
+        return squeeze(conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups), 0)
+
+    channels = weight.shape[1] * groups
+    if x.shape[1] != channels:
+        raise ValueError(
+            f"conv2d: x has {x.shape[1]} channels (x.shape[1]), weight expects {channels} (weight.shape[1] * groups)"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"conv2d: bias has shape {bias.shape}, expected {weight.shape[:1]} (weight.shape[0])")
+    x, padding = _explicit_padding(x, weight.shape[2:], stride, padding, dilation)
+    for size, p, k, d, name in zip(x.shape[2:], padding, weight.shape[2:], dilation, ("height", "width"), strict=True):
+        if size + 2 * p < d * (k - 1) + 1:
+            raise ValueError(f"conv2d: the kernel spans {d * (k - 1) + 1} in {name}, the padded x has {size + 2 * p}")
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    return Conv2d(stride, padding, dilation, groups)(*inputs)
+
+
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """Transposed convolution (the input gradient of conv2d), as torch.nn.functional.conv_transpose2d.
+
+    x: (N,C,H,W) or (C,H,W). weight: (C, O/groups, KH, KW). bias: (O,) or None. output_padding: extra rows and columns at
+    one side of the output, smaller than stride or dilation.
+
+    Returns (N,O,OH,OW) with OH = (H-1)*stride - 2*padding + dilation*(KH-1) + output_padding + 1, likewise OW.
+    """
+    name = "conv_transpose2d"
+    x, weight, bias = _operands(name, x, weight, bias, channel_axis=0)
+    stride, dilation = pair(name, "stride", stride, 1), pair(name, "dilation", dilation, 1)
+    padding, extra = pair(name, "padding", padding, 0), pair(name, "output_padding", output_padding, 0)
+    _check_groups(name, weight.shape[0], "weight.shape[0]", groups)
+    if x.ndim == 3:
+        y = conv_transpose2d(unsqueeze(x, 0), weight, bias, stride, padding, extra, groups, dilation)
+        return squeeze(y, 0)
+
+    if x.shape[1] != weight.shape[0]:
+        raise ValueError(
+            f"{name}: x has {x.shape[1]} channels (x.shape[1]), weight expects {weight.shape[0]} (weight.shape[0])"
+        )
+    channels = weight.shape[1] * groups
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"{name}: bias has shape {bias.shape}, expected {(channels,)} (weight.shape[1] * groups)")
+    if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise ValueError(f"{name}: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
+    hw = tuple(
+        (n - 1) * s - 2 * p + d * (k - 1) + e + 1
+        for n, s, p, d, k, e in zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], extra, strict=True)
+    )
+    if min(hw) < 1:
+        raise ValueError(f"{name}: the output would have size {hw}; reduce padding {padding}")
+    y = Conv2dInputGrad(hw, stride, padding, dilation, groups)(x, weight)
+    return y if bias is None else y + reshape(bias, (1, -1, 1, 1))
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+
+def pair(function, argument, value, least):
+    """An int or a pair of ints as a pair of ints >= least."""
+    values = (value, value) if isinstance(value, int | np.integer) else value
+    values = tuple(values) if isinstance(values, list | tuple) else ()
+    values = values * 2 if len(values) == 1 else values
+    if len(values) != 2 or not all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values):
+        raise TypeError(f"{function}: {argument} must be an int or a pair of ints, got {value!r}")
+    if min(values) < least:
+        raise ValueError(f"{function}: {argument} must be at least {least}, got {value!r}")
+    return tuple(int(v) for v in values)
+
+
+def _operands(name, x, weight, bias, channel_axis):
+    x, weight = as_tensor(x), as_tensor(weight)
+    bias = None if bias is None else as_tensor(bias)
+    if x.ndim not in (3, 4):
+        raise ValueError(f"{name}: x must be (N,C,H,W) or (C,H,W), got shape {x.shape}")
+    if weight.ndim != 4:
+        raise ValueError(f"{name}: weight must have 4 dimensions, got shape {weight.shape}")
+    if 0 in weight.shape or 0 in x.shape[-3:]:
+        raise ValueError(f"{name}: x {x.shape} and weight {weight.shape} must not be empty but for the batch")
+    for other, argument in ((weight, "weight"), (bias, "bias")):
+        if other is not None and other.dtype != x.dtype:
+            raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {other.dtype}; convert one with .astype")
+    return x, weight, bias
+
+
+def _check_groups(name, channels, where, groups):
+    if not isinstance(groups, int | np.integer) or groups < 1:
+        raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
+    if channels % groups:
+        raise ValueError(f"{name}: groups {groups} must divide {channels} ({where})")
+
+
+def _explicit_padding(x, kernel, stride, padding, dilation):
+    """x and a pair of symmetric paddings; "same" may need one more row or column at the end, added to x here."""
+    if padding == "valid":
+        return x, (0, 0)
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f'conv2d: padding "same" needs stride 1, got {stride}')
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        if total[0] % 2 or total[1] % 2:
+            x = pad(x, (0, total[1] % 2, 0, total[0] % 2))
+        return x, (total[0] // 2, total[1] // 2)
+    if isinstance(padding, str):
+        raise ValueError(f'conv2d: padding must be "same", "valid", an int or a pair, got {padding!r}')
+    return x, pair("conv2d", "padding", padding, 0)

@@ -1,0 +1,109 @@
+"""Reductions over axes, with NumPy's arguments `axis` (an int, a tuple, None for all) and `keepdims`."""
+
+from math import prod
+
+import numpy as np
+
+from ..autograd import Function
+from ..backend import array_module
+from ..tensor import Tensor, as_tensor
+from .elementwise import _floating, square
+from .shape import broadcast_to, reshape
+
+
+def _axes(name, axis, shape):
+    """The axes as a tuple counted from the front, and the shape with them kept as 1."""
+    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
+    axes = tuple(axes)
+    if any(not -len(shape) <= a < len(shape) for a in axes):
+        raise ValueError(f"{name}: axis {axis} is out of range for shape {shape}")
+    axes = tuple(int(a) % len(shape) for a in axes)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: axis {axis} names an axis twice")
+    return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def _drop(x, axes, keepdims):
+    """x without the (length-1) axes, unless they are kept."""
+    return x if keepdims else reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+class Sum(Function):
+    """Sum over axes, which stay as length 1."""
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def forward(self, x):
+        return array_module(x).sum(x, axis=self.axes, keepdims=True, dtype=None if x.dtype.kind in "bu" else x.dtype)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return broadcast_to(g, x.shape)
+
+
+def sum(x, axis=None, keepdims=False):
+    """Sum over `axis`."""
+    x = as_tensor(x)
+    axes, _ = _axes("sum", axis, x.shape)
+    return _drop(Sum(axes)(x), axes, keepdims)
+
+
+def mean(x, axis=None, keepdims=False):
+    """Mean over `axis`; integers become float32. Of no elements, it is NaN."""
+    x = _floating(x)
+    axes, _ = _axes("mean", axis, x.shape)
+    return sum(x, axes, keepdims) / float(prod(x.shape[a] for a in axes))
+
+
+def var(x, axis=None, ddof=0, keepdims=False):
+    """Variance over `axis`: the sum of squared distances from the mean, divided by count - ddof."""
+    x = _floating(x)
+    axes, _ = _axes("var", axis, x.shape)
+    count = prod(x.shape[a] for a in axes)
+    if count <= ddof:
+        raise ValueError(f"var: {count} elements over axis {axis} of shape {x.shape} are too few for ddof={ddof}")
+    return sum(square(x - mean(x, axes, keepdims=True)), axes, keepdims) / float(count - ddof)
+
+
+class Max(Function):
+    """Maximum over axes, which stay as length 1. Equal maxima share the gradient."""
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def forward(self, x):
+        return array_module(x).max(x, axis=self.axes, keepdims=True)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        winners = (x == self.output.detach()).astype(x.dtype)
+        return g * winners / sum(winners, self.axes, keepdims=True)
+
+
+def max(x, axis=None, keepdims=False):
+    """Maximum over `axis`. Equal maxima share the gradient evenly (as torch.amax)."""
+    x = as_tensor(x)
+    axes, _ = _axes("max", axis, x.shape)
+    if not prod(x.shape[a] for a in axes):
+        raise ValueError(f"max: no elements along axis {axis} of shape {x.shape}")
+    return _drop(Max(axes)(x), axes, keepdims)
+
+
+def min(x, axis=None, keepdims=False):
+    """Minimum over `axis`. Equal minima share the gradient evenly (as torch.amin)."""
+    return -max(-as_tensor(x), axis, keepdims)
+
+
+def argmax(x, axis=None, keepdims=False):
+    """Index of the first maximum along `axis` (an int, or None for the flattened tensor), int64; no gradient."""
+    x = as_tensor(x)
+    if axis is not None:
+        _axes("argmax", axis, x.shape)
+    found = array_module(x.data).argmax(x.data, axis=axis, keepdims=keepdims)
+    return Tensor._wrap(np.asarray(found) if isinstance(found, np.generic) else found)
+
+
+def argmin(x, axis=None, keepdims=False):
+    """Index of the first minimum along `axis`, int64; no gradient."""
+    return argmax(-as_tensor(x), axis, keepdims)

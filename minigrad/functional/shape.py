@@ -1,0 +1,411 @@
+"""Shapes: reshaping, indexing, joining, padding. Each moves elements without changing them, so each vjp moves them back."""
+
+from math import prod
+
+import numpy as np
+
+from ..autograd import Function
+from ..backend import array_module
+from ..tensor import Tensor, as_tensor
+
+# ---- broadcasting ----------------------------------------------------------------------------------------------------
+
+
+class BroadcastTo(Function):
+    """x repeated along new and length-1 axes."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        return array_module(x).broadcast_to(x, self.shape)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return sum_to(g, x.shape)
+
+
+def broadcast_to(x, shape):
+    """x repeated along new and length-1 axes to fill `shape`."""
+    x = as_tensor(x)
+    shape = tuple(shape)
+    if x.shape == shape:
+        return x
+    try:
+        fits = np.broadcast_shapes(x.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}")
+    return BroadcastTo(shape)(x)
+
+
+class SumTo(Function):
+    """x summed over the axes along which `shape` would be broadcast to it."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        extra = x.ndim - len(self.shape)
+        axes = [i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1)]
+        return x.sum(axis=tuple(axes), dtype=x.dtype).reshape(self.shape)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return broadcast_to(g, x.shape)
+
+
+def sum_to(x, shape):
+    """x summed down to `shape`, over the axes that broadcasting would add or stretch."""
+    return x if x.shape == tuple(shape) else SumTo(tuple(shape))(x)
+
+
+# ---- reshaping -------------------------------------------------------------------------------------------------------
+
+
+class Reshape(Function):
+    """The same elements, in row-major order, in another shape."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        return x.reshape(self.shape)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return reshape(g, x.shape)
+
+
+def reshape(x, shape):
+    """The same elements, in row-major order, in another shape; one length may be -1."""
+    x = as_tensor(x)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    known = prod(n for n in shape if n != -1)
+    fits = x.size == known if -1 not in shape else shape.count(-1) == 1 and known and x.size % known == 0
+    if not fits or any(n < -1 for n in shape):
+        raise ValueError(f"reshape: cannot reshape {x.shape} ({x.size} elements) to {shape}")
+    return Reshape(shape)(x)
+
+
+def flatten(x, start_dim=0, end_dim=-1):
+    """Dimensions start_dim to end_dim (inclusive) joined into one."""
+    x = as_tensor(x)
+    if not x.ndim:
+        return reshape(x, (1,))
+    start, end = _dim("flatten", "start_dim", start_dim, x.ndim), _dim("flatten", "end_dim", end_dim, x.ndim)
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    return reshape(x, (*x.shape[:start], prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
+
+
+def unsqueeze(x, dim):
+    """x with a new dimension of length 1 at `dim`."""
+    x = as_tensor(x)
+    dim = _dim("unsqueeze", "dim", dim, x.ndim + 1)
+    return reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
+
+
+def squeeze(x, dim=None):
+    """x without its dimensions of length 1, or without `dim` if that has length 1."""
+    x = as_tensor(x)
+    dims = range(x.ndim) if dim is None else (_dim("squeeze", "dim", dim, x.ndim),)
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if not (i in dims and n == 1)))
+
+
+class Permute(Function):
+    """Dimensions in another order."""
+
+    def __init__(self, dims):
+        self.dims = dims
+
+    def forward(self, x):
+        return x.transpose(self.dims)
+
+    def vjp(self, g):
+        return permute(g, tuple(int(i) for i in np.argsort(self.dims)))
+
+
+def permute(x, dims):
+    """x with its dimensions in the order `dims`."""
+    x = as_tensor(x)
+    order = tuple(_dim("permute", "dims", d, x.ndim) for d in dims)
+    if sorted(order) != list(range(x.ndim)):
+        raise ValueError(f"permute: dims {tuple(dims)} is not an order of the {x.ndim} dimensions of {x.shape}")
+    return Permute(order)(x)
+
+
+def transpose(x, dim0, dim1):
+    """x with dimensions dim0 and dim1 swapped."""
+    x = as_tensor(x)
+    order = list(range(x.ndim))
+    i, j = _dim("transpose", "dim0", dim0, x.ndim), _dim("transpose", "dim1", dim1, x.ndim)
+    order[i], order[j] = order[j], order[i]
+    return permute(x, order)
+
+
+class Flip(Function):
+    """Elements in reverse order along `dims`."""
+
+    def __init__(self, dims):
+        self.dims = dims
+
+    def forward(self, x):
+        return array_module(x).flip(x, self.dims)
+
+    def vjp(self, g):
+        return flip(g, self.dims)
+
+
+def flip(x, dims):
+    """x reversed along `dims` (an int or a sequence)."""
+    x = as_tensor(x)
+    dims = tuple(_dim("flip", "dims", d, x.ndim) for d in ((dims,) if isinstance(dims, int) else dims))
+    if len(set(dims)) != len(dims):
+        raise ValueError(f"flip: dims {dims} names a dimension twice")
+    return Flip(dims)(x)
+
+
+class Roll(Function):
+    """Elements shifted along `dims`, those pushed out returning at the other end."""
+
+    def __init__(self, shifts, dims):
+        self.shifts, self.dims = shifts, dims
+
+    def forward(self, x):
+        return array_module(x).roll(x, self.shifts, self.dims)
+
+    def vjp(self, g):
+        return Roll(tuple(-s for s in self.shifts), self.dims)(g)
+
+
+def roll(x, shifts, dims=None):
+    """x shifted by `shifts` along `dims` (ints, or sequences of one length); without dims, as if flattened."""
+    x = as_tensor(x)
+    if dims is None:
+        return reshape(roll(reshape(x, (-1,)), shifts, 0), x.shape)
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(shifts) != len(dims):
+        raise ValueError(f"roll: {len(shifts)} shifts for {len(dims)} dims")
+    return Roll(shifts, tuple(_dim("roll", "dims", d, x.ndim) for d in dims))(x)
+
+
+# ---- indexing --------------------------------------------------------------------------------------------------------
+
+
+class GetItem(Function):
+    """x[index], with every kind of NumPy index."""
+
+    def __init__(self, index):
+        self.index = index
+
+    def forward(self, x):
+        return x[self.index]
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return PutItem(self.index, x.shape)(g)
+
+
+class PutItem(Function):
+    """Zeros of `shape` with g added at `index`: the vjp of indexing. An element picked twice receives both."""
+
+    def __init__(self, index, shape):
+        self.index, self.shape = index, shape
+
+    def forward(self, g):
+        xp = array_module(g)
+        out = xp.zeros(self.shape, g.dtype)
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        if any(getattr(i, "dtype", None) is not None and i.dtype.kind in "iu" for i in parts):
+            xp.add.at(out, self.index, g)
+        else:
+            out[self.index] = g
+        return out
+
+    def vjp(self, g):
+        return GetItem(self.index)(g)
+
+
+def getitem(x, index):
+    """x[index]: integers, slices, None, Ellipsis, integer and boolean arrays or tensors, in any mix."""
+    x = as_tensor(x)
+    parts = tuple(_index(x, i) for i in index) if isinstance(index, tuple) else _index(x, index)
+    try:
+        return GetItem(parts)(x)
+    except IndexError as e:
+        raise IndexError(f"getitem: {e} (the tensor has shape {x.shape})") from None
+
+
+def _index(x, i):
+    if isinstance(i, Tensor):
+        i = i.data
+    elif isinstance(i, list):
+        i = array_module(x.data).asarray(i, dtype=None if len(i) else np.intp)
+    if isinstance(i, np.ndarray) and i.dtype.kind not in "iub":
+        raise IndexError(f"getitem: an index array must hold integers or booleans, this one holds {i.dtype}")
+    return i
+
+
+# ---- joining ---------------------------------------------------------------------------------------------------------
+
+
+class Cat(Function):
+    """Tensors one after the other along `dim`."""
+
+    def __init__(self, dim):
+        self.dim = dim
+
+    def forward(self, *xs):
+        if self.dim == 1 and xs[0].ndim == 4:  # keep channels last in memory, if that is how the parts are stored
+            return array_module(*xs).concatenate([x.transpose(0, 2, 3, 1) for x in xs], 3).transpose(0, 3, 1, 2)
+        return array_module(*xs).concatenate(xs, self.dim)
+
+    def vjp(self, g):
+        gxs, start = [], 0
+        for x, needed in zip(self.inputs, self.needs_input_grad, strict=True):
+            stop = start + x.shape[self.dim]
+            gxs.append(g[(slice(None),) * self.dim + (slice(start, stop),)] if needed else None)
+            start = stop
+        return tuple(gxs)
+
+
+def cat(tensors, dim=0):
+    """Tensors joined along an existing dimension; the other lengths must agree."""
+    xs = [as_tensor(x) for x in tensors]
+    if not xs:
+        raise ValueError("cat: expected at least one tensor")
+    dim = _dim("cat", "dim", dim, xs[0].ndim)
+    for i, x in enumerate(xs):
+        if x.ndim != xs[0].ndim or any(a != b for d, (a, b) in enumerate(zip(x.shape, xs[0].shape)) if d != dim):
+            raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, which differs from {xs[0].shape} beyond dim {dim}")
+    return Cat(dim)(*xs)
+
+
+def stack(tensors, dim=0):
+    """Tensors of one shape joined along a new dimension."""
+    xs = [as_tensor(x) for x in tensors]
+    if not xs:
+        raise ValueError("stack: expected at least one tensor")
+    for i, x in enumerate(xs):
+        if x.shape != xs[0].shape:
+            raise ValueError(f"stack: tensors[{i}] has shape {x.shape}, expected {xs[0].shape}")
+    dim = _dim("stack", "dim", dim, xs[0].ndim + 1)
+    return cat([unsqueeze(x, dim) for x in xs], dim)
+
+
+# ---- padding ---------------------------------------------------------------------------------------------------------
+
+
+class Pad(Function):
+    """x with `widths` (before, after) of a constant added on each dimension, or cut off where a width is negative."""
+
+    def __init__(self, widths, value=0):
+        self.widths, self.value = widths, value
+
+    def forward(self, x):
+        shape = tuple(n + before + after for n, (before, after) in zip(x.shape, self.widths, strict=True))
+        out = array_module(x).full_like(x, self.value, shape=shape)  # keeps the memory order of x
+        out[_inside(self.widths, shape)] = x[_inside([(-b, -a) for b, a in self.widths], x.shape)]
+        return out
+
+    def vjp(self, g):
+        return Pad([(-before, -after) for before, after in self.widths])(g)
+
+
+def _inside(widths, shape):
+    """The slices of an array of `shape` that were there before `widths` was added."""
+    return tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(widths, shape, strict=True))
+
+
+def pad(x, pad, mode="constant", value=0):
+    """x with elements added around it, as torch.nn.functional.pad.
+
+    pad: (before, after) of the last dimension, then of the last but one, and so on. Negative widths cut.
+    mode: "constant" (filled with `value`), "reflect" (mirrored, the edge not repeated), "replicate" (the edge repeated)
+        or "circular". The last three pad all dimensions but the first one or two (batch and channels): `pad` has 2
+        widths for a 2-d or 3-d tensor, 4 for 3-d or 4-d, 6 for 4-d or 5-d.
+
+    Raises ValueError for widths that do not fit the shape.
+    """
+    x = as_tensor(x)
+    given = tuple(pad) if isinstance(pad, list | tuple) else ()
+    if not given and pad not in ((), []) or not all(isinstance(n, int | np.integer) for n in given):
+        raise TypeError(f"pad: pad must be a sequence of ints, got {pad!r}")
+    if len(given) % 2 or len(given) > 2 * x.ndim:
+        raise ValueError(f"pad: pad must have an even number of widths, at most {2 * x.ndim} for shape {x.shape}: {pad}")
+    widths = [(int(given[i]), int(given[i + 1])) for i in range(0, len(given), 2)]
+    widths = [(0, 0)] * (x.ndim - len(widths)) + widths[::-1]
+    for dim, (n, (before, after)) in enumerate(zip(x.shape, widths, strict=True)):
+        if n + before + after < 0 or (mode != "constant" and n + min(before, 0) + min(after, 0) < 0):
+            raise ValueError(f"pad: widths {before} and {after} cut more than the {n} elements of dimension {dim}")
+    if mode == "constant":
+        return Pad(widths, value)(x) if any(w != (0, 0) for w in widths) else x
+
+    if mode not in _BORDERS:
+        raise NotImplementedError(f"pad: mode must be constant, reflect, replicate or circular, got {mode!r}")
+    if value:
+        raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
+    if len(given) not in (2, 4, 6) or x.ndim - len(given) // 2 not in (1, 2):
+        raise ValueError(f"pad: mode {mode!r} pads all but the first 1 or 2 dimensions; {pad} does not fit {x.shape}")
+    for dim, (before, after) in enumerate(widths):
+        x = _BORDERS[mode](x, dim, before, after) if (before, after) != (0, 0) else x
+    return x
+
+
+def _along(x, dim, start, stop):
+    return x[(slice(None),) * dim + (slice(start, stop),)]
+
+
+def _reflect(x, dim, before, after):
+    n = x.shape[dim]
+    if max(before, after) >= n:
+        raise ValueError(f"pad: reflect widths {before}, {after} must be less than the {n} elements of dimension {dim}")
+    parts = [_along(x, dim, max(-before, 0), n - max(-after, 0))]
+    if before > 0:
+        parts.insert(0, flip(_along(x, dim, 1, before + 1), dim))
+    if after > 0:
+        parts.append(flip(_along(x, dim, n - after - 1, n - 1), dim))
+    return cat(parts, dim)
+
+
+def _replicate(x, dim, before, after):
+    n = x.shape[dim]
+    if not n:
+        raise ValueError(f"pad: there is no edge to replicate along dimension {dim} of shape {x.shape}")
+
+    def repeated(edge, count):
+        return broadcast_to(edge, (*x.shape[:dim], count, *x.shape[dim + 1 :]))
+
+    parts = [_along(x, dim, max(-before, 0), n - max(-after, 0))]
+    if before > 0:
+        parts.insert(0, repeated(_along(x, dim, 0, 1), before))
+    if after > 0:
+        parts.append(repeated(_along(x, dim, n - 1, n), after))
+    return cat(parts, dim)
+
+
+def _circular(x, dim, before, after):
+    n = x.shape[dim]
+    if max(before, after) > n:
+        raise ValueError(f"pad: circular widths {before}, {after} wrap more than once the {n} elements of dim {dim}")
+    parts = [_along(x, dim, max(-before, 0), n - max(-after, 0))]
+    if before > 0:
+        parts.insert(0, _along(x, dim, n - before, n))
+    if after > 0:
+        parts.append(_along(x, dim, 0, after))
+    return cat(parts, dim)
+
+
+_BORDERS = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
+
+
+def _dim(function, argument, dim, ndim):
+    """dim counted from the front, checked."""
+    if not isinstance(dim, int | np.integer):
+        raise TypeError(f"{function}: {argument} must be an integer, got {type(dim).__name__}")
+    if not -ndim <= dim < ndim:
+        raise ValueError(f"{function}: {argument} {dim} is out of range for {ndim} dimensions")
+    return int(dim) % ndim

@@ -1,0 +1,286 @@
+"""Tensor: an array, and the operation that made it."""
+
+
+import numpy as np
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    data: an array, a number or nested lists. It is copied, so that nothing written to your array later can reach a
+        graph; `from_numpy` shares the memory instead. Python floats become float32; arrays keep their dtype.
+    requires_grad: record what is computed from this tensor, so that `mg.grad` can differentiate by it. Only floating
+        point tensors can.
+    dtype: convert to this dtype.
+
+    Attributes: `data` (the NumPy or CuPy array), `grad` (a Tensor, filled by `backward`; None before), `function`
+    (the Function that made it; None for a leaf), `requires_grad`.
+    """
+
+    __slots__ = ("_data", "grad", "function", "requires_grad", "__weakref__")
+    __array_ufunc__ = None  # ndarray + Tensor asks Tensor.__radd__, instead of looping over our elements
+
+    def __init__(self, data, requires_grad=False, dtype=None):
+        if isinstance(data, Tensor):
+            data = data._data
+        if backend.is_array(data):
+            data = data.astype(dtype or data.dtype, copy=True)
+        else:
+            data = np.array(data, dtype or _default_dtype(data))
+        if data.dtype.kind not in "fiub":
+            raise TypeError(f"Tensor: data must be numbers or booleans, got dtype {data.dtype}")
+        if requires_grad and data.dtype.kind != "f":
+            raise TypeError(f"Tensor: only floating point tensors can require grad, this one has dtype {data.dtype}")
+        self._data = data
+        self.grad = None
+        self.function = None
+        self.requires_grad = requires_grad
+
+    @classmethod
+    def _wrap(cls, array):
+        """A leaf around `array` itself, no copy: what operations use for their results."""
+        tensor = cls.__new__(cls)
+        tensor._data = array
+        tensor.grad = None
+        tensor.function = None
+        tensor.requires_grad = False
+        return tensor
+
+    # ---- the array ---------------------------------------------------------------------------------------------------
+
+    @property
+    def data(self):
+        """The array. Assigning replaces it; a graph that used the old one then refuses to run backward."""
+        return self._data
+
+    @data.setter
+    def data(self, array):
+        if array.shape != self._data.shape:
+            raise ValueError(f"Tensor.data: expected shape {self._data.shape}, got {array.shape}")
+        self._data = array
+
+    shape = property(lambda self: self._data.shape)
+    dtype = property(lambda self: self._data.dtype)
+    ndim = property(lambda self: self._data.ndim)
+    size = property(lambda self: self._data.size)
+    device = property(lambda self: backend.device_of(self._data), doc='"cpu" or "cuda:0".')
+    T = property(lambda self: F.permute(self, tuple(reversed(range(self.ndim)))))
+
+    def numpy(self):
+        """The values as a NumPy array (shared when already on the CPU: treat it as read-only)."""
+        return backend.to_numpy(self._data)
+
+    def item(self):
+        """The value of a one-element tensor as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item: the tensor must have one element, this one has shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self):
+        """Nested Python lists of the values."""
+        return self._data.tolist()
+
+    def detach(self):
+        """The same data, cut from the graph."""
+        return Tensor._wrap(self._data)
+
+    def to(self, device):
+        """This tensor on `device`: "cpu", "cuda", "cuda:1" or "auto". Differentiable; itself if already there."""
+        return F.to_device(self, device)
+
+    def astype(self, dtype):
+        """This tensor with another dtype. Differentiable between floating point types."""
+        return F.cast(self, dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __len__(self):
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self):
+        return bool(self._data)
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __repr__(self):
+        values = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200)
+        made_by = f", function={type(self.function).__name__}" if self.function else ""
+        flag = ", requires_grad=True" if self.requires_grad and not self.function else ""
+        return f"tensor({values}, dtype={self.dtype}{flag}{made_by})"
+
+    # ---- gradients ---------------------------------------------------------------------------------------------------
+
+    def backward(self, gradient=None, rules=None):
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires it (see `mg.backward`)."""
+        autograd.backward(self, gradient, rules)
+
+    # ---- operators: the functions are in minigrad/functional ---------------------------------------------------------
+
+    def __add__(self, other):
+        return F.add(self, other)
+
+    def __sub__(self, other):
+        return F.sub(self, other)
+
+    def __mul__(self, other):
+        return F.mul(self, other)
+
+    def __truediv__(self, other):
+        return F.div(self, other)
+
+    def __pow__(self, other):
+        return F.pow(self, other)
+
+    def __matmul__(self, other):
+        return F.matmul(self, other)
+
+    def __radd__(self, other):
+        return F.add(other, self)
+
+    def __rsub__(self, other):
+        return F.sub(other, self)
+
+    def __rmul__(self, other):
+        return F.mul(other, self)
+
+    def __rtruediv__(self, other):
+        return F.div(other, self)
+
+    def __rpow__(self, other):
+        return F.pow(other, self)
+
+    def __rmatmul__(self, other):
+        return F.matmul(other, self)
+
+    def __neg__(self):
+        return F.neg(self)
+
+    def __abs__(self):
+        return F.abs(self)
+
+    def __getitem__(self, index):
+        return F.getitem(self, index)
+
+    # Comparisons give boolean tensors, which have no gradient. __eq__ does too, so hashing is by identity.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return F.eq(self, other)
+
+    def __ne__(self, other):
+        return F.ne(self, other)
+
+    def __lt__(self, other):
+        return F.lt(self, other)
+
+    def __le__(self, other):
+        return F.le(self, other)
+
+    def __gt__(self, other):
+        return F.gt(self, other)
+
+    def __ge__(self, other):
+        return F.ge(self, other)
+
+    def __invert__(self):
+        return F.logical_not(self)
+
+    # ---- the most used functions as methods --------------------------------------------------------------------------
+
+    def sum(self, axis=None, keepdims=False):
+        """Sum over `axis` (an int, a tuple, or None for all)."""
+        return F.sum(self, axis, keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        """Mean over `axis`."""
+        return F.mean(self, axis, keepdims)
+
+    def var(self, axis=None, ddof=0, keepdims=False):
+        """Variance over `axis`, divided by count - ddof."""
+        return F.var(self, axis, ddof, keepdims)
+
+    def max(self, axis=None, keepdims=False):
+        """Maximum over `axis`."""
+        return F.max(self, axis, keepdims)
+
+    def min(self, axis=None, keepdims=False):
+        """Minimum over `axis`."""
+        return F.min(self, axis, keepdims)
+
+    def argmax(self, axis=None, keepdims=False):
+        """Index of the first maximum; no gradient."""
+        return F.argmax(self, axis, keepdims)
+
+    def reshape(self, *shape):
+        """The same elements in another shape; one length may be -1."""
+        return F.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def permute(self, *dims):
+        """Dimensions in another order."""
+        return F.permute(self, dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)
+
+    def transpose(self, dim0, dim1):
+        """Two dimensions swapped."""
+        return F.transpose(self, dim0, dim1)
+
+    def flatten(self, start_dim=0, end_dim=-1):
+        """Dimensions start_dim to end_dim joined into one."""
+        return F.flatten(self, start_dim, end_dim)
+
+    def exp(self):
+        """e to the power of each element."""
+        return F.exp(self)
+
+    def log(self):
+        """Natural logarithm of each element."""
+        return F.log(self)
+
+    def sqrt(self):
+        """Square root of each element."""
+        return F.sqrt(self)
+
+    def abs(self):
+        """Absolute value of each element; its derivative at 0 is taken as 0."""
+        return F.abs(self)
+
+    def clamp(self, min=None, max=None):
+        """Each element limited to [min, max]."""
+        return F.clamp(self, min, max)
+
+
+def from_numpy(array):
+    """A Tensor that shares the memory of a NumPy (or CuPy) array. While a graph needs it, the array is read-only."""
+    if not backend.is_array(array):
+        raise TypeError(f"from_numpy: expected an array, got {type(array).__name__}")
+    return Tensor._wrap(array)
+
+
+def as_tensor(x):
+    """x itself if it is a Tensor, else a constant Tensor of it (arrays are shared, not copied)."""
+    if isinstance(x, Tensor):
+        return x
+    return Tensor._wrap(np.asarray(x) if isinstance(x, np.generic) else x) if backend.is_array(x) else Tensor(x)
+
+
+def _default_dtype(data):
+    """float32 for Python floats (as in torch), NumPy's choice for the rest."""
+    dtype = np.asarray(data).dtype
+    holds_arrays = isinstance(data, list | tuple) and any(backend.is_array(x) for x in data)
+    return np.dtype(np.float32) if dtype == np.float64 and not holds_arrays else dtype
+
+
+# Tensor's operators call the functions, which are built on Tensor: the class must exist before they are imported.
+from . import autograd, backend  # noqa: E402
+from . import functional as F  # noqa: E402
+
+__all__ = ["Tensor", "as_tensor", "from_numpy"]
