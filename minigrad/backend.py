@@ -1,0 +1,241 @@
+"""Where arrays live and who works on them: NumPy or CuPy, CPU or GPU, and the threads of the CPU kernels.
+
+CuPy is never imported here unless a GPU is asked for: an array can only be CuPy's if somebody imported CuPy already.
+"""
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Array modules and devices
+# ---------------------------------------------------------------------------------------------------------------------
+
+_registered = {}  # array type -> module with NumPy's functions
+
+
+def register_array_module(array_type, module):
+    """Let arrays of `array_type` be computed on by `module`, which offers NumPy's functions as CuPy does."""
+    _registered[array_type] = module
+
+
+def _module_of(array):
+    """The module that computes on `array`; None for what goes with any module (Python scalars, lists)."""
+    if type(array) is np.ndarray:
+        return np
+    for array_type, module in _registered.items():
+        if isinstance(array, array_type):
+            return module
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return cupy
+    return np if isinstance(array, np.ndarray) else None
+
+
+def is_array(x):
+    """Whether x is an array that can be computed on: NumPy's (scalars included), CuPy's or a registered one."""
+    return isinstance(x, np.generic) or _module_of(x) is not None
+
+
+def array_module(*arrays):
+    """NumPy, or CuPy when the arrays are CuPy's. Python and NumPy scalars go with either.
+
+    Raises TypeError when the arrays do not share one module.
+    """
+    found = None
+    for array in arrays:
+        module = _module_of(array)
+        if module is None or module is found:
+            continue
+        if found is not None:
+            names = ", ".join(getattr(_module_of(a), "__name__", type(a).__name__) for a in arrays)
+            raise TypeError(f"arrays on different devices ({names}): move them to one device first, with .to(device)")
+        found = module
+    return np if found is None else found
+
+
+def device_of(array):
+    """ "cpu" for a NumPy array, "cuda:0" for a CuPy array on the first GPU."""
+    module = array_module(array)
+    if module is np:
+        return "cpu"
+    return f"cuda:{int(getattr(getattr(array, 'device', None), 'id', 0))}"
+
+
+def to_numpy(array):
+    """The array on the CPU: itself if it is there already, otherwise a copy."""
+    module = array_module(array)
+    return np.asarray(array) if module is np else module.asnumpy(array)
+
+
+def to_device(array, device):
+    """The array on `device`: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
+
+    Returns the array itself where it is there already. Raises ValueError for a name that is none of these, and
+    RuntimeError where CuPy or the GPU is missing.
+    """
+    if device == "cpu":
+        return to_numpy(array)
+    kind, _, index = str(device).partition(":")
+    if kind not in ("cuda", "auto") or (kind == "auto" and index) or (index and not index.isdigit()):
+        raise ValueError(f'device is {device!r}: give "cpu", "cuda", "cuda:0" (a GPU\'s number) or "auto"')
+    cupy, problem = _cupy()
+    if cupy is None:
+        if kind == "auto":
+            return to_numpy(array)
+        raise RuntimeError(f"device {device!r} is not available: {problem}")
+    count = cupy.cuda.runtime.getDeviceCount()
+    if index and int(index) >= count:
+        raise RuntimeError(f"device {device!r} is not available: this machine has {count} GPU(s), numbered from 0")
+    with cupy.cuda.Device(int(index)) if index else cupy.cuda.Device():
+        return cupy.asarray(array)
+
+
+def _cupy():
+    """(cupy, "") or (None, why not)."""
+    try:
+        import cupy
+    except ImportError:
+        return None, "CuPy is not installed (pip install 'minigrad[cuda12]' or 'minigrad[cuda13]')"
+    try:
+        if cupy.cuda.runtime.getDeviceCount() > 0:
+            return cupy, ""
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return None, f"CuPy finds no GPU ({error})"
+    return None, "CuPy finds no GPU"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Threads
+# ---------------------------------------------------------------------------------------------------------------------
+# NumPy's ufuncs and copies use one core and release the interpreter lock, BLAS uses all cores for one product. Kernels
+# cut their work into blocks that fit a core's cache, and every thread takes block after block through all its steps,
+# with BLAS held to one thread meanwhile.
+
+
+def thread_count():
+    """How many threads the kernels use: the cores this process may run on, at most OMP_NUM_THREADS if that is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, min(cores, int(limit))) if limit.isdigit() else cores
+
+
+class _Pool:
+    """The worker threads, and the hold on BLAS while any of them works."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.executor = None
+        self.controller = None
+        self.holders = 0
+        self.hold = None
+        self.inside = threading.local()  # .active: this thread is in the middle of a block
+
+    def submit(self, task):
+        with self.lock:
+            if self.executor is None:
+                self.executor = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="minigrad")
+            return self.executor.submit(task)
+
+    def __enter__(self):
+        """Hold BLAS to one thread; the first of several users takes hold, the last one lets go."""
+        with self.lock:
+            if self.controller is None:
+                from threadpoolctl import ThreadpoolController
+
+                self.controller = ThreadpoolController().select(user_api="blas")
+            if self.holders == 0:
+                self.hold = self.controller.limit(limits=1)
+            self.holders += 1
+
+    def __exit__(self, *exception):
+        with self.lock:
+            self.holders -= 1
+            if self.holders == 0:
+                self.hold.restore_original_limits()
+
+
+def _new_pool():
+    global _pool
+    _pool = _Pool()
+
+
+_new_pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_pool)  # threads do not survive a fork
+
+
+def parallel(function, items):
+    """[function(item) for item in items], the items shared out to threads as each becomes free.
+
+    Each thread has BLAS to itself. With one item, one core, or from inside another `parallel`, it is a plain loop.
+    The first exception is raised here once no thread is working any more; items not yet begun are then dropped.
+    """
+    items = list(items)
+    workers = min(thread_count(), len(items))
+    if workers <= 1 or getattr(_pool.inside, "active", False):
+        return [function(item) for item in items]
+
+    pool, results = _pool, [None] * len(items)
+    queue = iter(range(len(items)))  # next() on it is atomic, so it is all the scheduling there is
+
+    def work():
+        pool.inside.active = True
+        try:
+            for i in queue:
+                results[i] = function(items[i])
+        except BaseException:
+            for _ in queue:
+                pass
+            raise
+        finally:
+            pool.inside.active = False
+
+    with pool:
+        others = [pool.submit(work) for _ in range(workers - 1)]
+        try:
+            work()  # the caller is one of the threads
+        finally:
+            errors = [other.exception() for other in others]
+    for error in errors:
+        if error is not None:
+            raise error
+    return results
+
+
+def blocks(length, size):
+    """Slices that cut range(length) into near-equal runs of at most about `size`, a multiple of the threads in number.
+
+    A single short run where the whole is no longer than half of `size`: it is not worth waking a thread.
+    """
+    size = max(1, size)
+    count = -(-length // size)
+    if count > 1 or 2 * length > size:
+        threads = thread_count()
+        count = min(length, -(-count // threads) * threads)
+    edges = [length * i // max(1, count) for i in range(max(1, count) + 1)]
+    return [slice(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False)]
+
+
+class Workspace(threading.local):
+    """Scratch arrays kept from call to call, one set for each thread: a fresh array costs a page fault for every 4 KiB.
+
+    At most `limit` bytes stay with one name; anything larger is allocated anew each time.
+    """
+
+    def __init__(self, limit=16 << 20):
+        self.limit = limit
+        self.buffers = {}
+
+    def empty(self, name, shape, dtype):
+        """An uninitialised array, valid until the same thread asks for `name` again."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if size > self.limit:
+            return np.empty(shape, dtype)
+        buffer = self.buffers.get(name)
+        if buffer is None or buffer.nbytes < size:
+            buffer = self.buffers[name] = np.empty(size, np.uint8)
+        return buffer[:size].view(dtype).reshape(shape)

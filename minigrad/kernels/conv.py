@@ -1,0 +1,54 @@
+"""Convolution by the algorithm that suits the shape: direct (any dtype, any argument) or Winograd.
+
+All geometry comes in (row, column) pairs; `groups` is an int. Arguments are taken as checked by the caller.
+"""
+
+import threading
+from contextlib import contextmanager
+
+from minigrad.kernels import direct
+
+_ALGORITHMS = ("auto", "direct", "winograd")
+_chosen = threading.local()
+
+
+@contextmanager
+def conv_algorithm(name):
+    """Within `with conv_algorithm(name):`, this thread convolves by that algorithm.
+
+    "auto" chooses by shape and dtype; "direct" is the reference, exact to rounding; "winograd" takes Winograd for every
+    convolution it can do (3x3, stride 1, dilation 1, one group, float32), however small, and direct for the others.
+    Raises ValueError for any other name.
+    """
+    if name not in _ALGORITHMS:
+        raise ValueError(f"conv_algorithm: name is {name!r}, expected one of {', '.join(map(repr, _ALGORITHMS))}")
+    before = current_algorithm()
+    _chosen.name = name
+    try:
+        yield
+    finally:
+        _chosen.name = before
+
+
+def current_algorithm():
+    """The name in force in this thread: "auto", "direct" or "winograd"."""
+    return getattr(_chosen, "name", "auto")
+
+
+def conv2d(x, w, bias, stride, padding, dilation, groups):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None."""
+    return direct.conv2d(x, w, bias, stride, padding, dilation, groups)
+
+
+def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
+    """gx (N,C,*input_hw) of g (N,O,OH,OW): what conv2d's input receives, which is the transposed convolution of g.
+
+    input_hw may be any size whose convolution is at most as large as g, or larger than the windows reach: rows and
+    columns that no window covers are 0.
+    """
+    return direct.conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
+
+
+def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
+    """gw (O,C/groups,KH,KW): what conv2d's weight receives, of x (N,C,H,W) and g (N,O,OH,OW)."""
+    return direct.conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups)

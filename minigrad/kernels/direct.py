@@ -1,0 +1,236 @@
+"""The direct convolution: windows laid out as rows of a matrix (im2col), times the weights. Any dtype, any argument.
+
+Everything here is one operation, a correlation on channels-last arrays with the window's first tap at row
+`origin` of the input for output row 0 (x counts as zero outside itself):
+
+    out[n, i, j, o] = sum over a, b, c of  x[n, i*sh + a*dh + origin_h, j*sw + b*dw + origin_w, c] * w[a, b, c, o]
+
+- Forward: origin = -padding.
+- Input gradient: input row r gets g[i] * w[a] wherever r = i*sh + a*dh - ph. Rows with the same (r + ph) mod sh = q
+  meet the same taps, those with a*dh mod sh = q, and for these rows the sum is a correlation of stride 1 over g with
+  the taps reversed. So it is one correlation for each of the sh*sw phases, each writing every sh-th row of gx; no
+  scattered addition, hence no two threads that write the same place.
+- Weight gradient: the same windows, transposed, times g.
+
+The work is cut into blocks of output rows whose windows fit in a core's cache.
+"""
+
+import math
+
+import numpy as np
+
+from minigrad.backend import Workspace, array_module, blocks, parallel, thread_count
+from minigrad.kernels.layout import channels_last, empty_channels_last
+
+_CPU_BLOCK = 1 << 20  # bytes of windows in a block: half of a core's second-level cache
+_GPU_BLOCK = 1 << 28
+
+_workspace = Workspace()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Public: forward, input gradient, weight gradient
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def conv2d(x, w, bias, stride, padding, dilation, groups):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW), bias (O,) or None; all geometry in (row, column) pairs."""
+    xp = array_module(x, w)
+    shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
+    y = empty_channels_last(shape, xp.result_type(x, w), x)
+    origin = (-padding[0], -padding[1])
+    _correlate(channels_last(x), w.transpose(2, 3, 1, 0), bias, channels_last(y), stride, dilation, origin, groups)
+    return y
+
+
+def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
+    """gx (N,C,*input_hw) of g (N,O,OH,OW): the transposed convolution."""
+    xp = array_module(g, w)
+    cg = w.shape[1]
+    shape = (g.shape[0], cg * groups, *input_hw)
+    gx = empty_channels_last(shape, xp.result_type(g, w), g)
+    # (KH, KW, O/G, C): the roles of O and C swapped, group by group
+    swapped = w.reshape(groups, -1, *w.shape[1:]).transpose(3, 4, 1, 0, 2).reshape(*w.shape[2:], -1, cg * groups)
+
+    for rows in _phases(input_hw[0], w.shape[2], stride[0], padding[0], dilation[0]):
+        for columns in _phases(input_hw[1], w.shape[3], stride[1], padding[1], dilation[1]):
+            out = channels_last(gx)[:, rows.outputs, columns.outputs]
+            if out.size == 0:
+                continue
+            taps = swapped[rows.taps, columns.taps]
+            if taps.size == 0:
+                out[...] = 0
+                continue
+            geometry = (1, 1), (rows.dilation, columns.dilation), (rows.origin, columns.origin)
+            _correlate(channels_last(g), taps, None, out, *geometry, groups)
+    return gx
+
+
+def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
+    """gw (O,C/G,KH,KW) of x (N,C,H,W) and g (N,O,OH,OW)."""
+    xp = array_module(x, g)
+    kh, kw = kernel_hw
+    c, o = x.shape[1] // groups, g.shape[1] // groups
+    dtype = xp.result_type(x, g)
+    x, g = channels_last(x), channels_last(g)
+    origin = (-padding[0], -padding[1])
+    todo = _row_blocks(g.shape, kh * kw * x.shape[3] * dtype.itemsize, xp)
+
+    def partial(share):
+        """The sum over one thread's blocks, (G, KH*KW*C/G, O/G)."""
+        total = xp.zeros((groups, kh * kw * c, o), dtype)
+        for images, rows in share:
+            g_block = g[images, rows]
+            tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin, xp)
+            windows = _windows(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
+            g_rows = _grouped(g_block[:, :, :, None, None], groups, "g")
+            total += xp.matmul(_grouped(windows, groups, "columns").transpose(0, 2, 1), g_rows)
+        return total
+
+    shares = [todo[i :: thread_count()] for i in range(thread_count())]
+    partials = parallel(partial, [share for share in shares if share])
+    gw = sum(partials[1:], partials[0]) if partials else xp.zeros((groups, kh * kw * c, o), dtype)
+    return gw.reshape(groups, kh, kw, c, o).transpose(0, 4, 3, 1, 2).reshape(groups * o, c, kh, kw)
+
+
+def output_hw(hw, kernel_hw, stride, padding, dilation):
+    """(OH, OW); at least 0."""
+    return tuple(
+        max(0, (size + 2 * p - d * (k - 1) - 1) // s + 1)
+        for size, k, s, p, d in zip(hw, kernel_hw, stride, padding, dilation, strict=True)
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The correlation
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _correlate(x, w, bias, out, stride, dilation, origin, groups):
+    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (KH,KW,C/G,O), bias (O,) or None."""
+    xp = array_module(x, w)
+    kernel_hw, o = w.shape[:2], w.shape[3]
+    depthwise = w.shape[2] == 1 and groups > 1
+    # (G, KH*KW*C/G, O/G)
+    matrix = w.reshape(-1, groups, o // groups).transpose(1, 0, 2)
+
+    def block(place):
+        images, rows = place
+        tile = _tile(x[images], rows, out.shape[2], kernel_hw, stride, dilation, origin, xp)
+        windows = _windows(tile, out[images, rows].shape[1:3], kernel_hw, stride, dilation)
+        target = out[images, rows]
+        if depthwise:
+            _weigh_taps(windows, w, target, xp)
+        else:
+            columns = _grouped(windows, groups, "columns")
+            in_place = target.reshape(1, -1, o) if groups == 1 and target.flags.c_contiguous else None
+            product = xp.matmul(columns, matrix, out=in_place)  # (G, positions, O/G)
+            if in_place is None:
+                target[...] = product.transpose(1, 0, 2).reshape(target.shape)
+        if bias is not None:
+            target += bias
+
+    parallel(block, _row_blocks(out.shape, w.shape[0] * w.shape[1] * x.shape[3] * out.dtype.itemsize, xp))
+
+
+def _row_blocks(shape, bytes_per_position, xp):
+    """[(images, rows)] that cut (N,OH,OW,_) into blocks: several small images, or some rows of a large one."""
+    n, oh, ow = shape[:3]
+    budget = _CPU_BLOCK if xp is np else _GPU_BLOCK
+    positions = max(1, budget // max(1, bytes_per_position))
+    if n == 0 or oh == 0 or ow == 0:
+        return []
+    if positions >= oh * ow and n > 1:
+        return [(images, slice(0, oh)) for images in blocks(n, positions // (oh * ow))]
+    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, positions // ow)]
+
+
+def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):
+    """The part of x that the windows of output rows `rows` read, zeros outside x: (n, rows read, columns read, C)."""
+    top = rows.start * stride[0] + origin[0]
+    height = (rows.stop - rows.start - 1) * stride[0] + (kernel_hw[0] - 1) * dilation[0] + 1
+    left = origin[1]
+    width = (ow - 1) * stride[1] + (kernel_hw[1] - 1) * dilation[1] + 1
+    n, h, w, c = x.shape
+    if top >= 0 and left >= 0 and top + height <= h and left + width <= w:
+        return x[:, top : top + height, left : left + width]
+
+    tile = _empty("tile", (n, height, width, c), x.dtype, xp)
+    r0, r1 = min(max(-top, 0), height), min(max(h - top, 0), height)
+    c0, c1 = min(max(-left, 0), width), min(max(w - left, 0), width)
+    tile[:, :r0], tile[:, r1:] = 0, 0
+    tile[:, r0:r1, :c0], tile[:, r0:r1, c1:] = 0, 0
+    if r0 < r1 and c0 < c1:
+        tile[:, r0:r1, c0:c1] = x[:, top + r0 : top + r1, left + c0 : left + c1]
+    return tile
+
+
+def _windows(tile, out_hw, kernel_hw, stride, dilation):
+    """(n, rows, columns, KH, KW, C): a view of the window of every output position."""
+    n, _, _, c = tile.shape
+    sn, sh, sw, sc = tile.strides
+    strides = (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc)
+    as_strided = array_module(tile).lib.stride_tricks.as_strided
+    return as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
+
+
+def _grouped(windows, groups, name):
+    """(n, rows, columns, KH, KW, C) as matrices (G, positions, KH*KW*C/G), copied only where it must be."""
+    xp = array_module(windows)
+    n, oh, ow, kh, kw, c = windows.shape
+    positions, length = n * oh * ow, kh * kw * c // groups
+    if groups == 1:
+        if windows.flags.c_contiguous:
+            return windows.reshape(1, positions, length)
+        columns = _empty(name, windows.shape, windows.dtype, xp)
+        columns[...] = windows
+        return columns.reshape(1, positions, length)
+    split = _split_last(windows, groups).transpose(5, 0, 1, 2, 3, 4, 6)
+    columns = _empty(name, split.shape, split.dtype, xp)
+    columns[...] = split
+    return columns.reshape(groups, positions, length)
+
+
+def _split_last(windows, groups):
+    """The last axis in two, (groups, rest), as a view whatever the other strides."""
+    as_strided = array_module(windows).lib.stride_tricks.as_strided
+    per_group, step = windows.shape[-1] // groups, windows.strides[-1]
+    return as_strided(
+        windows, (*windows.shape[:-1], groups, per_group), (*windows.strides[:-1], per_group * step, step)
+    )
+
+
+def _weigh_taps(windows, w, target, xp):
+    """Depthwise: one channel in for each group, so the window's taps are weighed one after the other."""
+    repeat = w.shape[3] // windows.shape[5]
+    target[...] = 0
+    for a in range(w.shape[0]):
+        for b in range(w.shape[1]):
+            tap = windows[:, :, :, a, b]
+            target += (xp.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[a, b, 0]
+
+
+def _empty(name, shape, dtype, xp):
+    return _workspace.empty(name, shape, dtype) if xp is np else xp.empty(shape, dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Phases of the input gradient
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Phase:
+    """Every `stride`-th input row from `start`: which taps reach them (reversed), and from where in g."""
+
+    def __init__(self, start, size, kernel, stride, padding, dilation):
+        self.outputs = slice(start, size, stride)
+        hits = [a for a in range(kernel) if (start + padding - a * dilation) % stride == 0]
+        step = stride // math.gcd(stride, dilation)  # from one tap that hits to the next
+        self.taps = slice(hits[-1], None, -step) if hits else slice(0, 0)
+        # the row of g that the last of these taps takes for the first of these rows
+        self.origin = (start + padding - hits[-1] * dilation) // stride if hits else 0
+        self.dilation = dilation * step // stride
+
+
+def _phases(size, kernel, stride, padding, dilation):
+    return [_Phase(start, size, kernel, stride, padding, dilation) for start in range(min(stride, size))]

@@ -1,0 +1,276 @@
+"""Pooling: the largest value and the sum of every window, where they came from, and the way back.
+
+Geometry in (row, column) pairs: kernel, stride, padding, dilation. A window is walked tap by tap, in row-major order:
+for one tap (a, b) the values of all windows are one strided view of the input, so a pool is a handful of passes of
+np.maximum or += over such views, whatever its size. Padding is never made: a tap is applied to those windows only
+where it falls inside the input.
+"""
+
+import numpy as np
+
+from minigrad.backend import array_module, blocks, parallel
+from minigrad.kernels.layout import empty_channels_last, zeros_channels_last
+
+_BLOCK = 1 << 18  # bytes of output in a block
+
+
+def pool_output_hw(hw, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
+    """(OH, OW) of a pool. With ceil_mode a last window may stick out, but must start inside the input or its padding
+    before the first row or column, as in torch. May be 0 or negative where the kernel does not fit."""
+    sizes = []
+    for size, k, s, p, d in zip(hw, kernel, stride, padding, dilation, strict=True):
+        out = (size + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (out - 1) * s >= size + p:
+            out -= 1
+        sizes.append(out)
+    return tuple(sizes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Max pooling
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
+    """(y, winner): the largest value of every window of x (N,C,H,W), and its position in the window, a*KW + b.
+
+    Ties go to the first in row-major order; a NaN wins over numbers and later NaNs over earlier ones, as in torch.
+    winner has the smallest unsigned dtype that holds KH*KW - 1; with_winner=False skips it and gives None.
+    """
+    xp = array_module(x)
+    out_hw = pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    shape = (*x.shape[:2], *out_hw)
+    y = empty_channels_last(shape, x.dtype, x)
+    winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x) if with_winner else None
+    taps = _taps(x.shape[2:], out_hw, kernel, stride, padding, dilation)
+    disjoint = _disjoint(x.shape[2:], out_hw, kernel, stride, padding, dilation)
+    first = xp.asarray(_first_taps(out_hw, kernel, stride, padding, dilation))
+
+    def block(place):
+        if disjoint and kernel == stride == (2, 2) and _max_of_four(x, y, winner, place):
+            return
+        images, rows = place
+        best, where = y[images, :, rows], winner[images, :, rows] if with_winner else None
+        best[...] = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+        if with_winner:
+            where[...] = first[rows]
+        for number, tap in enumerate(taps):
+            outputs, values = tap.within(rows, x[images])
+            current = best[:, :, *outputs]
+            if with_winner:
+                better = values > current
+                if x.dtype.kind == "f":
+                    better |= values != values
+                xp.copyto(where[:, :, *outputs], xp.asarray(number, where.dtype), where=better)
+            xp.maximum(current, values, out=current)
+
+    parallel(block, _places(shape, x.itemsize, xp))
+    return y, winner
+
+
+def _max_of_four(x, y, winner, place):
+    """2x2 windows that neither overlap nor stick out. False, with y unfinished, where there is a NaN."""
+    xp = array_module(x)
+    images, rows = place
+    x, y = x[images], y[images, :, rows]
+    x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
+    a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
+    upper, lower = xp.maximum(a, b), xp.maximum(c, d)
+    xp.maximum(upper, lower, out=y)
+    if winner is None:
+        return True
+    if x.dtype.kind == "f" and y.size and xp.isnan(y.max()):
+        return False
+    in_lower, winner = lower > upper, winner[images, :, rows]
+    xp.copyto(winner, b > a)
+    xp.copyto(winner, (d > c) + xp.uint8(2), where=in_lower)
+    return True
+
+
+def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
+    """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
+    xp = array_module(g, winner)
+    taps = _taps(input_hw, g.shape[2:], kernel, stride, padding, dilation)
+    gx = zeros_channels_last((*g.shape[:2], *input_hw), g.dtype, g)
+    disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
+
+    def block(place):
+        images, channels, rows = place
+        for number, tap in enumerate(taps):
+            outputs, target = tap.within(rows, gx[images, channels])
+            mine = winner[images, channels, rows][:, :, *outputs] == number
+            values = g[images, channels, rows][:, :, *outputs]
+            if disjoint:
+                xp.multiply(values, mine, out=target)
+            else:
+                xp.add(target, values, out=target, where=mine) if xp is np else target.__iadd__(values * mine)
+
+    parallel(block, _exclusive_places(g.shape, g.itemsize, disjoint, xp))
+    return gx
+
+
+def window_gather(x, winner, kernel, stride, padding, dilation):
+    """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; adjoint of window_scatter."""
+    xp = array_module(x, winner)
+    taps = _taps(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
+    y = zeros_channels_last(winner.shape, x.dtype, x)
+
+    def block(place):
+        images, rows = place
+        for number, tap in enumerate(taps):
+            outputs, values = tap.within(rows, x[images])
+            mine = winner[images, :, rows][:, :, *outputs] == number
+            xp.copyto(y[images, :, rows][:, :, *outputs], values, where=mine)
+
+    parallel(block, _places(winner.shape, x.itemsize, xp))
+    return y
+
+
+def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
+    """int64 (N,C,OH,OW): h*W + w of each winner in the input, as torch's return_indices gives it."""
+    xp = array_module(winner)
+    oh, ow = winner.shape[2:]
+    winner = winner.astype(np.int64)
+    row = winner // kernel[1] * dilation[0] + (xp.arange(oh) * stride[0] - padding[0])[:, None]
+    column = winner % kernel[1] * dilation[1] + (xp.arange(ow) * stride[1] - padding[1])
+    return row * input_hw[1] + column
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sums over windows, for average pooling
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def window_sum(x, kernel, stride, padding, ceil_mode=False):
+    """y (N,C,OH,OW): the sum of every window of x (N,C,H,W). Sums along columns first, then along rows."""
+    xp = array_module(x)
+    (h, w), (oh, ow) = x.shape[2:], pool_output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
+    y = zeros_channels_last((*x.shape[:2], oh, ow), x.dtype, x)
+    down = _taps((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
+    across = _taps((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
+
+    def block(place):
+        images, rows = place
+        band = zeros_channels_last((*x[images].shape[:2], rows.stop - rows.start, w), x.dtype, x)
+        for tap in down:
+            outputs, values = tap.within(rows, x[images])
+            band[:, :, *outputs] += values
+        for tap in across:
+            outputs, values = tap.within(slice(0, band.shape[2]), band)
+            y[images, :, rows][:, :, *outputs] += values
+
+    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1], xp))
+    return y
+
+
+def window_spread(g, input_hw, kernel, stride, padding):
+    """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window; adjoint of window_sum."""
+    xp = array_module(g)
+    (h, w), (oh, ow) = input_hw, g.shape[2:]
+    gx = zeros_channels_last((*g.shape[:2], h, w), g.dtype, g)
+    down = _taps((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
+    across = _taps((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
+    disjoint = _disjoint((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
+
+    def block(place):
+        images, channels, rows = place
+        values = g[images, channels, rows]
+        band = zeros_channels_last((*values.shape[:3], w), g.dtype, g)
+        for tap in across:
+            outputs, target = tap.within(slice(0, values.shape[2]), band)
+            target += values[:, :, *outputs]
+        for tap in down:
+            outputs, target = tap.within(rows, gx[images, channels])
+            target += band[:, :, *outputs]
+
+    parallel(block, _exclusive_places(g.shape, g.itemsize * stride[0] * stride[1], disjoint, xp))
+    return gx
+
+
+def window_counts(hw, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
+    """int64 (OH, OW), NumPy: how many elements each window averages over, as torch counts them.
+
+    With count_include_pad, padding counts, but not what a last window of ceil_mode covers beyond it.
+    """
+    counts = []
+    out_hw = pool_output_hw(hw, kernel, stride, padding, ceil_mode=ceil_mode)
+    for size, k, s, p, out in zip(hw, kernel, stride, padding, out_hw, strict=True):
+        start = np.arange(out) * s - p
+        stop = np.minimum(start + k, size + p)
+        if not count_include_pad:
+            start, stop = np.maximum(start, 0), np.minimum(stop, size)
+        counts.append(stop - start)
+    return np.multiply.outer(*counts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Taps and blocks
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Tap:
+    """One position (a, b) of the window: input row i*stride + offset belongs to output row i; columns alike."""
+
+    def __init__(self, offset, hw, out_hw, stride):
+        self.offset, self.stride = offset, stride
+        # the outputs for which this tap lies inside the input
+        self.low = tuple(max(0, -(o // s)) for o, s in zip(offset, stride, strict=True))
+        self.high = tuple(
+            min(out, (size - 1 - o) // s + 1) for o, s, size, out in zip(offset, stride, hw, out_hw, strict=True)
+        )
+
+    def within(self, rows, x):
+        """For output rows `rows`: (index of the outputs this tap serves, counted from rows.start; their view of x)."""
+        low = (max(self.low[0], rows.start), self.low[1])
+        high = (max(low[0], min(self.high[0], rows.stop)), max(low[1], self.high[1]))
+        outputs = slice(low[0] - rows.start, high[0] - rows.start), slice(low[1], high[1])
+        inputs = tuple(
+            slice(lo * s + o, hi * s + o if hi > lo else lo * s + o, s)
+            for lo, hi, s, o in zip(low, high, self.stride, self.offset, strict=True)
+        )
+        return outputs, x[:, :, *inputs]
+
+
+def _taps(hw, out_hw, kernel, stride, padding, dilation):
+    """All taps of the window, in row-major order."""
+    return [
+        _Tap((a * dilation[0] - padding[0], b * dilation[1] - padding[1]), hw, out_hw, stride)
+        for a in range(kernel[0])
+        for b in range(kernel[1])
+    ]
+
+
+def _first_taps(out_hw, kernel, stride, padding, dilation):
+    """(OH, OW): each window's first tap inside the input, the winner where all values are -inf."""
+    first = []
+    for out, s, p, d in zip(out_hw, stride, padding, dilation, strict=True):
+        first.append(np.maximum(0, -((np.arange(out) * s - p) // d)))
+    return first[0][:, None] * kernel[1] + first[1]
+
+
+def _disjoint(hw, out_hw, kernel, stride, padding, dilation):
+    """Whether windows neither overlap nor stick out of the input."""
+    return all(
+        d * (k - 1) < s and p == 0 and (out - 1) * s + d * (k - 1) < size
+        for size, out, k, s, p, d in zip(hw, out_hw, kernel, stride, padding, dilation, strict=True)
+    )
+
+
+def _places(shape, bytes_per_value, xp):
+    """[(images, rows)] that cut an (N,C,OH,OW) output into blocks that fit a core's cache."""
+    n, c, oh, ow = shape
+    if xp is not np:
+        return [(slice(0, n), slice(0, oh))]
+    row = max(1, c * ow * bytes_per_value)
+    if oh * row <= _BLOCK and n > 1:
+        return [(images, slice(0, oh)) for images in blocks(n, _BLOCK // max(1, oh * row))]
+    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, _BLOCK // row)]
+
+
+def _exclusive_places(shape, bytes_per_value, disjoint, xp):
+    """[(images, channels, rows)] such that no two blocks write the same element of the input."""
+    n, c, oh, ow = shape
+    if disjoint or xp is not np:
+        return [(images, slice(0, c), rows) for images, rows in _places(shape, bytes_per_value, xp)]
+    channels = max(16, _BLOCK // max(1, oh * ow * bytes_per_value))  # 16 floats are a cache line
+    return [(slice(i, i + 1), part, slice(0, oh)) for i in range(n) for part in blocks(c, channels)]
