@@ -1,0 +1,226 @@
+"""Photographs to arrays in [0, 1] and back.
+
+`load_image` gives (1, 3, H, W) float32, RGB, which is every model's input; `save_image` writes 8-bit PNG. Needs Pillow.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from .atomic import replacing
+
+MAX_PIXELS = 80_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no format that runs a program to be decoded
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read or written; the message says why and, where it can, what to do."""
+
+
+def load_image(source, size=None):
+    """A picture as a (1, 3, H, W) float32 array, RGB in [0, 1].
+
+    source  a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W), (H, W, 1|3|4),
+            (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1].
+    size    None keeps the picture's size; an int s means (s, s); (h, w) takes the largest centred part of that aspect
+            ratio and resizes it: bilinear, antialiased (a triangle filter as wide as the reduction), so (s, s) is "short
+            side to s, then centre crop" in one step.
+
+    Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, 16 bits keep their depth, and a
+    photograph is turned as its EXIF orientation asks. Raises ImageError: no such file, a folder, empty, not a picture,
+    damaged, more than 80 megapixels (told from the header, before decoding), NaN or values outside [0, 1].
+    """
+    size = _checked_size(size)
+    if isinstance(source, str | os.PathLike):
+        planes = _open(Path(source))
+    elif isinstance(source, np.ndarray) or hasattr(source, "__array__") and not hasattr(source, "getbands"):
+        planes = _planes_of_array(np.asarray(source))
+    elif hasattr(source, "getbands"):
+        _check_pixels(source.size, "the picture")
+        planes = _planes(source)
+    else:
+        raise ImageError(f"load_image takes a path, a PIL image or an array, got {type(source).__name__}")
+
+    if size is not None:
+        planes = [_centred(plane, size) for plane in planes]
+    if len(planes) == 1:  # 8-bit RGB
+        pixels = np.asarray(planes[0], dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
+    else:
+        pixels = np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in planes]), 0, 1)
+    return np.ascontiguousarray(pixels[None])
+
+
+def save_image(array, path):
+    """Write one picture, (1, 1|3, H, W), (1|3, H, W) or (H, W) with values in [0, 1], as 8-bit PNG; atomically.
+
+    Values are rounded to the nearest of 256 levels. Raises ImageError on NaN, values outside [0, 1] (by more than a
+    rounding error), a shape that is no picture or a path that does not end in .png; OSError if it cannot be written.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ImageError(f"{path}: pictures are saved as PNG, so the name must end in .png")
+    array = np.asarray(array)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[0] in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if 0 in array.shape or array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
+        raise ImageError(f"save_image takes (1, 3, H, W), (3, H, W) or (H, W), got shape {array.shape}")
+    levels = np.rint(_checked_values(array).astype(np.float64) * 255).astype(np.uint8)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        Image.fromarray(levels).save(file, format="PNG")
+
+
+def _checked_size(size):
+    if size is None:
+        return None
+    try:
+        height, width = (size, size) if np.ndim(size) == 0 else size
+        if height != int(height) or width != int(width):
+            raise ValueError
+        height, width = int(height), int(width)
+    except (TypeError, ValueError):
+        raise ImageError(f"size is None, a number of pixels or (height, width), got {size!r}") from None
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise ImageError(f"size {height}x{width} is out of range: 1 to {MAX_PIXELS:,} pixels in all")
+    return height, width
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Files
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _open(path):
+    from PIL import Image, UnidentifiedImageError
+
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder, not a picture")
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path} is empty (zero bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            image = Image.open(path, formats=FORMATS)
+    except FileNotFoundError:
+        raise ImageError(f"there is no file {path}") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path} is not a picture in a format that is read here ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path} is larger than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first") from None
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise all sorts on damaged headers
+        raise ImageError(f"{path} cannot be opened as a picture ({_reason(error)})") from None
+
+    with image:
+        _check_pixels(image.size, path)
+        try:
+            return _planes(image)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+        except Exception as error:  # and on truncated or damaged data
+            raise ImageError(f"{path} is damaged or cut short ({_reason(error)})") from None
+
+
+def _check_pixels(size, name):
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels ({width}x{height})")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first"
+        )
+
+
+def _reason(error):
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Pixels: one 8-bit RGB PIL image, or three float ("F") ones where 8 bits would lose something
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _planes(image):
+    """The PIL images that hold `image`'s first frame: [RGB], or [F, F, F] in [0, 1] for 16-bit and float grey."""
+    from PIL import Image
+
+    image.load()
+    image = _upright(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = np.asarray(image)
+        if image.mode != "F":
+            grey = grey.astype(np.float32) / 65535  # Pillow's I and I;16 both hold 16-bit greys
+        return _planes_of_array(_checked_values(grey))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return [image.convert("RGB")]
+
+
+def _upright(image):
+    """Turned as its EXIF orientation asks; EXIF that cannot be read is no reason to refuse the pixels."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _planes_of_array(array):
+    from PIL import Image
+
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 2:
+        array = array[:, :, None]
+    elif array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ImageError(f"an array of shape {array.shape} is no picture: give (H, W), (H, W, 3) or (1, 3, H, W)")
+    _check_pixels((array.shape[1], array.shape[0]), "the array")
+    if array.dtype == np.uint16:
+        array = array.astype(np.float32) / 65535
+    elif array.dtype == np.uint8:
+        array = array.astype(np.float32) / 255
+    array = _checked_values(array).astype(np.float32)
+
+    if array.shape[2] == 4:  # over white
+        array = array[:, :, :3] * array[:, :, 3:] + (1 - array[:, :, 3:])
+    array = np.broadcast_to(array, (*array.shape[:2], 3))
+    return [Image.fromarray(np.ascontiguousarray(array[:, :, channel])) for channel in range(3)]
+
+
+def _checked_values(array):
+    if array.dtype == bool:
+        return array.astype(np.float32)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(f"pixels of dtype {array.dtype} have no known range: give uint8, uint16 or floats in [0, 1]")
+    if not np.isfinite(array).all():
+        raise ImageError("the picture has NaN or infinite values")
+    low, high = float(array.min()), float(array.max())
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise ImageError(f"pixels must lie in [0, 1], these go from {low:.4g} to {high:.4g}: scale them first")
+    return np.clip(array, 0, 1)
+
+
+def _centred(plane, size):
+    """The largest centred part with the aspect ratio of `size`, resized to it."""
+    from PIL import Image
+
+    height, width = size
+    scale = min(plane.width / width, plane.height / height)
+    left, top = (plane.width - scale * width) / 2, (plane.height - scale * height) / 2
+    right, bottom = min(left + scale * width, plane.width), min(top + scale * height, plane.height)
+    if (left, top, right, bottom) == (0, 0, width, height):
+        return plane
+    return plane.resize((width, height), Image.Resampling.BILINEAR, box=(max(left, 0), max(top, 0), right, bottom))

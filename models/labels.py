@@ -1,0 +1,125 @@
+"""Class names: ImageNet's thousand, MiniVGG's twelve, and finding the one that a person means."""
+
+import difflib
+import functools
+import operator
+import re
+from pathlib import Path
+
+MINIVGG_CLASSES = (
+    "n01440764 tench, Tinca tinca",
+    "n02102040 English springer, English springer spaniel",
+    "n02121808 cat, domestic cat, house cat",
+    "n02391049 zebra",
+    "n02979186 cassette player",
+    "n03000684 chain saw, chainsaw",
+    "n03028079 church, church building",
+    "n03394916 French horn, horn",
+    "n03417042 garbage truck, dustcart",
+    "n03425413 gas pump, gasoline pump, petrol pump, island dispenser",
+    "n03445777 golf ball",
+    "n03888257 parachute, chute",
+)
+
+
+class Label(str):
+    """A class's short name; `.names` holds all its names and `.synset` its WordNet id ("" if it has none).
+
+    Made from a line such as "n02123597 Siamese cat, Siamese", which `str(label.line)` gives back.
+    """
+
+    def __new__(cls, line):
+        line = line.strip()
+        synset, names = re.fullmatch(r"(n\d{8}\s)?(.*)", line, re.DOTALL).groups()
+        names = tuple(name.strip() for name in names.split(",") if name.strip())
+        if not names:
+            raise ValueError(f"a class label needs a name, got {line!r}")
+        label = super().__new__(cls, names[0])
+        label.line, label.names, label.synset = line, names, (synset or "").strip()
+        return label
+
+    def __reduce__(self):
+        return Label, (self.line,)
+
+
+def read_labels(lines):
+    """The tuple of `Label`s in an iterable of lines; blank lines and lines that start with # are skipped."""
+    return tuple(Label(line) for line in lines if line.strip() and not line.startswith("#"))
+
+
+@functools.cache
+def imagenet_labels():
+    """ImageNet's 1,000 classes, in order."""
+    return read_labels((Path(__file__).parent / "imagenet.txt").read_text("utf-8").splitlines())
+
+
+def minivgg_labels():
+    """The 12 classes that the embedded MiniVGG tells apart, in order."""
+    return read_labels(MINIVGG_CLASSES)
+
+
+def find_class(model, wanted):
+    """The index of a class of `model`, given as an index (284, "284"), a name, a WordNet id or a part of one name.
+
+    "_" counts as a space, and case matters only between Cardigan (a dog) and cardigan. The first of these that fits
+    decides: a class's short name, any of its names, a piece of the names of one class only. Raises ValueError that lists the candidates of an ambiguous
+    name, names near an unknown one, or the range of indices.
+    """
+    labels = tuple(label if isinstance(label, Label) else Label(str(label)) for label in (model.labels or ()))
+    if not isinstance(wanted, str):
+        return _checked_index(model, wanted, labels)
+    if re.fullmatch(r"\s*[+-]?\d+\s*", wanted):
+        return _checked_index(model, int(wanted), labels)
+    if not labels:
+        raise ValueError(f"this model has no class names: give class {wanted!r} as an index")
+    name = wanted.replace("_", " ").strip().casefold()
+    if not name:
+        raise ValueError("the class name is empty: give a name or an index")
+
+    for fits in (
+        lambda label: wanted == label,
+        lambda label: name in (label.casefold(), label.synset),
+        lambda label: name in (other.casefold() for other in label.names),
+        lambda label: any(name in other.casefold() for other in label.names),
+    ):
+        found = [index for index, label in enumerate(labels) if fits(label)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(f"class {wanted!r} is ambiguous, it may be {_listing(labels, found)}")
+    raise ValueError(f"no class is called {wanted!r}{_near(labels, name)}")
+
+
+def _checked_index(model, index, labels):
+    try:
+        index = operator.index(index)
+    except TypeError:
+        raise ValueError(f"a class is an index or a name, got {type(index).__name__}") from None
+    count = len(labels) or _outputs(model)
+    if not 0 <= index < count:
+        raise ValueError(f"class {index} is out of range: this model has classes 0 to {count - 1}")
+    return index
+
+
+def _outputs(model):
+    """Outputs of the last layer that has weights (where the model carries no names to count)."""
+    return [weight.shape[0] for name, weight in model.state_dict().items() if name.endswith("weight")][-1]
+
+
+def _listing(labels, indices, most=8):
+    shown = ", ".join(f"{index} {', '.join(labels[index].names)!r}" for index in indices[:most])
+    rest = len(indices) - most
+    return shown + (f" and {rest} more" if rest > 0 else "")
+
+
+def _near(labels, name):
+    """Names like the one asked for, whole or by one word of theirs ("retreiver" is near "golden retriever")."""
+    by_piece = {}
+    for label in labels:
+        for other in label.names:
+            for piece in (other, *other.split()):
+                by_piece.setdefault(piece.casefold(), []).append(other)
+    near = []
+    for piece in difflib.get_close_matches(name, by_piece, n=5, cutoff=0.7):
+        near += [other for other in by_piece[piece] if other not in near]
+    return f"; near names: {', '.join(near[:8])}" if near else ": see the model's labels for all of them"
