@@ -9,16 +9,20 @@
 
 from .tensor import Tensor, as_tensor, from_numpy  # isort: skip  (first: the rest builds on it)
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
-from . import functional
+from . import functional, nn, optim
+from .kernels.conv import conv_algorithm
 
 __all__ = [
     "Function",
     "Tensor",
     "as_tensor",
     "backward",
+    "conv_algorithm",
     "detect_anomaly",
     "from_numpy",
     "functional",
     "grad",
+    "nn",
     "no_grad",
+    "optim",
 ]

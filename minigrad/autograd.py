@@ -70,7 +70,9 @@ class Function:
         """The Tensor this function made."""
         output = self._output()
         if output is None:
-            raise RuntimeError(f"{type(self).__name__}.output: the output is gone; keep it while its function is in use")
+            raise RuntimeError(
+                f"{type(self).__name__}.output: the output is gone; keep it while its function is in use"
+            )
         return output
 
     def __del__(self):
@@ -184,7 +186,9 @@ def _starts(caller, outputs, grad_outputs):
         if not isinstance(y, Tensor):
             raise TypeError(f"{caller}: outputs[{i}] is {type(y).__name__}, expected a Tensor")
         if not y.requires_grad:
-            raise ValueError(f"{caller}: outputs[{i}] was not computed from a tensor that requires grad (or under no_grad)")
+            raise ValueError(
+                f"{caller}: outputs[{i}] was not computed from a tensor that requires grad (or under no_grad)"
+            )
         if g is None:
             if y.size != 1:
                 raise ValueError(

@@ -1,6 +1,5 @@
 """Tensor: an array, and the operation that made it."""
 
-
 import numpy as np
 
 

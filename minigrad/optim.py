@@ -1,0 +1,146 @@
+"""Optimisers. Each `step` replaces the data of its parameters by new arrays: a graph may still hold the old ones."""
+
+import math
+
+import numpy as np
+
+from .autograd import grad as gradient_of
+from .backend import array_module
+from .tensor import Tensor
+
+
+class Optimizer:
+    """What optimisers share: the parameters, the learning rate, the step count.
+
+    params: Tensors that require grad. lr: the learning rate; assign to `.lr` to follow a schedule.
+    """
+
+    def __init__(self, params, lr):
+        self.params = list(params)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__}: no parameters to optimise")
+        for i, p in enumerate(self.params):
+            if not isinstance(p, Tensor) or not p.requires_grad or p.function is not None:
+                raise ValueError(f"{type(self).__name__}: params[{i}] must be a leaf Tensor that requires grad")
+        if not lr > 0:
+            raise ValueError(f"{type(self).__name__}: lr must be positive, got {lr}")
+        self.lr = lr
+        self.steps = 0
+        self.state = [{} for _ in self.params]  # arrays of the shape of each parameter: momentum and the like
+
+    def zero_grad(self):
+        """Forget the gradients."""
+        for p in self.params:
+            p.grad = None
+
+    def step(self):
+        """Move every parameter that has a `.grad`."""
+        self.steps += 1
+        for p, state in zip(self.params, self.state, strict=True):
+            if p.grad is not None:
+                p.data = p.data - self.update(p.data, p.grad.data, state).astype(p.dtype, copy=False)
+
+    def update(self, x, g, state):
+        """What is subtracted from x, given its gradient g and what `state` holds from earlier steps."""
+        raise NotImplementedError(f"{type(self).__name__}.update")
+
+    def state_dict(self):
+        """The step count, the learning rate and the arrays of each parameter: all that a resumed run needs."""
+        return {"steps": self.steps, "lr": self.lr, "state": [dict(s) for s in self.state]}
+
+    def load_state_dict(self, state):
+        """Continue from what `state_dict` gave."""
+        if len(state["state"]) != len(self.params):
+            raise ValueError(f"load_state_dict: state of {len(state['state'])} parameters, expected {len(self.params)}")
+        self.steps, self.lr = state["steps"], state["lr"]
+        self.state = [dict(s) for s in state["state"]]
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum (v <- momentum*v + g) and Nesterov's look-ahead as in torch.optim.SGD.
+
+    weight_decay adds weight_decay * x to the gradient.
+    """
+
+    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(params, lr)
+        if not 0 <= momentum or not 0 <= weight_decay:
+            raise ValueError(f"SGD: momentum {momentum} and weight_decay {weight_decay} must not be negative")
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov needs a momentum")
+        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
+
+    def update(self, x, g, state):
+        """lr * g, or lr * v with momentum, or lr * (g + momentum*v) with Nesterov."""
+        if self.weight_decay:
+            g = g + self.weight_decay * x
+        if self.momentum:
+            v = state["v"] = g if "v" not in state else self.momentum * state["v"] + g
+            g = g + self.momentum * v if self.nesterov else v
+        return self.lr * g
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015), as torch.optim.Adam; with decoupled=True its weight decay is AdamW's."""
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+        super().__init__(params, lr)
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"Adam: betas must lie in [0, 1), got {betas}")
+        if not 0 <= weight_decay:
+            raise ValueError(f"Adam: weight_decay must not be negative, got {weight_decay}")
+        self.betas, self.eps, self.weight_decay, self.decoupled = betas, eps, weight_decay, decoupled
+
+    def update(self, x, g, state):
+        """lr * m / (sqrt(v) + eps), m and v the bias-corrected averages of the gradient and of its square."""
+        if self.weight_decay and not self.decoupled:
+            g = g + self.weight_decay * x
+        b1, b2 = self.betas
+        m = state["m"] = b1 * state.get("m", 0.0) + (1 - b1) * g
+        v = state["v"] = b2 * state.get("v", 0.0) + (1 - b2) * g * g
+        root = array_module(v).sqrt(v) / math.sqrt(1 - b2**self.steps) + self.eps
+        step = self.lr / (1 - b1**self.steps) * m / root
+        return step + self.lr * self.weight_decay * x if self.weight_decay and self.decoupled else step
+
+
+def lbfgs(function, x, max_iter=20, bounds=None, history=10, callback=None, gtol=0.0, ftol=0.0):
+    """Minimise function(Tensor) -> scalar Tensor by L-BFGS-B (scipy; Byrd et al. 1995), from the Tensor x.
+
+    max_iter: iterations; each may evaluate the function several times. bounds: (low, high) for every element, or None.
+    history: how many past steps approximate the Hessian. callback(iteration, x as Tensor, loss) may return True to stop.
+    gtol, ftol: stop when the gradient or the relative decrease falls below; 0 runs all iterations.
+
+    Returns (x, loss): a new Tensor with the dtype and device of x, and the smallest loss as a float. scipy computes in
+    float64 on the CPU; the function sees the dtype and device of x.
+    """
+    from scipy.optimize import minimize
+
+    device, dtype, shape = x.device, x.dtype, x.shape
+    iteration, losses = 0, {}
+
+    def tensor(flat):
+        return Tensor(flat.reshape(shape).astype(dtype)).to(device)
+
+    def value_and_gradient(flat):
+        variable = tensor(flat)
+        variable.requires_grad = True
+        loss = function(variable)
+        losses["last"] = loss.item()
+        return losses["last"], gradient_of(loss, variable).numpy().astype(np.float64).ravel()
+
+    def report(intermediate_result):
+        nonlocal iteration
+        iteration += 1
+        if callback and callback(iteration, tensor(intermediate_result.x), float(intermediate_result.fun)):
+            raise StopIteration
+
+    result = minimize(
+        value_and_gradient,
+        x.numpy().astype(np.float64).ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=None if bounds is None else [bounds] * x.size,
+        callback=report,
+        options={"maxiter": max_iter, "maxfun": 20 * max_iter, "maxcor": history, "gtol": gtol, "ftol": ftol},
+    )
+    return tensor(result.x), float(result.fun)
