@@ -11,4 +11,7 @@ from .elementwise import (
 )
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import linear, matmul
-from .conv import conv2d, conv_transpose2d
+from .conv import conv2d, conv_transpose2d, pair
+from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
+from .normalize import batch_norm, dropout, local_response_norm
+from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax

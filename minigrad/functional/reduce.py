@@ -6,6 +6,7 @@ import numpy as np
 
 from ..autograd import Function
 from ..backend import array_module
+from ..kernels.channel import channel_sum
 from ..tensor import Tensor, as_tensor
 from .elementwise import _floating, square
 from .shape import broadcast_to, reshape
@@ -35,6 +36,8 @@ class Sum(Function):
         self.axes = axes
 
     def forward(self, x):
+        if x.ndim > 2 and x.dtype.kind == "f" and sorted(self.axes) == [0, *range(2, x.ndim)]:
+            return channel_sum(x).reshape(1, -1, *(1,) * (x.ndim - 2))
         return array_module(x).sum(x, axis=self.axes, keepdims=True, dtype=None if x.dtype.kind in "bu" else x.dtype)
 
     def vjp(self, g):

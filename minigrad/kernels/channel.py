@@ -42,6 +42,22 @@ def channel_sum_product(x, y):
     return sum(parallel(partial, _row_blocks(xs))).astype(x.dtype)
 
 
+def channel_variance(x, mean):
+    """(C,) in x's dtype: the mean of (x - mean[c])**2 over every axis but 1."""
+    xp, rows = array_module(x, mean), as_rows(x)
+    count = x.size // x.shape[1]
+    if rows is None or xp is not np:
+        return (xp.square(x - _column(mean, x)).sum(axis=_others(x), dtype=np.float64) / count).astype(x.dtype)
+
+    def partial(block):
+        squares = _workspace.empty("product", rows[block].shape, x.dtype)
+        np.subtract(rows[block], mean, out=squares)
+        np.square(squares, out=squares)
+        return (np.ones(len(squares), x.dtype) @ squares).astype(np.float64)
+
+    return (sum(parallel(partial, _row_blocks(rows))) / count).astype(x.dtype)
+
+
 def channel_affine(x, scale, shift):
     """x * scale[c] + shift[c], channels-last where x is."""
     xp, rows = array_module(x, scale, shift), as_rows(x)

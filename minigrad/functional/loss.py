@@ -1,0 +1,241 @@
+"""Softmax and losses, with torch's arguments.
+
+Letters: N samples, C classes, d1... further dimensions (pixels). Scores are (N,C,d1,...), or (C,) for one sample.
+"""
+
+import warnings
+
+import numpy as np
+
+from ..autograd import Function
+from ..backend import array_module
+from ..tensor import Tensor, as_tensor
+from .elementwise import _floating, abs, exp, square, where
+from .reduce import _axes, _drop, mean, sum
+from .shape import _dim, getitem, permute, reshape
+
+# ---- softmax ---------------------------------------------------------------------------------------------------------
+
+
+class Softmax(Function):
+    """y = exp(x) / sum exp(x) along dim, with the largest x subtracted first so that exp cannot overflow."""
+
+    def __init__(self, dim):
+        self.dim = dim
+
+    def forward(self, x):
+        xp = array_module(x)
+        e = xp.exp(x - x.max(self.dim, keepdims=True))
+        return e / e.sum(self.dim, keepdims=True)
+
+    def vjp(self, g):
+        y = self.output
+        return y * (g - sum(g * y, self.dim, keepdims=True))
+
+
+def softmax(x, dim):
+    """exp(x) / sum of exp(x) along dim: probabilities from scores."""
+    return Softmax(*_along("softmax", x, dim))(_floating(x))
+
+
+class LogSoftmax(Function):
+    """y = x - log sum exp(x) along dim, with the largest x subtracted first."""
+
+    def __init__(self, dim):
+        self.dim = dim
+
+    def forward(self, x):
+        xp = array_module(x)
+        z = x - x.max(self.dim, keepdims=True)
+        return z - xp.log(xp.exp(z).sum(self.dim, keepdims=True))
+
+    def vjp(self, g):
+        return g - exp(self.output) * sum(g, self.dim, keepdims=True)
+
+
+def log_softmax(x, dim):
+    """Logarithm of softmax, without rounding small probabilities to 0."""
+    return LogSoftmax(*_along("log_softmax", x, dim))(_floating(x))
+
+
+class LogSumExp(Function):
+    """log sum exp(x) over axes, which stay as length 1."""
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def forward(self, x):
+        xp = array_module(x)
+        top = x.max(self.axes, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
+        with np.errstate(divide="ignore"):  # log 0 = -inf is right where all are -inf
+            return xp.log(xp.exp(x - top).sum(self.axes, keepdims=True)) + top
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return g * exp(x - self.output)
+
+
+def logsumexp(x, dim, keepdim=False):
+    """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges."""
+    x = _floating(x)
+    axes, _ = _axes("logsumexp", dim, x.shape)
+    return _drop(LogSumExp(axes)(x), axes, keepdim)
+
+
+def _along(name, x, dim):
+    x = as_tensor(x)
+    if not x.size:
+        raise ValueError(f"{name}: x has no elements: shape {x.shape}")
+    return (_dim(name, "dim", dim, x.ndim),) if x.ndim else ((),)
+
+
+# ---- classification --------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """-log of the probability that the scores x give to the target, as torch.nn.functional.cross_entropy.
+
+    x: scores (N,C,d1,...), or (C,) for one sample. target: class indices (N,d1,...), or () for one sample, or class
+    probabilities of x's shape, floating point. weight: (C,), a factor for each class. ignore_index: samples with this
+    target index count nothing. reduction: "mean" (over samples, weighted by their class's weight where the target is an
+    index), "sum", or "none" (a loss for each sample). label_smoothing: this share of the target, from 0 to 1, is spread
+    evenly over all classes (Szegedy et al. 2016).
+
+    Raises ValueError for shapes that do not fit and for indices that are no class.
+    """
+    x, target, weight = _scores("cross_entropy", x), as_tensor(target), _class_weight("cross_entropy", x, weight)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing}")
+    dim = _class_dim(x)
+    classes = x.shape[dim]
+    logp = log_softmax(x, dim)
+
+    if target.shape == x.shape:
+        if target.dtype.kind != "f":
+            raise TypeError(f"cross_entropy: a target of x's shape holds probabilities, got dtype {target.dtype}")
+        if ignore_index >= 0:
+            raise ValueError("cross_entropy: ignore_index goes with class indices, this target holds probabilities")
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+        losses = -sum(_weighted(logp * target, weight, dim), dim)
+        return _reduced("cross_entropy", losses, reduction, float(losses.size))
+
+    index = _class_index("cross_entropy", x, target, ignore_index)
+    loss = _picked("cross_entropy", logp, index, weight, ignore_index, reduction)
+    if not label_smoothing:
+        return loss
+    even = _even("cross_entropy", logp, index, weight, ignore_index, reduction)
+    return loss * (1 - label_smoothing) + even * (label_smoothing / classes)
+
+
+def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
+    """-x at the target class, as torch.nn.functional.nll_loss: x holds log probabilities (see log_softmax).
+
+    Shapes and arguments as in cross_entropy, with class indices.
+    """
+    x, weight = _scores("nll_loss", x), _class_weight("nll_loss", x, weight)
+    index = _class_index("nll_loss", x, as_tensor(target), ignore_index)
+    return _picked("nll_loss", x, index, weight, ignore_index, reduction)
+
+
+def _picked(name, logp, index, weight, ignore_index, reduction):
+    """The loss of the target classes: -weight * logp there, reduced."""
+    xp = array_module(logp.data)
+    counts = index != ignore_index
+    safe = xp.where(counts, index, 0).reshape(-1)
+    dim = _class_dim(logp)
+    rows = reshape(permute(logp, (*range(dim), *range(dim + 1, logp.ndim), dim)), (-1, logp.shape[dim]))
+    picked = reshape(getitem(rows, (xp.arange(safe.size), safe)), index.shape)
+    factors = _factors(logp, index, weight, ignore_index)
+    return _reduced(name, where(Tensor._wrap(counts), -picked * factors, 0.0), reduction, sum(factors))
+
+
+def _even(name, logp, index, weight, ignore_index, reduction):
+    """The loss had all classes been targets: the sum of -weight * logp over classes, reduced like that of _picked."""
+    dim = _class_dim(logp)
+    losses = -sum(_weighted(logp, weight, dim), dim)
+    losses = where(Tensor._wrap(array_module(logp.data).asarray(index != ignore_index)), losses, 0.0)
+    return _reduced(name, losses, reduction, sum(_factors(logp, index, weight, ignore_index)))
+
+
+def _factors(logp, index, weight, ignore_index):
+    """For each sample the weight of its class (1 without weights), 0 where it is ignored."""
+    xp = array_module(logp.data)
+    counts = index != ignore_index
+    per_sample = counts if weight is None else xp.where(counts, weight.data[xp.where(counts, index, 0)], 0)
+    return Tensor._wrap(xp.asarray(per_sample, dtype=logp.dtype))
+
+
+def _weighted(x, weight, dim):
+    return x if weight is None else x * reshape(weight, tuple(-1 if i == dim else 1 for i in range(x.ndim)))
+
+
+def _class_dim(x):
+    return 0 if x.ndim == 1 else 1
+
+
+def _scores(name, x):
+    x = _floating(x)
+    if not x.ndim:
+        raise ValueError(f"{name}: x must be (N,C,...) or (C,), got a single number")
+    if not x.shape[_class_dim(x)]:
+        raise ValueError(f"{name}: x must have at least one class, got shape {x.shape}")
+    return x
+
+
+def _class_weight(name, x, weight):
+    if weight is None:
+        return None
+    weight = as_tensor(weight)
+    if weight.shape != (x.shape[_class_dim(x)],):
+        raise ValueError(
+            f"{name}: weight has shape {weight.shape}, expected one for each of {x.shape[_class_dim(x)]} classes"
+        )
+    return weight
+
+
+def _class_index(name, x, target, ignore_index):
+    """The target as a checked integer array."""
+    dim = _class_dim(x)
+    expected = (*x.shape[:dim], *x.shape[dim + 1 :])
+    if target.shape != expected:
+        raise ValueError(f"{name}: target has shape {target.shape}, expected {expected} for x of shape {x.shape}")
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"{name}: target must hold integer class indices, got dtype {target.dtype}")
+    index = target.data
+    wrong = (index != ignore_index) & ((index < 0) | (index >= x.shape[dim]))
+    if wrong.any():
+        raise ValueError(f"{name}: target holds {int(index[wrong][0])}, but classes are 0 to {x.shape[dim] - 1}")
+    return index
+
+
+# ---- regression ------------------------------------------------------------------------------------------------------
+
+
+def mse_loss(x, target, reduction="mean"):
+    """(x - target)**2, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.mse_loss."""
+    x, target = _same_shape("mse_loss", x, target)
+    return _reduced("mse_loss", square(x - target), reduction)
+
+
+def l1_loss(x, target, reduction="mean"):
+    """|x - target|, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.l1_loss."""
+    x, target = _same_shape("l1_loss", x, target)
+    return _reduced("l1_loss", abs(x - target), reduction)
+
+
+def _same_shape(name, x, target):
+    x, target = as_tensor(x), as_tensor(target)
+    if x.shape != target.shape:
+        warnings.warn(f"{name}: x {x.shape} and target {target.shape} are broadcast; is that meant?", stacklevel=3)
+    return x, target
+
+
+def _reduced(name, losses, reduction, count=None):
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return sum(losses)
+    if reduction == "mean":
+        return mean(losses) if count is None else sum(losses) / count
+    raise ValueError(f'{name}: reduction must be "mean", "sum" or "none", got {reduction!r}')

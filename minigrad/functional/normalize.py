@@ -1,0 +1,256 @@
+"""Normalisation and dropout.
+
+Batch normalisation of a batch in training, with m elements in each channel, mean and variance v of those elements:
+
+    xhat = (x - mean) / sqrt(v + eps)        y = weight * xhat + bias
+
+A change of one element changes the mean and v of its channel, so the gradient g of y comes back as
+
+    gbias = sum g      gweight = sum g xhat      gx = weight / sqrt(v + eps) * (g - gbias / m - xhat * gweight / m)
+
+which, since xhat is affine in x, is one pass g*a + x*b + c with three numbers for each channel. The passes over whole
+tensors are Functions of their own here (channel_...), so the gradient can be differentiated in turn.
+
+Letters: N images, C channels, m = N*H*W elements of one channel.
+"""
+
+import numpy as np
+
+from ..autograd import Function
+from ..backend import array_module, to_device
+from ..kernels import channel as kernels
+from ..tensor import Tensor, as_tensor
+from .elementwise import sqrt, square
+from .linalg import matmul
+from .reduce import sum
+from .shape import broadcast_to, reshape
+
+# ---- passes over the channels of x (N,C,...) -------------------------------------------------------------------------
+
+
+class ChannelAffine(Function):
+    """x * scale + shift, with scale and shift (C,)."""
+
+    def forward(self, x, scale, shift):
+        return kernels.channel_affine(x, scale, shift)
+
+    def vjp(self, g):
+        x, scale, _ = self.inputs
+        by_x, by_scale, by_shift = self.needs_input_grad
+        return (
+            channel_scale(g, scale) if by_x else None,
+            ChannelSumProduct()(g, x) if by_scale else None,
+            channel_sum(g) if by_shift else None,
+        )
+
+
+class ChannelAffine2(Function):
+    """x * a + y * b + c, with a, b and c (C,)."""
+
+    def forward(self, x, a, y, b, c):
+        return kernels.channel_affine2(x, a, y, b, c)
+
+    def vjp(self, g):
+        x, a, y, b, _ = self.inputs
+        by_x, by_a, by_y, by_b, by_c = self.needs_input_grad
+        return (
+            channel_scale(g, a) if by_x else None,
+            ChannelSumProduct()(g, x) if by_a else None,
+            channel_scale(g, b) if by_y else None,
+            ChannelSumProduct()(g, y) if by_b else None,
+            channel_sum(g) if by_c else None,
+        )
+
+
+class ChannelSumProduct(Function):
+    """(C,): the sum of x * y in each channel."""
+
+    def forward(self, x, y):
+        return kernels.channel_sum_product(x, y)
+
+    def vjp(self, g):
+        x, y = self.inputs
+        by_x, by_y = self.needs_input_grad
+        return channel_scale(y, g) if by_x else None, channel_scale(x, g) if by_y else None
+
+
+class ChannelMean(Function):
+    """(C,): the mean of each channel. `value`, where it is known already, saves the pass over x."""
+
+    def __init__(self, value=None):
+        self.value = value
+
+    def forward(self, x):
+        return kernels.channel_sum(x) / x.dtype.type(_count(x)) if self.value is None else self.value
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return broadcast_to(reshape(g / float(_count(x)), _column(x)), x.shape)
+
+
+class ChannelVariance(Function):
+    """(C,): the mean squared distance of each channel's elements from their `mean`. `value` as for ChannelMean."""
+
+    def __init__(self, mean, value=None):
+        self.mean, self.value = mean, value
+
+    def forward(self, x):
+        return kernels.channel_variance(x, self.mean) if self.value is None else self.value
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        slope = g * (2.0 / _count(x))
+        return ChannelAffine()(x, slope, -slope * ChannelMean(self.mean)(x))
+
+
+def channel_sum(x):
+    """(C,): the sum of each channel."""
+    return sum(x, (0, *range(2, x.ndim)))
+
+
+def channel_scale(x, scale):
+    """x * scale, with scale (C,)."""
+    return ChannelAffine()(x, scale, _zeros(x))
+
+
+def _count(x):
+    return x.size // x.shape[1]
+
+
+def _column(x):
+    """The shape in which (C,) broadcasts against x."""
+    return (1, -1, *(1,) * (x.ndim - 2))
+
+
+def _zeros(x):
+    return Tensor._wrap(array_module(x.data).zeros(x.shape[1], x.dtype))
+
+
+def _ones(x):
+    return Tensor._wrap(array_module(x.data).ones(x.shape[1], x.dtype))
+
+
+# ---- batch normalisation ---------------------------------------------------------------------------------------------
+
+
+class BatchNorm(Function):
+    """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance per channel.
+
+    After the call, `mean` and `variance` hold these as arrays (C,).
+    """
+
+    def __init__(self, eps):
+        self.eps = eps
+
+    def forward(self, x, weight, bias):
+        self.mean = ChannelMean().forward(x)
+        self.variance = ChannelVariance(self.mean).forward(x)
+        scale = weight / array_module(x).sqrt(self.variance + x.dtype.type(self.eps))
+        return kernels.channel_affine(x, scale, bias - self.mean * scale)
+
+    def vjp(self, g):
+        x, weight, _ = self.inputs
+        mean = ChannelMean(self.mean)(x)
+        inverse = 1.0 / sqrt(ChannelVariance(self.mean, self.variance)(x) + self.eps)
+        gbias = channel_sum(g)
+        gweight = (ChannelSumProduct()(g, x) - mean * gbias) * inverse if any(self.needs_input_grad[:2]) else None
+        if not self.needs_input_grad[0]:
+            return None, gweight, gbias
+
+        m = float(_count(x))
+        a = weight * inverse
+        b = -a * inverse * gweight / m
+        c = -a * gbias / m - b * mean
+        return ChannelAffine2()(g, a, x, b, c), gweight, gbias
+
+
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """Each channel shifted and scaled to mean 0 and variance 1, then by weight and bias, as torch's batch_norm.
+
+    x: (N,C,...), floating point. running_mean, running_var: Tensors (C,), or None when training. weight, bias: (C,) or
+    None. training: use the mean and variance of this batch, and move the running ones towards them by `momentum` (the
+    variance with the count less one): their `.data` is replaced by a new array. Otherwise the running ones are used.
+
+    Raises ValueError where shapes do not fit, or when training on one element a channel.
+    """
+    x = as_tensor(x)
+    if x.ndim < 2 or x.dtype.kind != "f":
+        raise ValueError(f"batch_norm: x must be floating point (N,C,...), got {x.dtype} of shape {x.shape}")
+    channels = x.shape[1]
+    vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, vector in vectors.items():
+        if vector is not None and vector.shape != (channels,):
+            raise ValueError(f"batch_norm: {name} has shape {vector.shape}, expected {(channels,)} (x.shape[1])")
+    weight = _ones(x) if weight is None else as_tensor(weight)
+    bias = _zeros(x) if bias is None else as_tensor(bias)
+
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
+        scale = weight / sqrt(as_tensor(running_var) + eps)
+        return ChannelAffine()(x, scale, bias - running_mean * scale)
+
+    if x.size <= channels:
+        raise ValueError(f"batch_norm: training needs more than 1 element in each channel, x has shape {x.shape}")
+    function = BatchNorm(eps)
+    y = function(x, weight, bias)
+    m = _count(x)
+    for running, batch in ((running_mean, function.mean), (running_var, function.variance * (m / (m - 1)))):
+        if running is not None:
+            old = running.data
+            running.data = (old * (1 - momentum) + batch * momentum).astype(old.dtype)
+    return y
+
+
+# ---- local response normalisation, dropout ---------------------------------------------------------------------------
+
+
+def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    """x / (k + alpha * mean of squares over `size` neighbouring channels) ** beta, as torch's local_response_norm.
+
+    x: (N,C,...) of at least 3 dimensions. The window of channel c is c - size//2 ... c + (size-1)//2; channels outside
+    count as zeros. (Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by size.)
+    """
+    x = as_tensor(x)
+    if x.ndim < 3:
+        raise ValueError(f"local_response_norm: x must be (N,C,...) of 3 or more dimensions, got shape {x.shape}")
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"local_response_norm: size must be a positive int, got {size!r}")
+    c = np.arange(x.shape[1])
+    distance = c - c[:, None]  # of the window's channel from its own
+    band = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
+    band = Tensor._wrap(array_module(x.data).asarray(band / size, dtype=x.dtype))
+    means = reshape(matmul(band, reshape(square(x), (*x.shape[:2], -1))), x.shape)
+    return x / (means * alpha + k) ** beta
+
+
+class Dropout(Function):
+    """x * mask / (1 - p): mask is True for what stays."""
+
+    def __init__(self, mask, p):
+        self.mask, self.p = mask, p
+
+    def forward(self, x):
+        xp = array_module(x)
+        return xp.where(self.mask, x * x.dtype.type(1 / (1 - self.p)), x.dtype.type(0))
+
+    def vjp(self, g):
+        return Dropout(self.mask, self.p)(g)
+
+
+def dropout(x, p=0.5, training=True, rng=None):
+    """When training, each element set to 0 with probability p and the others divided by 1 - p; else x itself.
+
+    rng: the numpy.random.Generator that draws, needed when training (torch draws from a hidden global one).
+    """
+    x = as_tensor(x)
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must be from 0 to 1, got {p}")
+    if not training or p == 0:
+        return x
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError("dropout: training needs rng, a numpy.random.Generator, so that runs can be repeated")
+    if p == 1:
+        return x * 0.0
+    mask = to_device(rng.random(x.shape, np.float32) >= np.float32(p), x.device)
+    return Dropout(mask, p)(x)

@@ -1,0 +1,288 @@
+"""Pooling.
+
+A max pool picks one element of each window; which one, its `winner`, is decided in the forward pass and then kept.
+With the winners fixed, pooling is linear, and so are the two functions that its derivatives are made of:
+
+    y  = x[winner]                     MaxPool2d, WindowGather
+    gx = g added at winner             WindowScatter
+
+An average pool is linear to begin with: AvgPool2d and its adjoint AvgPool2dInputGrad are each other's derivative.
+
+Letters: N images, C channels, H W height and width, OH OW of the output.
+"""
+
+import numpy as np
+
+from ..autograd import Function
+from ..backend import array_module
+from ..kernels import pooling as kernels
+from ..tensor import Tensor, as_tensor
+from .conv import pair
+from .linalg import matmul
+from .shape import reshape, squeeze, transpose, unsqueeze
+
+# ---- max pooling -----------------------------------------------------------------------------------------------------
+
+
+class MaxPool2d(Function):
+    """y (N,C,OH,OW): the largest element of each window of x (N,C,H,W); of equal ones the first in row-major order.
+
+    After the call, `winner` (an array of y's shape) holds the place of each maximum in its window, row*KW + column;
+    `scatter(g)` and `gather(x)` send values along it.
+    """
+
+    def __init__(self, kernel, stride, padding, dilation, ceil_mode):
+        self.geometry = (kernel, stride, padding, dilation)
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x):
+        self.input_hw = x.shape[2:]
+        y, self.winner = kernels.max_pool(x, *self.geometry, self.ceil_mode)
+        return y
+
+    def vjp(self, g):
+        return self.scatter(g)
+
+    def scatter(self, g):
+        """(N,C,H,W), zero but for the winners, which receive g (N,C,OH,OW) of their windows."""
+        return WindowScatter(self.winner, self.input_hw, *self.geometry)(g)
+
+    def gather(self, x):
+        """(N,C,OH,OW): the elements of x (N,C,H,W) at the winners."""
+        return WindowGather(self.winner, *self.geometry)(x)
+
+
+class WindowScatter(Function):
+    """gx (N,C,*input_hw): each element of g (N,C,OH,OW) added where `winner` says its window's maximum was."""
+
+    def __init__(self, winner, input_hw, *geometry):
+        self.winner, self.input_hw, self.geometry = winner, input_hw, geometry
+
+    def forward(self, g):
+        return kernels.window_scatter(g, self.winner, self.input_hw, *self.geometry)
+
+    def vjp(self, gg):
+        return WindowGather(self.winner, *self.geometry)(gg)
+
+
+class WindowGather(Function):
+    """y (N,C,OH,OW): the element of x (N,C,H,W) that `winner` names in each window."""
+
+    def __init__(self, winner, *geometry):
+        self.winner, self.geometry = winner, geometry
+
+    def forward(self, x):
+        return kernels.window_gather(x, self.winner, *self.geometry)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return WindowScatter(self.winner, x.shape[2:], *self.geometry)(g)
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The largest element of each window, as torch.nn.functional.max_pool2d.
+
+    x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), padding, dilation: an int or a pair. Padding
+    counts as minus infinity and is at most half the kernel. ceil_mode: also windows that stick out at the end.
+
+    Returns (N,C,OH,OW), and with return_indices also an int64 tensor of that shape: row * W + column of each maximum.
+    Ties go to the first in row-major order, and the gradient to it alone.
+    """
+    name = "max_pool2d"
+    x, kernel, stride, padding = _window(name, x, kernel_size, stride, padding)
+    dilation = pair(name, "dilation", dilation, 1)
+    if x.ndim == 3:
+        found = max_pool2d(unsqueeze(x, 0), kernel, stride, padding, dilation, ceil_mode, return_indices)
+        return tuple(squeeze(t, 0) for t in found) if return_indices else squeeze(found, 0)
+
+    _check_output(name, x.shape, kernels.pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode))
+    pool = MaxPool2d(kernel, stride, padding, dilation, ceil_mode)
+    y = pool(x)
+    if not return_indices:
+        return y
+    return y, Tensor._wrap(kernels.flat_indices(pool.winner, x.shape[2:], kernel, stride, padding, dilation))
+
+
+def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
+    """Zeros with the elements of x at `indices`, as torch.nn.functional.max_unpool2d: the partial inverse of max_pool2d.
+
+    x: (N,C,OH,OW) or (C,OH,OW). indices: what max_pool2d's return_indices gave, of x's shape. output_size: (H, W) or
+    the whole shape, where several inputs sizes give one pooled size; less than a stride from the default, which is
+    (OH-1)*stride - 2*padding + kernel_size. Of equal indices the last wins.
+    """
+    name = "max_unpool2d"
+    indices = as_tensor(indices)
+    x, kernel, stride, padding = _window(name, x, kernel_size, stride, padding)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
+    if indices.shape != x.shape:
+        raise ValueError(f"{name}: indices has shape {indices.shape}, x has {x.shape}; they must agree")
+    smallest = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[-2:], stride, padding, kernel, strict=True)]
+    hw = _unpooled_hw(smallest, stride, output_size)
+    if indices.size and not (0 <= int(indices.data.min()) and int(indices.data.max()) < hw[0] * hw[1]):
+        raise ValueError(f"{name}: indices must be from 0 to {hw[0] * hw[1] - 1} for an output of {hw[0]} by {hw[1]}")
+
+    flat = reshape(indices, (*x.shape[:-2], -1)).data
+    values = reshape(x, (*x.shape[:-2], -1))
+    return reshape(PutAlongAxis(flat, hw[0] * hw[1])(values), (*x.shape[:-2], *hw))
+
+
+def _unpooled_hw(smallest, stride, output_size):
+    if output_size is None:
+        return tuple(smallest)
+    hw = tuple(int(n) for n in output_size[-2:])
+    if len(output_size) < 2 or any(abs(n - m) >= s for n, m, s in zip(hw, smallest, stride, strict=True)):
+        raise ValueError(
+            f"max_unpool2d: output_size {tuple(output_size)} must be less than the stride {stride} from {tuple(smallest)}"
+        )
+    return hw
+
+
+class PutAlongAxis(Function):
+    """Zeros (..., length) with x (..., K) written at `indices` (..., K) of the last axis; of equal ones the last wins."""
+
+    def __init__(self, indices, length):
+        self.indices, self.length = indices, length
+
+    def forward(self, x):
+        xp = array_module(x)
+        out = xp.zeros((*x.shape[:-1], self.length), x.dtype)
+        xp.put_along_axis(out, self.indices, x, -1)
+        return out
+
+    def vjp(self, g):
+        return TakeAlongAxis(self.indices)(g)
+
+
+class TakeAlongAxis(Function):
+    """y (..., K): the elements of x at `indices` (..., K) of the last axis."""
+
+    def __init__(self, indices):
+        self.indices = indices
+
+    def forward(self, x):
+        return array_module(x).take_along_axis(x, self.indices, -1)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return PutAlongAxis(self.indices, x.shape[-1])(g)
+
+
+# ---- average pooling -------------------------------------------------------------------------------------------------
+
+
+class AvgPool2d(Function):
+    """y (N,C,OH,OW): the sum of each window of x (N,C,H,W) divided by `divisor`, a number or an array (OH,OW)."""
+
+    def __init__(self, kernel, stride, padding, ceil_mode, divisor):
+        self.geometry = (kernel, stride, padding)
+        self.ceil_mode, self.divisor = ceil_mode, divisor
+
+    def forward(self, x):
+        self.input_hw = x.shape[2:]
+        y = kernels.window_sum(x, *self.geometry, self.ceil_mode)
+        y /= array_module(x).asarray(self.divisor, dtype=x.dtype)
+        return y
+
+    def vjp(self, g):
+        return AvgPool2dInputGrad(self.input_hw, *self.geometry, self.ceil_mode, self.divisor)(g)
+
+
+class AvgPool2dInputGrad(Function):
+    """gx (N,C,*input_hw): each element of g (N,C,OH,OW), divided by `divisor`, added all over its window."""
+
+    def __init__(self, input_hw, kernel, stride, padding, ceil_mode, divisor):
+        self.input_hw, self.geometry = input_hw, (kernel, stride, padding)
+        self.ceil_mode, self.divisor = ceil_mode, divisor
+
+    def forward(self, g):
+        g = g / array_module(g).asarray(self.divisor, dtype=g.dtype)
+        return kernels.window_spread(g, self.input_hw, *self.geometry)
+
+    def vjp(self, gg):
+        return AvgPool2d(*self.geometry, self.ceil_mode, self.divisor)(gg)
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    """The mean of each window, as torch.nn.functional.avg_pool2d.
+
+    x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), padding (zeros, at most half the kernel): an int
+    or a pair. ceil_mode: also windows that stick out at the end. count_include_pad: the mean counts padding.
+    divisor_override: divide each window's sum by this instead of its size.
+    """
+    name = "avg_pool2d"
+    x, kernel, stride, padding = _window(name, x, kernel_size, stride, padding)
+    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
+        raise ValueError(f"{name}: divisor_override must be a non-zero int, got {divisor_override!r}")
+    if x.ndim == 3:
+        rest = ceil_mode, count_include_pad, divisor_override
+        return squeeze(avg_pool2d(unsqueeze(x, 0), kernel, stride, padding, *rest), 0)
+
+    hw = x.shape[2:]
+    _check_output(name, x.shape, kernels.pool_output_hw(hw, kernel, stride, padding, (1, 1), ceil_mode))
+    divisor = divisor_override
+    if divisor is None:
+        divisor = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad)
+    return AvgPool2d(kernel, stride, padding, ceil_mode, divisor)(x)
+
+
+def adaptive_avg_pool2d(x, output_size):
+    """The means of a grid of OH by OW windows that covers x, as torch.nn.functional.adaptive_avg_pool2d.
+
+    x: (N,C,H,W) or (C,H,W). output_size: an int or a pair, whose entries may be None (that size of x). Window i takes
+    rows floor(i*H/OH) to ceil((i+1)*H/OH), so windows may overlap; columns alike.
+    """
+    name = "adaptive_avg_pool2d"
+    x = _image(name, x)
+    sizes = (output_size, output_size) if isinstance(output_size, int | np.integer) else tuple(output_size)
+    if len(sizes) != 2:
+        raise ValueError(f"{name}: output_size must be an int or a pair, got {output_size!r}")
+    sizes = tuple(n if size is None else size for size, n in zip(sizes, x.shape[-2:], strict=True))
+    oh, ow = pair(name, "output_size", sizes, 0)
+    if 0 in x.shape[-2:]:
+        raise ValueError(f"{name}: x has no elements to average: shape {x.shape}")
+    if x.ndim == 3:
+        return squeeze(adaptive_avg_pool2d(unsqueeze(x, 0), (oh, ow)), 0)
+
+    h, w = x.shape[2:]
+    if oh and ow and h % oh == 0 and w % ow == 0:
+        return avg_pool2d(x, (h // oh, w // ow))
+    rows, columns = _averaging(x, h, oh), _averaging(x, w, ow)
+    return matmul(matmul(rows, x), transpose(columns, 0, 1))
+
+
+def _averaging(x, size, count):
+    """(count, size): row i averages window i. In the dtype of x."""
+    i = np.arange(count)[:, None]
+    start, stop = i * size // max(count, 1), -(-(i + 1) * size // max(count, 1))
+    j = np.arange(size)
+    weights = ((start <= j) & (j < stop)) / (stop - start)
+    return Tensor._wrap(array_module(x.data).asarray(weights, dtype=x.dtype))
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+
+def _image(name, x):
+    x = as_tensor(x)
+    if x.ndim not in (3, 4):
+        raise ValueError(f"{name}: x must be (N,C,H,W) or (C,H,W), got shape {x.shape}")
+    if x.dtype.kind != "f" and name != "max_pool2d":
+        raise TypeError(f"{name}: x must be floating point, got dtype {x.dtype}")
+    if 0 in x.shape[-3:]:
+        raise ValueError(f"{name}: x {x.shape} must not be empty but for the batch")
+    return x
+
+
+def _window(name, x, kernel_size, stride, padding):
+    kernel = pair(name, "kernel_size", kernel_size, 1)
+    stride = kernel if stride is None or stride == () or stride == [] else pair(name, "stride", stride, 1)
+    padding = pair(name, "padding", padding, 0)
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(f"{name}: padding {padding} must be at most half of kernel_size {kernel}")
+    return _image(name, x), kernel, stride, padding
+
+
+def _check_output(name, shape, hw):
+    if min(hw) < 1:
+        raise ValueError(f"{name}: the output would have size {hw}: the window does not fit x of shape {shape}")
