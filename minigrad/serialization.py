@@ -1,0 +1,75 @@
+"""State dicts in HDF5: one dataset for each tensor, in a group named as its layer. And files that are never half written."""
+
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .backend import to_numpy
+
+
+@contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`; on leaving, flush it to disk and move it into place.
+
+    Whatever goes wrong inside (an exception, Ctrl-C, a full disk), the temporary file is removed and `path` is as it was.
+    A process killed outright leaves `path` whole and at worst a stray `.name.xxxxxxxx.part` beside it.
+    Raises OSError, with a sentence, where `path` cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise type(error)(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(path, state):
+    """Write a state dict {"conv1.weight": array, ...} as HDF5: dataset `weight` in group `conv1`. Replaces `path` whole."""
+    import h5py
+
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in state.items():
+            file[name.replace(".", "/")] = to_numpy(array)
+
+
+def load(path):
+    """The state dict that `save` wrote: {dotted name: array}.
+
+    Raises OSError for a file that cannot be read as HDF5, ValueError for one that holds anything but arrays of numbers or
+    links out of itself.
+    """
+    import h5py
+
+    state = {}
+    with h5py.File(path, "r") as file:
+        _read(file, "", state, path)
+    return state
+
+
+def _read(group, prefix, state, path):
+    import h5py
+
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{path}: {prefix}{name} is a link; a state dict holds its own arrays")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            _read(item, f"{prefix}{name}.", state, path)
+        elif item.dtype.kind in "fiub":
+            state[prefix + name] = np.asarray(item[()])
+        else:
+            raise ValueError(f"{path}: {prefix}{name} holds {item.dtype}, expected numbers")
