@@ -1,0 +1,32 @@
+"""Convolutional networks of photographs, their weights, and the pictures and names that go in and come out.
+
+import models
+
+model = models.load("minivgg")                      # or build("vgg16", seed=0), or a path
+image = models.load_image("cat.jpg", model.input_size)
+scores = model(image)                               # (1, classes), before the softmax
+models.find_class(model, "cat")
+"""
+
+from .architectures import build
+from .catalogue import load
+from .images import ImageError, load_image, save_image
+from .labels import find_class
+from .layers import Preprocess
+from .model import Model, fold_batch_norm
+from .weights_file import WeightsError
+from .weights_file import save as save_weights
+
+__all__ = [
+    "ImageError",
+    "Model",
+    "Preprocess",
+    "WeightsError",
+    "build",
+    "find_class",
+    "fold_batch_norm",
+    "load",
+    "load_image",
+    "save_image",
+    "save_weights",
+]

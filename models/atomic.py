@@ -10,7 +10,7 @@ from pathlib import Path
 def replacing(path):
     """Yield a temporary path beside `path`; on leaving, flush it to disk and move it into place.
 
-    Whatever goes wrong inside (an exception, Ctrl-C, a full disk), the temporary file is removed and `path` is as it was.
+    Whatever goes wrong inside (an exception, Ctrl-C, a full disk), the temporary file goes and `path` is as it was.
     A process killed outright leaves `path` whole and at worst a stray `.name.xxxxxxxx.part` beside it.
     Raises OSError, with a sentence, where `path` cannot be written.
     """

@@ -22,11 +22,11 @@ class ImageError(ValueError):
 def load_image(source, size=None):
     """A picture as a (1, 3, H, W) float32 array, RGB in [0, 1].
 
-    source  a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W), (H, W, 1|3|4),
-            (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1].
+    source  a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W),
+            (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1].
     size    None keeps the picture's size; an int s means (s, s); (h, w) takes the largest centred part of that aspect
-            ratio and resizes it: bilinear, antialiased (a triangle filter as wide as the reduction), so (s, s) is "short
-            side to s, then centre crop" in one step.
+            ratio and resizes it: bilinear, antialiased (a triangle filter as wide as the reduction), so (s, s) is
+            "short side to s, then centre crop" in one step.
 
     Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, 16 bits keep their depth, and a
     photograph is turned as its EXIF orientation asks. Raises ImageError: no such file, a folder, empty, not a picture,

@@ -1,0 +1,67 @@
+"""Two layers that only models of photographs need: their preprocessing, and padding by reflection."""
+
+import numpy as np
+
+from minigrad import functional as F
+from minigrad import nn
+from minigrad.backend import array_module
+
+# What the released weights were trained on. Caffe's networks want BGR from 0 to 255 minus a mean, in BGR order.
+PREPROCESSING = {
+    "caffe": {"scale": 255, "mean": (103.939, 116.779, 123.68), "channel_order": "BGR"},
+    "caffe-squeezenet": {"scale": 255, "mean": (104, 117, 123), "channel_order": "BGR"},
+    "torchvision": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "none": {},
+}
+
+
+class Preprocess(nn.Module):
+    """(scale * x - mean) / std, after putting the channels of x in `channel_order`.
+
+    x: (N, 3, H, W) or (3, H, W), RGB in [0, 1]. mean and std: three numbers, in the order of `channel_order` ("RGB" or
+    "BGR"). An ordinary differentiable layer, so gradients and attack budgets are in terms of the pixels in [0, 1].
+    """
+
+    def __init__(self, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channel_order="RGB"):
+        if channel_order not in ("RGB", "BGR"):
+            raise ValueError(f"Preprocess: channel_order is {channel_order!r}, expected 'RGB' or 'BGR'")
+        self.scale, self.channel_order = float(scale), channel_order
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError("Preprocess: mean and std are three numbers each")
+        if not np.isfinite((self.scale, *self.mean, *self.std)).all() or self.scale == 0 or 0 in self.std:
+            raise ValueError("Preprocess: scale, mean and std must be finite, scale and std not 0")
+
+    def forward(self, x):
+        if x.ndim not in (3, 4) or x.shape[-3] != 3:
+            raise ValueError(f"preprocess: x must be (N, 3, H, W), RGB in [0, 1], got shape {tuple(x.shape)}")
+        if self.channel_order == "BGR":
+            x = x[..., ::-1, :, :]
+        if self.scale != 1:
+            x = x * self.scale
+        if any(self.mean):
+            x = x - _channels(self.mean, x)
+        if self.std != (1, 1, 1):
+            x = x / _channels(self.std, x)
+        return x
+
+    def describe(self):
+        return {name: getattr(self, name) for name in ("scale", "mean", "std", "channel_order")}
+
+
+class ReflectionPad2d(nn.Module):
+    """`padding` pixels on each side, mirrored about the edge pixel (which is not repeated)."""
+
+    def __init__(self, padding):
+        self.padding = padding
+
+    def forward(self, x):
+        return F.pad(x, (self.padding,) * 4, mode="reflect")
+
+    def describe(self):
+        return {"padding": self.padding}
+
+
+def _channels(values, x):
+    """(3, 1, 1), where x lives and of its dtype."""
+    return array_module(x.data).asarray(values, dtype=x.dtype).reshape(3, 1, 1)

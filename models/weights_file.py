@@ -1,0 +1,224 @@
+"""The weights file: self-describing HDF5, safe to open whoever wrote it, and opened by memory map where that pays.
+
+    attributes  format "minigrad weights", format_version 1, name, input_size (H, W), weights_sha256
+    texts       /architecture and /preprocessing (JSON, see architectures.describe), /provenance (JSON: source, its
+                sha256), /labels (a class a line)
+    weights     /layers/<layer name>/weight, bias (and running_mean, running_var), contiguous and uncompressed: float32,
+                or float16 to halve the file
+
+Files above 32 MiB are mapped: nothing is read until it is used, and what is never used never is. Smaller ones are read,
+checked against their sha256 and for NaN. Every fault raises WeightsError, one sentence that names the file.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .architectures import construct, describe
+from .atomic import replacing
+from .labels import Label, read_labels
+from .layers import Preprocess
+from .model import Model
+
+FORMAT = "minigrad weights"
+VERSION = 1
+MAP_ABOVE = 32 << 20  # bytes
+TEXTS = ("architecture", "preprocessing", "provenance", "labels")
+LONGEST_TEXT = 16 << 20
+OF_THE_FILE = ("file", "weights_sha256")  # entries of a model's provenance that belong to the file it was read from
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the message says why and, where it can, what to do."""
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Writing
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def save(model, path, half=False):
+    """Write `model` to `path`, atomically; half stores float16 (relative error up to 5e-4 in each weight).
+
+    Raises WeightsError for a weight that is NaN or infinite (or too large for float16), ValueError for a layer of a
+    kind that cannot be described, OSError where the file cannot be written.
+    """
+    import h5py
+
+    dtype = np.float16 if half else np.float32
+    layers = dict(model.children())
+    preprocess = layers.pop("preprocess")
+    with np.errstate(over="ignore"):
+        arrays = {name: _finite(name, tensor.numpy().astype(dtype)) for name, tensor in model.named_tensors()}
+    texts = {
+        "architecture": json.dumps(describe(model.replace({"preprocess": preprocess, **layers}))[1:], indent=1),
+        "preprocessing": json.dumps(preprocess.describe()),
+        "provenance": json.dumps({k: v for k, v in model.provenance.items() if k not in OF_THE_FILE}),
+        "labels": "\n".join(Label(getattr(label, "line", label)).line for label in model.labels or ()),
+    }
+    # libver: metadata with checksums, so that a damaged file is noticed; alignment: mapped weights start on cache lines
+    options = dict(libver=("v110", "v110"), alignment_threshold=1, alignment_interval=64)
+    with replacing(path) as temporary, h5py.File(temporary, "w", **options) as file:
+        file.attrs["format"], file.attrs["format_version"] = np.bytes_(FORMAT), VERSION
+        file.attrs["name"], file.attrs["input_size"] = np.bytes_(model.name.encode()), model.input_size
+        file.attrs["weights_sha256"] = np.bytes_(_digest(arrays))
+        for name, text in texts.items():
+            file[name] = np.bytes_(text.encode() or b"\n")  # of fixed length; HDF5 has no empty ones
+        for name, array in arrays.items():
+            layer, _, kind = name.rpartition(".")
+            file[f"layers/{layer}/{kind}"] = array
+
+
+def _finite(name, array):
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{name} holds values that are NaN, infinite or too large for {array.dtype}: not saved")
+    return array
+
+
+def _digest(arrays):
+    """sha256 over names, shapes and stored values, in the order of the layers."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Reading
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def read(path):
+    """The Model in a weights file, on the CPU and in evaluation mode. Raises WeightsError."""
+    import h5py
+
+    path = Path(path)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a weights file")
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}")
+    if path.stat().st_size == 0:
+        raise WeightsError(f"{path} is empty (zero bytes)")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except Exception:  # HDF5's own messages are paragraphs
+        raise WeightsError(f"{path} is not an HDF5 file, or is cut short") from None
+    with file:
+        try:
+            return _model(file, path)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from None
+        except Exception as error:
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise WeightsError(f"{path} is damaged ({reason})") from None
+
+
+def _model(file, path):
+    if _text_attribute(file, "format") != FORMAT:
+        raise WeightsError("this is HDF5, but not a minigrad weights file: convert it first (scripts/convert.py)")
+    version = file.attrs["format_version"]
+    if version != VERSION:
+        raise WeightsError(f"its format version is {version}, this program reads {VERSION}: update minigrad")
+    if "preprocessing" not in file:
+        raise WeightsError(
+            "it does not say how pictures are preprocessed (scale, mean, RGB or BGR), without which its scores mean "
+            "nothing: convert the original again (scripts/convert.py --preprocess)"
+        )
+    texts = {name: _text(file, name) for name in TEXTS}
+    try:
+        preprocess = Preprocess(**json.loads(texts["preprocessing"]))
+        layers = {"preprocess": preprocess, **construct(json.loads(texts["architecture"]))}
+        provenance = dict(json.loads(texts["provenance"]))
+        labels = read_labels(texts["labels"].splitlines()) or None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WeightsError(f"its description does not hold: {error}") from None
+
+    height, width = (int(side) for side in file.attrs["input_size"])
+    if not (0 < height <= 1 << 14 and 0 < width <= 1 << 14):
+        raise WeightsError(f"its input size, {height}x{width}, is absurd")
+    model = Model(layers, _text_attribute(file, "name"), (height, width), labels)
+    digest = _text_attribute(file, "weights_sha256")
+    model.load_state_dict(_weights(file, path, model, digest))
+    model.provenance = provenance | {"file": str(path), "weights_sha256": digest}
+    return model
+
+
+def _text_attribute(file, name):
+    value = file.attrs.get(name)
+    return value.decode("utf-8") if isinstance(value, bytes) else None
+
+
+def _text(file, name):
+    dataset = _dataset(file, name)
+    if dataset.dtype.kind != "S" or dataset.shape != () or dataset.dtype.itemsize > LONGEST_TEXT:
+        raise WeightsError(f"/{name} is not a text")
+    return dataset[()].decode("utf-8")
+
+
+def _weights(file, path, model, digest):
+    """{state dict name: array}: mapped if the file is large, else read and checked."""
+    size = path.stat().st_size
+    datasets = _matched(file, model, size)
+    single = all(
+        dataset.dtype == np.dtype("<f4") and dataset.id.get_offset() is not None for dataset in datasets.values()
+    )
+    if single and size > MAP_ABOVE:
+        mapped = np.memmap(path, np.uint8, mode="c").view(np.ndarray)  # copy on write: the file stays as it is
+        at = {name: (dataset.id.get_offset(), dataset.nbytes) for name, dataset in datasets.items()}
+        return {name: mapped[o : o + n].view("<f4").reshape(datasets[name].shape) for name, (o, n) in at.items()}
+
+    stored = {}
+    for name, dataset in datasets.items():
+        stored[name] = dataset[()]
+        if not np.isfinite(stored[name]).all():
+            raise WeightsError(f"{name} holds NaN or infinite values")
+    if _digest(stored) != digest:
+        raise WeightsError("its weights do not match its checksum: the file is damaged, or was edited")
+    return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
+
+
+def _matched(file, model, size):
+    """{state dict name: data set} for all weights of the model, every one checked before any is read."""
+    wanted = {name: tensor.shape for name, tensor in model.named_tensors()}
+    layers = _node(file, "layers")
+    found = {f"{layer}.{kind}" for layer in layers for kind in _node(layers, layer)}
+    missing, extra = [name for name in wanted if name not in found], sorted(found - wanted.keys())
+    if missing or extra:
+        what = [
+            f"{kind} {', '.join(names[:4])}" for kind, names in (("lacks", missing), ("has unexpected", extra)) if names
+        ]
+        raise WeightsError(f"its weights are not those of its architecture: it {' and '.join(what)}")
+
+    datasets = {}
+    for name, shape in wanted.items():
+        layer, _, kind = name.rpartition(".")
+        dataset = datasets[name] = _dataset(_node(layers, layer), kind)
+        if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):
+            raise WeightsError(f"{name} has dtype {dataset.dtype}, expected float32 or float16")
+        if dataset.shape != tuple(shape):
+            raise WeightsError(f"{name} has shape {dataset.shape}, its architecture needs {tuple(shape)}")
+        offset = dataset.id.get_offset()
+        if offset is not None and offset + dataset.nbytes > size or dataset.nbytes > 64 * size:
+            raise WeightsError(f"{name} is said to lie beyond the end of the file: it is cut short or damaged")
+    return datasets
+
+
+def _node(parent, name):
+    """parent[name], if it is really there and not a link to somewhere else."""
+    import h5py
+
+    if type(parent.get(name, getlink=True)) is not h5py.HardLink:
+        raise WeightsError(f"/{name} is missing, or a link to another place or file, which is never followed")
+    return parent[name]
+
+
+def _dataset(parent, name):
+    import h5py
+
+    dataset = _node(parent, name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise WeightsError(f"{name} is not a plain data set of this file")
+    return dataset
