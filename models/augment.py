@@ -3,8 +3,8 @@
 Every number is drawn from a ``numpy.random.Generator`` seeded by (seed, epoch, batch), so a batch does not depend on
 what was read before it, or on threads: training can stop anywhere and go on with the very same batches.
 
-Resizing and colour are Pillow's: 0.3 ms an image at 112 px, most of it without the interpreter lock, which the network's
-threads need.
+Resizing and colour are Pillow's: 0.3 ms an image at 112 px, most of it without the interpreter lock, which the
+network's threads need.
 """
 
 import queue
@@ -35,7 +35,7 @@ class Augmentation:
     saturation: float = 0.25
 
     def boxes(self, count: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-        """(count, 4): left, upper, right, lower of each crop, in pixels; what is too long for the image is cut to it."""
+        """(count, 4): left, upper, right, lower of each crop, in pixels; what is too long for the image is cut."""
         area = rng.uniform(*self.area, count) * height * width
         ratio = np.exp(rng.uniform(*np.log(self.ratio), count))
         w, h = np.minimum(np.sqrt(area * ratio), width), np.minimum(np.sqrt(area / ratio), height)

@@ -23,8 +23,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
+
+from models.images import ImageError, load_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 PARTS = ("train", "val")
@@ -45,6 +47,7 @@ class Photographs:
     digests: np.ndarray  # (N,) SHA-256 of the files' bytes
     names: tuple[str, ...]  # paths inside the data set
     classes: tuple[str, ...]
+    folders: tuple[str, ...]  # the classes' folders
 
     def split(self, seed: int = 0, fraction: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
         """Indices for training and for validation, ascending; never the same picture on both sides.
@@ -97,6 +100,7 @@ def open_photographs(path: str | Path, size: int = 128, cache: str | Path | None
         digests=np.array(facts["digests"]),
         names=tuple(facts["names"]),
         classes=tuple(facts["classes"]),
+        folders=tuple(facts["folders"]),
     )
 
 
@@ -210,6 +214,7 @@ class _Listing:
     labels: list[int]
     parts: list[str]
     classes: list[str]
+    folders: list[str]
 
 
 def _list(names: list[str], lines: list[str] | None, where: Path) -> _Listing:
@@ -237,7 +242,7 @@ def _list(names: list[str], lines: list[str] | None, where: Path) -> _Listing:
                 raise DatasetError(f"{where}: class {folder} has no pictures in {part}")
 
     index = {folder: i for i, folder in enumerate(classes)}
-    return _Listing(names, [index[folder] for folder in folders], parts, list(classes.values()))
+    return _Listing(names, [index[folder] for folder in folders], parts, list(classes.values()), list(classes))
 
 
 def _classes(lines: list[str] | None, folders: list[str], where: Path) -> dict[str, str]:
@@ -280,17 +285,11 @@ def _decode_all(source: _Folder | _Archive, size: int, array: Path, facts: Path,
 
 
 def decode(data: bytes, size: int, name: str) -> np.ndarray:
-    """(size,size,3) uint8: the central square of an encoded picture, upright, in RGB, transparency over white."""
+    """(size,size,3) uint8: the central square of an encoded picture, as ``load_image`` gives it."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (2 * size, 2 * size))  # lets a JPEG decode large photographs at a fraction of their size
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image.convert("RGBA"))
-            image = image.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise DatasetError(f"{name} cannot be read as a picture: replace or delete it") from error
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+            pixels = load_image(image, size)[0]
+    except (UnidentifiedImageError, Image.DecompressionBombError, ImageError, OSError, SyntaxError) as error:
+        raise DatasetError(f"{name} cannot be read as a picture ({error}): replace or delete it") from error
+    return np.rint(pixels * 255).astype(np.uint8).transpose(1, 2, 0)
