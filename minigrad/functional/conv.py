@@ -17,8 +17,8 @@ import numpy as np
 from ..autograd import Function
 from ..kernels import conv as kernels
 from ..tensor import as_tensor
-from .shape import pad, reshape, squeeze, unsqueeze
 from .reduce import sum
+from .shape import pad, reshape, squeeze, unsqueeze
 
 
 class _Convolution(Function):
@@ -114,8 +114,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """Transposed convolution (the input gradient of conv2d), as torch.nn.functional.conv_transpose2d.
 
-    x: (N,C,H,W) or (C,H,W). weight: (C, O/groups, KH, KW). bias: (O,) or None. output_padding: extra rows and columns at
-    one side of the output, smaller than stride or dilation.
+    x: (N,C,H,W) or (C,H,W). weight: (C, O/groups, KH, KW). bias: (O,) or None. output_padding: extra rows and columns
+    at one side of the output, smaller than stride or dilation.
 
     Returns (N,O,OH,OW) with OH = (H-1)*stride - 2*padding + dilation*(KH-1) + output_padding + 1, likewise OW.
     """

@@ -10,7 +10,8 @@ from numbers import Number
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module, to_device as move
+from ..backend import array_module
+from ..backend import to_device as move
 from ..tensor import Tensor, as_tensor
 from .shape import sum_to
 

@@ -44,7 +44,7 @@ def linear(x, weight, bias=None):
     if weight.ndim not in (1, 2):
         raise ValueError(f"linear: weight must have 1 or 2 dimensions, got shape {weight.shape}")
     if not x.ndim or x.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"linear: x has shape {x.shape}, weight expects {weight.shape[-1]} features (weight.shape[-1])")
+        raise ValueError(f"linear: x has shape {x.shape}, weight expects rows of {weight.shape[-1]} (weight.shape[-1])")
     y = matmul(x, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
     if bias is None:
         return y

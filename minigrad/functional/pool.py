@@ -104,10 +104,10 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
 
 
 def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
-    """Zeros with the elements of x at `indices`, as torch.nn.functional.max_unpool2d: the partial inverse of max_pool2d.
+    """Zeros with the elements of x at `indices`, as torch.nn.functional.max_unpool2d: max_pool2d undone in part.
 
     x: (N,C,OH,OW) or (C,OH,OW). indices: what max_pool2d's return_indices gave, of x's shape. output_size: (H, W) or
-    the whole shape, where several inputs sizes give one pooled size; less than a stride from the default, which is
+    the whole shape, where several input sizes give one pooled size; less than a stride from the default, which is
     (OH-1)*stride - 2*padding + kernel_size. Of equal indices the last wins.
     """
     name = "max_unpool2d"
@@ -133,13 +133,13 @@ def _unpooled_hw(smallest, stride, output_size):
     hw = tuple(int(n) for n in output_size[-2:])
     if len(output_size) < 2 or any(abs(n - m) >= s for n, m, s in zip(hw, smallest, stride, strict=True)):
         raise ValueError(
-            f"max_unpool2d: output_size {tuple(output_size)} must be less than the stride {stride} from {tuple(smallest)}"
+            f"max_unpool2d: output_size {tuple(output_size)} must be within the stride {stride} of {tuple(smallest)}"
         )
     return hw
 
 
 class PutAlongAxis(Function):
-    """Zeros (..., length) with x (..., K) written at `indices` (..., K) of the last axis; of equal ones the last wins."""
+    """Zeros (..., length) with x (..., K) written at `indices` (..., K) of the last axis; of equal the last wins."""
 
     def __init__(self, indices, length):
         self.indices, self.length = indices, length

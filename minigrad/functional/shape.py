@@ -1,4 +1,4 @@
-"""Shapes: reshaping, indexing, joining, padding. Each moves elements without changing them, so each vjp moves them back."""
+"""Shapes: reshaping, indexing, joining, padding. Each moves elements unchanged, so each vjp moves them back."""
 
 from math import prod
 
@@ -279,8 +279,8 @@ def cat(tensors, dim=0):
         raise ValueError("cat: expected at least one tensor")
     dim = _dim("cat", "dim", dim, xs[0].ndim)
     for i, x in enumerate(xs):
-        if x.ndim != xs[0].ndim or any(a != b for d, (a, b) in enumerate(zip(x.shape, xs[0].shape)) if d != dim):
-            raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, which differs from {xs[0].shape} beyond dim {dim}")
+        if x.ndim != xs[0].ndim or any(x.shape[d] != xs[0].shape[d] for d in range(x.ndim) if d != dim):
+            raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, which does not join {xs[0].shape} along dim {dim}")
     return Cat(dim)(*xs)
 
 
@@ -335,7 +335,7 @@ def pad(x, pad, mode="constant", value=0):
     if not given and pad not in ((), []) or not all(isinstance(n, int | np.integer) for n in given):
         raise TypeError(f"pad: pad must be a sequence of ints, got {pad!r}")
     if len(given) % 2 or len(given) > 2 * x.ndim:
-        raise ValueError(f"pad: pad must have an even number of widths, at most {2 * x.ndim} for shape {x.shape}: {pad}")
+        raise ValueError(f"pad: pad must hold an even number of widths, at most {2 * x.ndim} for {x.shape}, got {pad}")
     widths = [(int(given[i]), int(given[i + 1])) for i in range(0, len(given), 2)]
     widths = [(0, 0)] * (x.ndim - len(widths)) + widths[::-1]
     for dim, (n, (before, after)) in enumerate(zip(x.shape, widths, strict=True)):

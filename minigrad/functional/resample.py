@@ -1,0 +1,177 @@
+"""Changing the grid of an image: interpolation, and windows laid out as columns.
+
+Letters: N images, C channels, H W height and width, OH OW of the output, KH KW of a window, L the number of windows.
+"""
+
+import math
+
+import numpy as np
+
+from ..autograd import Function
+from ..backend import array_module
+from ..kernels.pooling import pool_output_hw
+from ..tensor import Tensor, as_tensor
+from .conv import pair
+from .linalg import matmul
+from .shape import getitem, pad, squeeze, transpose, unsqueeze
+
+# ---- interpolation ---------------------------------------------------------------------------------------------------
+
+
+def interpolate(
+    x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False
+):
+    """x on a finer or coarser grid, as torch.nn.functional.interpolate.
+
+    x: (N,C,H,W). size: OH and OW, an int or a pair; or else scale_factor: a number or a pair, with OH = floor(H * factor).
+    mode: "nearest" (output row i takes row floor(i * H/OH)) or "bilinear" (the four neighbours, weighted by distance;
+    pixels are squares, and beyond the outermost centres the edge is repeated). align_corners: for "bilinear", the
+    centres of the corner pixels stay where they are. recompute_scale_factor: take the scale from the sizes even where
+    scale_factor is given, which differs where H * factor is no whole number. Nothing is smoothed before going down.
+    """
+    x = as_tensor(x)
+    if mode not in ("nearest", "bilinear"):
+        raise NotImplementedError(f'interpolate: mode must be "nearest" or "bilinear", got {mode!r}')
+    if antialias:
+        raise NotImplementedError("interpolate: antialias is not supported")
+    if x.ndim != 4 or x.dtype.kind != "f" or 0 in x.shape[1:]:
+        raise ValueError(f"interpolate: x must be floating point (N,C,H,W), got {x.dtype} of shape {x.shape}")
+    if mode == "nearest" and align_corners is not None:
+        raise ValueError('interpolate: align_corners goes with mode "bilinear"')
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: give either size or scale_factor")
+    if recompute_scale_factor and size is not None:
+        raise ValueError("interpolate: recompute_scale_factor goes with scale_factor, not with size")
+
+    scales = (None, None)
+    if size is not None:
+        size = pair("interpolate", "size", size, 1)
+    else:
+        factors = scale_factor if isinstance(scale_factor, list | tuple) else (scale_factor, scale_factor)
+        if len(factors) != 2 or not all(f > 0 for f in factors):
+            raise ValueError(f"interpolate: scale_factor must be a positive number or a pair, got {scale_factor!r}")
+        size = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        if min(size) < 1:
+            raise ValueError(f"interpolate: scale_factor {scale_factor} leaves no pixel of {x.shape[2:]}")
+        scales = (None, None) if recompute_scale_factor else factors
+
+    if mode == "nearest":
+        rows, columns = (_nearest(*sizes) for sizes in zip(x.shape[2:], size, scales, strict=True))
+        return getitem(x, (slice(None), slice(None), rows[:, None], columns))
+    rows, columns = (_bilinear(x, *sizes, align_corners) for sizes in zip(x.shape[2:], size, scales, strict=True))
+    return matmul(matmul(rows, x), transpose(columns, 0, 1))
+
+
+def _nearest(size, out, factor):
+    """The index that each output index takes. In float32, as in torch, whose rounding decides between neighbours."""
+    step = np.float32(1 / factor) if factor else np.float32(size) / np.float32(out)
+    index = np.floor(np.arange(out, dtype=np.float32) * step).astype(np.int64)
+    return np.minimum(index, size - 1)
+
+
+def _bilinear(x, size, out, factor, align_corners):
+    """(out, size): row i holds the weights of the two elements that output i lies between. In the dtype of x."""
+    if align_corners:
+        position = np.arange(out) * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    else:
+        position = np.maximum((np.arange(out) + 0.5) * (1 / factor if factor else size / out) - 0.5, 0.0)
+    low = np.minimum(np.floor(position).astype(np.int64), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    share = np.minimum(position - low, 1.0)
+    weights = np.zeros((out, size))
+    np.add.at(weights, (np.arange(out), low), 1 - share)
+    np.add.at(weights, (np.arange(out), high), share)
+    return Tensor._wrap(array_module(x.data).asarray(weights, dtype=x.dtype))
+
+
+# ---- windows as columns ----------------------------------------------------------------------------------------------
+
+
+class Unfold(Function):
+    """(N, C*KH*KW, L): each window of x (N,C,H,W) as a column, windows in row-major order."""
+
+    def __init__(self, kernel, stride, dilation):
+        self.geometry = (kernel, stride, dilation)
+
+    def forward(self, x):
+        n, c = x.shape[:2]
+        (kh, kw), taps, (oh, ow) = self.geometry[0], *_taps(x.shape[2:], *self.geometry)
+        out = array_module(x).empty((n, c, kh * kw, oh, ow), x.dtype)
+        for k, (rows, columns) in enumerate(taps):
+            out[:, :, k] = x[:, :, rows, columns]
+        return out.reshape(n, c * kh * kw, oh * ow)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return Fold(x.shape[2:], *self.geometry)(g)
+
+
+class Fold(Function):
+    """x (N,C,H,W): the columns (N, C*KH*KW, L) added back at their windows."""
+
+    def __init__(self, hw, kernel, stride, dilation):
+        self.hw, self.geometry = hw, (kernel, stride, dilation)
+
+    def forward(self, columns):
+        (kh, kw), taps, out_hw = self.geometry[0], *_taps(self.hw, *self.geometry)
+        columns = columns.reshape(columns.shape[0], -1, kh * kw, *out_hw)
+        x = array_module(columns).zeros((*columns.shape[:2], *self.hw), columns.dtype)
+        for k, (rows, cols) in enumerate(taps):
+            x[:, :, rows, cols] += columns[:, :, k]
+        return x
+
+    def vjp(self, g):
+        return Unfold(*self.geometry)(g)
+
+
+def _taps(hw, kernel, stride, dilation):
+    """(for each element of the window the slices of x that all windows take there, (OH, OW))."""
+    oh, ow = pool_output_hw(hw, kernel, stride, (0, 0), dilation)
+    (sh, sw), (dh, dw) = stride, dilation
+    taps = [
+        (slice(a * dh, a * dh + (oh - 1) * sh + 1, sh), slice(b * dw, b * dw + (ow - 1) * sw + 1, sw))
+        for a in range(kernel[0])
+        for b in range(kernel[1])
+    ]
+    return taps, (oh, ow)
+
+
+def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
+    """Every window of x as a column, as torch.nn.functional.unfold.
+
+    x: (N,C,H,W) or (C,H,W). Returns (N, C*KH*KW, L): channels outermost, L windows in row-major order.
+    """
+    x, kernel, stride, padding, dilation = _window("unfold", x, kernel_size, stride, padding, dilation)
+    if x.ndim == 3:
+        return squeeze(unfold(unsqueeze(x, 0), kernel, dilation, padding, stride), 0)
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise ValueError(f"unfold: x must be (N,C,H,W) or (C,H,W), got shape {x.shape}")
+    if min(pool_output_hw(x.shape[2:], kernel, stride, padding, dilation)) < 1:
+        raise ValueError(f"unfold: kernel_size {kernel} with dilation {dilation} does not fit x of shape {x.shape}")
+    (ph, pw) = padding
+    return Unfold(kernel, stride, dilation)(pad(x, (pw, pw, ph, ph)))
+
+
+def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    """The columns of unfold added back at their windows, as torch.nn.functional.fold: the adjoint of unfold.
+
+    x: (N, C*KH*KW, L) or (C*KH*KW, L). Returns (N, C, *output_size).
+    """
+    x, kernel, stride, padding, dilation = _window("fold", x, kernel_size, stride, padding, dilation)
+    if x.ndim == 2:
+        return squeeze(fold(unsqueeze(x, 0), output_size, kernel, dilation, padding, stride), 0)
+    hw = pair("fold", "output_size", output_size, 1)
+    out_hw = pool_output_hw(hw, kernel, stride, padding, dilation)
+    if x.ndim != 3 or x.shape[1] % math.prod(kernel) or min(out_hw) < 1 or x.shape[2] != math.prod(out_hw):
+        raise ValueError(
+            f"fold: x has shape {x.shape}, expected (N, a multiple of {math.prod(kernel)}, {math.prod(out_hw)}) "
+            f"for kernel_size {kernel} and an output of {hw}"
+        )
+    (ph, pw) = padding
+    padded = Fold((hw[0] + 2 * ph, hw[1] + 2 * pw), kernel, stride, dilation)(x)
+    return pad(padded, (-pw, -pw, -ph, -ph))
+
+
+def _window(name, x, kernel_size, stride, padding, dilation):
+    kernel, stride = pair(name, "kernel_size", kernel_size, 1), pair(name, "stride", stride, 1)
+    return as_tensor(x), kernel, stride, pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
