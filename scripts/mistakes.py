@@ -1,0 +1,38 @@
+"""Which exceptions are a person's mistake, shown as one sentence, and which are the program's, shown with a traceback."""
+
+import linecache
+from pathlib import Path
+
+SPEAKING = ("minigrad.nn", "minigrad.backend", "minigrad.serialization", "minigrad.optim")  # and all of models and viz
+
+
+class UserError(ValueError):
+    """Something that the person at the terminal can put right; the message says what."""
+
+
+def users_mistake(error):
+    """The sentence to show for what a person got wrong (or their machine lacks); None for a mistake of the program.
+
+    Exceptions of models, viz, scripts and of a few engine modules that take names from people count when a `raise`
+    statement made them: those carry sentences. The same types out of NumPy or from deeper inside are bugs.
+    """
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this: take a smaller image, batch or model"
+    if isinstance(error, OSError):
+        parts = [error.filename, error.strerror] if error.strerror else [error]
+        return ": ".join(str(part) for part in parts if part is not None)
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ValueError | RuntimeError | ImportError | ArithmeticError) and _was_raised_for_people(error):
+        return str(error)
+    return None
+
+
+def _was_raised_for_people(error):
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__", "")
+    speaks = module.split(".")[0] in ("models", "viz") or Path(code.co_filename).parent == Path(__file__).parent
+    speaks |= module in SPEAKING
+    return speaks and linecache.getline(code.co_filename, trace.tb_lineno).lstrip().startswith("raise ")

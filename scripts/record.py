@@ -1,0 +1,86 @@
+"""The files of a result: names for them, and arrays, pictures and records written whole or not at all."""
+
+import hashlib
+import json
+import math
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from models.atomic import replacing
+
+RECORDED = (
+    "minigrad",
+    "numpy",
+    "scipy",
+    "h5py",
+    "pillow",
+    "matplotlib",
+    "scikit-image",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+)
+
+
+def file_stem(*parts):
+    """A file name from any text: letters, digits, "-" and "." stay, runs of anything else become one "_"."""
+    return re.sub(r"[^\w.-]+", "_", "_".join(parts)).strip("._")[:100] or "result"
+
+
+def plain(value):
+    """`value` as JSON knows it: arrays as lists, paths and dtypes as text, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def sha256(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def versions():
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def save_arrays(arrays, path):
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def save_8_bit(pictures, path, kind):
+    from PIL import Image
+
+    levels = [np.rint(np.clip(np.reshape(p, np.shape(p)[-3:]), 0, 1) * 255).astype(np.uint8) for p in pictures]
+    first, *rest = (Image.fromarray(level.transpose(1, 2, 0)) for level in levels)
+    more = {"save_all": True, "append_images": rest, "duration": 80, "loop": 0} if kind == "GIF" else {}
+    first.save(path, format=kind, **more)
+
+
+def save(base, suffix, write):
+    """Let `write(path)` make the file `base` + suffix, which is replaced as a whole; returns its path."""
+    path = base.with_name(base.name + suffix)
+    with replacing(path) as temporary:
+        write(temporary)
+    return path
+
+
+def save_json(record, path):
+    path.write_text(json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def described(arrays):
+    return {name: {"shape": np.shape(array), "dtype": np.asarray(array).dtype} for name, array in arrays.items()}
