@@ -6,7 +6,7 @@ All geometry comes in (row, column) pairs; `groups` is an int. Arguments are tak
 import threading
 from contextlib import contextmanager
 
-from minigrad.kernels import direct
+from minigrad.kernels import direct, winograd
 
 _ALGORITHMS = ("auto", "direct", "winograd")
 _chosen = threading.local()
@@ -37,18 +37,36 @@ def current_algorithm():
 
 def conv2d(x, w, bias, stride, padding, dilation, groups):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None."""
+    if winograd.fits(w.shape[2:], stride, dilation, groups, x, w):
+        oh, ow = direct.output_hw(x.shape[2:], (3, 3), stride, padding, dilation)
+        if _prefers_winograd((x.shape[0], oh, ow), *w.shape[:2]):
+            return winograd.conv2d(x, w, bias, padding)
     return direct.conv2d(x, w, bias, stride, padding, dilation, groups)
 
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """gx (N,C,*input_hw) of g (N,O,OH,OW): what conv2d's input receives, which is the transposed convolution of g.
 
-    input_hw may be any size whose convolution is at most as large as g, or larger than the windows reach: rows and
-    columns that no window covers are 0.
+    input_hw may be larger than the windows reach: rows and columns that no window covers are 0.
     """
+    if winograd.fits(w.shape[2:], stride, dilation, groups, g, w):
+        if _prefers_winograd((g.shape[0], *input_hw), *w.shape[:2]):
+            return winograd.conv2d_input_grad(g, w, input_hw, padding)
     return direct.conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
 
 
 def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     """gw (O,C/groups,KH,KW): what conv2d's weight receives, of x (N,C,H,W) and g (N,O,OH,OW)."""
+    if winograd.fits(kernel_hw, stride, dilation, groups, x, g):
+        if _prefers_winograd((g.shape[0], *g.shape[2:]), g.shape[1], x.shape[1]):
+            return winograd.conv2d_weight_grad(x, g, padding)
     return direct.conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups)
+
+
+def _prefers_winograd(grid, o, c):
+    """Whether Winograd is to do a convolution that it can do; grid is (N, OH, OW) of what is computed."""
+    algorithm = current_algorithm()
+    if algorithm != "auto":
+        return algorithm == "winograd"
+    tiles = grid[0] * -(-grid[1] // 4) * -(-grid[2] // 4)
+    return c >= 16 and o >= 16 and tiles >= 32

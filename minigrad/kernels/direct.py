@@ -19,7 +19,8 @@ import math
 
 import numpy as np
 
-from minigrad.backend import Workspace, array_module, blocks, parallel, thread_count
+from minigrad.backend import Workspace, array_module, parallel, thread_count
+from minigrad.kernels.blocking import crop, grid_blocks
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
 _CPU_BLOCK = 1 << 20  # bytes of windows in a block: half of a core's second-level cache
@@ -134,35 +135,16 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups):
 
 
 def _row_blocks(shape, bytes_per_position, xp):
-    """[(images, rows)] that cut (N,OH,OW,_) into blocks: several small images, or some rows of a large one."""
-    n, oh, ow = shape[:3]
-    budget = _CPU_BLOCK if xp is np else _GPU_BLOCK
-    positions = max(1, budget // max(1, bytes_per_position))
-    if n == 0 or oh == 0 or ow == 0:
-        return []
-    if positions >= oh * ow and n > 1:
-        return [(images, slice(0, oh)) for images in blocks(n, positions // (oh * ow))]
-    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, positions // ow)]
+    """[(images, rows)] of an (N,OH,OW,_) output whose windows fit in a core's cache, or in a part of a GPU's memory."""
+    return grid_blocks(*shape[:3], max(1, (_CPU_BLOCK if xp is np else _GPU_BLOCK) // max(1, bytes_per_position)))
 
 
 def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):
     """The part of x that the windows of output rows `rows` read, zeros outside x: (n, rows read, columns read, C)."""
-    top = rows.start * stride[0] + origin[0]
     height = (rows.stop - rows.start - 1) * stride[0] + (kernel_hw[0] - 1) * dilation[0] + 1
-    left = origin[1]
     width = (ow - 1) * stride[1] + (kernel_hw[1] - 1) * dilation[1] + 1
-    n, h, w, c = x.shape
-    if top >= 0 and left >= 0 and top + height <= h and left + width <= w:
-        return x[:, top : top + height, left : left + width]
-
-    tile = _empty("tile", (n, height, width, c), x.dtype, xp)
-    r0, r1 = min(max(-top, 0), height), min(max(h - top, 0), height)
-    c0, c1 = min(max(-left, 0), width), min(max(w - left, 0), width)
-    tile[:, :r0], tile[:, r1:] = 0, 0
-    tile[:, r0:r1, :c0], tile[:, r0:r1, c1:] = 0, 0
-    if r0 < r1 and c0 < c1:
-        tile[:, r0:r1, c0:c1] = x[:, top + r0 : top + r1, left + c0 : left + c1]
-    return tile
+    top = rows.start * stride[0] + origin[0]
+    return crop(x, top, origin[1], height, width, lambda shape, dtype: _empty("tile", shape, dtype, xp))
 
 
 def _windows(tile, out_hw, kernel_hw, stride, dilation):
