@@ -22,7 +22,7 @@ VGG = {
 VGG_HIDDEN = 4096
 
 # The same, with global average pooling in place of the last max-pool and of most of the fully connected weights.
-MINIVGG = ((32,), (64, 64), (128, 128), (256, 256), (256, 256))
+MINIVGG = ((32,), (64, 64), (128, 128), (256, 256), (384, 384))
 MINIVGG_HIDDEN = 256
 
 # Channels of squeeze, expand 1x1 and expand 3x3; "pool" is 3x3 with stride 2.
@@ -103,7 +103,7 @@ def minivgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
     layers["gap"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["fc6"] = nn.Linear(stages[-1][-1], hidden, rng=rng)
-    layers["relu6"], layers["drop6"] = nn.ReLU(), nn.Dropout()
+    layers["relu6"], layers["drop6"] = nn.ReLU(), nn.Dropout(0.2)
     layers["fc7"] = nn.Linear(hidden, classes, rng=rng)
     return layers
 
