@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad import nn
 
-from .labels import imagenet_labels, minivgg_labels
+from .labels import imagenet_labels, minivgg_labels, read_labels
 from .layers import PREPROCESSING, Preprocess, ReflectionPad2d
 from .model import Model
 
@@ -46,13 +46,14 @@ FEATURES = "_features"
 NAMES = (*VGG, "squeezenet1_1", "minivgg")
 
 
-def build(name, seed=0, batch_norm=False):
+def build(name, seed=0, batch_norm=False, labels=None):
     """A new network, in evaluation mode, with He-initialised weights drawn from `seed` (None: zeros, to be loaded).
 
     name        "vgg11", "vgg13", "vgg16", "vgg19", "squeezenet1_1" or "minivgg"; with "_features" appended, only the
                 convolutional part: up to pool5 for VGG, fire9 for SqueezeNet, relu5_2 for MiniVGG.
     batch_norm  normalise after every convolution (bn1_1, ...; these convolutions have no bias), for training; VGG only.
                 `fold_batch_norm` makes the plain network of it.
+    labels      names of other classes than the original's, to be told apart by as many scores.
 
     The first layer, "preprocess", takes RGB images in [0, 1], (N, 3, H, W); out come scores, before the softmax.
     """
@@ -62,14 +63,15 @@ def build(name, seed=0, batch_norm=False):
     if batch_norm and base == "squeezenet1_1":
         raise ValueError("build: batch_norm is for the VGG models; squeezenet1_1 has none")
     rng = None if seed is None else np.random.default_rng(seed)
+    labels = read_labels(labels) if labels else minivgg_labels() if base == "minivgg" else imagenet_labels()
     if base == "squeezenet1_1":
-        layers, labels, size, preprocessing = squeezenet_layers(rng), imagenet_labels(), 227, "caffe-squeezenet"
+        layers, size, preprocessing = squeezenet_layers(rng, len(labels)), 227, "caffe-squeezenet"
     elif base == "minivgg":
-        layers = minivgg_layers(MINIVGG, MINIVGG_HIDDEN, 12, rng, batch_norm)
-        labels, size, preprocessing = minivgg_labels(), 128, "torchvision"
+        layers = minivgg_layers(MINIVGG, MINIVGG_HIDDEN, len(labels), rng, batch_norm)
+        size, preprocessing = 128, "torchvision"
     else:
-        layers = vgg_layers(VGG[base], VGG_HIDDEN, 1000, rng, batch_norm)
-        labels, size, preprocessing = imagenet_labels(), 224, "caffe"
+        layers = vgg_layers(VGG[base], VGG_HIDDEN, len(labels), rng, batch_norm)
+        size, preprocessing = 224, "caffe"
 
     if name != base:
         head = HEADS["vgg" if base in VGG else base]

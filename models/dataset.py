@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from models.images import ImageError, load_image
+from .catalogue import home
+from .images import ImageError, load_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 PARTS = ("train", "val")
@@ -55,6 +56,8 @@ class Photographs:
         Folders named train and val decide for themselves. Otherwise ``fraction`` of each class, at least one picture,
         is held out, drawn by ``seed``; copies of a file count as one picture and stay together.
         """
+        if not 0 < fraction < 1:
+            raise DatasetError(f"the share held out must lie between 0 and 1, got {fraction}")
         if self.parts[0]:
             held_out = self.parts == "val"
             shared = np.isin(self.digests, self.digests[held_out]) & ~held_out
@@ -82,13 +85,13 @@ def open_photographs(path: str | Path, size: int = 128, cache: str | Path | None
     """Decode the data set at ``path`` (a folder or tar archive), or find it decoded in the folder ``cache``.
 
     Each picture is turned upright, converted to RGB, resized so that its short side is ``size`` pixels, and cropped to
-    its central square. The result is kept in ``cache`` (``~/.cache/minigrad/datasets`` when None) under a name made
+    its central square. The result is kept in ``cache`` (None: ``datasets`` in ``catalogue.home()``) under a name made
     from the listing (names, sizes, times of change), so a changed folder is decoded anew. ``progress`` shows a bar.
     Raises DatasetError for a layout that is neither of the two, and for a picture that cannot be read.
     """
     path = Path(path)
     source = _open_source(path)
-    stem = Path(cache or default_cache()) / source.key(size)
+    stem = Path(cache or home() / "datasets") / source.key(size)
     array, listing = stem.with_suffix(".npy"), stem.with_suffix(".json")
     if not (array.exists() and listing.exists()):  # the listing is written last: where it is, the array is whole
         _decode_all(source, size, array, listing, progress)
@@ -102,10 +105,6 @@ def open_photographs(path: str | Path, size: int = 128, cache: str | Path | None
         classes=tuple(facts["classes"]),
         folders=tuple(facts["folders"]),
     )
-
-
-def default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad" / "datasets"
 
 
 # ---------------------------------------------------------------- where the files are

@@ -21,8 +21,9 @@ import minigrad as mg
 import minigrad.functional as F
 from minigrad import nn, optim
 from minigrad.backend import to_device, to_numpy
-from models.atomic import replacing
-from models.augment import Augmentation, batches_per_epoch, prefetch, training_batches, validation_batches
+
+from .atomic import replacing
+from .augment import Augmentation, batches_per_epoch, prefetch, training_batches, validation_batches
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Recipe:
     ``sizes`` are the sides of the training images in pixels, spread evenly over the epochs: small ones first are cheap,
     and a network does best on images somewhat larger than it was trained on (Touvron et al. 2019, arXiv:1906.06423).
     ``lr`` is the peak of ``one_cycle``, whose rise takes the share ``warmup`` of all steps. Weight decay spares biases
-    and batch normalisation. ``average`` is the decay, at each step, of the running average of the weights; 0 for none.
+    and batch normalisation. ``dropout`` is the probability of all the model's Dropout layers. ``average`` is the decay,
+    at each step, of the running average of the weights; 0 for none.
     """
 
     epochs: int = 30
@@ -43,6 +45,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
+    dropout: float = 0.2
     average: float = 0.999
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -57,6 +60,7 @@ class Recipe:
             (not 0 < self.lr < math.inf, f"the learning rate must be positive, got {self.lr}"),
             (not 0 <= self.warmup < 1, f"warmup must lie in [0, 1), got {self.warmup}"),
             (not 0 <= self.label_smoothing < 1, f"label smoothing must lie in [0, 1), got {self.label_smoothing}"),
+            (not 0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}"),
             (not 0 <= self.average < 1, f"the average's decay must lie in [0, 1), got {self.average}"),
             (not 0 < area[0] <= area[1] <= 1, f"the crops' area must lie in (0, 1], got {area[0]} to {area[1]}"),
         ):
@@ -134,6 +138,8 @@ class Trainer:
     """
 
     def __init__(self, model, images, labels, members, recipe, evaluate=None, evaluate_every=1, device="cpu"):
+        if evaluate_every < 1:
+            raise ValueError(f"epochs between evaluations (--eval-every) must be at least 1, got {evaluate_every}")
         self.model, self.recipe, self.device = model.requires_grad_().to(device), recipe, device
         self.images, self.labels, self.members = images, labels, members
         self.evaluate, self.evaluate_every = evaluate, evaluate_every
@@ -143,6 +149,8 @@ class Trainer:
         self.optimizers = make_optimizers(model, recipe)
         self.average = RunningAverage(model.state_dict(), recipe.average) if recipe.average else None
         self.dropouts = [layer for layer in map(model.__getitem__, model.names()) if isinstance(layer, nn.Dropout)]
+        for layer in self.dropouts:
+            layer.p = recipe.dropout
 
     @property
     def finished(self) -> bool:
@@ -170,8 +178,8 @@ class Trainer:
 
     def _step(self, images: np.ndarray, labels: np.ndarray) -> Step:
         recipe = self.recipe
-        for layer in self.dropouts:
-            layer.rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, self.dropouts.index(layer)])
+        for i, layer in enumerate(self.dropouts):
+            layer.rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, i])
         lr = one_cycle(self.epoch * self.batches + self.batch, recipe.epochs * self.batches, recipe.lr, recipe.warmup)
 
         self.model.train()
