@@ -10,11 +10,11 @@ models.find_class(model, "cat")
 
 from .architectures import build
 from .catalogue import load
+from .hdf5 import WeightsError
 from .images import ImageError, load_image, save_image
 from .labels import find_class
 from .layers import Preprocess
 from .model import Model, fold_batch_norm
-from .weights_file import WeightsError
 from .weights_file import save as save_weights
 
 __all__ = [

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .architectures import FEATURES, NAMES
-from .weights_file import WeightsError, read
+from .hdf5 import WeightsError
+from .weights_file import read
 
 
 @dataclass(frozen=True)

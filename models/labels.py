@@ -62,8 +62,8 @@ def find_class(model, wanted):
     """The index of a class of `model`, given as an index (284, "284"), a name, a WordNet id or a part of one name.
 
     "_" counts as a space, and case matters only between Cardigan (a dog) and cardigan. The first of these that fits
-    decides: a class's short name, any of its names, a piece of the names of one class only. Raises ValueError that lists
-    the candidates of an ambiguous name, the names near an unknown one, or the range of indices.
+    decides: a class's short name, any of its names, a piece of the names of one class only. Raises ValueError that
+    lists the candidates of an ambiguous name, the names near an unknown one, or the range of indices.
     """
     labels = tuple(label if isinstance(label, Label) else Label(str(label)) for label in (model.labels or ()))
     if not isinstance(wanted, str):

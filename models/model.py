@@ -30,7 +30,8 @@ def fold_batch_norm(model):
     """The network without its BatchNorm2d layers, each folded into the Conv2d before it; in evaluation mode, the same.
 
     With s = weight / sqrt(running_var + eps), the convolution's weights become s * W and its bias
-    s * (b - running_mean) + bias. Other layers are shared with `model`. Raises ValueError where a BatchNorm2d does not follow a Conv2d.
+    s * (b - running_mean) + bias. Other layers are shared with `model`. Raises ValueError where a BatchNorm2d does not
+    follow a Conv2d.
     """
     layers = _folded(model)
     return model.replace(layers) if isinstance(model, Model) else type(model)(layers)

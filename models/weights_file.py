@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrad.serialization import replacing
+
 from .architectures import construct, describe
-from .atomic import replacing
+from .hdf5 import WeightsError, dataset, node, opened
 from .labels import Label, read_labels
 from .layers import Preprocess
 from .model import Model
@@ -28,10 +30,6 @@ MAP_ABOVE = 32 << 20  # bytes
 TEXTS = ("architecture", "preprocessing", "provenance", "labels")
 LONGEST_TEXT = 16 << 20
 OF_THE_FILE = ("file", "weights_sha256")  # entries of a model's provenance that belong to the file it was read from
-
-
-class WeightsError(ValueError):
-    """A weights file that cannot be used; the message says why and, where it can, what to do."""
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -93,27 +91,8 @@ def _digest(arrays):
 
 def read(path):
     """The Model in a weights file, on the CPU and in evaluation mode. Raises WeightsError."""
-    import h5py
-
-    path = Path(path)
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder, not a weights file")
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}")
-    if path.stat().st_size == 0:
-        raise WeightsError(f"{path} is empty (zero bytes)")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except Exception:  # HDF5's own messages are paragraphs
-        raise WeightsError(f"{path} is not an HDF5 file, or is cut short") from None
-    with file:
-        try:
-            return _model(file, path)
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from None
-        except Exception as error:
-            reason = str(error).split("\n")[0] or type(error).__name__
-            raise WeightsError(f"{path} is damaged ({reason})") from None
+    with opened(path) as file:
+        return _model(file, Path(path))
 
 
 def _model(file, path):
@@ -152,73 +131,53 @@ def _text_attribute(file, name):
 
 
 def _text(file, name):
-    dataset = _dataset(file, name)
-    if dataset.dtype.kind != "S" or dataset.shape != () or dataset.dtype.itemsize > LONGEST_TEXT:
+    text = dataset(file, name)
+    if text.dtype.kind != "S" or text.shape != () or text.dtype.itemsize > LONGEST_TEXT:
         raise WeightsError(f"/{name} is not a text")
-    return dataset[()].decode("utf-8")
+    return text[()].decode("utf-8")
 
 
 def _weights(file, path, model, digest):
     """{state dict name: array}: mapped if the file is large, else read and checked."""
-    size = path.stat().st_size
-    datasets = _matched(file, model, size)
-    single = all(
-        dataset.dtype == np.dtype("<f4") and dataset.id.get_offset() is not None for dataset in datasets.values()
-    )
-    if single and size > MAP_ABOVE:
-        mapped = np.memmap(path, np.uint8, mode="c").view(np.ndarray)  # copy on write: the file stays as it is
-        at = {name: (dataset.id.get_offset(), dataset.nbytes) for name, dataset in datasets.items()}
-        return {name: mapped[o : o + n].view("<f4").reshape(datasets[name].shape) for name, (o, n) in at.items()}
+    found = _matched(file, model)
+    single = all(data.dtype == np.dtype("<f4") and data.id.get_offset() is not None for data in found.values())
+    if single and path.stat().st_size > MAP_ABOVE:
+        whole = np.memmap(path, np.uint8, mode="c").view(np.ndarray)  # copy on write: the file stays as it is
+        return {name: _mapped(whole, data) for name, data in found.items()}
 
-    stored = {}
-    for name, dataset in datasets.items():
-        stored[name] = dataset[()]
-        if not np.isfinite(stored[name]).all():
+    stored = {name: data[()] for name, data in found.items()}
+    for name, array in stored.items():
+        if not np.isfinite(array).all():
             raise WeightsError(f"{name} holds NaN or infinite values")
     if _digest(stored) != digest:
         raise WeightsError("its weights do not match its checksum: the file is damaged, or was edited")
     return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
 
 
-def _matched(file, model, size):
+def _mapped(whole, data):
+    start = data.id.get_offset()
+    return whole[start : start + data.nbytes].view("<f4").reshape(data.shape)
+
+
+def _matched(file, model):
     """{state dict name: data set} for all weights of the model, every one checked before any is read."""
     wanted = {name: tensor.shape for name, tensor in model.named_tensors()}
-    layers = _node(file, "layers")
-    found = {f"{layer}.{kind}" for layer in layers for kind in _node(layers, layer)}
-    missing, extra = [name for name in wanted if name not in found], sorted(found - wanted.keys())
-    if missing or extra:
-        what = [
-            f"{kind} {', '.join(names[:4])}" for kind, names in (("lacks", missing), ("has unexpected", extra)) if names
-        ]
+    layers = node(file, "layers")
+    present = {f"{layer}.{kind}" for layer in layers for kind in node(layers, layer)}
+    differences = {
+        "lacks": [name for name in wanted if name not in present],
+        "has also": sorted(present - wanted.keys()),
+    }
+    if any(differences.values()):
+        what = [f"{verb} {', '.join(names[:4])}" for verb, names in differences.items() if names]
         raise WeightsError(f"its weights are not those of its architecture: it {' and '.join(what)}")
 
-    datasets = {}
+    found = {}
     for name, shape in wanted.items():
         layer, _, kind = name.rpartition(".")
-        dataset = datasets[name] = _dataset(_node(layers, layer), kind)
-        if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):
-            raise WeightsError(f"{name} has dtype {dataset.dtype}, expected float32 or float16")
-        if dataset.shape != tuple(shape):
-            raise WeightsError(f"{name} has shape {dataset.shape}, its architecture needs {tuple(shape)}")
-        offset = dataset.id.get_offset()
-        if offset is not None and offset + dataset.nbytes > size or dataset.nbytes > 64 * size:
-            raise WeightsError(f"{name} is said to lie beyond the end of the file: it is cut short or damaged")
-    return datasets
-
-
-def _node(parent, name):
-    """parent[name], if it is really there and not a link to somewhere else."""
-    import h5py
-
-    if type(parent.get(name, getlink=True)) is not h5py.HardLink:
-        raise WeightsError(f"/{name} is missing, or a link to another place or file, which is never followed")
-    return parent[name]
-
-
-def _dataset(parent, name):
-    import h5py
-
-    dataset = _node(parent, name)
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise WeightsError(f"{name} is not a plain data set of this file")
-    return dataset
+        data = found[name] = dataset(node(layers, layer), kind)
+        if data.dtype.kind != "f" or data.dtype.itemsize not in (2, 4, 8):
+            raise WeightsError(f"{name} has dtype {data.dtype}, expected float32 or float16")
+        if data.shape != tuple(shape):
+            raise WeightsError(f"{name} has shape {data.shape}, its architecture needs {tuple(shape)}")
+    return found

@@ -1,0 +1,41 @@
+"""Which layer of ours a layer of another program is."""
+
+import re
+
+from ..architectures import HEADS
+
+VGG_HEAD = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
+KINDS = {"W": "weight", "b": "bias", "kernel": "weight", "weights": "weight", "biases": "bias", "b_fix16": "bias_fix16"}
+KINDS |= {kind: kind for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+SUFFIX = re.compile(rf"(.+?)[._/]({'|'.join(KINDS)})(?::0)?")
+
+
+def split(key):
+    """("conv1_1", "weight") of a key such as "conv1_1.weight", "conv1_1_W", "conv1_1/kernel:0"; None of another one."""
+    found = SUFFIX.fullmatch(key)
+    if not found:
+        return None
+    return found[1], KINDS[found[2]]
+
+
+def from_keras(name):
+    """Our name of a layer of Keras' or Caffe's VGG and SqueezeNet; other names stay as they are."""
+    if name in VGG_HEAD:
+        return VGG_HEAD[name]
+    name = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name)
+    name = re.sub(r"^(fire\d)[/_.]squeeze1x1$", r"\1.squeeze", name)
+    return re.sub(r"^(fire\d)[/_.]expand(1x1|3x3)$", r"\1.expand.\2", name)
+
+
+def from_torchvision(model):
+    """{torchvision's name: ours}. It numbers the very layers of our tables: features.0, .1, ...; classifier.0, ..."""
+    names = [name for name, _ in model.children()][1:]
+    head = next((names.index(name) for name in HEADS.values() if name in names), len(names))
+    classifier = [name for name in names[head:] if name not in ("avgpool", "flatten")]
+    table = {f"features.{place}": name for place, name in enumerate(names[:head])}
+    table |= {f"classifier.{place}": name for place, name in enumerate(classifier)}
+    for theirs, ours in list(table.items()):
+        if ours.startswith("fire"):
+            table[f"{theirs}.squeeze"] = f"{ours}.squeeze"
+            table |= {f"{theirs}.expand{size}": f"{ours}.expand.{size}" for size in ("1x1", "3x3")}
+    return table

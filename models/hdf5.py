@@ -1,0 +1,58 @@
+"""Opening HDF5 files that anybody may have written: no link followed, nothing larger than the file, plain errors."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+MOST_COMPRESSED = 64  # weights are noise: they do not shrink; data that unpacks to more than this is a trap
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the message says why and, where it can, what to do."""
+
+
+@contextmanager
+def opened(path):
+    """The h5py.File at `path`, for reading; whatever fails inside becomes a WeightsError that names the file."""
+    import h5py
+
+    path = Path(path)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a weights file")
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}")
+    if path.stat().st_size == 0:
+        raise WeightsError(f"{path} is empty (zero bytes)")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except Exception:  # HDF5's own messages are paragraphs
+        raise WeightsError(f"{path} is not an HDF5 file, or is cut short") from None
+    with file:
+        try:
+            yield file
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from None
+        except Exception as error:
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise WeightsError(f"{path} is damaged ({reason})") from None
+
+
+def node(parent, name):
+    """parent[name], if it is really there and not a link to somewhere else; else WeightsError."""
+    import h5py
+
+    if type(parent.get(name, getlink=True)) is not h5py.HardLink:
+        raise WeightsError(f"{name} is missing, or a link to another place or file, which is never followed")
+    return parent[name]
+
+
+def dataset(parent, name):
+    """parent[name], if it is a data set with its values in this very file, no more than fit it; else WeightsError."""
+    import h5py
+
+    found = node(parent, name)
+    if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+        raise WeightsError(f"{name} is not a plain data set of this file")
+    size, offset = found.file.id.get_filesize(), found.id.get_offset()
+    if (offset is not None and offset + found.nbytes > size) or found.nbytes > MOST_COMPRESSED * size:
+        raise WeightsError(f"{found.name} declares shape {found.shape}, more than the file holds")
+    return found
