@@ -49,6 +49,8 @@ class Function:
         raise NotImplementedError(f"{type(self).__name__} has no derivative")
 
     def __call__(self, *inputs):
+        if hasattr(self, "inputs"):
+            raise RuntimeError(f"{type(self).__name__}: an instance runs once, since it keeps what vjp needs; make another")
         inputs = tuple(as_tensor(x) for x in inputs)
         arrays = tuple(x.data for x in inputs)
         output = Tensor._wrap(np.asarray(result) if isinstance(result := self.forward(*arrays), np.generic) else result)
@@ -81,10 +83,11 @@ class Function:
 
     def _check_unchanged(self):
         """Refuse to differentiate at other values than those `forward` saw."""
-        for i, (x, array) in enumerate(zip(self.inputs, self._used, strict=False)):
+        for i, (x, array) in enumerate(zip((*self.inputs, self.output), self._used, strict=True)):
             if x.data is not array:
+                which = f"inputs[{i}]" if i < len(self.inputs) else "the output"
                 raise RuntimeError(
-                    f"{type(self).__name__}: the data of inputs[{i}] (shape {x.shape}) was replaced after the graph "
+                    f"{type(self).__name__}: the data of {which} (shape {x.shape}) was replaced after the graph "
                     "used it, so its gradient would be wrong; compute the output again"
                 )
 

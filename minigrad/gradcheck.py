@@ -80,7 +80,7 @@ def _check_jacobian(function, inputs, y, eps, rtol, atol):
 
 
 def _check_direction(function, inputs, y, rng, eps, rtol, atol):
-    """One number: v . J u for random u and v. From vjp (J^T v) . u, from differences v . (f(x + eps u) - f(x - eps u))."""
+    """One number, v . J u for random u and v: by vjp (J^T v) . u, by differences v . (f(x + eps u) - f(x - eps u))."""
     us = [rng.normal(size=x.shape) for x in inputs]
     v = rng.normal(size=y.shape)
     gradients = _gradients(y, inputs, v)

@@ -1,13 +1,14 @@
 """Differentiable functions, with torch.nn.functional's names and arguments (torch's own for the array functions)."""
 
-# ruff: noqa: F401, I001  (elementwise first: the others build on it)
+# ruff: noqa: F401, I001  (in order: what comes later builds on it)
 from .shape import broadcast_to, cat, flatten, flip, getitem, pad, permute, reshape, roll, squeeze, stack, sum_to
 from .shape import transpose, unsqueeze
-from .elementwise import abs, add, cast, clamp, cos, div, eq, exp, ge, gt, le, log, logical_and, logical_not, logical_or
-from .elementwise import lt, maximum, minimum, mul, ne, neg, ones_like, pow, sigmoid, sign, sin, sqrt, square, sub, tanh
-from .elementwise import LeakyReLU, ReLU, leaky_relu, relu, to_device, where, zeros_like
+from .convert import cast, ones_like, to_device, zeros_like
+from .elementwise import abs, add, clamp, cos, div, eq, exp, ge, gt, le, log, logical_and, logical_not, logical_or, lt
+from .elementwise import maximum, minimum, mul, ne, neg, pow, sign, sin, sqrt, square, sub, where
+from .activation import LeakyReLU, ReLU, leaky_relu, relu, sigmoid, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
-from .linalg import MatMul, linear, matmul
+from .linalg import Linear, MatMul, linear, matmul
 from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv_transpose2d, pair
 from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .normalize import BatchNorm, batch_norm, dropout, local_response_norm

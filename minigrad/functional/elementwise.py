@@ -1,4 +1,4 @@
-"""Elementwise arithmetic, comparisons and activations.
+"""Elementwise arithmetic, comparisons, and what chooses by them.
 
 Binary functions broadcast as NumPy does, and a Python number takes the dtype of the tensor it meets. Their gradients
 are summed back over the axes that were broadcast: `sum_to` is the vjp of broadcasting.
@@ -11,21 +11,26 @@ import numpy as np
 
 from ..autograd import Function
 from ..backend import array_module
-from ..backend import to_device as move
 from ..tensor import Tensor, as_tensor
+from .convert import cast, floating
 from .shape import sum_to
 
 
 def _operands(name, a, b):
-    """Both as Tensors whose shapes broadcast; a Python number takes the dtype and device of the other."""
-    if not isinstance(a, Tensor | Number) or isinstance(a, np.generic):
-        a = as_tensor(a)
-    if not isinstance(b, Tensor | Number) or isinstance(b, np.generic):
-        b = as_tensor(b)
+    """Both as Tensors whose shapes broadcast, of one dtype if either is floating point (but booleans stay as they are).
+
+    A number, Python's or NumPy's, takes the dtype and device of the tensor it meets.
+    """
+    a = a.item() if isinstance(a, np.generic) else a if isinstance(a, Number) else as_tensor(a)
+    b = b.item() if isinstance(b, np.generic) else b if isinstance(b, Number) else as_tensor(b)
     if isinstance(a, Number):
         a = _constant_like(b, a)
     if isinstance(b, Number):
         b = _constant_like(a, b)
+    if a.dtype.kind in "iu" and b.dtype.kind == "f":
+        a = cast(a, b.dtype)
+    elif b.dtype.kind in "iu" and a.dtype.kind == "f":
+        b = cast(b, a.dtype)
     try:
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
@@ -56,7 +61,8 @@ class Add(Function):
 
     def vjp(self, g):
         a, b = self.inputs
-        return sum_to(g, a.shape), sum_to(g, b.shape)
+        by_a, by_b = self.needs_input_grad
+        return sum_to(g, a.shape) if by_a else None, sum_to(g, b.shape) if by_b else None
 
 
 def add(a, b):
@@ -72,7 +78,8 @@ class Sub(Function):
 
     def vjp(self, g):
         a, b = self.inputs
-        return sum_to(g, a.shape), sum_to(neg(g), b.shape) if self.needs_input_grad[1] else None
+        by_a, by_b = self.needs_input_grad
+        return sum_to(g, a.shape) if by_a else None, neg(sum_to(g, b.shape)) if by_b else None
 
 
 def sub(a, b):
@@ -106,7 +113,7 @@ class Div(Function):
     def vjp(self, g):
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
-        return sum_to(g / b, a.shape) if by_a else None, sum_to(-g * a / (b * b), b.shape) if by_b else None
+        return sum_to(g / b, a.shape) if by_a else None, sum_to(-g * self.output / b, b.shape) if by_b else None
 
 
 def div(a, b):
@@ -145,7 +152,7 @@ class Pow(Function):
         if by_a:  # b a^(b-1), which is 0 where b = 0, also for a = 0
             ga = sum_to(g * where(b == 0, 0.0, b * a ** where(b == 0, 1.0, b - 1.0)), a.shape)
         if by_b:  # a^b log a, which is 0 where a = 0 and b >= 0
-            zero = (a == 0) & (b >= 0)
+            zero = logical_and(a == 0, b >= 0)
             gb = sum_to(g * where(zero, 0.0, self.output * log(where(zero, 1.0, a))), b.shape)
         return ga, gb
 
@@ -170,7 +177,7 @@ class Exp(Function):
 
 def exp(x):
     """e to the power of each element."""
-    return Exp()(_floating(x))
+    return Exp()(floating(x))
 
 
 class Log(Function):
@@ -186,7 +193,7 @@ class Log(Function):
 
 def log(x):
     """Natural logarithm of each element."""
-    return Log()(_floating(x))
+    return Log()(floating(x))
 
 
 class Sqrt(Function):
@@ -201,7 +208,7 @@ class Sqrt(Function):
 
 def sqrt(x):
     """Square root of each element."""
-    return Sqrt()(_floating(x))
+    return Sqrt()(floating(x))
 
 
 class Sin(Function):
@@ -217,32 +224,12 @@ class Sin(Function):
 
 def sin(x):
     """Sine of each element, in radians."""
-    return Sin()(_floating(x))
+    return Sin()(floating(x))
 
 
 def cos(x):
     """Cosine of each element, in radians: sin(x + pi/2)."""
-    return sin(_floating(x) + math.pi / 2)
-
-
-class Tanh(Function):
-    """Hyperbolic tangent."""
-
-    def forward(self, x):
-        return array_module(x).tanh(x)
-
-    def vjp(self, g):
-        return g * (1.0 - self.output * self.output)
-
-
-def tanh(x):
-    """Hyperbolic tangent of each element."""
-    return Tanh()(_floating(x))
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)) of each element, written as (1 + tanh(x/2)) / 2, which cannot overflow."""
-    return (tanh(_floating(x) * 0.5) + 1.0) * 0.5
+    return sin(floating(x) + math.pi / 2)
 
 
 class Abs(Function):
@@ -278,41 +265,6 @@ def sign(x):
 
 
 # ---- rectifiers and limits -------------------------------------------------------------------------------------------
-
-
-class ReLU(Function):
-    """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
-
-    def forward(self, x):
-        return array_module(x).maximum(x, 0)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return g * (x > 0)
-
-
-def relu(x):
-    """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
-    return ReLU()(x)
-
-
-class LeakyReLU(Function):
-    """x where positive, negative_slope * x elsewhere."""
-
-    def __init__(self, negative_slope):
-        self.negative_slope = negative_slope
-
-    def forward(self, x):
-        return array_module(x).where(x > 0, x, x * self.negative_slope)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return where(x > 0, g, g * self.negative_slope)
-
-
-def leaky_relu(x, negative_slope=0.01):
-    """x where positive, negative_slope * x elsewhere (0 included)."""
-    return LeakyReLU(negative_slope)(x)
 
 
 class Where(Function):
@@ -352,24 +304,29 @@ def where(condition, a, b):
 class Maximum(Function):
     """max(a, b). A tie gives each half of the gradient."""
 
-    sign = 1.0
-
     def forward(self, a, b):
         return array_module(a, b).maximum(a, b)
 
     def vjp(self, g):
         a, b = self.inputs
-        share = (sign(a - b) * self.sign + 1.0) * 0.5  # 1 where a wins, 1/2 at a tie, 0 where b wins
-        return sum_to(g * share, a.shape), sum_to(g * (1.0 - share), b.shape)
+        return self._shared(g, a > b, a == b)
+
+    def _shared(self, g, first, tie):
+        a, b = self.inputs
+        share = where(tie, 0.5, cast(first, g.dtype))
+        by_a, by_b = self.needs_input_grad
+        return sum_to(g * share, a.shape) if by_a else None, sum_to(g * (1.0 - share), b.shape) if by_b else None
 
 
 class Minimum(Maximum):
     """min(a, b). A tie gives each half of the gradient."""
 
-    sign = -1.0
-
     def forward(self, a, b):
         return array_module(a, b).minimum(a, b)
+
+    def vjp(self, g):
+        a, b = self.inputs
+        return self._shared(g, a < b, a == b)
 
 
 def maximum(a, b):
@@ -393,113 +350,53 @@ class Clamp(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        inside = True
-        if self.min is not None:
-            inside = x >= self.min
-        if self.max is not None:
-            inside = (x <= self.max) & inside
-        return where(inside, g, 0.0)
+        outside = [x < self.min] if self.min is not None else []
+        outside += [x > self.max] if self.max is not None else []
+        return where(outside[0] if len(outside) == 1 else logical_or(*outside), 0.0, g)
 
 
 def clamp(x, min=None, max=None):
-    """x limited to [min, max] (numbers, either may be None). Gradient 1 on the bounds and inside, 0 outside."""
+    """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min.
+
+    Gradient 1 inside and on the bounds. Outside, it goes to the bound if that is a tensor.
+    """
+    x = as_tensor(x)
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
-    for name, bound in (("min", min), ("max", max)):
-        if bound is not None and not isinstance(bound, Number):
-            raise TypeError(f"clamp: {name} must be a number, got {type(bound).__name__}")
-    return Clamp(min, max)(x)
+    if all(bound is None or isinstance(bound, Number) for bound in (min, max)):
+        if x.dtype.kind != "f" and isinstance(min if max is None else max, float):
+            x = cast(x, np.float32)
+        return Clamp(min, max)(x)
+    if min is not None:
+        x = where(x < min, min, x)
+    return x if max is None else where(x > max, max, x)
 
 
 # ---- comparisons and logic: boolean results, no gradient -------------------------------------------------------------
 
 
-def _comparison(name):
+def _comparison(name, ufunc, meaning):
     def compare(a, b):
         a, b = _operands(name, a, b)
-        return Tensor._wrap(np.asarray(_ufunc(name, a, b)) if isinstance(a.data, np.ndarray) else _ufunc(name, a, b))
+        xp = array_module(a.data, b.data)
+        return Tensor._wrap(xp.asarray(getattr(xp, ufunc)(a.data, b.data)))  # NumPy gives no array for 0-d operands
 
     compare.__name__ = compare.__qualname__ = name
+    compare.__doc__ = f"Whether {meaning}, elementwise with broadcasting: a boolean tensor, which has no gradient."
     return compare
 
 
-def _ufunc(name, a, b):
-    return getattr(array_module(a.data, b.data), _UFUNCS[name])(a.data, b.data)
-
-
-_UFUNCS = {
-    "eq": "equal",
-    "ne": "not_equal",
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "logical_and": "logical_and",
-    "logical_or": "logical_or",
-}
-eq, ne, lt, le, gt, ge, logical_and, logical_or = map(_comparison, _UFUNCS)
+eq = _comparison("eq", "equal", "a == b")
+ne = _comparison("ne", "not_equal", "a != b")
+lt = _comparison("lt", "less", "a < b")
+le = _comparison("le", "less_equal", "a <= b")
+gt = _comparison("gt", "greater", "a > b")
+ge = _comparison("ge", "greater_equal", "a >= b")
+logical_and = _comparison("logical_and", "logical_and", "a and b are both true")
+logical_or = _comparison("logical_or", "logical_or", "a or b is true")
 
 
 def logical_not(x):
     """True where x is 0 or False; no gradient."""
     x = as_tensor(x)
     return Tensor._wrap(np.asarray(array_module(x.data).logical_not(x.data)))
-
-
-# ---- dtype and device ------------------------------------------------------------------------------------------------
-
-
-class Cast(Function):
-    """x in another dtype; the gradient comes back in that of x."""
-
-    def __init__(self, dtype):
-        self.dtype = np.dtype(dtype)
-
-    def forward(self, x):
-        return x.astype(self.dtype)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return cast(g, x.dtype)
-
-
-def cast(x, dtype):
-    """x converted to dtype (x itself if it has it). Differentiable between floating point types."""
-    x = as_tensor(x)
-    return x if x.dtype == np.dtype(dtype) else Cast(dtype)(x)
-
-
-class ToDevice(Function):
-    """x on another device; the gradient comes back to that of x."""
-
-    def __init__(self, device):
-        self.device = device
-
-    def forward(self, x):
-        return move(x, self.device)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return to_device(g, x.device)
-
-
-def to_device(x, device):
-    """x on `device` ("cpu", "cuda", "cuda:1", "auto"); x itself if it is there. The only way data moves."""
-    x = as_tensor(x)
-    return x if x.device == device else ToDevice(device)(x)
-
-
-def _floating(x):
-    """x as a Tensor; integers become float32, as in torch."""
-    x = as_tensor(x)
-    return x if x.dtype.kind == "f" else cast(x, np.float32)
-
-
-def ones_like(x):
-    """Ones of the shape and dtype of x."""
-    return Tensor._wrap(array_module(x.data).ones_like(x.data))
-
-
-def zeros_like(x):
-    """Zeros of the shape and dtype of x."""
-    return Tensor._wrap(array_module(x.data).zeros_like(x.data))

@@ -1,8 +1,11 @@
 """Products of matrices."""
 
+import numpy as np
+
 from ..autograd import Function
 from ..backend import array_module
 from ..tensor import as_tensor
+from .reduce import sum
 from .shape import reshape, sum_to, transpose
 
 
@@ -24,11 +27,16 @@ class MatMul(Function):
 def matmul(a, b):
     """a @ b as in NumPy: (..., M, K) by (..., K, N), leading axes broadcast; a vector is a row left, a column right."""
     a, b = as_tensor(a), as_tensor(b)
+    _check_dtypes("matmul", {"a": a, "b": b})
     if not a.ndim or not b.ndim:
         raise ValueError(f"matmul: expected vectors or matrices, got shapes {a.shape} and {b.shape}; scale with *")
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
     if a.shape[-1] != inner:
         raise ValueError(f"matmul: {a.shape} by {b.shape}: a.shape[-1] is {a.shape[-1]}, b has {inner} rows")
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"matmul: {a.shape} by {b.shape}: the leading axes do not broadcast") from None
     if a.ndim > 1 and b.ndim > 1:
         return MatMul()(a, b)
     rows = reshape(a, (1, -1)) if a.ndim == 1 else a
@@ -38,17 +46,47 @@ def matmul(a, b):
     return reshape(y, shape)
 
 
+class Linear(Function):
+    """y (..., O) = x (..., I) times the transpose of w (O,I), plus a bias (O,)."""
+
+    def forward(self, x, w, bias=None):
+        y = array_module(x, w).matmul(x, w.T)
+        if bias is not None:
+            y += bias
+        return y
+
+    def vjp(self, g):
+        x, w, *bias = self.inputs
+        by_x, by_w, *by_bias = self.needs_input_grad
+        rows = reshape(g, (-1, g.shape[-1]))
+        gx = matmul(g, w) if by_x else None
+        gw = matmul(transpose(rows, 0, 1), reshape(x, (-1, x.shape[-1]))) if by_w else None
+        return gx, gw, *(sum(rows, 0) if by_bias[0] else None for _ in bias)
+
+
 def linear(x, weight, bias=None):
-    """x @ weight.T + bias: (..., in_features) to (..., out_features); weight (out_features, in_features)."""
-    x, weight = as_tensor(x), as_tensor(weight)
+    """x @ weight.T + bias: (..., in_features) to (..., out_features); weight (out_features, in_features).
+
+    weight may also be (in_features,), for a result of shape (...); bias is then a single number ().
+    """
+    tensors = {"x": x, "weight": weight, "bias": bias}
+    tensors = {name: as_tensor(value) for name, value in tensors.items() if value is not None}
+    _check_dtypes("linear", tensors)
+    x, weight, bias = (tensors.get(name) for name in ("x", "weight", "bias"))
     if weight.ndim not in (1, 2):
         raise ValueError(f"linear: weight must have 1 or 2 dimensions, got shape {weight.shape}")
     if not x.ndim or x.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: x has shape {x.shape}, weight expects rows of {weight.shape[-1]} (weight.shape[-1])")
-    y = matmul(x, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
-    if bias is None:
-        return y
-    bias = as_tensor(bias)
-    if bias.shape != weight.shape[:-1]:
-        raise ValueError(f"linear: bias has shape {bias.shape}, expected {weight.shape[:-1]}")
-    return y + bias
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise ValueError(f"linear: bias has shape {bias.shape}, expected {weight.shape[:-1]} (weight.shape[:-1])")
+    if weight.ndim == 1:
+        y = matmul(x, weight)
+        return y if bias is None else y + bias
+    return Linear()(x, weight) if bias is None else Linear()(x, weight, bias)
+
+
+def _check_dtypes(name, tensors):
+    """Refuse mixed dtypes, as torch does: a float64 that crept in should not spread."""
+    if len({x.dtype for x in tensors.values()}) > 1:
+        found = ", ".join(f"{argument} {x.dtype}" for argument, x in tensors.items())
+        raise TypeError(f"{name}: dtypes differ ({found}); convert with .astype")

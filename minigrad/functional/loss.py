@@ -10,7 +10,8 @@ import numpy as np
 from ..autograd import Function
 from ..backend import array_module
 from ..tensor import Tensor, as_tensor
-from .elementwise import _floating, abs, exp, square, where
+from .convert import floating
+from .elementwise import abs, exp, square, where
 from .reduce import _axes, _drop, mean, sum
 from .shape import _dim, getitem, permute, reshape
 
@@ -35,7 +36,7 @@ class Softmax(Function):
 
 def softmax(x, dim):
     """exp(x) / sum of exp(x) along dim: probabilities from scores."""
-    return Softmax(*_along("softmax", x, dim))(_floating(x))
+    return Softmax(*_along("softmax", x, dim))(floating(x))
 
 
 class LogSoftmax(Function):
@@ -55,7 +56,7 @@ class LogSoftmax(Function):
 
 def log_softmax(x, dim):
     """Logarithm of softmax, without rounding small probabilities to 0."""
-    return LogSoftmax(*_along("log_softmax", x, dim))(_floating(x))
+    return LogSoftmax(*_along("log_softmax", x, dim))(floating(x))
 
 
 class LogSumExp(Function):
@@ -78,7 +79,7 @@ class LogSumExp(Function):
 
 def logsumexp(x, dim, keepdim=False):
     """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges."""
-    x = _floating(x)
+    x = floating(x)
     axes, _ = _axes("logsumexp", dim, x.shape)
     return _drop(LogSumExp(axes)(x), axes, keepdim)
 
@@ -175,7 +176,7 @@ def _class_dim(x):
 
 
 def _scores(name, x):
-    x = _floating(x)
+    x = floating(x)
     if not x.ndim:
         raise ValueError(f"{name}: x must be (N,C,...) or (C,), got a single number")
     if not x.shape[_class_dim(x)]:

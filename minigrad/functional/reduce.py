@@ -8,7 +8,8 @@ from ..autograd import Function
 from ..backend import array_module
 from ..kernels.channel import channel_sum
 from ..tensor import Tensor, as_tensor
-from .elementwise import _floating, square
+from .convert import cast, floating
+from .elementwise import square
 from .shape import broadcast_to, reshape
 
 
@@ -38,7 +39,7 @@ class Sum(Function):
     def forward(self, x):
         if x.ndim > 2 and x.dtype.kind == "f" and sorted(self.axes) == [0, *range(2, x.ndim)]:
             return channel_sum(x).reshape(1, -1, *(1,) * (x.ndim - 2))
-        return array_module(x).sum(x, axis=self.axes, keepdims=True, dtype=None if x.dtype.kind in "bu" else x.dtype)
+        return array_module(x).sum(x, axis=self.axes, keepdims=True, dtype=x.dtype if x.dtype.kind == "f" else np.int64)
 
     def vjp(self, g):
         (x,) = self.inputs
@@ -46,7 +47,7 @@ class Sum(Function):
 
 
 def sum(x, axis=None, keepdims=False):
-    """Sum over `axis`."""
+    """Sum over `axis`; integers and booleans add up to int64."""
     x = as_tensor(x)
     axes, _ = _axes("sum", axis, x.shape)
     return _drop(Sum(axes)(x), axes, keepdims)
@@ -54,14 +55,14 @@ def sum(x, axis=None, keepdims=False):
 
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis`; integers become float32. Of no elements, it is NaN."""
-    x = _floating(x)
+    x = floating(x)
     axes, _ = _axes("mean", axis, x.shape)
     return sum(x, axes, keepdims) / float(prod(x.shape[a] for a in axes))
 
 
 def var(x, axis=None, ddof=0, keepdims=False):
     """Variance over `axis`: the sum of squared distances from the mean, divided by count - ddof."""
-    x = _floating(x)
+    x = floating(x)
     axes, _ = _axes("var", axis, x.shape)
     count = prod(x.shape[a] for a in axes)
     if count <= ddof:
@@ -72,41 +73,60 @@ def var(x, axis=None, ddof=0, keepdims=False):
 class Max(Function):
     """Maximum over axes, which stay as length 1. Equal maxima share the gradient."""
 
+    name = "max"
+
     def __init__(self, axes):
         self.axes = axes
 
     def forward(self, x):
-        return array_module(x).max(x, axis=self.axes, keepdims=True)
+        return getattr(array_module(x), self.name)(x, axis=self.axes, keepdims=True)
 
     def vjp(self, g):
         (x,) = self.inputs
-        winners = (x == self.output.detach()).astype(x.dtype)
+        winners = cast(x == self.output, x.dtype)
         return g * winners / sum(winners, self.axes, keepdims=True)
+
+
+class Min(Max):
+    """Minimum over axes, which stay as length 1. Equal minima share the gradient."""
+
+    name = "min"
 
 
 def max(x, axis=None, keepdims=False):
     """Maximum over `axis`. Equal maxima share the gradient evenly (as torch.amax)."""
-    x = as_tensor(x)
-    axes, _ = _axes("max", axis, x.shape)
-    if not prod(x.shape[a] for a in axes):
-        raise ValueError(f"max: no elements along axis {axis} of shape {x.shape}")
-    return _drop(Max(axes)(x), axes, keepdims)
+    return _extreme(Max, x, axis, keepdims)
 
 
 def min(x, axis=None, keepdims=False):
     """Minimum over `axis`. Equal minima share the gradient evenly (as torch.amin)."""
-    return -max(-as_tensor(x), axis, keepdims)
+    return _extreme(Min, x, axis, keepdims)
+
+
+def _extreme(kind, x, axis, keepdims):
+    x = as_tensor(x)
+    axes, _ = _axes(kind.name, axis, x.shape)
+    if not prod(x.shape[a] for a in axes):
+        raise ValueError(f"{kind.name}: no elements along axis {axis} of shape {x.shape}")
+    return _drop(kind(axes)(x), axes, keepdims)
 
 
 def argmax(x, axis=None, keepdims=False):
     """Index of the first maximum along `axis` (an int, or None for the flattened tensor), int64; no gradient."""
-    x = as_tensor(x)
-    if axis is not None:
-        _axes("argmax", axis, x.shape)
-    found = array_module(x.data).argmax(x.data, axis=axis, keepdims=keepdims)
-    return Tensor._wrap(np.asarray(found) if isinstance(found, np.generic) else found)
+    return _place("argmax", x, axis, keepdims)
 
 
 def argmin(x, axis=None, keepdims=False):
-    """Index of the first minimum along `axis`, int64; no gradient."""
-    return argmax(-as_tensor(x), axis, keepdims)
+    """Index of the first minimum along `axis` (an int, or None for the flattened tensor), int64; no gradient."""
+    return _place("argmin", x, axis, keepdims)
+
+
+def _place(name, x, axis, keepdims):
+    x = as_tensor(x)
+    if axis is not None and not isinstance(axis, int | np.integer):
+        raise TypeError(f"{name}: axis must be an int or None, got {axis!r}")
+    axes, _ = _axes(name, axis, x.shape)
+    if not prod(x.shape[a] for a in axes):
+        raise ValueError(f"{name}: no elements along axis {axis} of shape {x.shape}")
+    found = getattr(array_module(x.data), name)(x.data, axis=axis, keepdims=keepdims)
+    return Tensor._wrap(np.asarray(found) if isinstance(found, np.generic) else found)

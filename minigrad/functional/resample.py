@@ -23,7 +23,7 @@ def interpolate(
 ):
     """x on a finer or coarser grid, as torch.nn.functional.interpolate.
 
-    x: (N,C,H,W). size: OH and OW, an int or a pair; or else scale_factor: a number or a pair, with OH = floor(H * factor).
+    x: (N,C,H,W). size: OH and OW, an int or a pair; or else scale_factor: a number or a pair: OH = floor(H * factor).
     mode: "nearest" (output row i takes row floor(i * H/OH)) or "bilinear" (the four neighbours, weighted by distance;
     pixels are squares, and beyond the outermost centres the edge is repeated). align_corners: for "bilinear", the
     centres of the corner pixels stay where they are. recompute_scale_factor: take the scale from the sizes even where

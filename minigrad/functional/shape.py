@@ -280,7 +280,7 @@ def cat(tensors, dim=0):
     dim = _dim("cat", "dim", dim, xs[0].ndim)
     for i, x in enumerate(xs):
         if x.ndim != xs[0].ndim or any(x.shape[d] != xs[0].shape[d] for d in range(x.ndim) if d != dim):
-            raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, which does not join {xs[0].shape} along dim {dim}")
+            raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, not fit to join {xs[0].shape} along dim {dim}")
     return Cat(dim)(*xs)
 
 
