@@ -1,0 +1,365 @@
+"""Figures from arrays. Nothing here computes a map; nothing elsewhere draws one.
+
+Every function returns a matplotlib Figure of its own, made without pyplot's global state: `figure.savefig("x.png")`.
+Images are (3,H,W) or (1,3,H,W) in [0,1]; heat maps are (H,W) or (1,H,W), and signed if they hold a negative value: then
+their colours diverge from 0 (red for, blue against), otherwise they go from black to yellow. Colours span the map up to
+its 99.5th percentile, so that one pixel does not darken all others; the colour bar's arrow says when values lie beyond.
+
+Sizes are in inches, sizes of type in points.
+"""
+
+import math
+import textwrap
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+DPI = 150
+TITLE, LABEL, SMALL = 10, 8, 7
+MARGIN, GAP, BAR = 0.15, 0.12, 0.95
+INK, FAINT, ACCENT = "#222222", "#bbbbbb", "#0072b2"
+CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's, for all eyes
+
+
+# ---- colours ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How values become colours: 0 to `high`, or -`high` to `high` if signed."""
+
+    high: float
+    signed: bool
+    clipped: bool
+
+    @classmethod
+    def of(cls, maps, percentile=99.5):
+        """The scale that suits one map or several that share it."""
+        values = np.concatenate([np.ravel(m) for m in maps]) if isinstance(maps, list | tuple) else np.ravel(maps)
+        values = values[np.isfinite(values)]
+        size = np.abs(values)
+        largest = float(size.max(initial=0))
+        high = float(np.percentile(size, percentile)) if size.size else 0.0
+        if high < largest / 20:  # a few bright points on black: nothing else is to be seen anyway
+            high = largest
+        return cls(high or 1.0, bool((values < 0).any()), largest > high > 0)
+
+    @property
+    def colormap(self):
+        return matplotlib.colormaps["RdBu_r" if self.signed else "inferno"]
+
+    @property
+    def norm(self):
+        return Normalize(-self.high if self.signed else 0.0, self.high, clip=True)
+
+    def colours(self, heat):
+        """(H,W,3) in [0,1]; a value that is no number is grey."""
+        heat = as_map(heat)
+        rgb = self.colormap(self.norm(np.nan_to_num(heat)))[..., :3]
+        rgb[~np.isfinite(heat)] = 0.5
+        return rgb
+
+
+def overlay(image, heat, scale=None):
+    """(H,W,3): the image in grey, and over it the map's colours, the more opaque the larger the value."""
+    picture, heat = as_picture(image), as_map(heat)
+    if picture.shape[:2] != heat.shape:
+        raise ValueError(f"overlay: the map is {heat.shape}, the image {picture.shape[:2]}: bring them to one size")
+    scale = scale or Scale.of(heat)
+    grey = picture @ np.array([0.299, 0.587, 0.114])
+    opacity = 0.85 * np.sqrt(np.clip(np.abs(np.nan_to_num(heat)) / scale.high, 0, 1))[..., None]
+    return (1 - opacity) * grey[..., None] + opacity * scale.colours(heat)
+
+
+def as_picture(image):
+    """(H,W,3) in [0,1] of an image (3,H,W), (1,3,H,W), or grey (1,H,W)."""
+    image = np.asarray(image, dtype=np.float64)
+    if image.ndim == 4 and len(image) == 1:
+        image = image[0]
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"a figure's image is (3,H,W) or (1,3,H,W), got {image.shape}")
+    return np.clip(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3)), 0, 1)
+
+
+def as_map(heat):
+    """(H,W) of a map (H,W), (1,H,W) or (1,1,H,W)."""
+    heat = np.asarray(heat, dtype=np.float64)
+    if heat.ndim < 2 or heat.size != math.prod(heat.shape[-2:]):
+        raise ValueError(f"a figure's map is (H,W) or (1,H,W), got {heat.shape}")
+    return heat.reshape(heat.shape[-2:])
+
+
+# ---- figures of maps and images --------------------------------------------------------------------------------------
+
+
+def attribution(image, heat, title="", label=""):
+    """The image, the map with its colour bar, and the map over the image. label: what the map measures."""
+    scale = Scale.of(as_map(heat))
+    cells = [as_picture(image), scale.colours(heat), overlay(image, heat, scale)]
+    sheet = _Sheet([cells], [["photograph", "map", "map over photograph"]], title, bars=1)
+    sheet.bars([scale], label)
+    return sheet.figure
+
+
+def attribution_grid(images, maps, rows, columns, title=""):
+    """Maps side by side: `maps[r][c]` over `images[r]`, each on its own scale, and the image itself at the left.
+
+    images: one for all rows, or a list with one for each. rows, columns: labels, such as classes and methods.
+    """
+    if len(maps) != len(rows) or any(len(row) != len(columns) for row in maps):
+        raise ValueError(f"attribution_grid: maps are not {len(rows)} rows (rows) of {len(columns)} (columns)")
+    images = list(images) if isinstance(images, list | tuple) else [images] * len(rows)
+    scales = [[Scale.of(as_map(heat)) for heat in row] for row in maps]
+    cells = [
+        [as_picture(image), *(overlay(image, heat, scale) for heat, scale in zip(row, line, strict=True))]
+        for image, row, line in zip(images, maps, scales, strict=True)
+    ]
+    captions = [["photograph", *columns]] + [[""] * (len(columns) + 1)] * (len(rows) - 1)
+    kinds = sorted({scale.signed for line in scales for scale in line})
+    clipped = any(scale.clipped for line in scales for scale in line)
+    sheet = _Sheet(cells, captions, title, rows=rows, bars=len(kinds))
+    sheet.bars([Scale(1.0, signed, clipped) for signed in kinds], "relative to each map's scale")
+    return sheet.figure
+
+
+def maps(maps, labels=None, title="", label="", columns=None, shared=True):
+    """A grid of maps (K,H,W) or a list of them. shared: one scale for all; otherwise each has its own."""
+    maps = [as_map(heat) for heat in maps]
+    own = [Scale.of(heat) for heat in maps]
+    common = Scale.of(maps)
+    cells = [(common if shared else scale).colours(heat) for heat, scale in zip(maps, own, strict=True)]
+    kinds = (
+        [common] if shared else [Scale(1.0, s, any(o.clipped for o in own)) for s in sorted({o.signed for o in own})]
+    )
+    sheet = _Sheet(*_in_rows(cells, labels, columns), title, bars=len(kinds))
+    sheet.bars(kinds, label if shared else f"{label or 'value'}, relative to each map's scale")
+    return sheet.figure
+
+
+def pictures(images, labels=None, title="", columns=None):
+    """A grid of images, each with its label above."""
+    return _Sheet(*_in_rows([as_picture(image) for image in images], labels, columns), title).figure
+
+
+def _in_rows(cells, labels, columns):
+    """Cells and labels as lists of rows; the last row is filled up with None."""
+    if not cells:
+        raise ValueError("there is nothing to draw: the list of maps or images is empty")
+    labels = [""] * len(cells) if labels is None else [str(label) for label in labels]
+    if len(labels) != len(cells):
+        raise ValueError(f"there are {len(labels)} labels for {len(cells)} maps or images")
+    height, width = cells[0].shape[:2]
+    columns = columns or min(len(cells), max(1, round(math.sqrt(1.4 * len(cells) * height / width))))
+    missing = -len(cells) % columns
+    cells, labels = cells + [None] * missing, labels + [""] * missing
+    return [[row[i : i + columns] for i in range(0, len(cells), columns)] for row in (cells, labels)]
+
+
+# ---- charts ----------------------------------------------------------------------------------------------------------
+
+
+def bars(names, values, title="", image=None, highlight=None, label="probability"):
+    """Horizontal bars of values in [0,1], the first at the top, beside the image if there is one.
+
+    highlight: the index of a bar to set apart.
+    """
+    height, foot = max(1.6, 0.3 * len(names) + 0.2), 0.5
+    beside = 0.0 if image is None else min(2 * height, height * _aspect(image)) + 2 * GAP
+    text = min(2.4, 0.08 + max(_width(str(name), LABEL) for name in names))
+    width = MARGIN + beside + text + 2.6 + MARGIN
+    titled, top = _wrapped(title, width - 2 * MARGIN, TITLE)
+    figure = _figure(width, foot + height + top + MARGIN)
+    at = _inches(figure)
+    _text(figure, titled, MARGIN, foot + height + top, TITLE)
+    if image is not None:
+        _show(figure.add_axes(at(MARGIN, foot, beside - 2 * GAP, height)), as_picture(image))
+    axes = figure.add_axes(at(MARGIN + beside + text, foot, 2.1, height))
+    places = np.arange(len(names))
+    axes.barh(places, values, 0.62, color=[ACCENT if i == highlight else FAINT for i in places])
+    for place, name, value in zip(places, names, values, strict=True):
+        name = textwrap.shorten(str(name), int(text * 72 / (0.5 * LABEL)), placeholder="…")
+        axes.text(-0.03, place, name, ha="right", va="center", fontsize=LABEL, color=INK, parse_math=False)
+        axes.text(value + 0.02, place, f"{value:.3f}", ha="left", va="center", fontsize=SMALL, color=INK)
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1])
+    _quiet(axes, label, "")
+    axes.spines["left"].set_visible(True)
+    return figure
+
+
+def curves(series, x="", y="", title="", log=False):
+    """Lines: `series` is {name: values} or {name: (xs, values)}; log: a logarithmic vertical axis."""
+    figure, axes = _chart(title)
+    for (name, line), colour in zip(series.items(), _cycle(), strict=False):
+        xs, values = line if isinstance(line, tuple) else (np.arange(len(line)), line)
+        axes.plot(xs, values, color=colour, linewidth=1.3, label=str(name))
+    if log:
+        axes.set_yscale("log")
+    _quiet(axes, x, y)
+    if len(series) > 1:
+        axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def scatter(points, classes, names, title="", x="", y=""):
+    """Points (K,2), coloured by their class (K,), an index into `names`."""
+    figure, axes = _chart(title)
+    points, classes = np.asarray(points), np.asarray(classes)
+    markers = "osD^vPX"
+    for index, (name, colour) in enumerate(zip(names, _cycle(), strict=False)):
+        chosen = points[classes == index]
+        marker = markers[index // len(CYCLE) % len(markers)]
+        axes.scatter(*chosen.T, s=12, color=colour, marker=marker, linewidth=0, alpha=0.8, label=str(name))
+    _quiet(axes, x, y)
+    axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def matrix(values, rows, columns, title="", x="", y="", form="{:.2f}"):
+    """A table (R,C) of numbers as shades with the numbers written in. form: how a number is written."""
+    values = np.asarray(values, dtype=np.float64)
+    width, height = max(2.0, 0.5 * len(columns)), max(0.8, 0.3 * len(rows))
+    left = 0.25 + max(_width(str(row), SMALL) for row in rows) + (0.25 if y else 0)
+    foot = 0.2 + 0.7 * max(_width(str(column), SMALL) for column in columns) + (0.3 if x else 0)
+    titled, top = _wrapped(title, left + width, TITLE)
+    figure = _figure(left + width + 2 * MARGIN, foot + height + top + MARGIN)
+    _text(figure, titled, MARGIN, foot + height + top, TITLE)
+    axes = figure.add_axes(_inches(figure)(left, foot, width, height))
+    scale = Scale.of(values, percentile=100)
+    axes.imshow(values, cmap="RdBu_r" if scale.signed else "Blues", norm=scale.norm, aspect="auto")
+    for (r, c), value in np.ndenumerate(values):
+        dark = abs(value) > 0.6 * scale.high
+        axes.text(c, r, form.format(value), ha="center", va="center", fontsize=SMALL, color="white" if dark else INK)
+    axes.set_xticks(range(len(columns)), [str(c) for c in columns], rotation=40, ha="right", parse_math=False)
+    axes.set_yticks(range(len(rows)), [str(r) for r in rows], parse_math=False)
+    _quiet(axes, x, y)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
+def _chart(title):
+    width, height = 6.4, 3.6
+    titled, top = _wrapped(title, width - 2 * MARGIN, TITLE)
+    figure = _figure(width, height + top)
+    _text(figure, titled, MARGIN, height + top - 0.1, TITLE)
+    return figure, figure.add_axes(_inches(figure)(0.75, 0.55, 4.2, height - 0.7))
+
+
+def _cycle():
+    while True:
+        yield from CYCLE
+
+
+# ---- the sheet -------------------------------------------------------------------------------------------------------
+
+
+class _Sheet:
+    """A figure with equal cells in rows: captions above cells, labels left of rows, colour bars at the right."""
+
+    def __init__(self, cells, captions, title="", rows=None, bars=0):
+        aspects = [cell.shape[1] / cell.shape[0] for row in cells for cell in row if cell is not None]
+        aspect = float(np.exp(np.mean(np.log(aspects))))  # width / height of a cell
+        count = max(len(row) for row in cells)
+        side = min(2.6, max(0.9, 10 / count))
+        stretch = min(math.sqrt(aspect), 2.0) if aspect > 1 else max(math.sqrt(aspect), 0.5)
+        width = max(side * stretch, 0.6)
+        height = max(width / aspect, 0.15)
+
+        left = MARGIN + (
+            max(_width(line, LABEL) for row in rows for line in _lines(row, 1.3, LABEL)) + GAP if rows else 0
+        )
+        lines = [[_wrapped(text, width, LABEL) for text in row] for row in captions]
+        above = [max(h for _, h in row) for row in lines]
+        self.width = max(left + count * (width + GAP) + (BAR if bars else 0) + MARGIN - GAP, 3.2)
+        titled, top = _wrapped(title, self.width - 2 * MARGIN, TITLE)
+        self.height = 2 * MARGIN + top + sum(above) + len(cells) * (height + GAP) - GAP
+        self.figure = _figure(self.width, self.height)
+        at = _inches(self.figure)
+
+        _text(self.figure, titled, MARGIN, self.height - MARGIN, TITLE)
+        y = self.height - MARGIN - top
+        self.top = y - above[0]
+        self.right = left + count * (width + GAP)
+        for r, row in enumerate(cells):
+            y -= above[r] + height
+            if rows:
+                label = "\n".join(_lines(rows[r], 1.3, LABEL))
+                _text(self.figure, label, MARGIN, y + height / 2, LABEL, va="center")
+            for c, cell in enumerate(row):
+                if cell is None:
+                    continue
+                x = left + c * (width + GAP)
+                _text(self.figure, lines[r][c][0], x, y + height + 0.07, LABEL, va="baseline")
+                _show(self.figure.add_axes(at(x, y, width, height)), cell)
+            y -= GAP
+        self.bottom = y + GAP
+
+    def bars(self, scales, label):
+        """One colour bar for each scale, one above the other, all under one label."""
+        room = min(self.top - self.bottom, 2.6 * len(scales))
+        each = (room - 0.3 * (len(scales) - 1)) / len(scales)
+        for i, scale in enumerate(scales):
+            place = (self.right + 0.02, self.top - (i + 1) * each - i * 0.3, 0.1, each)
+            axes = self.figure.add_axes(_inches(self.figure)(*place))
+            extend = ("both" if scale.signed else "max") if scale.clipped else "neither"
+            bar = self.figure.colorbar(ScalarMappable(scale.norm, scale.colormap), cax=axes, extend=extend)
+            ticks = [-scale.high, 0, scale.high] if scale.signed else [0, scale.high / 2, scale.high]
+            bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+            bar.outline.set_visible(False)
+            axes.tick_params(labelsize=SMALL, length=2, color=FAINT, labelcolor=INK)
+            if label:
+                text = "\n".join(_lines(label, max(each, 0.6), SMALL))
+                axes.set_ylabel(text, fontsize=SMALL, color=INK, labelpad=5)
+
+
+def _figure(width, height):
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+
+
+def _inches(figure):
+    """A function from (left, bottom, width, height) in inches to the figure's own fractions."""
+    w, h = figure.get_size_inches()
+    return lambda left, bottom, width, height: (left / w, bottom / h, width / w, height / h)
+
+
+def _show(axes, picture):
+    axes.imshow(picture, interpolation="nearest", aspect="equal", vmin=0, vmax=1)
+    axes.set_axis_off()
+
+
+def _text(figure, text, x, y, size, va="top"):
+    w, h = figure.get_size_inches()
+    figure.text(x / w, y / h, text, fontsize=size, color=INK, ha="left", va=va, linespacing=1.2, parse_math=False)
+
+
+def _quiet(axes, x, y):
+    axes.spines[:].set_color(FAINT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL, length=2, color=FAINT, labelcolor=INK)
+    axes.set_xlabel(x, fontsize=LABEL, color=INK)
+    axes.set_ylabel(y, fontsize=LABEL, color=INK)
+
+
+def _aspect(image):
+    height, width = as_picture(image).shape[:2]
+    return width / height
+
+
+def _width(text, size):
+    """About how wide a line of text is, in inches."""
+    return 0.56 * size / 72 * len(text)
+
+
+def _lines(text, width, size):
+    text = str(text).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    return textwrap.wrap(text, max(8, int(width * 72 / (0.56 * size)))) or [""]
+
+
+def _wrapped(text, width, size):
+    """The text in lines no wider than `width`, and the height they need in inches, 0 for none."""
+    lines = _lines(text, width, size)
+    return "\n".join(lines), (1.25 * size / 72 * len(lines) + 0.08 if lines[0] else 0.0)
