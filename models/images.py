@@ -19,32 +19,35 @@ class ImageError(ValueError):
     """A picture that cannot be read or written; the message says why and, where it can, what to do."""
 
 
-def load_image(source, size=None):
+def load_image(source, size=None, short_side=None):
     """A picture as a (1, 3, H, W) float32 array, RGB in [0, 1].
 
-    source  a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W),
-            (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1].
-    size    None keeps the picture's size; an int s means (s, s); (h, w) takes the largest centred part of that aspect
-            ratio and resizes it: bilinear, antialiased (a triangle filter as wide as the reduction), so (s, s) is
-            "short side to s, then centre crop" in one step.
+    source      a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W),
+                (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1].
+    size        None keeps the picture's size; an int s means (s, s); (h, w) resizes the picture, sides in proportion,
+                until it just covers h x w, and takes the centre. Resizing is bicubic and antialiased.
+    short_side  resize to this short side instead before taking the centre: networks are usually tested on the centre
+                227 or 224 pixels of pictures with a short side of 256.
 
     Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, 16 bits keep their depth, and a
     photograph is turned as its EXIF orientation asks. Raises ImageError: no such file, a folder, empty, not a picture,
     damaged, more than 80 megapixels (told from the header, before decoding), NaN or values outside [0, 1].
     """
     size = _checked_size(size)
+    if short_side is not None and (size is None or not max(size) <= short_side <= MAX_PIXELS):
+        raise ImageError(f"short_side must be at least the size, {size}, got {short_side!r}")
     if isinstance(source, str | os.PathLike):
         planes = _open(Path(source))
-    elif isinstance(source, np.ndarray) or hasattr(source, "__array__") and not hasattr(source, "getbands"):
-        planes = _planes_of_array(np.asarray(source))
     elif hasattr(source, "getbands"):
         _check_pixels(source.size, "the picture")
         planes = _planes(source)
+    elif hasattr(source, "__array__"):
+        planes = _planes_of_array(np.asarray(source))
     else:
         raise ImageError(f"load_image takes a path, a PIL image or an array, got {type(source).__name__}")
 
     if size is not None:
-        planes = [_centred(plane, size) for plane in planes]
+        planes = [_centred(plane, size, short_side) for plane in planes]
     if len(planes) == 1:  # 8-bit RGB
         pixels = np.asarray(planes[0], dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
     else:
@@ -213,14 +216,16 @@ def _checked_values(array):
     return np.clip(array, 0, 1)
 
 
-def _centred(plane, size):
-    """The largest centred part with the aspect ratio of `size`, resized to it."""
+def _centred(plane, size, short_side):
+    """The centre of a PIL image, resized to `size`: as much of it as fits, or what `short_side` leaves."""
     from PIL import Image
 
     height, width = size
     scale = min(plane.width / width, plane.height / height)
+    if short_side is not None:
+        scale = min(plane.width, plane.height) / short_side
     left, top = (plane.width - scale * width) / 2, (plane.height - scale * height) / 2
     right, bottom = min(left + scale * width, plane.width), min(top + scale * height, plane.height)
     if (left, top, right, bottom) == (0, 0, width, height):
         return plane
-    return plane.resize((width, height), Image.Resampling.BILINEAR, box=(max(left, 0), max(top, 0), right, bottom))
+    return plane.resize((width, height), Image.Resampling.BICUBIC, box=(max(left, 0), max(top, 0), right, bottom))

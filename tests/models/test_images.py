@@ -123,8 +123,10 @@ def test_damaged_exif_is_ignored(tmp_path, picture):
 def test_size_is_the_centre_resized(picture):
     image = Image.fromarray(picture)
     square = load_image(image, 20)
-    by_hand = np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR).crop((5, 0, 25, 20)))
+    by_hand = np.asarray(image.resize((30, 20), Image.Resampling.BICUBIC).crop((5, 0, 25, 20)))
     np.testing.assert_array_equal(square, wanted(by_hand))
+    by_hand = np.asarray(image.resize((36, 24), Image.Resampling.BICUBIC).crop((8, 2, 28, 22)))
+    np.testing.assert_allclose(load_image(image, 20, short_side=24), wanted(by_hand), atol=1.01 / 255)
     assert load_image(image, (30, 10)).shape == (1, 3, 30, 10)
     np.testing.assert_array_equal(load_image(image, (40, 60)), wanted(picture))
     np.testing.assert_allclose(load_image(wanted(picture), 20), square, atol=0.004)  # not rounded to 8 bits
@@ -237,6 +239,12 @@ def test_arrays_that_are_no_pictures(array, message):
 def test_sizes_that_are_none(picture, size):
     with pytest.raises(ImageError, match="size"):
         load_image(picture, size)
+
+
+def test_short_side_must_cover_the_size(picture):
+    for size, short_side in ((20, 19), (None, 20), ((10, 30), 20), (20, float("nan"))):
+        with pytest.raises(ImageError, match="short_side must be at least"):
+            load_image(picture, size, short_side)
 
 
 @pytest.mark.parametrize(
