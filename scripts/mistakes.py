@@ -1,4 +1,4 @@
-"""Which exceptions are a person's mistake, shown as one sentence, and which are the program's, shown with a traceback."""
+"""Which exceptions are a person's mistake, shown as one sentence; all others are ours, shown with a traceback."""
 
 import linecache
 from pathlib import Path

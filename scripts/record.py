@@ -3,11 +3,13 @@
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
+from mistakes import UserError
 
 from models.atomic import replacing
 
@@ -84,3 +86,12 @@ def save_json(record, path):
 
 def described(arrays):
     return {name: {"shape": np.shape(array), "dtype": np.asarray(array).dtype} for name, array in arrays.items()}
+
+
+def check_folder(out):
+    """Before any work: that `out` is or can become a folder that may be written to."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise UserError(f"--out {out}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--out {out}: the folder {there} may not be written to")

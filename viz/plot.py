@@ -75,6 +75,13 @@ def overlay(image, heat, scale=None):
     return (1 - opacity) * grey[..., None] + opacity * scale.colours(heat)
 
 
+def centred(gradient):
+    """(3,H,W) in [0,1]: a signed (3,H,W) array as colours, 0 at mid-grey."""
+    gradient = np.asarray(gradient, dtype=np.float64)
+    gradient = gradient.reshape(gradient.shape[-3:])
+    return np.clip(0.5 + 0.5 * gradient / Scale.of(gradient).high, 0, 1)
+
+
 def as_picture(image):
     """(H,W,3) in [0,1] of an image (3,H,W), (1,3,H,W), or grey (1,H,W)."""
     image = np.asarray(image, dtype=np.float64)

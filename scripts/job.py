@@ -1,0 +1,162 @@
+"""One run of a script: what it was asked, its model, image and target, and the results it writes."""
+
+import shlex
+import signal
+import time
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from mistakes import UserError
+from record import check_folder, described, file_stem, save, save_8_bit, save_arrays, save_json, sha256, versions
+
+import minigrad as mg
+import models
+from minigrad import functional as F
+from minigrad.backend import to_device
+from viz.target import as_image, logits
+
+
+class Job:
+    """One run of a script: what it was asked (`.args`), its model, image and target, and the writing of results.
+
+    Model, image and target are loaded when first used. `.written` lists the paths written so far, `.rng` is the run's
+    numpy Generator, `.progress` whether to show a bar.
+    """
+
+    def __init__(self, script, args, argv):
+        self.script, self.args, self.argv = script, args, list(argv)
+        self.began, self.written, self.stopped = time.time(), [], False
+        self.progress = not args.quiet
+        if args.seed < 0:
+            raise UserError(f"--seed must not be negative, got {args.seed}")
+        self.rng = np.random.default_rng(args.seed)
+        check_folder(args.out)
+        to_device(np.zeros(1, np.float32), args.device)  # says now what is wrong with the device
+
+    # ---- what was asked for
+
+    @cached_property
+    def model(self):
+        """The network, on the device, in evaluation mode, frozen; `.labels`, `.input_size`, `.provenance`."""
+        return models.load(self.args.model, device=self.args.device).eval().requires_grad_(False)
+
+    @cached_property
+    def image(self):
+        """(1,3,H,W) float32 in [0,1]: the photograph at the model's input size, centre-cropped."""
+        return self.photograph(self.args.image, self.model.input_size)
+
+    @staticmethod
+    def photograph(path, size=None):
+        """A picture as models.load_image gives it; None is scikit-image's cat."""
+        if path is not None:
+            return models.load_image(path, size)
+        try:
+            from skimage import data
+        except ImportError:
+            raise UserError("no IMAGE was given, and the sample needs scikit-image: pip install scikit-image") from None
+        return models.load_image(data.cat(), size)
+
+    @property
+    def image_name(self):
+        """The file's name without its ending; "cat" for the sample."""
+        return Path(self.args.image).stem if self.args.image else "cat"
+
+    @cached_property
+    def probabilities(self):
+        """(K,) softmax of the model's scores for the image."""
+        with mg.no_grad():
+            return F.softmax(logits(self.model, as_image(self.model, self.image)), 1).numpy()[0]
+
+    @cached_property
+    def target(self):
+        """The index of the class asked for, or of the top one."""
+        if self.args.target is None:
+            return int(self.probabilities.argmax())
+        return models.find_class(self.model, self.args.target)
+
+    def class_name(self, index):
+        """A class's short name; "class 7" for a model without labels."""
+        return str(self.model.labels[index]) if self.model.labels is not None else f"class {index}"
+
+    @property
+    def explained(self):
+        """What to explain, as keyword arguments of viz's functions: {"target": c}, or {"layer": name, "unit": unit}."""
+        if getattr(self.args, "layer", None) is None:
+            if getattr(self.args, "unit", None):
+                raise UserError("--unit needs the name of its --layer")
+            return {"target": self.target}
+        if self.args.target is not None:
+            raise UserError("give --target or --layer, not both: one of them is explained")
+        return {"layer": self.args.layer, "unit": self.args.unit}
+
+    def title(self, what, index=None):
+        """ "what: cat (p = 0.98)", for the target or the class `index`; or "what: relu3_1, unit 7"."""
+        if index is None and "unit" in self.args and self.args.layer:
+            return f"{what}: {self.args.layer}" + (f", unit {self.args.unit}" if self.args.unit else "")
+        index = self.target if index is None else index
+        return f"{what}: {self.class_name(index)} (p = {self.probabilities[index]:.3g})"
+
+    @contextmanager
+    def stoppable(self):
+        """Inside, the first Ctrl-C only sets `.stopped`; a second one stops at once. Only in the main thread."""
+
+        def note(*_):
+            if self.stopped:
+                raise KeyboardInterrupt
+            self.stopped = True
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    # ---- what comes out
+
+    def write(self, line, figure=None, arrays=None, numbers=None, pictures=None, frames=None, subject=None):
+        """Write one result, each file atomically, and print `line` with their paths.
+
+        The files are SCRIPT_SUBJECT.png (figure, a matplotlib Figure), .npz (arrays, by name), .json (the record, with
+        `numbers`), _NAME.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames` (such
+        pictures, in order). subject: by default the image's name. Returns the list of paths, the record's last.
+        """
+        base = self.args.out / file_stem(self.script, self.image_name if subject is None else subject)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        arrays, paths = arrays or {}, []
+        if figure is not None:
+            paths.append(save(base, ".png", lambda path: figure.savefig(path, format="png")))
+        for name, picture in (pictures or {}).items():
+            paths.append(save(base, f"_{file_stem(name)}.png", lambda path, it=picture: save_8_bit([it], path, "PNG")))
+        if frames:
+            paths.append(save(base, ".gif", lambda path: save_8_bit(frames, path, "GIF")))
+        if arrays:
+            paths.append(save(base, ".npz", lambda path: save_arrays(arrays, path)))
+        record = {
+            **self.facts(),
+            "numbers": numbers or {},
+            "arrays": described(arrays),
+            "files": [p.name for p in paths],
+        }
+        paths.append(save(base, ".json", lambda path: save_json(record, path)))
+        self.written += paths
+        if not self.args.quiet:
+            print(f"{line} -> {' '.join(map(str, paths))}", flush=True)
+        return paths
+
+    def facts(self):
+        """What it takes to know where a result came from, and to make it again."""
+        used = vars(self)  # the cached properties that this run has looked at
+        return {
+            "command": shlex.join(["python", f"scripts/{self.script}.py", *map(str, self.argv)]),
+            "options": vars(self.args),
+            "seed": self.args.seed,
+            "target": {"index": self.target, "name": self.class_name(self.target)} if "target" in used else None,
+            "image": {"shape": self.image.shape, "sha256": sha256(self.image)} if "image" in used else None,
+            "weights": self.model.provenance if "model" in used else None,
+            "stopped_early": self.stopped,
+            "versions": versions(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began)),
+            "seconds": round(time.time() - self.began, 3),
+        }
