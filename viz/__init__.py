@@ -10,5 +10,16 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 """
 
 # ruff: noqa: F401
-from .cam import default_layer, grad_cam, guided_grad_cam
-from .gradients import deconvnet, gradient, guided_backprop, saliency
+from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
+from .gradients import (
+    deconvnet,
+    gradient,
+    guided_backprop,
+    input_x_gradient,
+    integrated_gradients,
+    loss_gradient,
+    saliency,
+    smooth_grad,
+)
+from .lrp import lrp
+from .perturbation import occlusion, rise

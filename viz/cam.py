@@ -7,13 +7,14 @@ With A (N,C,h,w) the activations of `layer`, y the class score and g = dy/dA, al
 import warnings
 
 import numpy as np
+from tqdm import trange
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 
 from .gradients import guided_backprop
-from .target import as_image, as_logits, classes, logits_layer, pick
+from .target import as_image, as_logits, classes, fixed_target, logits, logits_layer, pick
 
 
 def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False, upsample=True):
@@ -38,6 +39,80 @@ def guided_grad_cam(model, image, target=None, layer=None, unit=None):
     """(N,3,H,W), signed: guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al., section 3.2)."""
     cam = grad_cam(model, image, target, layer, unit)
     return guided_backprop(model, image, target) * cam[:, None]
+
+
+def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsample=True):
+    """(N,H,W): Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063).
+
+        alpha_kij = g_kij^2 / (2 g_kij^2 + (sum_ab A_kab) g_kij^3)                      (equation 19; 0 where g is 0)
+        w_k = sum_ij alpha_kij ReLU(g_kij)        L = ReLU(sum_k w_k A_k)
+
+    The paper differentiates exp(y), which only multiplies the map by exp(y); that factor is left out.
+    """
+    y, a = score_and_maps("grad_cam_plus_plus", model, image, target, layer, unit)
+    g, a = mg.grad(y.sum(), a), a.detach()
+    divisor = 2.0 * g**2 + a.sum(axis=(2, 3), keepdims=True) * g**3
+    alpha = F.where(divisor == 0, 0.0, g**2 / F.where(divisor == 0, 1.0, divisor))
+    weights = (alpha * F.relu(g)).sum(axis=(2, 3), keepdims=True)
+    return finished("grad_cam_plus_plus", F.relu((weights * a).sum(axis=1)), image, upsample)
+
+
+def layer_cam(model, image, target=None, layer=None, unit=None, upsample=True):
+    """(N,H,W): Layer-CAM (Jiang et al. 2021, IEEE TIP), L = ReLU(sum_k ReLU(g_k) * A_k): a weight for every place."""
+    y, a = score_and_maps("layer_cam", model, image, target, layer, unit)
+    weights = F.relu(mg.grad(y.sum(), a))
+    return finished("layer_cam", F.relu((weights * a.detach()).sum(axis=1)), image, upsample)
+
+
+def eigen_cam(model, image, target=None, layer=None, unit=None, upsample=True):
+    """(N,H,W): Eigen-CAM, A projected on its first principal direction (Muhammad and Yeasin 2020, arXiv:2008.00299).
+
+    With A as a matrix (h*w, C) = U S V^T, not centred, L = A V_1, its sign chosen so that L adds up to at least 0. No
+    score enters: the map is the same for every `target`, which is accepted for the sake of one signature.
+    """
+    _, a = score_and_maps("eigen_cam", model, image, target, layer, unit)
+    n, c, h, w = a.shape
+    matrices = a.numpy().reshape(n, c, h * w).transpose(0, 2, 1)
+    direction = np.linalg.svd(matrices, full_matrices=False)[2][:, 0]
+    cam = (matrices @ direction[:, :, None])[:, :, 0]
+    cam = np.where(cam.sum(1, keepdims=True) < 0, -cam, cam).reshape(n, h, w)
+    return finished("eigen_cam", mg.from_numpy(cam), image, upsample)
+
+
+def score_cam(
+    model, image, target=None, layer=None, unit=None, baseline=0.0, batch_size=32, upsample=True, progress=False
+):
+    """(N,H,W): Score-CAM, which needs no gradient (Wang et al. 2020, arXiv:1910.01279, definition 3 and algorithm 1).
+
+        H_k = A_k upsampled to the image and scaled to [0,1]      C_k = y_c(x * H_k) - y_c(x_b)
+        a = softmax over k of C                                   L = ReLU(sum_k a_k A_k)
+
+    baseline: x_b, what is left where H_k is 0, a number or an array that broadcasts to the image; the masked image is
+        x_b + (x - x_b) H_k. batch_size: masked images in one forward pass; there are as many as the layer has channels.
+    """
+    with mg.no_grad():
+        y, a = score_and_maps("score_cam", model, image, target, layer, unit)
+        chosen = fixed_target(model, image, target)
+        x = as_image(model, image).detach()
+        cams = [
+            _score_cam_of_one(model, x[i : i + 1], a[i], int(chosen[i]), baseline, batch_size, progress)
+            for i in range(len(x))
+        ]
+        return finished("score_cam", F.stack(cams), image, upsample)
+
+
+def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
+    """(h,w) from x (1,3,H,W) and a (C,h,w)."""
+    background = x * 0.0 + mg.as_tensor(np.asarray(baseline, x.dtype)).to(x.device)
+    increases = []
+    for start in trange(0, a.shape[0], batch_size, desc="Score-CAM", disable=not progress):
+        masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
+        low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
+        masks = (masks - low) / F.where(high > low, high - low, 1.0)
+        increases.append(logits(model, background + (x - background) * masks)[:, target])
+    increase = F.cat(increases) - logits(model, background)[:, target]
+    weights = F.softmax(increase, 0).reshape(-1, 1, 1)
+    return F.relu((weights * a).sum(axis=0))
 
 
 # ---- the layer, its maps, and the score ------------------------------------------------------------------------------

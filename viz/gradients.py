@@ -11,16 +11,27 @@ All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `
 `viz.target.score` does; they return NumPy arrays, one attribution for each image, which does not depend on the others.
 """
 
+import numpy as np
+from tqdm import trange
+
 import minigrad as mg
 from minigrad import functional as F
 
-from .target import as_image, score
+from .target import as_image, classes, fixed_target, logits, score
 
 
 def gradient(model, image, target=None, layer=None, unit=None, rules=None):
     """(N,3,H,W): dy/dx, signed, with `rules` for the backward pass as in `mg.grad`."""
     x = as_image(model, image)
     return mg.grad(score(model, x, target, layer, unit).sum(), x, rules=rules).numpy()
+
+
+def loss_gradient(model, image, target=None):
+    """(N,3,H,W): the gradient by x of each image's cross-entropy, -log softmax(y)_c, signed."""
+    x = as_image(model, image)
+    y = logits(model, x)
+    chosen = mg.as_tensor(classes(model, y, target)).to(y.device)
+    return mg.grad(F.cross_entropy(y, chosen, reduction="sum"), x).numpy()
 
 
 def saliency(model, image, target=None, layer=None, unit=None, reduce="max"):
@@ -66,3 +77,52 @@ def guided_backprop(model, image, target=None, layer=None, unit=None, only_convo
         return relu.vjp(F.relu(g) if guided else g)
 
     return gradient(model, image, target, layer, unit, rules={F.ReLU: rule})
+
+
+def input_x_gradient(model, image, target=None, layer=None, unit=None):
+    """(N,3,H,W), signed: x * dy/dx (Shrikumar et al. 2016, arXiv:1605.01713), in units of score.
+
+    It adds up to y(x) - y(0) for a piecewise linear network without biases.
+    """
+    return gradient(model, image, target, layer, unit) * as_image(model, image).numpy()
+
+
+def integrated_gradients(model, image, target=None, layer=None, unit=None, baseline=0.0, steps=50, progress=False):
+    """(N,3,H,W), signed: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365, equation 1).
+
+        (x - x') * integral over a from 0 to 1 of dy/dx at x' + a (x - x')
+
+    by the midpoint rule: a = (k + 1/2) / steps. The attributions add up to y(x) - y(x') but for the rule's error, which
+    `viz.completeness` gives.
+
+    baseline: x', a number or an array that broadcasts to the image; 0 is black. steps: gradients to take.
+    """
+    if steps < 1:
+        raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}")
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    difference = x - np.asarray(baseline, x.dtype)
+    total = np.zeros_like(x)
+    for k in trange(steps, desc="integrated gradients", disable=not progress):
+        point = x - difference * x.dtype.type(1 - (k + 0.5) / steps)
+        total += gradient(model, point, target, layer, unit)
+    return difference * total / x.dtype.type(steps)
+
+
+def smooth_grad(model, image, target=None, layer=None, unit=None, samples=50, sigma=0.15, seed=0, progress=False):
+    """(N,3,H,W), signed: SmoothGrad (Smilkov et al. 2017, arXiv:1706.03825), dy/dx averaged over noisy copies of x.
+
+    samples: how many copies. sigma: the noise's standard deviation as a fraction of max - min of each image. seed: of
+        the noise, which all images of the batch share.
+    """
+    if samples < 1 or sigma < 0:
+        raise ValueError(f"smooth_grad: needs samples >= 1 and sigma >= 0, got {samples} and {sigma}")
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    scale = sigma * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
+    rng = np.random.default_rng(seed)
+    total = np.zeros_like(x)
+    for _ in trange(samples, desc="SmoothGrad", disable=not progress):
+        noise = rng.standard_normal(x.shape[1:]).astype(x.dtype)
+        total += gradient(model, x + scale * noise, target, layer, unit)
+    return total / x.dtype.type(samples)

@@ -1,0 +1,142 @@
+"""Attribution by covering parts of the image and watching the score. No gradient is needed.
+
+All take `image` (N,3,H,W) in the model's input space and `target`, `layer`, `unit` as `viz.target.score` does, and
+return NumPy arrays (N,H,W). `output` says what is watched: "logit", the score itself, or "probability", its softmax
+(for a class only). Changed images go through the network `batch_size` at a time.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+from minigrad import functional as F
+
+from .target import as_image, classes, fixed_target, logits, pick, score
+
+
+def occlusion(
+    model,
+    image,
+    target=None,
+    layer=None,
+    unit=None,
+    patch=16,
+    stride=8,
+    fill=0.5,
+    output="logit",
+    batch_size=32,
+    progress=False,
+):
+    """(N,H,W), signed: how much the score falls when a square covers a pixel (Zeiler and Fergus 2013, section 4.2).
+
+    A patch of `fill` slides over the image; a pixel gets the mean of y(x) - y(covered) over the patches that cover it.
+
+    patch, stride: in pixels, an int or a pair (rows, columns); a last patch at each far edge leaves no pixel out.
+    fill: a number or an array that broadcasts to the image; 0.5 is grey.
+    """
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    size, step = F.pair("occlusion", "patch", patch, 1), F.pair("occlusion", "stride", stride, 1)
+    if any(p > n for p, n in zip(size, x.shape[2:], strict=True)) or any(
+        s > p for s, p in zip(step, size, strict=True)
+    ):
+        raise ValueError(f"occlusion: patch {size} must fit the image {x.shape[2:]} and be at least the stride {step}")
+    rows, columns = (_starts(n, p, s) for n, p, s in zip(x.shape[2:], size, step, strict=True))
+    windows = [(slice(r, r + size[0]), slice(c, c + size[1])) for r in rows for c in columns]
+
+    before = watched(model, x, target, layer, unit, output)
+    filled = np.broadcast_to(np.asarray(fill, x.dtype), x.shape)
+    falls, count = np.zeros((len(x), *x.shape[2:])), np.zeros(x.shape[2:])
+    per_batch = max(1, batch_size // len(x))
+    with tqdm(total=len(windows), desc="occlusion", disable=not progress) as bar:
+        for start in range(0, len(windows), per_batch):
+            group = windows[start : start + per_batch]
+            covered = np.repeat(x[None], len(group), axis=0)
+            for one, window in zip(covered, group, strict=True):
+                one[:, :, *window] = filled[:, :, *window]
+            after = _watched_many(model, covered, target, layer, unit, output)
+            for y, window in zip(after, group, strict=True):
+                falls[:, *window] += (before - y)[:, None, None]
+                count[window] += 1
+            bar.update(len(group))
+    return (falls / count).astype(x.dtype)
+
+
+def rise(
+    model,
+    image,
+    target=None,
+    layer=None,
+    unit=None,
+    samples=2000,
+    cells=7,
+    keep=0.5,
+    output="probability",
+    seed=0,
+    batch_size=32,
+    progress=False,
+):
+    """(N,H,W): RISE, the mean of random masks weighted by what is scored behind them (Petsiuk et al. 2018).
+
+        S = 1 / (keep * samples) * sum_i y(x * M_i) M_i                                                  (equation 6)
+
+    arXiv:1806.07421. Each mask is a grid of `cells` x `cells`, a cell 1 with probability `keep` and else 0, upsampled
+    bilinearly to one cell more than the image and cropped at a random place (section 3.2). All images of the batch see
+    the same masks, drawn from `seed`.
+
+    output: "probability" as published, or "logit"; a layer's activation is taken as it is.
+    """
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    rng = np.random.default_rng(seed)
+    total = np.zeros((len(x), *x.shape[2:]))
+    per_batch = max(1, batch_size // len(x))
+    output = output if layer is None else "logit"
+    with tqdm(total=samples, desc="RISE", disable=not progress) as bar:
+        for start in range(0, samples, per_batch):
+            masks = rise_masks(min(per_batch, samples - start), x.shape[2:], cells, keep, rng).astype(x.dtype)
+            y = _watched_many(model, x * masks[:, None, None], target, layer, unit, output)
+            total += np.einsum("mn,mhw->nhw", y, masks)
+            bar.update(len(masks))
+    return (total / (keep * samples)).astype(x.dtype)
+
+
+def rise_masks(count, hw, cells, keep, rng):
+    """(count, H, W) float32 masks in [0,1] as RISE draws them, from the Generator `rng`."""
+    cell = [-(-n // cells) for n in hw]
+    full = [(cells + 1) * c for c in cell]
+    masks = np.empty((count, *hw), np.float32)
+    for mask in masks:
+        grid = mg.from_numpy((rng.random((1, 1, cells, cells)) < keep).astype(np.float32))
+        smooth = F.interpolate(grid, full, mode="bilinear", align_corners=False).numpy()[0, 0]
+        row, column = (int(rng.integers(c)) for c in cell)
+        mask[:] = smooth[row : row + hw[0], column : column + hw[1]]
+    return masks
+
+
+def watched(model, x, target=None, layer=None, unit=None, output="logit"):
+    """(N,) float64 array: the score of each image of the array x, or its probability (see the module's docstring)."""
+    if output not in ("logit", "probability"):
+        raise ValueError(f'output must be "logit" or "probability", got {output!r}')
+    with mg.no_grad():
+        x = as_image(model, x)
+        if output == "logit":
+            return score(model, x, target, layer, unit).numpy().astype(np.float64)
+        if layer is not None:
+            raise ValueError('output "probability" is for classes: a layer\'s activation is no probability')
+        y = logits(model, x)
+        return pick(F.softmax(y, 1), classes(model, y, target)).numpy().astype(np.float64)
+
+
+def _watched_many(model, changed, target, layer, unit, output):
+    """(M,N): the scores of changed (M,N,3,H,W), M changes of each of the N images."""
+    target = target if target is None else np.tile(target, len(changed))
+    return watched(model, changed.reshape(-1, *changed.shape[2:]), target, layer, unit, output).reshape(
+        changed.shape[:2]
+    )
+
+
+def _starts(size, patch, stride):
+    """Where patches begin along one axis: every `stride`, and one that ends with the image."""
+    starts = list(range(0, size - patch + 1, stride))
+    return starts if starts[-1] == size - patch else [*starts, size - patch]
