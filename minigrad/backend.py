@@ -3,6 +3,7 @@
 CuPy is never imported here unless a GPU is asked for: an array can only be CuPy's if somebody imported CuPy already.
 """
 
+import math
 import os
 import sys
 import threading
@@ -232,7 +233,7 @@ class Workspace(threading.local):
 
     def empty(self, name, shape, dtype):
         """An uninitialised array, valid until the same thread asks for `name` again."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         if size > self.limit:
             return np.empty(shape, dtype)
         buffer = self.buffers.get(name)

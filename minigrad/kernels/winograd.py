@@ -16,7 +16,7 @@ Kronecker product on the 36 numbers of a flattened 6x6 tile: A^T is 16x36, G is 
 one of the 36 products is a matrix product, (tiles, C) times (C, O).
 
 - Forward: 6x6 tiles, 4 apart, of the input.
-- Input gradient: the same with the roles of C and O exchanged, the 3x3 weights turned by half a turn, and padding 2 - p.
+- Input gradient: the same with C and O exchanged, the 3x3 weights turned by half a turn, and padding 2 - p.
 - Weight gradient: y is bilinear in d and h, so with V = B^T d and dY a 4x4 tile of the output's gradient,
   gh = G^T sum over tiles of (A dY) * V.
 
@@ -25,13 +25,13 @@ points are free: 0, +-3/4, +-3/2 and infinity lose 4 times less accuracy than th
 
 Reference: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016, arXiv:1509.09308.
 Letters, beside the package's: TH TW the tiles down and across, T tiles in a block, V U M the 36 transformed values of
-inputs, weights and products, `panel` a run of output channels narrow enough for (C, panel) to stay in first-level cache.
+inputs, weights and products, `panel` a run of output channels that is narrow enough for (C, panel) to stay in cache.
 """
 
 import numpy as np
 
-from minigrad.backend import Workspace, blocks, parallel
-from minigrad.kernels.blocking import crop, grid_blocks
+from minigrad.backend import Workspace, parallel
+from minigrad.kernels.blocking import grid_blocks
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
 _POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)  # and infinity
@@ -43,13 +43,14 @@ def _evaluation(coefficients):
     return np.array([*finite, [0] * (coefficients - 1) + [1]], np.float64)
 
 
-_A, _G, _B = _evaluation(4), _evaluation(3), np.linalg.inv(_evaluation(6))
-_INPUT = np.kron(_B.T, _B.T).astype(np.float32)  # (36, 36)
+_A, _G = _evaluation(4), _evaluation(3)
+_INPUT = np.linalg.inv(_evaluation(6)).T.astype(np.float32)  # B^T (6, 6)
+_OUTPUT = _A.T.astype(np.float32)  # (4, 6)
+_OUTPUT_GRAD = _A.astype(np.float32)  # (6, 4)
 _WEIGHT = np.kron(_G, _G).astype(np.float32)  # (36, 9)
-_OUTPUT = np.kron(_A.T, _A.T).astype(np.float32)  # (16, 36)
-_OUTPUT_GRAD = np.ascontiguousarray(_OUTPUT.T)  # (36, 16)
-_WITH_BIAS = np.hstack([_OUTPUT, np.ones((16, 1), np.float32)])  # (16, 37): the bias rides as a 37th product
+_WITH_BIAS = np.hstack([_OUTPUT, np.ones((4, 1), np.float32)])  # (4, 7): the bias rides as a 7th column of the tile
 
+_WIDEST = 16384  # numbers in a row of one product with a 6x6 matrix: OpenBLAS copies the operands of larger ones first
 _workspace = Workspace()
 
 
@@ -72,7 +73,7 @@ def conv2d(x, w, bias, padding):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1."""
     (n, _, h, width), (ph, pw) = x.shape, padding
     y = empty_channels_last((n, len(w), max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)), x.dtype, x)
-    _correlate(channels_last(x), _transform_weight(w), bias, channels_last(y), (-ph, -pw))
+    _correlate(_contiguous(x), _transform_weight(w), bias, channels_last(y), (-ph, -pw))
     return y
 
 
@@ -80,27 +81,32 @@ def conv2d_input_grad(g, w, input_hw, padding):
     """gx (N,C,*input_hw) of g (N,O,OH,OW)."""
     gx = empty_channels_last((len(g), w.shape[1], *input_hw), g.dtype, g)
     u = _transform_weight(w.transpose(1, 0, 2, 3), turned=True)
-    _correlate(channels_last(g), u, None, channels_last(gx), (padding[0] - 2, padding[1] - 2))
+    _correlate(_contiguous(g), u, None, channels_last(gx), (padding[0] - 2, padding[1] - 2))
     return gx
 
 
 def conv2d_weight_grad(x, g, padding):
     """gw (O,C,3,3) of x (N,C,H,W) and g (N,O,OH,OW)."""
-    x, g = channels_last(x), channels_last(g)
+    x, g = _contiguous(x), _contiguous(g)
     origin, c, o = (-padding[0], -padding[1]), x.shape[3], g.shape[3]
     todo = _tile_blocks(g.shape, 64)
 
     def partial(share):
         total = np.zeros((36, o, c), np.float32)
         for block in share:
-            v = _transform_input(x, block, g.shape, origin)
-            e = _transform_output_grad(g, block)
+            v = _to_points(x, _INPUT, block, g.shape, origin, "inputs")
+            e = _to_points(g, _OUTPUT_GRAD, block, g.shape, (0, 0), "output_grads")
             total += np.matmul(e.transpose(1, 2, 0), v.transpose(1, 0, 2))
         return total
 
     du = sum(parallel(partial, [todo[i::2] for i in range(2)]))
     gw = _WEIGHT.T @ du.reshape(36, o * c)
     return np.ascontiguousarray(gw.reshape(9, o, c).transpose(1, 2, 0)).reshape(o, c, 3, 3)
+
+
+def _contiguous(x):
+    """(N,C,H,W) as a contiguous (N,H,W,C) array; a copy only where memory is not channels-last already."""
+    return np.ascontiguousarray(channels_last(x))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -113,10 +119,10 @@ def _correlate(x, u, bias, out, origin):
     o = out.shape[3]
 
     def block(place):
-        v = _transform_input(x, place, out.shape, origin)
-        m = _workspace.empty("products", (len(v), 37, o), np.float32)
+        v = _to_points(x, _INPUT, place, out.shape, origin, "inputs")
+        m = _workspace.empty("products", (len(v), 36, o), np.float32)
         _multiply(v, u, m)
-        _write_output(m, bias, place, out)
+        _to_pixels(m, bias, place, out)
 
     parallel(block, _tile_blocks(out.shape, 64))
 
@@ -126,67 +132,85 @@ def _tile_blocks(shape, tiles):
     return grid_blocks(shape[0], -(-shape[1] // 4), -(-shape[2] // 4), tiles)
 
 
-def _transform_input(x, place, out_shape, origin):
-    """V (T, 36, C) of the tiles under a block of outputs."""
-    images, rows = place
-    tw, c = -(-out_shape[2] // 4), x.shape[3]
-    th, x = rows.stop - rows.start, x[images]
-    top = 4 * rows.start + origin[0]
-    strip = crop(x, top, origin[1], 4 * th + 2, 4 * tw + 2, lambda *like: _workspace.empty("strip", *like))
-    sn, sh, sw, sc = strip.strides
-    tiles = np.lib.stride_tricks.as_strided(
-        strip, (len(x), th, tw, 6, 6, c), (sn, 4 * sh, 4 * sw, sh, sw, sc), writeable=False
-    )
-    d = _workspace.empty("tiles", tiles.shape, np.float32)
-    d[...] = tiles
-    d = d.reshape(-1, 36, c)
-    return np.matmul(_INPUT, d, out=_workspace.empty("inputs", d.shape, np.float32))
+def _to_points(x, matrix, place, out_shape, origin, name):
+    """Tiles of x, `matrix` (6, k) applied to their rows and columns: (T, 36, C).
+
+    Tiles are k x k, 4 apart, from row and column `origin`. First all rows of x under a row of tiles at once, then the
+    columns of each tile. Where rows are outside x, and so 0, the columns of `matrix` that would meet them are left out.
+    """
+    (images, rows), k = place, matrix.shape[1]
+    (h, w, c), n = x.shape[1:], images.stop - images.start
+    th, tw = rows.stop - rows.start, -(-out_shape[2] // 4)
+    width = 4 * (tw - 1) + k
+    left, right = min(max(0, -origin[1]), width), min(max(0, w - origin[1]), width)
+
+    half = _workspace.empty("half", (n, th, 6, width * c), np.float32)
+    half[..., : left * c] = 0
+    half[..., right * c :] = 0
+    for first, last, top in _tile_rows(rows, origin[0], k, h):
+        low, high = max(0, -top), min(k, h - top)
+        if low >= high or left >= right:
+            half[:, first:last] = 0
+            continue
+        start = ((images.start * h + top + low) * w + left + origin[1]) * c
+        shape = (n, last - first, high - low, (right - left) * c)
+        source = _view(x, start, shape, (h * w * c, 4 * w * c, w * c, 1))
+        for lo in range(0, source.shape[3], _WIDEST):
+            hi = min(lo + _WIDEST, source.shape[3])
+            target = half[:, first:last, :, left * c + lo : left * c + hi]
+            np.matmul(matrix[:, low:high], source[..., lo:hi], out=target)
+
+    line = width * c
+    tiles = _view(half, 0, (n, th, tw, 6, k, c), (th * 6 * line, 6 * line, 4 * c, line, c, 1))
+    points = _workspace.empty(name, (n, th, tw, 6, 6, c), np.float32)
+    return np.matmul(matrix, tiles, out=points).reshape(n * th * tw, 36, c)
 
 
-def _transform_output_grad(g, place):
-    """A dY (T, 36, O) of the 4x4 tiles of a block of g; what sticks out of g counts as 0."""
-    images, rows = place
-    tw, o = -(-g.shape[2] // 4), g.shape[3]
-    th, g = rows.stop - rows.start, g[images]
-    strip = crop(g, 4 * rows.start, 0, 4 * th, 4 * tw, lambda *like: _workspace.empty("strip", *like))
-    tiles = strip.reshape(len(g), th, 4, tw, 4, o).transpose(0, 1, 3, 2, 4, 5)
-    d = _workspace.empty("tiles", tiles.shape, np.float32)
-    d[...] = tiles
-    d = d.reshape(-1, 16, o)
-    return np.matmul(_OUTPUT_GRAD, d, out=_workspace.empty("output_grads", (len(d), 36, o), np.float32))
+def _tile_rows(rows, origin, k, h):
+    """[(first, last, top)]: runs of tile rows, counted within the block, and the row of x where the first one starts.
+
+    Tile rows that lie within x are one run; any other is a run of its own.
+    """
+    tops = [4 * row + origin for row in range(rows.start, rows.stop)]
+    inside = [i for i, top in enumerate(tops) if top >= 0 and top + k <= h]
+    runs = [(i, i + 1, top) for i, top in enumerate(tops) if top < 0 or top + k > h]
+    return runs + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
 
 
 def _multiply(v, u, m):
-    """The 36 products: m[:, :36] (T, 36, O) of v (T, 36, C) and u (36, panels, C, panel)."""
+    """The 36 products: m (T, 36, O) of v (T, 36, C) and u (36, panels, C, panel)."""
     panels, panel = u.shape[1], u.shape[3]
-    by_panel = m[:, :36].reshape(len(m), 36, panels, panel).transpose(1, 2, 0, 3)
+    by_panel = m.reshape(len(m), 36, panels, panel).transpose(1, 2, 0, 3)
     np.matmul(v.transpose(1, 0, 2)[:, None], u, out=by_panel)
 
 
-def _write_output(m, bias, place, out):
-    """The 4x4 outputs of every tile, bias added, into their place; what sticks out of `out` is dropped."""
-    images, rows = place
-    o, tw = out.shape[3], -(-out.shape[2] // 4)
-    th, target = rows.stop - rows.start, out[images, 4 * rows.start : 4 * rows.stop]
-    y = _workspace.empty("outputs", (len(m), 16, o), np.float32)
-    if bias is None:
-        np.matmul(_OUTPUT, m[:, :36], out=y)
-    else:
-        m[:, 36] = bias
-        np.matmul(_WITH_BIAS, m, out=y)
-    y = y.reshape(len(target), th, tw, 4, 4, o).transpose(0, 1, 3, 2, 4, 5)
-    whole_h, whole_w = target.shape[1] // 4, target.shape[2] // 4
-    edge_h, edge_w = target.shape[1] % 4, target.shape[2] % 4
-    target[:, : 4 * whole_h, : 4 * whole_w].reshape(len(target), whole_h, 4, whole_w, 4, o)[...] = y[
-        :, :whole_h, :, :whole_w
-    ]
-    if edge_w:
-        target[:, : 4 * whole_h, 4 * whole_w :].reshape(len(target), whole_h, 4, edge_w, o)[...] = y[
-            :, :whole_h, :, whole_w, :edge_w
-        ]
-    if edge_h:
-        bottom = y[:, whole_h, :edge_h].reshape(len(target), edge_h, 4 * tw, o)
-        target[:, 4 * whole_h :] = bottom[:, :, : target.shape[2]]
+def _to_pixels(m, bias, place, out):
+    """A^T m A + bias: the products m (T, 36, O) into their 4x4 outputs, as far as these lie in `out`."""
+    (images, rows), (oh, w, o) = place, out.shape[1:]
+    n, th, tw = images.stop - images.start, rows.stop - rows.start, -(-w // 4)
+    h = min(oh, 4 * rows.stop) - 4 * rows.start
+    columns = 6 if bias is None else 7
+    matrix = _OUTPUT if bias is None else _WITH_BIAS
+
+    half = _workspace.empty("half", (n, th, tw, 4, columns * o), np.float32)
+    np.matmul(_OUTPUT, m.reshape(n, th, tw, 6, 6 * o), out=half[..., : 6 * o])
+    if bias is not None:
+        half[..., 6 * o :] = bias
+    half = half.reshape(n, th, tw, 4, columns, o)
+
+    for tile_rows, height in ((slice(0, h // 4), 4), (slice(h // 4, th), h % 4)):
+        for tile_columns, width in ((slice(0, w // 4), 4), (slice(w // 4, tw), w % 4)):
+            source = half[:, tile_rows, tile_columns, :height]
+            if source.size and width:
+                start = ((images.start * oh + 4 * (rows.start + tile_rows.start)) * w + 4 * tile_columns.start) * o
+                strides = (oh * w * o, 4 * w * o, 4 * o, w * o, o, 1)
+                np.matmul(matrix[:width], source, out=_view(out, start, (*source.shape[:4], width, o), strides))
+
+
+def _view(array, start, shape, strides):
+    """A view of a contiguous array: from its element `start`, by strides counted in elements."""
+    size = array.itemsize
+    return np.ndarray(shape, array.dtype, array, start * size, tuple(size * stride for stride in strides))
 
 
 def _transform_weight(w, turned=False):
