@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from mistakes import UserError
-from record import check_folder, described, file_stem, save, save_8_bit, save_arrays, save_json, sha256, versions
+from record import check_folder, described, file_stem, save, save_arrays, save_json, sha256, versions
 
 import minigrad as mg
 import models
 from minigrad import functional as F
 from minigrad.backend import to_device
+from viz.animation import save_gif
 from viz.target import as_image, logits
 
 
@@ -128,9 +129,11 @@ class Job:
         if figure is not None:
             paths.append(save(base, ".png", lambda path: figure.savefig(path, format="png")))
         for name, picture in (pictures or {}).items():
-            paths.append(save(base, f"_{file_stem(name)}.png", lambda path, it=picture: save_8_bit([it], path, "PNG")))
+            paths.append(base.with_name(f"{base.name}_{file_stem(name)}.png"))
+            models.save_image(picture, paths[-1])
         if frames:
-            paths.append(save(base, ".gif", lambda path: save_8_bit(frames, path, "GIF")))
+            paths.append(base.with_name(base.name + ".gif"))
+            save_gif(frames, paths[-1])
         if arrays:
             paths.append(save(base, ".npz", lambda path: save_arrays(arrays, path)))
         record = {

@@ -63,15 +63,6 @@ def save_arrays(arrays, path):
         np.savez_compressed(file, **arrays)
 
 
-def save_8_bit(pictures, path, kind):
-    from PIL import Image
-
-    levels = [np.rint(np.clip(np.reshape(p, np.shape(p)[-3:]), 0, 1) * 255).astype(np.uint8) for p in pictures]
-    first, *rest = (Image.fromarray(level.transpose(1, 2, 0)) for level in levels)
-    more = {"save_all": True, "append_images": rest, "duration": 80, "loop": 0} if kind == "GIF" else {}
-    first.save(path, format=kind, **more)
-
-
 def save(base, suffix, write):
     """Let `write(path)` make the file `base` + suffix, which is replaced as a whole; returns its path."""
     path = base.with_name(base.name + suffix)

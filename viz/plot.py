@@ -71,7 +71,7 @@ def overlay(image, heat, scale=None):
         raise ValueError(f"overlay: the map is {heat.shape}, the image {picture.shape[:2]}: bring them to one size")
     scale = scale or Scale.of(heat)
     grey = picture @ np.array([0.299, 0.587, 0.114])
-    opacity = 0.85 * np.sqrt(np.clip(np.abs(np.nan_to_num(heat)) / scale.high, 0, 1))[..., None]
+    opacity = 0.9 * np.clip(np.abs(np.nan_to_num(heat)) / scale.high, 0, 1)[..., None]
     return (1 - opacity) * grey[..., None] + opacity * scale.colours(heat)
 
 

@@ -1,0 +1,47 @@
+# From a bare clone and a Python of 3.11 or later, nothing else:
+#
+#   make demo      classify a photograph and map where the network looked
+#   make test      all tests that need neither PyTorch nor a GPU
+#   make verify    install PyTorch (CPU) and compare with it live
+#   make lint      ruff
+#   make clean     remove .venv and out
+#
+# PYTHON=/path/to/python3 chooses the Python that .venv is made with, OUT= the folder of the demo's figures.
+
+PYTHON ?= python3
+OUT ?= out
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DELETE_ON_ERROR:
+.PHONY: demo test verify lint clean
+
+demo: $(VENV)/installed-demo
+	@$(BIN)/python scripts/classify.py --out "$(OUT)"
+	@$(BIN)/python scripts/saliency.py --out "$(OUT)"
+	@$(BIN)/python scripts/grad_cam.py --out "$(OUT)"
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m "not torch"
+
+# A machine that has an index of CPU builds set up for pip gets 2.13.0+cpu; PyPI's 2.13.0 does the same sums.
+verify: $(VENV)/installed-test $(VENV)/installed-verify
+	$(BIN)/python -m pytest -m torch
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) out
+
+# The package itself (editable) with one of its extras; done again when pyproject.toml changes.
+$(VENV)/installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "minigrad needs Python 3.11 or later: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "$(PYTHON) cannot make a virtual environment: install its venv and pip (Debian: python3-venv)" >&2; exit 1; }
