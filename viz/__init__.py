@@ -11,6 +11,7 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 
 # ruff: noqa: F401
 from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
+from .dream import deep_dream
 from .gradients import (
     deconvnet,
     gradient,
@@ -21,5 +22,21 @@ from .gradients import (
     saliency,
     smooth_grad,
 )
+from .gram import content_loss, gram, style_loss
+from .inversion import invert
 from .lrp import lrp
+from .maximize import maximize, maximize_as_blog
+from .network import with_average_pooling, without_preprocessing
+from .objective import Objective, channel, class_score, energy, log_probability, neuron
+from .optimize import Optimized
 from .perturbation import occlusion, rise
+from .regularize import (
+    alpha_norm,
+    clip_small_contribution,
+    clip_small_norm,
+    gaussian_blur,
+    l2,
+    total_variation,
+)
+from .style import reconstruct_content, style_transfer, synthesize_texture
+from .transform import robust

@@ -1,0 +1,74 @@
+"""DeepDream: a photograph in which a layer sees more of whatever it sees already (Mordvintsev et al. 2015)."""
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import functional as F
+
+from .objective import Objective, energy, evaluate
+from .optimize import Course
+from .target import as_image
+
+
+def deep_dream(
+    model, image, layer, octaves=4, octave_scale=1.4, steps=10, lr=0.006, jitter=32, clip=True, seed=0, **course
+):
+    """`image` (N,3,H,W) in [0,1], changed so that the activations of `layer` grow. Returns an Optimized.
+
+        x <- x + lr * g / mean |g|,    g the gradient of the layer's mean square activation
+
+    From the smallest octave (the image reduced octave_scale**(octaves-1) times) to full size; what one octave has drawn
+    is enlarged and added to the photograph at the next. In each step the image is shifted by up to `jitter` pixels in
+    each direction (around the edges), so that the layer's grid does not show.
+
+    layer: a layer's name, or any Objective that takes images of any size. steps: in each octave. lr: 0.006 is the
+    original's 1.5 of 255. `losses["objective"]` is minus the objective at each step of each octave and of the result at
+    full size; values are comparable within an octave. course: progress, callback, record as in `optimize_image`; frames
+    are enlarged to full size.
+    """
+    if octaves < 1 or steps < 1 or not octave_scale > 1:
+        raise ValueError(
+            f"deep_dream: octaves {octaves}, steps {steps} of at least 1, octave_scale {octave_scale} above 1"
+        )
+    objective = layer if isinstance(layer, Objective) else energy(layer)
+    photograph, rng = as_image(model, image).detach(), np.random.default_rng(seed)
+    full = photograph.shape[2:]
+    sizes = [tuple(max(1, round(n / octave_scale**k)) for n in full) for k in reversed(range(octaves))]
+
+    course = Course(octaves * steps, **course)
+    with course:
+        course.begin(photograph.data)
+        _climb(course, model, objective, photograph, sizes, steps, lr, jitter, clip, rng)
+    return course.result()
+
+
+def _climb(course, model, objective, photograph, sizes, steps, lr, jitter, clip, rng):
+    drawn = None
+    for size in sizes:
+        base = _resized(photograph, size)
+        dream = base if drawn is None else _clipped(base + _resized(drawn, size), clip)
+        for _ in range(steps):
+            score, g = _ascent(model, objective, dream, jitter, rng)
+            course.note({"objective": -score})
+            dream = _clipped(dream + g * (lr / (F.abs(g).mean((1, 2, 3), keepdims=True) + 1e-12)), clip)
+            if course.stepped(_resized(dream, photograph.shape[2:]).data):
+                return
+        drawn = dream - base
+    with mg.no_grad():
+        course.note({"objective": -evaluate(model, [objective], dream).sum()})
+
+
+def _ascent(model, objective, dream, jitter, rng):
+    """The objective, summed over images, and its gradient, seen through a random shift."""
+    x = mg.Tensor(dream, requires_grad=True)
+    shift = tuple(int(s) for s in rng.integers(-jitter, jitter + 1, 2))
+    score = evaluate(model, [objective], F.roll(x, shift, (2, 3))).sum()
+    return float(score), mg.grad(score, x)
+
+
+def _clipped(x, clip):
+    return F.clamp(x, 0.0, 1.0) if clip else x
+
+
+def _resized(x, size):
+    return x if x.shape[2:] == tuple(size) else F.interpolate(x, size, mode="bilinear")

@@ -1,0 +1,59 @@
+"""Which images look the same to a layer? Inverting its activations (Mahendran and Vedaldi 2015, arXiv:1412.0035)."""
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import functional as F
+
+from .maximize import start_image
+from .optimize import optimize_image
+from .regularize import alpha_norm, total_variation
+from .target import as_image
+
+
+def invert(
+    model,
+    image,
+    layer,
+    start="noise",
+    optimizer="adam",
+    lr=0.03,
+    steps=400,
+    alpha=6.0,
+    alpha_weight=1.0,
+    beta=2.0,
+    tv_weight=0.1,
+    clip=True,
+    seed=0,
+    **course,
+):
+    """An image whose activations in `layer` are those of `image` (N,3,H,W) in [0,1]. Returns an Optimized.
+
+        minimise  |A(x) - A(image)|^2 / |A(image)|^2                                        "features"
+                  + alpha_weight / (H W) sum |2 (x - 1/2)|^alpha                            "alpha"
+                  + tv_weight / (H W) sum (dx^2 + dy^2)^(beta/2)                            "tv"
+
+    What comes back is what the layer still knows. The two penalties choose the most photograph-like of the images that
+    it cannot tell apart: the first keeps values in the range, the second keeps them smooth. They are means over
+    positions, so that their weights do not depend on the image's size. start: "zeros", "grey", "noise", or images.
+    optimizer, lr, steps, clip, course: as in `maximize`. Works at any size that the layers up to `layer` take.
+    """
+    original, rng = as_image(model, image), np.random.default_rng(seed)
+    with mg.no_grad():
+        wanted = model.activations(original, [layer])[layer]
+    axes = tuple(range(1, wanted.ndim))
+    size = F.square(wanted).sum(axes)
+    if not (size.numpy() > 0).all():
+        raise ValueError(f"invert: the activations of {layer!r} are zero for this image, so there is nothing to invert")
+    per_pixel = 1.0 / (original.shape[2] * original.shape[3])
+
+    def losses(x):
+        found = model.activations(x, [layer])[layer]
+        return {
+            "features": (F.square(found - wanted).sum(axes) / size).sum(),
+            "alpha": alpha_norm(x, alpha, alpha_weight * per_pixel * 2.0**alpha),
+            "tv": total_variation(x, "beta", tv_weight * per_pixel, beta),
+        }
+
+    x = start_image(model, start, original.shape[2:], len(original), rng)
+    return optimize_image(losses, x, optimizer, lr, steps, (0.0, 1.0) if clip else None, **course)

@@ -1,0 +1,46 @@
+"""Networks made from a network, sharing its layers: without its preprocessing, or with average for max pooling."""
+
+from minigrad import nn
+
+
+def without_preprocessing(model):
+    """The network after its first layer "preprocess": it takes what that layer would give, whatever its range.
+
+    Layers and weights are shared with `model`. Raises ValueError if the first layer has another name.
+    """
+    (first, _), *rest = model.children()
+    if first != "preprocess":
+        raise ValueError(f'without_preprocessing: the first layer is {first!r}, expected "preprocess"')
+    return _described_as(model, nn.Sequential(dict(rest)))
+
+
+def with_average_pooling(model):
+    """`model` with every MaxPool2d replaced by the AvgPool2d of the same windows, for which the gradient flows to every
+    pixel (Gatys et al. 2016, section 2). Layers and weights are shared. Padding is not averaged in.
+
+    Raises NotImplementedError for a dilated max pool.
+    """
+    layers = _average_pooled(model)
+    return model.replace(layers) if hasattr(model, "replace") else _described_as(model, nn.Sequential(layers))
+
+
+def _average_pooled(container):
+    layers = {}
+    for name, layer in container.children():
+        if isinstance(layer, nn.Sequential):
+            layer = type(layer)(_average_pooled(layer))
+        elif isinstance(layer, nn.MaxPool2d):
+            arguments = layer.describe()
+            if arguments.pop("dilation") not in (1, (1, 1)):
+                raise NotImplementedError(f"with_average_pooling: the pool {name!r} is dilated")
+            layer = nn.AvgPool2d(**arguments, count_include_pad=False)
+        layers[name] = layer
+    return layers
+
+
+def _described_as(model, network):
+    """`network` with the labels and the input size of `model`, if it has any."""
+    for attribute in ("labels", "input_size"):
+        if hasattr(model, attribute):
+            setattr(network, attribute, getattr(model, attribute))
+    return network

@@ -1,0 +1,201 @@
+"""The loop behind every optimised image: losses of an image, an optimiser on its pixels, and the course it takes.
+
+    result = optimize_image(lambda image: {"content": ..., "tv": ...}, start, optimizer="adam", lr=0.05, steps=200)
+
+The losses are added up and made small. Ctrl-C ends the loop, not the program: the image as far as it has come is the
+result, with `stopped` set.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import optim
+from minigrad.backend import array_module, to_numpy
+
+from .animation import save_gif
+
+OPTIMIZERS = {
+    "sgd": optim.SGD,
+    "momentum": lambda params, lr: optim.SGD(params, lr, momentum=0.9),
+    "adam": optim.Adam,
+}
+LBFGS = "lbfgs"
+
+
+@dataclass
+class Optimized:
+    """An optimised image and how it came about.
+
+    image: (N,3,H,W) array, in [0,1] where it was clipped. losses: for each term, summed over the images, its value
+    before the first step and after every step (after Ctrl-C, without the last). stopped: whether Ctrl-C or the callback
+    ended it early. frames: the images on the way, if they were recorded.
+    """
+
+    image: np.ndarray
+    losses: dict
+    stopped: bool = False
+    frames: list = field(default_factory=list)
+
+    @property
+    def total(self):
+        """The sum of all losses, before the first step and after every step."""
+        return [sum(terms) for terms in zip(*self.losses.values(), strict=False)]
+
+    def save_gif(self, path, seconds=0.08):
+        """Write the recorded frames as an animated GIF, each shown for `seconds`."""
+        save_gif(self.frames, path, seconds)
+
+
+class Course:
+    """What happens beside the optimisation: history, progress bar, callback, frames, and Ctrl-C, which it absorbs.
+
+    `with course:` around the loop; in it `course.begin(image)`, then `course.note(terms)` for every evaluation that
+    counts and, after every step, `course.stepped(image)`, which is True when it is time to stop. `course.result()` has
+    the image of the last whole step.
+    """
+
+    def __init__(self, steps, progress=False, callback=None, record=0):
+        self.steps, self.progress, self.callback, self.record = steps, progress, callback, record
+        self.losses, self.frames, self.image, self.step, self.stopped = {}, [], None, 0, False
+        self.bar = None
+
+    def __enter__(self):
+        if self.progress:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.steps, unit="step")
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self.bar is not None:
+            self.bar.close()
+        if kind is KeyboardInterrupt:
+            self.stopped = True
+        return kind is KeyboardInterrupt
+
+    def note(self, terms):
+        """Take down the losses {name: scalar Tensor or number} of the image as it is now."""
+        for name, loss in terms.items():
+            loss = float(loss)
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"the loss {name!r} is {loss} after step {self.step}: lower the learning rate")
+            self.losses.setdefault(name, []).append(loss)
+        if self.bar is not None:
+            self.bar.set_postfix_str(", ".join(f"{name} {v[-1]:.4g}" for name, v in self.losses.items()), refresh=False)
+
+    def begin(self, image):
+        """Take down the image (array) before the first step."""
+        self.image = image
+        if self.record:
+            self.frames.append(to_numpy(image).copy())
+
+    def stepped(self, image):
+        """Count a step that led to `image` (array); True if the callback wants no more."""
+        self.step += 1
+        self.image = image
+        if self.record and (self.step % self.record == 0 or self.step == self.steps):
+            self.frames.append(to_numpy(image).copy())
+        if self.bar is not None:
+            self.bar.update()
+        if self.callback is not None and self.callback(self.step, to_numpy(image), self.latest()):
+            self.stopped = True
+        return self.stopped
+
+    def latest(self):
+        """{name: loss} as last noted."""
+        return {name: values[-1] for name, values in self.losses.items()}
+
+    def result(self):
+        """The Optimized of the course so far."""
+        return Optimized(to_numpy(self.image), self.losses, self.stopped, self.frames)
+
+
+def optimize_image(
+    losses, x, optimizer="adam", lr=0.05, steps=200, clip=(0.0, 1.0), decode=None, after_step=(), **course
+):
+    """Make losses(image) small, from the leaf Tensor x. Returns an Optimized.
+
+    losses: a function of the image, a Tensor (N,3,H,W), that gives {name: scalar Tensor}.
+    x: the image, or what `decode` (a differentiable function of Tensors) makes an image of.
+    optimizer: "sgd", "momentum" (0.9), "adam", or "lbfgs", which picks its own step lengths and ignores lr.
+    clip: the range that x is kept in after every step, or None.
+    after_step: pairs (every, change): after each `every` steps, x becomes change(x, gradient), both arrays.
+    course: progress (bool, shows a bar), record (keep every so many-th image), and callback(step, image, {loss: value})
+        after every step, whose losses are those before the step; it may return True to stop.
+    """
+    course, decode = Course(steps, **course), decode or (lambda x: x)
+    _check(optimizer, lr, steps, clip, after_step)
+    if clip is not None:
+        x.data = _clipped(x.data, clip)
+    with course:
+        course.begin(decode(x.detach()).data)
+        if optimizer == LBFGS:
+            _lbfgs(course, losses, x, steps, clip, decode)
+        else:
+            _descend(course, losses, x, OPTIMIZERS[optimizer]([x], lr), steps, clip, decode, after_step)
+    return course.result()
+
+
+def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
+    for step in range(1, steps + 1):
+        terms = losses(decode(x))
+        x.grad = mg.grad(_total(terms), x)
+        course.note(terms)
+        terms = None  # free the graph before the step
+
+        optimizer.step()
+        for every, change in after_step:
+            if step % every == 0:
+                x.data = change(x.data, x.grad.data)
+        if clip is not None:
+            x.data = _clipped(x.data, clip)
+        if course.stepped(decode(x.detach()).data):
+            break
+    with mg.no_grad():
+        course.note(losses(decode(x)))
+
+
+def _lbfgs(course, losses, x, steps, clip, decode):
+    latest = {}
+
+    def total(candidate):
+        terms = losses(decode(candidate))
+        latest.update({name: float(loss) for name, loss in terms.items()})
+        if not course.losses:
+            course.note(latest)
+        return _total(terms)
+
+    def accepted(_, candidate, __):
+        x.data = candidate.data
+        course.note(latest)  # the last point that the line search tried is the one it takes
+        return course.stepped(decode(candidate).data)
+
+    optim.lbfgs(total, x.detach(), max_iter=steps, bounds=clip, callback=accepted)
+
+
+def _total(terms):
+    first, *rest = terms.values()
+    for loss in rest:
+        first = first + loss
+    return first
+
+
+def _clipped(x, clip):
+    return array_module(x).clip(x, *clip)
+
+
+def _check(optimizer, lr, steps, clip, after_step):
+    if optimizer not in (*OPTIMIZERS, LBFGS):
+        raise ValueError(f"optimizer is {optimizer!r}: choose from {', '.join([*OPTIMIZERS, LBFGS])}")
+    if not lr > 0:
+        raise ValueError(f"lr must be positive, got {lr}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if clip is not None and not clip[0] < clip[1]:
+        raise ValueError(f"clip must be (low, high) or None, got {clip}")
+    if optimizer == LBFGS and after_step:
+        raise ValueError("lbfgs needs a smooth course: after_step goes with sgd, momentum or adam")
+    if any(every < 1 for every, _ in after_step):
+        raise ValueError("after_step holds pairs (every, change) with every at least 1")

@@ -1,0 +1,263 @@
+"""Style transfer and its two halves: content reconstruction and texture synthesis (Gatys et al. 2015 and 2016).
+
+    result = viz.style_transfer(model, content, style)
+    result.image                                  (1,3,H,W)
+    result.losses["style"]                        the course of that term, weighted
+
+The image is what is optimised; the model only looks at it, up to the deepest layer that is named.
+"""
+
+import numpy as np
+
+import minigrad as mg
+
+from .gram import content_loss, mean_gram, style_loss
+from .maximize import start_image
+from .network import with_average_pooling
+from .optimize import Optimized, optimize_image
+from .regularize import total_variation
+from .target import as_image
+
+# Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
+CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
+STYLE_LAYERS = (
+    ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+    ("relu1", "fire2.relu_expand", "fire4.relu_expand", "fire6.relu_expand", "fire7.relu_expand"),
+)
+
+
+def style_transfer(
+    model,
+    content,
+    style,
+    content_layers=None,
+    style_layers=None,
+    content_weight=1.0,
+    style_weight=1e3,
+    tv_weight=0.0,
+    layer_weights=None,
+    blend=None,
+    normalization="gatys",
+    style_scale=1.0,
+    average_pooling=False,
+    original_colors=False,
+    start="content",
+    optimizer="lbfgs",
+    lr=0.02,
+    steps=200,
+    seed=0,
+    **course,
+):
+    """The content of one image in the style of another, or of several. Returns an Optimized.
+
+        minimise  content_weight * 1/2 sum (F - P)^2, summed over content layers                          "content"
+                  + style_weight * sum_l w_l / (4 N_l^2 M_l^2) sum (G_l - A_l)^2                          "style"
+                  + tv_weight * sum (dx^2 + dy^2)                                                         "tv"
+
+    content: (1,3,H,W) in [0,1]; the result has its size. style: one such array of any size, or a list of them.
+    content_layers, style_layers: names; by default conv4_2, and conv1_1 to conv5_1, rectified (see `default_layers`).
+    layer_weights: the w_l, one for each style layer; by default equal, with sum 1. blend: a weight for each style; by
+        default equal; they are divided by their sum. normalization: of the style loss, "gatys" as above, "chw" or "hw".
+    style_scale: the style image is resized by this factor first: below 1 for finer strokes, above 1 for coarser ones.
+    average_pooling: replace max pooling, in a copy of the model.
+    original_colors: transfer luminance only, and keep the colours of `content` (see `luminance_only`).
+    start: "content", "style", "noise", "grey", "zeros", or an image. optimizer: "lbfgs", "adam", "momentum" or "sgd";
+        lr means nothing to the first. steps: of the optimiser. Pixels stay in [0,1].
+    course: progress, callback, record: see `optimize_image`.
+    """
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    content, styles = _photograph("content", content), [_photograph("style", s) for s in styles]
+    restore = None
+    if original_colors:
+        content, styles, restore = luminance_only(content, styles)
+    model = with_average_pooling(model) if average_pooling else model
+    content_layers, style_layers = default_layers(model, content_layers, style_layers)
+    wanted = _contents(model, content, content_layers)
+    grams = _styles(model, styles, style_layers, blend, style_scale)
+    weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False)
+
+    if isinstance(start, str) and start in ("content", "style"):
+        start = content if start == "content" else _resized(styles[0], content.shape[2:])
+
+    def losses(x):
+        found = model.activations(x, [*content_layers, *style_layers])
+        terms = {
+            "content": _content(found, wanted, content_weight),
+            "style": _style(found, grams, weights, normalization, style_weight),
+        }
+        return terms | _smoothness(x, tv_weight)
+
+    x = start_image(model, start, content.shape[2:], 1, np.random.default_rng(seed))
+    return _finished(optimize_image(losses, x, optimizer, lr, steps, **course), restore)
+
+
+def reconstruct_content(
+    model, image, layers=None, tv_weight=0.0, start="noise", optimizer="lbfgs", lr=0.05, steps=200, seed=0, **course
+):
+    """An image with the activations of `image` (N,3,H,W) in one layer or in several: the content half, alone.
+
+    minimise 1/2 sum (F - P)^2, summed over `layers` (a name or a list; by default the content layer), plus tv_weight *
+    sum (dx^2 + dy^2). start, optimizer, lr, steps, course as in `style_transfer`. Returns an Optimized.
+    """
+    image = np.asarray(image)
+    layers, _ = default_layers(model, layers, ())
+    wanted = _contents(model, image, layers)
+
+    def losses(x):
+        found = model.activations(x, layers)
+        return {"content": _content(found, wanted, 1.0)} | _smoothness(x, tv_weight)
+
+    x = start_image(model, start, image.shape[2:], len(image), np.random.default_rng(seed))
+    return optimize_image(losses, x, optimizer, lr, steps, **course)
+
+
+def synthesize_texture(
+    model,
+    style,
+    layers=None,
+    size=None,
+    layer_weights=None,
+    weight=1e3,
+    normalization="gatys",
+    style_scale=1.0,
+    average_pooling=False,
+    tv_weight=0.0,
+    optimizer="lbfgs",
+    lr=0.05,
+    steps=200,
+    seed=0,
+    **course,
+):
+    """A new image with the texture of `style` (1,3,h,w): its Gram matrices, from noise (Gatys et al. 2015, the texture
+    paper, arXiv:1505.07376): the style half, alone.
+
+    size: (H, W) of the result; by default that of `style`. weight: of the style loss, which has an effect only beside
+    tv_weight. The rest is as in `style_transfer`. Returns an Optimized.
+    """
+    style = _photograph("style", style)
+    model = with_average_pooling(model) if average_pooling else model
+    _, layers = default_layers(model, (), layers)
+    grams = _styles(model, [style], layers, None, style_scale)
+    weights = _shares("layer_weights", layer_weights, len(layers), normalize=False)
+
+    def losses(x):
+        found = model.activations(x, layers)
+        return {"style": _style(found, grams, weights, normalization, weight)} | _smoothness(x, tv_weight)
+
+    x = start_image(model, "noise", size or style.shape[2:], 1, np.random.default_rng(seed))
+    return optimize_image(losses, x, optimizer, lr, steps, **course)
+
+
+def default_layers(model, content_layers=None, style_layers=None):
+    """(content layers, style layers) as lists of names: those given, or the first default that this model has.
+
+    For VGG: relu4_2, and relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as far as the network goes.
+    """
+    names = set(model.names())
+    if content_layers is None:
+        content_layers = next((layers for layers in CONTENT_LAYERS if names.issuperset(layers)), None)
+    if style_layers is None:
+        found = ([layer for layer in layers if layer in names] for layers in STYLE_LAYERS)
+        style_layers = next((layers for layers in found if len(layers) > 1), None)
+    if content_layers is None or style_layers is None:
+        raise ValueError("this network has no layers with the names of VGG or SqueezeNet: name the layers to use")
+    return [[layers] if isinstance(layers, str) else list(layers) for layers in (content_layers, style_layers)]
+
+
+# ---- original colours ------------------------------------------------------------------------------------------------
+
+# Luminance and two colour differences (YIQ, the NTSC's), from RGB.
+YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+
+
+def luminance(image):
+    """(N,1,H,W): the brightness of RGB images (N,3,H,W), 0.299 R + 0.587 G + 0.114 B."""
+    return np.einsum("c,nchw->nhw", YIQ[0], image)[:, None].astype(image.dtype)
+
+
+def luminance_only(content, styles):
+    """Grey versions of the images, and the function that gives a grey result the colours of `content` back.
+
+    "Luminance-only transfer" (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", section 4,
+    arXiv:1606.05897): the luminance of each style image is first given mean and standard deviation of the content's,
+    L' = (L - mean)/deviation * deviation_c + mean_c. The result takes its luminance from the optimised image and both
+    colour differences (I, Q) from the content; where that leaves [0,1], it is cut off.
+    """
+    light = luminance(content)
+    greys = [luminance(style) for style in styles]
+    greys = [(grey - grey.mean()) / max(grey.std(), 1e-6) * light.std() + light.mean() for grey in greys]
+    colors = content - light  # has luminance 0: adding it leaves the luminance and sets I and Q
+
+    def restore(image):
+        return np.clip(luminance(image) + colors, 0, 1).astype(image.dtype)
+
+    return np.repeat(light, 3, 1), [np.repeat(np.clip(grey, 0, 1), 3, 1) for grey in greys], restore
+
+
+# ---- the terms -------------------------------------------------------------------------------------------------------
+
+
+def _content(found, wanted, weight):
+    return _sum(content_loss(found[layer], wanted[layer]) for layer in wanted) * weight
+
+
+def _style(found, grams, weights, normalization, weight):
+    terms = zip(grams.items(), weights, strict=True)
+    return _sum(style_loss(found[layer], gram, normalization) * w for (layer, gram), w in terms) * weight
+
+
+def _smoothness(x, weight):
+    return {"tv": total_variation(x, "l2", weight)} if weight else {}
+
+
+def _sum(terms):
+    first, *rest = terms
+    for term in rest:
+        first = first + term
+    return first
+
+
+def _contents(model, image, layers):
+    with mg.no_grad():
+        return model.activations(as_image(model, image), layers)
+
+
+def _styles(model, styles, layers, blend, scale):
+    """{layer: (1,N,N) Tensor}: the mean Gram matrices of the styles, blended."""
+    if not scale > 0:
+        raise ValueError(f"style_scale must be positive, got {scale}")
+    grams = {}
+    for style, share in zip(styles, _shares("blend", blend, len(styles)), strict=True):
+        found = _contents(model, _resized(style, tuple(max(1, round(n * scale)) for n in style.shape[2:])), layers)
+        for layer, a in found.items():
+            grams[layer] = mean_gram(a) * share + grams.get(layer, 0.0)
+    return grams
+
+
+def _shares(name, weights, count, normalize=True):
+    """`count` weights: those given, or equal ones with sum 1."""
+    weights = [1.0 / count] * count if weights is None else [float(w) for w in weights]
+    if len(weights) != count or min(weights) < 0 or not sum(weights) > 0:
+        raise ValueError(f"{name} must be {count} weights, none negative and not all zero, got {weights}")
+    return [w / sum(weights) for w in weights] if normalize else weights
+
+
+def _photograph(name, image):
+    image = np.asarray(image)
+    if image.ndim != 4 or image.shape[:2] != (1, 3):
+        raise ValueError(f"{name} must be (1,3,H,W), got shape {image.shape}")
+    return image
+
+
+def _resized(image, size):
+    if image.shape[2:] == tuple(size):
+        return image
+    from models import load_image
+
+    return load_image(image, size).astype(image.dtype)
+
+
+def _finished(result, restore):
+    if restore is None:
+        return result
+    return Optimized(restore(result.image), result.losses, result.stopped, [restore(frame) for frame in result.frames])

@@ -1,0 +1,116 @@
+"""Transformation robustness: an image that must excite a unit however it is moved has less to gain from noise.
+
+Each function gives a transform, `transform(x, rng) -> x`, differentiable in the Tensor x (N,C,H,W); rng draws what is
+random. Olah et al. 2017 ("Feature Visualization", Distill), section "The Enemy of Feature Visualization".
+
+Letters: N images, C channels, H W height and width, M pixels of the output.
+"""
+
+import numpy as np
+
+from minigrad import Function
+from minigrad import functional as F
+from minigrad.backend import array_module
+
+from .regularize import GREY
+
+
+def jitter(pixels):
+    """Shift by up to `pixels` in each direction; what leaves on one side comes back on the other."""
+    return lambda x, rng: F.roll(x, tuple(int(s) for s in rng.integers(-pixels, pixels + 1, 2)), (2, 3))
+
+
+def pad(pixels, value=GREY):
+    """Add a grey frame: what later transforms bring in from outside."""
+    return lambda x, rng: F.pad(x, (pixels,) * 4, value=value)
+
+
+def scale(low, high):
+    """Enlarge by a factor drawn from low to high."""
+
+    def transform(x, rng):
+        factor = rng.uniform(low, high)
+        return F.interpolate(x, tuple(max(1, round(n * factor)) for n in x.shape[2:]), mode="bilinear")
+
+    return transform
+
+
+def rotate(degrees):
+    """Turn about the centre by an angle drawn from -degrees to degrees; grey comes in at the corners."""
+    return lambda x, rng: rotated(x, rng.uniform(-degrees, degrees))
+
+
+def robust():
+    """The transforms of Olah et al. 2017: a frame, jitter, scale, rotation, and jitter again."""
+    return [pad(12), jitter(8), scale(0.9, 1.1), rotate(10), jitter(4)]
+
+
+def transformed(x, transforms, rng):
+    """x (N,C,H,W) through all transforms, then cut (or framed in grey) to its size about the centre."""
+    height, width = x.shape[2:]
+    for transform in transforms:
+        x = transform(x, rng)
+    rows, columns = height - x.shape[2], width - x.shape[3]
+    return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2), value=GREY)
+
+
+# ---- rotation --------------------------------------------------------------------------------------------------------
+
+
+def rotated(x, degrees, fill=GREY):
+    """x (N,C,H,W) turned anticlockwise about its centre, bilinearly; `fill` outside the image."""
+    height, width = x.shape[2:]
+    angle = np.deg2rad(degrees)
+    i, j = np.mgrid[:height, :width]
+    i, j = i - (height - 1) / 2, j - (width - 1) / 2
+    # Where each output pixel comes from. Rows grow downwards.
+    rows = np.cos(angle) * i + np.sin(angle) * j + (height - 1) / 2
+    columns = -np.sin(angle) * i + np.cos(angle) * j + (width - 1) / 2
+
+    xp = array_module(x.data)
+    index, weight = _neighbours(rows.ravel(), columns.ravel(), height, width)
+    index, weight = xp.asarray(index), xp.asarray(weight, dtype=x.dtype)
+    return Gather(index, weight, (height, width))(x - fill) + fill
+
+
+def _neighbours(rows, columns, height, width):
+    """index (4,M) into the flattened image and weight (4,M), 0 outside, of the pixels around M positions."""
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    index, weight = [], []
+    for i in (top, top + 1):
+        for j in (left, left + 1):
+            inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
+            share = (1 - np.abs(rows - i)) * (1 - np.abs(columns - j))
+            index.append(np.where(inside, i * width + j, 0))
+            weight.append(np.where(inside, share, 0.0))
+    return np.stack(index), np.stack(weight)
+
+
+class Gather(Function):
+    """y (N,C,H,W): every pixel a weighted sum of pixels of x: sum_k weight[k] x[index[k]], both (K, H*W)."""
+
+    def __init__(self, index, weight, hw):
+        self.index, self.weight, self.hw = index, weight, hw
+
+    def forward(self, x):
+        pixels = x.reshape(*x.shape[:2], -1)
+        return sum(w * pixels[..., i] for i, w in zip(self.index, self.weight, strict=True)).reshape(x.shape)
+
+    def vjp(self, g):
+        return Scatter(self.index, self.weight, self.hw)(g)
+
+
+class Scatter(Function):
+    """The adjoint of Gather: every pixel of g added, weighted, where Gather took it from."""
+
+    def __init__(self, index, weight, hw):
+        self.index, self.weight, self.hw = index, weight, hw
+
+    def forward(self, g):
+        xp = array_module(g)
+        pixels, index = g.reshape(-1, g.shape[2] * g.shape[3]), self.index.ravel()
+        sums = [xp.bincount(index, (self.weight * row).ravel(), pixels.shape[1]) for row in pixels]
+        return xp.stack(sums).astype(g.dtype).reshape(g.shape)
+
+    def vjp(self, gg):
+        return Gather(self.index, self.weight, self.hw)(gg)
