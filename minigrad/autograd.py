@@ -50,7 +50,7 @@ class Function:
 
     def __call__(self, *inputs):
         if hasattr(self, "inputs"):
-            raise RuntimeError(f"{type(self).__name__}: an instance runs once, since it keeps what vjp needs; make another")
+            raise RuntimeError(f"{type(self).__name__}: an instance runs once (it keeps what vjp needs); make another")
         inputs = tuple(as_tensor(x) for x in inputs)
         arrays = tuple(x.data for x in inputs)
         output = Tensor._wrap(np.asarray(result) if isinstance(result := self.forward(*arrays), np.generic) else result)

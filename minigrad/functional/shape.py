@@ -339,8 +339,9 @@ def pad(x, pad, mode="constant", value=0):
     widths = [(int(given[i]), int(given[i + 1])) for i in range(0, len(given), 2)]
     widths = [(0, 0)] * (x.ndim - len(widths)) + widths[::-1]
     for dim, (n, (before, after)) in enumerate(zip(x.shape, widths, strict=True)):
-        if n + before + after < 0 or (mode != "constant" and n + min(before, 0) + min(after, 0) < 0):
-            raise ValueError(f"pad: widths {before} and {after} cut more than the {n} elements of dimension {dim}")
+        least = 1 if mode in ("reflect", "replicate") and (before, after) != (0, 0) else 0
+        if n + before + after < least or (mode == "circular" and n + min(before, 0) + min(after, 0) < 0):
+            raise ValueError(f"pad: widths {before} and {after} leave nothing of the {n} elements of dimension {dim}")
     if mode == "constant":
         return Pad(widths, value)(x) if any(w != (0, 0) for w in widths) else x
 
@@ -351,8 +352,10 @@ def pad(x, pad, mode="constant", value=0):
     if len(given) not in (2, 4, 6) or x.ndim - len(given) // 2 not in (1, 2):
         raise ValueError(f"pad: mode {mode!r} pads all but the first 1 or 2 dimensions; {pad} does not fit {x.shape}")
     for dim, (before, after) in enumerate(widths):
-        x = _BORDERS[mode](x, dim, before, after) if (before, after) != (0, 0) else x
-    return x
+        if before > 0 or after > 0:
+            x = _BORDERS[mode](x, dim, max(before, 0), max(after, 0))
+    cut = [(min(before, 0), min(after, 0)) for before, after in widths]
+    return Pad(cut)(x) if any(w != (0, 0) for w in cut) else x
 
 
 def _along(x, dim, start, stop):
@@ -363,12 +366,7 @@ def _reflect(x, dim, before, after):
     n = x.shape[dim]
     if max(before, after) >= n:
         raise ValueError(f"pad: reflect widths {before}, {after} must be less than the {n} elements of dimension {dim}")
-    parts = [_along(x, dim, max(-before, 0), n - max(-after, 0))]
-    if before > 0:
-        parts.insert(0, flip(_along(x, dim, 1, before + 1), dim))
-    if after > 0:
-        parts.append(flip(_along(x, dim, n - after - 1, n - 1), dim))
-    return cat(parts, dim)
+    return cat([flip(_along(x, dim, 1, before + 1), dim), x, flip(_along(x, dim, n - after - 1, n - 1), dim)], dim)
 
 
 def _replicate(x, dim, before, after):
@@ -379,24 +377,14 @@ def _replicate(x, dim, before, after):
     def repeated(edge, count):
         return broadcast_to(edge, (*x.shape[:dim], count, *x.shape[dim + 1 :]))
 
-    parts = [_along(x, dim, max(-before, 0), n - max(-after, 0))]
-    if before > 0:
-        parts.insert(0, repeated(_along(x, dim, 0, 1), before))
-    if after > 0:
-        parts.append(repeated(_along(x, dim, n - 1, n), after))
-    return cat(parts, dim)
+    return cat([repeated(_along(x, dim, 0, 1), before), x, repeated(_along(x, dim, n - 1, n), after)], dim)
 
 
 def _circular(x, dim, before, after):
     n = x.shape[dim]
     if max(before, after) > n:
         raise ValueError(f"pad: circular widths {before}, {after} wrap more than once the {n} elements of dim {dim}")
-    parts = [_along(x, dim, max(-before, 0), n - max(-after, 0))]
-    if before > 0:
-        parts.insert(0, _along(x, dim, n - before, n))
-    if after > 0:
-        parts.append(_along(x, dim, 0, after))
-    return cat(parts, dim)
+    return cat([_along(x, dim, n - before, n), x, _along(x, dim, 0, after)], dim)
 
 
 _BORDERS = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
