@@ -5,6 +5,7 @@
 
 import os
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,7 @@ def _open(path):
     try:
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty (zero bytes)")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+        with _quietly():
             image = Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
@@ -125,11 +125,20 @@ def _open(path):
     with image:
         _check_pixels(image.size, path)
         try:
-            return _planes(image)
+            with _quietly():
+                return _planes(image)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         except Exception as error:  # and on truncated or damaged data
             raise ImageError(f"{path} is damaged or cut short ({_reason(error)})") from None
+
+
+@contextmanager
+def _quietly():
+    """Without Pillow's warnings: on many pixels (our limit is lower), and on damaged EXIF (see _upright)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_pixels(size, name):
