@@ -1,0 +1,269 @@
+"""Is an attribution any good? Numbers that do not depend on how convincing the picture looks.
+
+    completeness          do the attributions add up to the score they explain?
+    insertion_deletion    does the score follow when pixels come and go in the order of the map?
+    pointing_game         does the map's maximum fall on the object? (`mosaics` makes objects of known place)
+    positive_share        how much of the positive attribution does?
+    infidelity            does the attribution predict how the score changes under noise?
+    sensitivity           does the attribution stay the same where the image hardly changes?
+    model_randomization   does the map depend on what the network has learned?
+
+`image` is (N,3,H,W), an attribution (N,3,H,W) or (N,H,W); results have one number for each image.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm, trange
+
+from minigrad import nn
+
+from .perturbation import watched
+from .target import as_image, fixed_target
+
+
+def per_pixel(attribution, how="magnitude"):
+    """(N,H,W) of an attribution (N,3,H,W) or (N,H,W): the channels' sum of |a| ("magnitude"), of a ("signed"), or the
+    positive part of that ("positive")."""
+    if how not in ("magnitude", "signed", "positive"):
+        raise ValueError(f"per_pixel: how must be magnitude, signed or positive, got {how!r}")
+    a = np.asarray(attribution)
+    if a.ndim not in (3, 4):
+        raise ValueError(f"an attribution must be (N,H,W) or (N,3,H,W), got shape {a.shape}")
+    a = a[:, None] if a.ndim == 3 else a
+    if how == "magnitude":
+        return abs(a).sum(1)
+    return a.sum(1) if how == "signed" else np.maximum(a.sum(1), 0)
+
+
+def completeness(model, image, attribution, target=None, layer=None, unit=None, baseline=0.0):
+    """(N,): the sum of the attributions minus (y(x) - y(baseline)), 0 for a complete method (Sundararajan et al. 2017).
+
+    baseline: a number or an array that broadcasts to the image; None for methods that share out y(x) itself, as LRP.
+    """
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    expected = watched(model, x, target, layer, unit)
+    if baseline is not None:
+        expected = expected - watched(model, x * 0 + np.asarray(baseline, x.dtype), target, layer, unit)
+    return np.asarray(attribution, np.float64).reshape(len(x), -1).sum(1) - expected
+
+
+# ---- insertion and deletion ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curves:
+    """`fraction` (S+1,) of the pixels changed, 0 to 1; `insertion` and `deletion` (N,S+1), the class probability."""
+
+    fraction: np.ndarray
+    insertion: np.ndarray
+    deletion: np.ndarray
+
+    @property
+    def insertion_area(self):
+        """(N,): the area below the insertion curve; higher is better."""
+        return np.trapezoid(self.insertion, self.fraction, axis=1)
+
+    @property
+    def deletion_area(self):
+        """(N,): the area below the deletion curve; lower is better."""
+        return np.trapezoid(self.deletion, self.fraction, axis=1)
+
+
+def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed=0, progress=False):
+    """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
+
+    Deletion replaces them with `fill`; insertion starts from a blurred image (Gaussian of sigma 5, 11 pixels wide) and
+    puts them back. steps: points of the curve; the paper's authors take one for each row of the image. Pixels of equal
+    value are in random order, drawn from `seed`, so that a flat map is no better than chance.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    target = fixed_target(model, image, target)
+    x = as_image(model, image).numpy()
+    n, c, h, w = x.shape
+    if np.shape(maps) != (n, h, w):
+        raise ValueError(f"insertion_deletion: maps must be {(n, h, w)}, one for each image, got {np.shape(maps)}")
+    blurred = gaussian_filter(x, (0, 0, 5, 5), truncate=1.0)
+    grey = np.broadcast_to(np.asarray(fill, x.dtype), x.shape)
+
+    tie = np.random.default_rng(seed).random(h * w)
+    order = np.stack([np.lexsort((tie, -m)) for m in np.asarray(maps, np.float64).reshape(n, -1)])
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(h * w)[None], 1)
+    rank = rank.reshape(n, 1, h, w)
+
+    counts = np.linspace(0, h * w, steps + 1).round().astype(int)
+    insertion, deletion = [], []
+    for count in tqdm(counts, desc="insertion and deletion", disable=not progress):
+        changed = rank < count
+        insertion.append(watched(model, np.where(changed, x, blurred), target, output="probability"))
+        deletion.append(watched(model, np.where(changed, grey, x), target, output="probability"))
+    return Curves(counts / (h * w), np.stack(insertion, 1), np.stack(deletion, 1))
+
+
+# ---- where the attribution falls -------------------------------------------------------------------------------------
+
+
+def pointing_game(maps, boxes, tolerance=15):
+    """(N,) bool: whether the maximum of each map (N,H,W) lies in its box (Zhang et al. 2016, arXiv:1608.00507).
+
+    boxes: (N,4) ints, top, left, bottom, right, in pixels, the last two outside. tolerance: pixels by which a maximum
+    may miss, 15 as published. The first of equal maxima counts; a map that is the same everywhere is a miss.
+    """
+    maps, boxes = _checked_boxes("pointing_game", maps, boxes)
+    top, left, bottom, right = boxes.T
+    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(1), maps.shape[2])
+    inside = (row >= top - tolerance) & (row < bottom + tolerance)
+    inside &= (column >= left - tolerance) & (column < right + tolerance)
+    return inside & (maps.max((1, 2)) > maps.min((1, 2)))
+
+
+def positive_share(maps, boxes):
+    """(N,): the part of each map's positive sum that lies in its box (Boehle et al. 2021, arXiv:2104.00032).
+
+    maps (N,H,W) and boxes as for `pointing_game`. 0 for a map without positive values.
+    """
+    maps, boxes = _checked_boxes("positive_share", maps, boxes)
+    positive = np.maximum(maps, 0).astype(np.float64)
+    inside = [m[t:b, l:r].sum() for m, (t, l, b, r) in zip(positive, boxes, strict=True)]
+    whole = positive.sum((1, 2))
+    return np.array(inside) / np.where(whole > 0, whole, 1)
+
+
+def mosaics(images, labels, count, seed=0):
+    """Pictures of four images of different classes, for the grid pointing game (Boehle et al. 2021, section 3.2).
+
+    images: (M,3,H,W); labels: (M,) ints. Returns pictures (count,3,2H,2W), the classes (count,) to explain, and the
+    boxes (count,4), as for `pointing_game`, of the tile that shows each. Drawn from `seed`.
+    """
+    labels, rng = np.asarray(labels), np.random.default_rng(seed)
+    kinds = np.unique(labels)
+    if len(kinds) < 4:
+        raise ValueError(f"mosaics: needs images of at least 4 classes, got {len(kinds)}")
+    h, w = images.shape[2:]
+    pictures = np.empty((count, images.shape[1], 2 * h, 2 * w), images.dtype)
+    found, boxes = np.empty(count, int), np.empty((count, 4), int)
+    corners = [(0, 0), (0, w), (h, 0), (h, w)]
+    for i in range(count):
+        chosen = rng.choice(kinds, 4, replace=False)
+        for kind, (top, left) in zip(chosen, corners, strict=True):
+            pictures[i, :, top : top + h, left : left + w] = images[rng.choice(np.flatnonzero(labels == kind))]
+        place = rng.integers(4)
+        found[i], (top, left) = chosen[place], corners[place]
+        boxes[i] = top, left, top + h, left + w
+    return pictures, found, boxes
+
+
+def _checked_boxes(name, maps, boxes):
+    maps, boxes = np.asarray(maps), np.asarray(boxes)
+    if maps.ndim != 3 or boxes.shape != (len(maps), 4):
+        raise ValueError(f"{name}: maps must be (N,H,W) and boxes (N,4), got {maps.shape} and {boxes.shape}")
+    return maps, boxes
+
+
+# ---- small changes of the image --------------------------------------------------------------------------------------
+
+
+def infidelity(
+    model, image, attribution, target=None, layer=None, unit=None, samples=50, sigma=0.1, scaled=False, seed=0
+):
+    """(N,): E[(I . a - (y(x) - y(x - I)))^2] over noise I ~ N(0, sigma^2) (Yeh et al. 2019, arXiv:1901.09392).
+
+    attribution: a, (N,3,H,W), or (N,H,W), which then counts for every channel. scaled: multiply a by the number that
+    makes the result least, so that methods of different units can be compared. sigma: in units of the image.
+    """
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    a = np.asarray(attribution, np.float64)
+    a = np.broadcast_to(a[:, None] if a.ndim == 3 else a, x.shape)
+    rng = np.random.default_rng(seed)
+    before = watched(model, x, target, layer, unit)
+    predicted, actual = np.empty((2, samples, len(x)))
+    for k in range(samples):
+        noise = (sigma * rng.standard_normal(x.shape[1:])).astype(x.dtype)
+        predicted[k] = (noise * a).sum((1, 2, 3))
+        actual[k] = before - watched(model, x - noise, target, layer, unit)
+    if scaled:
+        norm = (predicted**2).sum(0)
+        predicted *= (predicted * actual).sum(0) / np.where(norm > 0, norm, 1)
+    return ((predicted - actual) ** 2).mean(0)
+
+
+def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed=0):
+    """(N,): max over |d| <= radius of ||a(x + d) - a(x)|| / ||a(x)|| (Yeh et al. 2019; relative, as in their code).
+
+    method: `method(model, image, target)` returns an attribution, such as viz.saliency. d is uniform, `samples` times.
+    """
+    target = fixed_target(model, image, target)
+    x = as_image(model, image).numpy()
+    rng = np.random.default_rng(seed)
+    first = np.asarray(method(model, x, target), np.float64).reshape(len(x), -1)
+    norm = np.linalg.norm(first, axis=1)
+    worst = np.zeros(len(x))
+    for _ in range(samples):
+        d = rng.uniform(-radius, radius, x.shape[1:]).astype(x.dtype)
+        moved = np.asarray(method(model, x + d, target), np.float64).reshape(len(x), -1)
+        worst = np.maximum(worst, np.linalg.norm(moved - first, axis=1) / np.where(norm > 0, norm, 1))
+    return worst
+
+
+# ---- does the map depend on the weights? -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Randomization:
+    """`layers`: what was randomised at each of the L steps, from the top. maps (L+1,N,H,W): magnitudes, those of the
+    trained model first. spearman, ssim (L+1,N): each step's likeness to the trained model's map, 1 for the first."""
+
+    layers: tuple
+    maps: np.ndarray
+    spearman: np.ndarray
+    ssim: np.ndarray
+
+
+def model_randomization(model, image, method, target=None, seed=0, progress=False):
+    """The cascading randomisation test (Adebayo et al. 2018, arXiv:1810.03292, section 4.1), as a `Randomization`.
+
+    Layer after layer with weights, from the top, is drawn anew as before training (in a copy of the model), and the map
+    is compared with that of the trained model, both as magnitudes: rank correlation, and SSIM after scaling each to
+    [0,1]. A method whose maps stay alike does not show what was learned. Guided backpropagation is known to be one.
+
+    method: `method(model, image, target)` returns an attribution, such as viz.saliency. A map that is the same
+    everywhere counts as uncorrelated. Needs scikit-image.
+    """
+    target = fixed_target(model, image, target)
+    rng = np.random.default_rng(seed)
+    changed = copy.deepcopy(model)
+    names = [name for name in model.names() if isinstance(model[name], nn.Conv2d | nn.Linear | nn.BatchNorm2d)][::-1]
+    maps = [per_pixel(method(changed, image, target))]
+    for k in trange(len(names), desc="randomising layers", disable=not progress):
+        _draw_anew(changed[names[k]], rng)
+        maps.append(per_pixel(method(changed, image, target)))
+    likeness = np.array([[_likeness(a, b) for a, b in zip(maps[0], m, strict=True)] for m in maps])
+    return Randomization(tuple(names), np.stack(maps), likeness[..., 0], likeness[..., 1])
+
+
+def _draw_anew(layer, rng):
+    """The weights that the layer had before training, or might have had."""
+    drawn = {} if isinstance(layer, nn.BatchNorm2d) else {"rng": rng}
+    fresh = type(layer)(**layer.describe(), **drawn)
+    for (_, old), (_, new) in zip(layer.named_tensors(), fresh.named_tensors(), strict=True):
+        old.data = new.to(old.device).astype(old.dtype).data
+
+
+def _likeness(a, b):
+    """(rank correlation, SSIM) of two maps (H,W)."""
+    from scipy.stats import spearmanr
+
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError:
+        raise ImportError("model_randomization needs scikit-image: pip install 'minigrad[demo]'") from None
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0, 0.0
+    a, b = ((m - m.min()) / np.ptp(m) for m in (a, b))
+    ssim = structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    return spearmanr(a.ravel(), b.ravel()).statistic, ssim
