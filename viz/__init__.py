@@ -11,6 +11,17 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 
 # ruff: noqa: F401
 from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
+from .checks import (
+    completeness,
+    infidelity,
+    insertion_deletion,
+    model_randomization,
+    mosaics,
+    per_pixel,
+    pointing_game,
+    positive_share,
+    sensitivity,
+)
 from .dream import deep_dream
 from .gradients import (
     deconvnet,
