@@ -1,0 +1,259 @@
+"""Adversarial examples within a budget: one step along the gradient, and many.
+
+An attack moves an image x0 a little, so that a network gives it another class. The budget epsilon is in pixel space (a
+network carries its own preprocessing, pixels lie in [0, 1]), and whatever the steps, what comes back is
+
+    x' = clip(x0 + P(x - x0), 0, 1),   P the projection onto the ball of radius epsilon in L-infinity or in L2.
+
+All attacks share their arguments: `target` is the class to reach, one for all images or one for each; with None the
+attack is untargeted and only leaves `label`, which is by default what the network says of the image. How an attacked
+image fares once it is saved as a picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
+like any other; where it is random, `samples` averages the gradient over its draws.
+
+Letters: N images, K classes, H W height and width.
+"""
+
+import math
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+from minigrad import functional as F
+
+from .target import as_image, classes, logits, pick
+
+# ---- what every attack needs -----------------------------------------------------------------------------------------
+
+
+def checked_images(name, image):
+    """`image` as a floating point array (N,3,H,W) in [0, 1]; raises ValueError for anything else."""
+    image = np.asarray(image)
+    if image.ndim != 4 or image.dtype.kind != "f" or not image.size:
+        raise ValueError(f"{name}: image must be floating point (N,C,H,W), got shape {image.shape} of {image.dtype}")
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"{name}: image must lie in [0, 1], it goes from {image.min():.4g} to {image.max():.4g}")
+    return image
+
+
+def scores(model, image, batch_size=64):
+    """Scores before the softmax (N,K) of images (N,3,H,W), an array."""
+    with mg.no_grad():
+        batches = [image[start : start + batch_size] for start in range(0, len(image), batch_size)]
+        return np.concatenate([logits(model, as_image(model, batch)).numpy() for batch in batches])
+
+
+def aim(name, model, image, target, label):
+    """(classes (N,), direction): +1 to move away from `classes` (untargeted), -1 to move towards them."""
+    if target is not None and label is not None:
+        raise ValueError(f"{name}: give target (the class to reach) or label (the class to leave), not both")
+    given = label if target is None else target
+    found = scores(model, image if given is None else image[:1])  # one image tells how many classes there are
+    if found.shape[1] < 2:
+        raise ValueError(f"{name}: the model has a single class, so there is no other to reach")
+    found = np.broadcast_to(found, (len(image), found.shape[1]))
+    return classes(model, mg.as_tensor(found), given), 1 if target is None else -1
+
+
+def distance_to(scores, classes):
+    """(N,): log sum exp of the other classes' scores (N,K), minus the score of `classes` (N,). Tensors.
+
+    Where p is the probability of the class, this is log((1 - p) / p), and its gradient is that of the cross-entropy
+    divided by 1 - p: the same direction, which does not vanish by rounding when the network is sure of the class.
+    """
+    own = mg.from_numpy(np.asarray(classes)[:, None] == np.arange(scores.shape[1])).to(scores.device)
+    return F.logsumexp(F.where(own, -math.inf, scores), 1) - pick(scores, classes)
+
+
+def distance_gradient(model, image, classes, samples=1):
+    """Gradient (N,3,H,W) of `distance_to` the classes by each image, and its value (N,); means over `samples` passes.
+
+    With a network that draws random numbers, this is the gradient of an expectation (Athalye et al. 2018, "EOT").
+    """
+    gradient, value = 0.0, 0.0
+    for _ in range(samples):
+        x = as_image(model, image)
+        loss = distance_to(logits(model, x), classes)
+        gradient = gradient + mg.grad(loss.sum(), x).numpy() / samples
+        value = value + loss.numpy() / samples
+    return gradient, value
+
+
+# ---- budgets ---------------------------------------------------------------------------------------------------------
+
+
+def project(x, image, epsilon, norm="linf"):
+    """x' = clip(x0 + P(x - x0), 0, 1): the nearest point to x in the ball of radius epsilon about x0, then a valid
+    image.
+
+    x, image: (N,3,H,W), image (x0) in [0, 1]. norm: "linf" clips each difference to [-epsilon, epsilon]; "l2" scales
+    each image's difference to length epsilon where it is longer. Clipping to [0, 1] only moves x towards x0.
+    """
+    delta = x - image
+    if norm == "linf":
+        delta = np.clip(delta, -epsilon, epsilon)
+    elif norm == "l2":
+        delta = delta * np.minimum(1, epsilon / np.maximum(_length(delta), 1e-30)).astype(image.dtype)
+    else:
+        raise ValueError(f'project: norm must be "linf" or "l2", got {norm!r}')
+    return np.clip(image + delta, 0, 1)
+
+
+def steepest(gradient, norm):
+    """The step of size 1 in `norm` along which a linear function of this gradient (N,3,H,W) grows most.
+
+    Its sign in L-infinity; the gradient scaled to length 1 in L2. Zero stays zero.
+    """
+    if norm == "linf":
+        return np.sign(gradient)
+    return gradient / np.maximum(_length(gradient), 1e-30).astype(gradient.dtype)
+
+
+def _length(x):
+    """L2 norm of each image, (N,1,1,1), in float64 so that small gradients do not underflow."""
+    return np.sqrt((x.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
+
+
+def _random_in_ball(image, epsilon, norm, rng):
+    """Points drawn uniformly from the balls of radius epsilon about the images, made valid."""
+    if norm == "linf":
+        delta = rng.uniform(-epsilon, epsilon, image.shape)
+    else:
+        delta = rng.standard_normal(image.shape)
+        radius = epsilon * rng.random((len(image), 1, 1, 1)) ** (1 / image[0].size)
+        delta *= radius / _length(delta)
+    return project(image + delta.astype(image.dtype), image, epsilon, norm)
+
+
+def _check_budget(name, epsilon, steps=1, samples=1):
+    if not epsilon >= 0 or not math.isfinite(epsilon):
+        raise ValueError(f"{name}: epsilon must be a distance in pixel space such as 8/255, got {epsilon}")
+    if steps < 1 or samples < 1:
+        raise ValueError(f"{name}: steps ({steps}) and samples ({samples}) must be at least 1")
+
+
+# ---- attacks ---------------------------------------------------------------------------------------------------------
+
+
+def fgsm(model, image, target=None, label=None, epsilon=8 / 255, samples=1):
+    """The fast gradient sign method (Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572, section 4).
+
+    x' = clip(x0 + epsilon * sign(g), 0, 1), g the gradient of the cross-entropy of the label; with a target,
+    x' = clip(x0 - epsilon * sign(g), 0, 1), g that of the target.
+
+    image: (N,3,H,W) in [0, 1]. target, label: see the top of this file. epsilon: the L-infinity budget, in pixels'
+    units. samples: how many passes g is averaged over, for a random network.
+
+    Returns (N,3,H,W) of the image's dtype.
+    """
+    image = checked_images("fgsm", image)
+    _check_budget("fgsm", epsilon, samples=samples)
+    chosen, direction = aim("fgsm", model, image, target, label)
+    gradient, _ = distance_gradient(model, image, chosen, samples)
+    return project(image + direction * epsilon * np.sign(gradient), image, epsilon).astype(image.dtype)
+
+
+def pgd(
+    model,
+    image,
+    target=None,
+    label=None,
+    epsilon=8 / 255,
+    norm="linf",
+    steps=20,
+    step_size=None,
+    random_start=True,
+    samples=1,
+    seed=0,
+    progress=False,
+    callback=None,
+):
+    """Projected gradient descent (Madry et al. 2018, arXiv:1706.06083), in L-infinity or L2.
+
+    From a point drawn in the ball of radius epsilon about x0 (or from x0, without `random_start`: the iterative method
+    of Kurakin et al. 2017, arXiv:1607.02533), `steps` times x <- project(x + step_size * d), d being `steepest`.
+
+    image: (N,3,H,W) in [0, 1]. target, label: see the top of this file. epsilon: the budget in `norm` ("linf" or "l2").
+    step_size: 2.5 * epsilon / steps by default, which can reach any point of the ball. samples: passes a gradient is
+    averaged over, for a random network. seed: of the start. progress: show a bar. callback(step, x, distance (N,)):
+    called before every step; True stops.
+
+    Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
+    """
+    image = checked_images("pgd", image)
+    _check_budget("pgd", epsilon, steps, samples)
+    if norm not in ("linf", "l2"):
+        raise ValueError(f'pgd: norm must be "linf" or "l2", got {norm!r}')
+    chosen, direction = aim("pgd", model, image, target, label)
+    size = 2.5 * epsilon / steps if step_size is None else step_size
+
+    x = _random_in_ball(image, epsilon, norm, np.random.default_rng(seed)) if random_start else image
+    for step in tqdm(range(steps), "pgd", disable=not progress):
+        gradient, value = distance_gradient(model, x, chosen, samples)
+        if callback and callback(step, x, value):
+            break
+        x = project(x + direction * size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)
+    return x
+
+
+def targeted_ascent(
+    model,
+    image,
+    target,
+    objective="score",
+    confidence=0.9,
+    step_size=0.5,
+    steps=200,
+    progress=False,
+    callback=None,
+):
+    """Gradient ascent from a real image until the network is sure of another class; no budget but [0, 1].
+
+    x <- clip(x + step_size * g / |g|_2, 0, 1), an image at rest once the target's probability reaches `confidence`.
+    (Simonyan et al. 2013 climb like this from an empty image; the "fooling images" of Stanford's CS231n from a real
+    one.)
+
+    image: (N,3,H,W) in [0, 1]. target: a class, or one for each image. objective: "score", g is the gradient of the
+    target's raw score; "cross_entropy", of its log probability. step_size: L2 length of a step. callback(step, x,
+    probability (N,)): called before every step; True stops.
+
+    Returns (N,3,H,W) of the image's dtype.
+    """
+    image = checked_images("targeted_ascent", image)
+    _check_budget("targeted_ascent", step_size, steps)
+    if objective not in ("score", "cross_entropy"):
+        raise ValueError(f'targeted_ascent: objective must be "score" or "cross_entropy", got {objective!r}')
+    if target is None:
+        raise ValueError("targeted_ascent: needs a target, the class to climb to")
+    chosen, _ = aim("targeted_ascent", model, image, target, None)
+
+    x = image
+    for step in tqdm(range(steps + 1), "targeted_ascent", disable=not progress):
+        variable = as_image(model, x)
+        found = logits(model, variable)
+        distance = distance_to(found, chosen)
+        probability = np.exp(-np.logaddexp(0, distance.numpy()))
+        climbing = probability < confidence
+        if callback and callback(step, x, probability) or step == steps or not climbing.any():
+            break
+        climbed = pick(found, chosen).sum() if objective == "score" else -distance.sum()
+        direction = steepest(mg.grad(climbed, variable).numpy(), "l2")
+        x = np.clip(x + step_size * direction * climbing[:, None, None, None], 0, 1).astype(image.dtype)
+    return x
+
+
+def linear_attack(weight, image, epsilon=8 / 255):
+    """The linear demonstration (Goodfellow et al. 2015, section 3): x + epsilon * sign(w), and how far it moves a
+    score.
+
+    The score w.x + b moves by exactly epsilon * |w|_1, which grows with the number of pixels while no pixel moves by
+    more than epsilon.
+
+    weight: (3,H,W), a linear classifier's weights for one class, or the difference of two classes'. image: (N,3,H,W).
+
+    Returns (attacked images (N,3,H,W), not clipped to [0, 1], and the move, a float).
+    """
+    if image.shape[1:] != weight.shape:
+        raise ValueError(f"linear_attack: weight has shape {weight.shape}, expected one image's, {image.shape[1:]}")
+    move = epsilon * float(np.abs(weight.astype(np.float64)).sum())
+    return (image + epsilon * np.sign(weight)).astype(image.dtype), move

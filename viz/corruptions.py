@@ -1,0 +1,81 @@
+"""Common corruptions: what happens to photographs without anybody meaning harm.
+
+Eight of the corruptions of ImageNet-C (Hendrycks and Dietterich 2019, arXiv:1903.12261) with its parameters, severities
+1 to 5. They were chosen for 224 px; smaller images suffer more from the same blur or pixelation.
+"""
+
+import numpy as np
+
+from .defenses import jpeg
+
+SEVERITIES = {
+    "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation
+    "shot_noise": (60, 25, 12, 5, 3),  # photons at full brightness
+    "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),  # share of values turned black or white
+    "gaussian_blur": (1, 2, 3, 4, 6),  # sigma in pixels
+    "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),  # of the contrast kept
+    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # added to the largest channel (HSV's value)
+    "pixelate": (0.6, 0.5, 0.4, 0.3, 0.25),  # of the side kept
+    "jpeg": (25, 18, 15, 10, 7),  # quality
+}
+
+
+def corrupt(image, kind, severity=3, seed=0):
+    """`image` (N,3,H,W) in [0, 1] after the corruption `kind` (a key of SEVERITIES) of severity 1 to 5, clipped.
+
+    Returns (N,3,H,W) of the image's dtype. Raises ValueError for an unknown kind or severity.
+    """
+    if kind not in SEVERITIES:
+        raise ValueError(f"corrupt: kind must be one of {', '.join(SEVERITIES)}, got {kind!r}")
+    if severity not in (1, 2, 3, 4, 5):
+        raise ValueError(f"corrupt: severity must be from 1 to 5, got {severity}")
+    image = np.asarray(image)
+    changed = _KINDS[kind](image, SEVERITIES[kind][severity - 1], np.random.default_rng(seed))
+    return np.clip(changed, 0, 1).astype(image.dtype)
+
+
+def _impulse(image, share, rng):
+    kind = rng.random(image.shape)
+    return np.where(kind < share / 2, 0, np.where(kind < share, 1, image))
+
+
+def _blur(image, sigma, rng):
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image, (0, 0, sigma, sigma), mode="nearest", truncate=4)
+
+
+def _contrast(image, kept, rng):
+    mean = image.mean((2, 3), keepdims=True)
+    return (image - mean) * kept + mean
+
+
+def _brightness(image, added, rng):
+    """HSV with a larger value: all channels are scaled alike, black becomes grey."""
+    value = image.max(1, keepdims=True)
+    brighter = np.minimum(value + added, 1)
+    return np.where(value > 0, image * brighter / np.maximum(value, 1e-12), brighter)
+
+
+def _pixelate(image, kept, rng):
+    from PIL import Image
+
+    height, width = image.shape[2:]
+    small = max(1, int(width * kept)), max(1, int(height * kept))
+    pixelated = []
+    for pixels in np.rint(image * 255).astype(np.uint8).transpose(0, 2, 3, 1):
+        shrunk = Image.fromarray(pixels).resize(small, Image.Resampling.BOX)
+        pixelated.append(np.asarray(shrunk.resize((width, height), Image.Resampling.NEAREST)) / 255)
+    return np.stack(pixelated).transpose(0, 3, 1, 2)
+
+
+_KINDS = {
+    "gaussian_noise": lambda image, sigma, rng: image + sigma * rng.standard_normal(image.shape),
+    "shot_noise": lambda image, photons, rng: rng.poisson(image * photons) / photons,
+    "impulse_noise": _impulse,
+    "gaussian_blur": _blur,
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "pixelate": _pixelate,
+    "jpeg": lambda image, quality, rng: jpeg(image, quality),
+}

@@ -1,0 +1,167 @@
+"""Adversarial examples as near to the image as can be: DeepFool and Carlini and Wagner's attack.
+
+`target` and `label` as in viz/attacks.py. Letters: N images, K classes, M the classes looked at, C H W of an image.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import optim
+
+from .attacks import aim, checked_images
+from .target import as_image, logits, pick
+
+# ---- DeepFool --------------------------------------------------------------------------------------------------------
+
+
+def deepfool(
+    model, image, label=None, norm="l2", candidates=10, overshoot=0.02, steps=50, progress=False, callback=None
+):
+    """DeepFool (Moosavi-Dezfooli, Fawzi and Frossard 2016, arXiv:1511.04599, algorithm 2): over the nearest border.
+
+    At each step the network is taken as linear. With f_k = y_k - y_label and w_k its gradient, the border to class k is
+    |f_k| / |w_k|_2 away; x moves to the nearest of them, by r = |f_l| / |w_l|_2^2 * w_l. After a step, the image is
+    x0 + (1 + overshoot) * (sum of the r), clipped to [0, 1]; an image rests once its class is not `label`.
+
+    image: (N,3,H,W) in [0, 1]. label: the class to leave; None for the network's own. norm: "l2", or "linf", where the
+    distance is |f_k| / |w_k|_1 and r = |f_l| / |w_l|_1 * sign(w_l). candidates: how many classes, the highest scores at
+    x0, are looked at (each costs a backward pass). callback(step, x, still (N,) bool): after every step; True stops.
+
+    Returns (N,3,H,W) of the image's dtype; an image that `steps` do not suffice for comes back as far as it got.
+    """
+    image = checked_images("deepfool", image)
+    if norm not in ("l2", "linf"):
+        raise ValueError(f'deepfool: norm must be "l2" or "linf", got {norm!r}')
+    if candidates < 2 or steps < 1 or not overshoot >= 0:
+        raise ValueError(
+            f"deepfool: needs candidates >= 2, steps >= 1, overshoot >= 0, got {candidates}, {steps}, {overshoot}"
+        )
+    labels, _ = aim("deepfool", model, image, None, label)
+
+    x, moved, others = image.copy(), np.zeros_like(image), None
+    active = np.arange(len(image))
+    for step in tqdm(range(steps), "deepfool", disable=not progress):
+        chosen = None if others is None else others[active]
+        f, w, chosen = _borders(model, x[active], labels[active], chosen, candidates)
+        others = chosen if others is None else others
+        still = f.max(1) <= 0  # no other class has a higher score yet
+        active, f, w = active[still], f[still], w[still]
+        if not len(active):
+            break
+        moved[active] += _to_nearest_border(f, w, norm)
+        x[active] = np.clip(image[active] + (1 + overshoot) * moved[active], 0, 1)
+        if callback and callback(step, x, np.isin(np.arange(len(image)), active)):
+            break
+    return x
+
+
+def _borders(model, x, labels, others, candidates):
+    """f (n,M) and its gradients w (n,M,C,H,W), for the M classes `others` (n,M), which are chosen here when None."""
+    variable = as_image(model, x)
+    y = logits(model, variable)
+    if others is None:
+        ranked = np.argsort(-y.numpy(), axis=1, kind="stable")
+        ranked = ranked[ranked != labels[:, None]].reshape(len(x), -1)
+        others = ranked[:, : candidates - 1]
+    own = pick(y, labels)
+    leads = [pick(y, others[:, m]) - own for m in range(others.shape[1])]
+    w = np.stack([mg.grad(lead.sum(), variable).numpy() for lead in leads], axis=1)
+    return np.stack([lead.numpy() for lead in leads], axis=1), w, others
+
+
+def _to_nearest_border(f, w, norm):
+    """(n,C,H,W): the shortest step in `norm` that a linear model needs to its nearest border."""
+    flat = w.reshape(*w.shape[:2], -1).astype(np.float64)
+    length = np.sqrt((flat**2).sum(2)) if norm == "l2" else np.abs(flat).sum(2)  # of the dual norm
+    distance = np.abs(f) / np.maximum(length, 1e-30)
+    nearest = (np.arange(len(f)), distance.argmin(1))
+    direction = flat[nearest] / np.maximum(length[nearest], 1e-30)[:, None] if norm == "l2" else np.sign(flat[nearest])
+    return (distance[nearest][:, None] * direction).reshape(len(f), *w.shape[2:]).astype(w.dtype)
+
+
+# ---- Carlini and Wagner ----------------------------------------------------------------------------------------------
+
+
+def carlini_wagner(
+    model,
+    image,
+    target=None,
+    label=None,
+    kappa=0.0,
+    c=0.1,
+    searches=6,
+    steps=200,
+    lr=0.01,
+    progress=False,
+    callback=None,
+):
+    """Carlini and Wagner's L2 attack (2017, arXiv:1608.04644, section VI).
+
+    Minimises |x - x0|_2^2 + c * max(margin(x), -kappa) over w, where x = (tanh(w) + 1) / 2 is always valid, by Adam.
+    The margin is max over others of Z - Z_target for a target, Z_label - max over others of Z without; it is negative
+    for an adversarial image, and so may all Z be. `searches` times, c is bisected for each image: down after a success,
+    up (by 10 until the first success) after a failure.
+
+    image: (N,3,H,W) in [0, 1]. kappa: the lead in score that is asked for. c: where the search begins. steps, lr: of
+    Adam, in each search. callback(search, step, best distance (N,)): before every step; True stops everything.
+
+    Returns (N,3,H,W) of the image's dtype: the nearest adversarial image met, or where none was met, the image itself.
+    """
+    image = checked_images("carlini_wagner", image)
+    if not kappa >= 0 or not c > 0 or searches < 1 or steps < 1:
+        raise ValueError(
+            f"carlini_wagner: needs kappa >= 0, c > 0, searches and steps >= 1, got {kappa}, {c}, {searches}, {steps}"
+        )
+    chosen, direction = aim("carlini_wagner", model, image, target, label)
+
+    best, nearest = image.copy(), np.full(len(image), np.inf)
+    weight = np.full(len(image), float(c))
+    low, high = np.zeros(len(image)), np.full(len(image), np.inf)
+    bar = tqdm(total=searches * steps, desc="carlini_wagner", disable=not progress)
+    for search in range(searches):
+        succeeded = np.zeros(len(image), bool)
+        for step, (x, distance, margin) in enumerate(
+            _descend(model, image, chosen, direction, weight, kappa, steps, lr)
+        ):
+            bar.update()
+            hit = margin <= -kappa if kappa else margin < 0
+            succeeded |= hit
+            better = hit & (distance < nearest)
+            best[better], nearest[better] = x[better], distance[better]
+            if callback and callback(search, step, np.sqrt(nearest)):
+                return best
+        high = np.where(succeeded, np.minimum(high, weight), high)
+        low = np.where(succeeded, low, np.maximum(low, weight))
+        weight = np.where(np.isinf(high), weight * 10, (low + np.where(np.isinf(high), 0, high)) / 2).astype(
+            image.dtype
+        )
+    bar.close()
+    return best
+
+
+def _descend(model, image, chosen, direction, weight, kappa, steps, lr):
+    """Yields (x, squared distance (N,), margin (N,)), arrays, before each of Adam's steps on w."""
+    x0 = as_image(model, image).detach()
+    w = as_image(model, np.arctanh((2 * image.astype(np.float64) - 1) * (1 - 1e-6)))
+    scale = mg.from_numpy(weight.astype(x0.dtype)).to(x0.device)
+    optimizer = optim.Adam([w], lr=lr)
+    for _ in range(steps):
+        x = (F.tanh(w) + 1.0) * 0.5
+        distance = F.square(x - x0).sum((1, 2, 3))
+        margin = cw_margin(logits(model, x), chosen) * float(-direction)
+        loss = distance + scale * F.maximum(margin, -kappa)
+        yield x.numpy(), distance.numpy(), margin.numpy()
+        w.grad = mg.grad(loss.sum(), w)
+        optimizer.step()
+
+
+def cw_margin(scores, classes):
+    """(N,): the highest of the other classes' scores (N,K) minus the score of `classes` (N,). Tensors.
+
+    The other classes are told apart by minus infinity, not by multiplying with 0: with that, the maximum would never be
+    below 0, and wrong whenever all scores are negative.
+    """
+    own = mg.from_numpy(np.asarray(classes)[:, None] == np.arange(scores.shape[1])).to(scores.device)
+    return F.where(own, -np.inf, scores).max(1) - pick(scores, classes)

@@ -1,0 +1,156 @@
+"""Tables of robustness: how often attacks succeed, what defences are worth, what passes from one network to another.
+
+Every attacked image is first rounded to 256 levels, as if it had been saved and read again. An `attack` here is a
+function attack(model, image, label, samples) that returns attacked images (N,3,H,W), such as
+
+    lambda model, image, label, samples: viz.pgd(model, image, label=label, samples=samples)
+
+Tables are lists of dicts, one a row, of plain numbers; rates are from 0 to 1, and `images` says over how many.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from minigrad import functional as F
+from minigrad import nn
+
+from .attack_report import as_saved, distances
+from .attacks import scores
+from .corruptions import SEVERITIES, corrupt
+from .defenses import defend
+
+
+def accuracy(model, image, label):
+    """The share of images (N,3,H,W) whose highest score is that of `label` (N,)."""
+    return float((scores(model, image).argmax(1) == np.asarray(label)).mean())
+
+
+def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=None):
+    """attack(model, image, label, samples) in batches, not saved yet."""
+    attacked = []
+    for start in range(0, len(image), batch_size):
+        batch = slice(start, start + batch_size)
+        attacked.append(attack(model, image[batch], label[batch], samples))
+        if bar is not None:
+            bar.update(len(attacked[-1]))
+    return np.concatenate(attacked)
+
+
+def attack_table(model, image, label, attacks, batch_size=32, progress=False):
+    """How often each of `attacks` ({name: attack}) changes a right class, and how far it had to go.
+
+    Only images that the model gets right count. Rows: "attack", "images", "success" (in floating point),
+    "success_saved", "accuracy" after it over all images, and where it succeeded the medians "linf", "l2"
+    and "l0" of the saved pictures (None where it never did).
+    """
+    label = np.asarray(label)
+    right = scores(model, image).argmax(1) == label
+    clean, own = image[right], label[right]
+    rows = []
+    with tqdm(total=len(attacks) * len(clean), unit="image", disable=not progress) as bar:
+        for name, attack in attacks.items():
+            bar.set_description(name)
+            raw = attacked_images(model, clean, own, attack, batch_size=batch_size, bar=bar)
+            saved = as_saved(raw)
+            fooled = scores(model, saved).argmax(1) != own
+            moved = distances(clean, saved, 0.5 / 255 + 1e-6)
+            row = {"attack": name, "images": len(clean), "success": 1 - accuracy(model, raw, own)}
+            row |= {"success_saved": float(fooled.mean()), "accuracy": float((~fooled).sum() / len(label))}
+            row |= {key: float(np.median(d[fooled])) if fooled.any() else None for key, d in moved.items()}
+            rows.append(row)
+    return rows
+
+
+def defence_table(model, image, label, defences, attack, samples=8, batch_size=32, progress=False):
+    """What each of `defences` ({name: Module of viz/defenses.py}) is worth against `attack`.
+
+    Rows, the first without a defence: "defence", "images", and three accuracies of the defended model: "clean",
+    "attacked" by an attack that saw the bare model, "adaptive" by the same attack on the defended model, which averages
+    gradients over `samples` draws where the defence is random. What counts is the lower of the last two.
+    """
+    label = np.asarray(label)
+    rows = []
+    with tqdm(total=(1 + len(defences)) * len(image), unit="image", disable=not progress) as bar:
+        unaware = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
+        bare = accuracy(model, unaware, label)
+        clean = accuracy(model, image, label)
+        rows.append({"defence": "none", "images": len(image), "clean": clean, "attacked": bare, "adaptive": bare})
+        for name, defence in defences.items():
+            bar.set_description(name)
+            defended = defend(model, defence)
+            draws = samples if defence.random else 1
+            adaptive = as_saved(attacked_images(defended, image, label, attack, draws, batch_size, bar))
+            found = {"clean": image, "attacked": unaware, "adaptive": adaptive}
+            found = {state: accuracy(defended, images, label) for state, images in found.items()}
+            rows.append({"defence": name, "images": len(image), **found})
+    return rows
+
+
+def transfer_table(models, image, label, attack, batch_size=32, progress=False):
+    """Whether images attacked on one of `models` ({name: model}, of the same classes) fool the others.
+
+    Rows, one for each model attacked: "attacked", "images", and under each model's name the share of its right answers
+    for the clean images that the attack turned wrong.
+    """
+    label = np.asarray(label)
+    right = {name: scores(model, image).argmax(1) == label for name, model in models.items()}
+    rows = []
+    with tqdm(total=len(models) * len(image), unit="image", disable=not progress) as bar:
+        for source, model in models.items():
+            bar.set_description(source)
+            attacked = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
+            row = {"attacked": source, "images": len(image)}
+            for victim, other in models.items():
+                wrong = scores(other, attacked[right[victim]]).argmax(1) != label[right[victim]]
+                row[victim] = float(wrong.mean())
+            rows.append(row)
+    return rows
+
+
+def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_size=32, progress=False):
+    """Accuracy of `models` ({name: model}, of the same classes) under the same attacks, noises and corruptions.
+
+    Rows, one for each model: "model", "images", "clean", each of `attacks` ({name: attack}) made on that model, each
+    corruption of viz/corruptions.py at this severity, and "corruptions", their mean.
+    """
+    label = np.asarray(label)
+    corrupted = {kind: corrupt(image, kind, severity, seed) for kind in SEVERITIES}
+    rows = []
+    with tqdm(total=len(models) * len(attacks) * len(image), unit="image", disable=not progress) as bar:
+        for name, model in models.items():
+            bar.set_description(name)
+            row = {"model": name, "images": len(image), "clean": accuracy(model, image, label)}
+            for kind, attack in attacks.items():
+                attacked = attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar)
+                row[kind] = accuracy(model, as_saved(attacked), label)
+            found = {kind: accuracy(model, changed, label) for kind, changed in corrupted.items()}
+            rows.append(row | found | {"corruptions": float(np.mean(list(found.values())))})
+    return rows
+
+
+# ---- networks of other classes ---------------------------------------------------------------------------------------
+
+
+class ClassGroups(nn.Module):
+    """Scores (N,K) to (N,G): the highest score of each of G groups of classes."""
+
+    def __init__(self, groups):
+        self.groups = [list(group) for group in groups]
+
+    def forward(self, x):
+        return F.stack([x[:, group].max(1) for group in self.groups], 1)
+
+    def describe(self):
+        return {"groups": self.groups}
+
+
+def regroup(model, groups, labels=None):
+    """The network whose class g is the best of the model's classes in groups[g]: 1,000 classes beside 12, say.
+
+    groups: a sequence of sequences of class indices. labels: the names of the groups.
+    """
+    grouped = nn.Sequential({**dict(model.children()), "groups": ClassGroups(groups)})
+    if hasattr(model, "input_size"):
+        grouped.input_size = model.input_size
+    grouped.labels = labels
+    return grouped

@@ -1,0 +1,76 @@
+"""One perturbation for all images."""
+
+import numpy as np
+from tqdm import tqdm
+
+from .attacks import checked_images, scores
+from .minimal_attacks import deepfool
+
+
+def universal_perturbation(
+    model,
+    image,
+    epsilon=10 / 255,
+    norm="linf",
+    fooling_rate=0.8,
+    epochs=5,
+    candidates=10,
+    steps=10,
+    seed=0,
+    progress=False,
+    callback=None,
+):
+    """A perturbation v that changes the class of most images (Moosavi-Dezfooli et al. 2017, arXiv:1610.08401, algorithm
+    1).
+
+    Over and over, through the images in random order: where x + v still has the class of x, DeepFool's shortest way
+    from x + v over a border is added to v, and v is projected onto the ball of radius epsilon; until `fooling_rate` of
+    the images change class, or `epochs` rounds are done.
+
+    image: (N,3,H,W) in [0, 1]. norm: "linf" or "l2", of the budget. candidates, steps: DeepFool's. callback(epoch, v,
+    rate): after every round; True stops.
+
+    Returns v (1,3,H,W) of the image's dtype, |v| <= epsilon: the one with the highest rate met at the end of a round.
+    Add it with `apply_perturbation`.
+    """
+    image = checked_images("universal_perturbation", image)
+    if epochs < 1 or not epsilon > 0 or not 0 < fooling_rate <= 1:
+        raise ValueError(
+            f"universal_perturbation: needs epsilon > 0, epochs >= 1 and fooling_rate in (0, 1], "
+            f"got {epsilon}, {epochs}, {fooling_rate}"
+        )
+    own = scores(model, image).argmax(1)
+    rng = np.random.default_rng(seed)
+    origin = np.zeros_like(image[:1])
+    v, best, best_rate = origin, origin, 0.0
+    bar = tqdm(total=epochs * len(image), desc="universal_perturbation", disable=not progress)
+    for epoch in range(epochs):
+        for n in rng.permutation(len(image)):
+            bar.update()
+            x = apply_perturbation(image[n : n + 1], v)
+            if scores(model, x).argmax(1)[0] != own[n]:
+                continue
+            over = deepfool(model, x, own[n : n + 1], candidates=candidates, steps=steps)
+            v = _within(v + (over - x), epsilon, norm)
+        rate = float((scores(model, apply_perturbation(image, v)).argmax(1) != own).mean())
+        bar.set_postfix_str(f"fooling rate {rate:.1%}")
+        if rate > best_rate:
+            best, best_rate = v, rate
+        if rate >= fooling_rate or callback and callback(epoch, v, rate):
+            break
+    bar.close()
+    return best
+
+
+def apply_perturbation(image, v):
+    """clip(image + v, 0, 1): images (N,3,H,W) with the perturbation v (1,3,H,W), of the image's dtype."""
+    return np.clip(image + v, 0, 1).astype(image.dtype)
+
+
+def _within(v, epsilon, norm):
+    """v projected onto the ball of radius epsilon about 0."""
+    if norm == "linf":
+        return np.clip(v, -epsilon, epsilon)
+    if norm == "l2":
+        return v * min(1, epsilon / max(float(np.sqrt((v.astype(np.float64) ** 2).sum())), 1e-30))
+    raise ValueError(f'universal_perturbation: norm must be "linf" or "l2", got {norm!r}')
