@@ -10,6 +10,8 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 """
 
 # ruff: noqa: F401
+from .attack_report import as_saved, distances, report_attack, round_within
+from .attacks import fgsm, linear_attack, pgd, targeted_ascent
 from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
 from .checks import (
     completeness,
@@ -22,6 +24,8 @@ from .checks import (
     positive_share,
     sensitivity,
 )
+from .corruptions import corrupt
+from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend
 from .dream import deep_dream
 from .gradients import (
     deconvnet,
@@ -37,6 +41,7 @@ from .gram import content_loss, gram, style_loss
 from .inversion import invert
 from .lrp import lrp
 from .maximize import maximize, maximize_as_blog
+from .minimal_attacks import carlini_wagner, deepfool
 from .network import with_average_pooling, without_preprocessing
 from .objective import Objective, channel, class_score, energy, log_probability, neuron
 from .optimize import Optimized
@@ -49,5 +54,8 @@ from .regularize import (
     l2,
     total_variation,
 )
+from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
+from .sparse_attacks import jsma, one_pixel
 from .style import reconstruct_content, style_transfer, synthesize_texture
 from .transform import robust
+from .universal import apply_perturbation, universal_perturbation
