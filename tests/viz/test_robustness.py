@@ -40,13 +40,8 @@ def test_the_attack_table_counts_right_answers_only(case):
     assert attacked["images"] == 8 and attacked["success_saved"] == fooled.mean() > 0
     assert attacked["accuracy"] == pytest.approx((8 - fooled.sum()) / 10)
     assert attacked["linf"] == pytest.approx(16 / 255) and attacked["l0"] == 64
-    assert none == {
-        "attack": "nothing",
-        "images": 8,
-        "success": 0.0,
-        "success_saved": 0.0,
-        "accuracy": 0.8,
-    } | dict.fromkeys(("linf", "l2", "l0"))
+    never = {"success": 0.0, "success_saved": 0.0, "accuracy": 0.8, "linf": None, "l2": None, "l0": None}
+    assert none == {"attack": "nothing", "images": 8} | never
 
 
 def test_the_defence_table_has_an_attack_that_knows_the_defence(case):
