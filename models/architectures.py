@@ -40,7 +40,6 @@ SQUEEZENET1_1 = {
     "fire9": (64, 256, 256),
 }
 
-HEADS = {"vgg": "avgpool", "minivgg": "gap", "squeezenet1_1": "drop9"}  # where the classifying part begins
 FEATURES = "_features"
 
 NAMES = (*VGG, "squeezenet1_1", "minivgg")
@@ -64,31 +63,30 @@ def build(name, seed=0, batch_norm=False, labels=None):
         raise ValueError("build: batch_norm is for the VGG models; squeezenet1_1 has none")
     rng = None if seed is None else np.random.default_rng(seed)
     labels = read_labels(labels) if labels else minivgg_labels() if base == "minivgg" else imagenet_labels()
+    classes = len(labels) if name == base else None
     if base == "squeezenet1_1":
-        layers, size, preprocessing = squeezenet_layers(rng, len(labels)), 227, "caffe-squeezenet"
+        layers, size, preprocessing = squeezenet_layers(classes, rng), 227, "caffe-squeezenet"
     elif base == "minivgg":
-        layers = minivgg_layers(MINIVGG, MINIVGG_HIDDEN, len(labels), rng, batch_norm)
+        layers = minivgg_layers(MINIVGG, MINIVGG_HIDDEN, classes, rng, batch_norm)
         size, preprocessing = 128, "torchvision"
     else:
-        layers = vgg_layers(VGG[base], VGG_HIDDEN, len(labels), rng, batch_norm)
+        layers = vgg_layers(VGG[base], VGG_HIDDEN, classes, rng, batch_norm)
         size, preprocessing = 224, "caffe"
 
-    if name != base:
-        head = HEADS["vgg" if base in VGG else base]
-        layers = dict(list(layers.items())[: list(layers).index(head)])
-        labels = None
     layers = {"preprocess": Preprocess(**PREPROCESSING[preprocessing]), **layers}
     origin = "zeros" if seed is None else f"He initialisation, seed {seed}"
-    return Model(layers, name=name, input_size=(size, size), labels=labels, provenance={"source": origin})
+    return Model(layers, name, (size, size), labels if classes else None, provenance={"source": origin})
 
 
 def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
-    """{name: layer} of a VGG with these channels and `hidden` units in fc6 and fc7, for 224 px and above.
+    """{name: layer} of a VGG with these channels and `hidden` units in fc6 and fc7; up to pool5 if `classes` is None.
 
     avgpool makes 7x7 of any larger map; at 224 px it changes nothing.
     """
     layers = _stages(stages, rng, batch_norm)
     layers["pool5"] = nn.MaxPool2d(2)
+    if classes is None:
+        return layers
     layers["avgpool"] = nn.AdaptiveAvgPool2d(7)
     layers["flatten"] = nn.Flatten()
     layers["fc6"] = nn.Linear(stages[-1][-1] * 49, hidden, rng=rng)
@@ -100,8 +98,10 @@ def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
 
 
 def minivgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
-    """{name: layer} of a MiniVGG, for images of any size from 16 px (it was made for 128)."""
+    """{name: layer} of a MiniVGG, for any image from 16 px (it was made for 128); no head if `classes` is None."""
     layers = _stages(stages, rng, batch_norm)
+    if classes is None:
+        return layers
     layers["gap"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
     layers["fc6"] = nn.Linear(stages[-1][-1], hidden, rng=rng)
@@ -125,8 +125,8 @@ def _stages(stages, rng, batch_norm):
     return layers
 
 
-def squeezenet_layers(rng=None, classes=1000):
-    """{name: layer} of SqueezeNet 1.1; the scores are rectified, as published (relu10)."""
+def squeezenet_layers(classes, rng=None):
+    """{name: layer} of SqueezeNet 1.1, its scores rectified, as published (relu10); no head if `classes` is None."""
     layers = {"conv1": nn.Conv2d(3, 64, 3, stride=2, rng=rng), "relu1": nn.ReLU()}
     channels = 64
     for name, widths in SQUEEZENET1_1.items():
@@ -135,6 +135,8 @@ def squeezenet_layers(rng=None, classes=1000):
         else:
             layers[name] = _fire(channels, *widths, rng)
             channels = widths[1] + widths[2]
+    if classes is None:
+        return layers
     layers["drop9"] = nn.Dropout()
     layers["conv10"] = nn.Conv2d(channels, classes, 1, rng=rng)
     layers["relu10"] = nn.ReLU()

@@ -2,8 +2,7 @@
 
 import re
 
-from ..architectures import HEADS
-
+HEADS = {"avgpool", "drop9"}  # where the classifying part of ours begins
 VGG_HEAD = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
 KINDS = {"W": "weight", "b": "bias", "kernel": "weight", "weights": "weight", "biases": "bias", "b_fix16": "bias_fix16"}
 KINDS |= {kind: kind for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
@@ -30,7 +29,7 @@ def from_keras(name):
 def from_torchvision(model):
     """{torchvision's name: ours}. It numbers the very layers of our tables: features.0, .1, ...; classifier.0, ..."""
     names = [name for name, _ in model.children()][1:]
-    head = next((names.index(name) for name in HEADS.values() if name in names), len(names))
+    head = next((place for place, name in enumerate(names) if name in HEADS), len(names))
     classifier = [name for name in names[head:] if name not in ("avgpool", "flatten")]
     table = {f"features.{place}": name for place, name in enumerate(names[:head])}
     table |= {f"classifier.{place}": name for place, name in enumerate(classifier)}

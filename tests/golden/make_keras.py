@@ -1,4 +1,4 @@
-"""Makes keras_vgg16.weights.h5, keras_vgg16.h5 and keras_vgg16.npz: a narrow VGG16, written and evaluated by Keras itself.
+"""Makes keras_vgg16.weights.h5, keras_vgg16.h5 and keras_vgg16.npz: a narrow VGG16, written and run by Keras itself.
 
 Run with Keras 3 (made with 3.15.1 on its torch backend): KERAS_BACKEND=torch python tests/golden/make_keras.py
 """
