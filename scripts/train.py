@@ -20,6 +20,7 @@ from models.atomic import replacing
 from models.augment import Augmentation
 from models.dataset import Photographs, open_photographs
 from models.labels import imagenet_labels, minivgg_labels
+from models.memory import keep_freed_memory
 from models.training import Recipe, Step, Trainer, confusion, probabilities
 
 
@@ -75,6 +76,7 @@ def run(job):
     checkpoint = args.out / f"train_{args.model}_checkpoint.npz"
     if args.resume and checkpoint.exists():
         trainer.restore(checkpoint)
+    keep_freed_memory()
     train(trainer, checkpoint, job)
     if trainer.finished:
         job.stopped = False  # asked to stop after the last step: there is nothing left to stop
