@@ -1,0 +1,301 @@
+"""What a person can get wrong ends in exit code 2 and one sentence; what the program gets wrong keeps its traceback."""
+
+import errno
+import json
+import os
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import UserError, main, parser
+from PIL import Image
+from record import file_stem, plain
+
+import minigrad.functional as F
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+RUNNABLE = sorted(p.name for p in SCRIPTS.glob("*.py") if '\nif __name__ == "__main__"' in p.read_text("utf-8"))
+EXAMPLE = "python scripts/classify.py"
+
+
+def sentence(stderr):
+    """The one line of stderr."""
+    assert stderr.endswith("\n") and stderr.count("\n") == 1 and "Traceback" not in stderr
+    return stderr.strip()
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["nowhere.jpg"], "there is no file nowhere.jpg"),
+        (["."], "is a folder, not a picture"),
+        ([__file__], "is not a picture in a format that is read here"),
+        (["--target", "zebrra"], "no class is called 'zebrra'; near names: zebra"),
+        (["--target", "c"], "is ambiguous"),
+        (["--target", "12"], "class 12 is out of range: this model has classes 0 to 11"),
+        (["--target", "-1"], "class -1 is out of range"),
+        (["--target", ""], "the class name is empty"),
+        (["--layer", "conv9_9"], "there is no layer 'conv9_9'; the layers are: preprocess, conv1_1,"),
+        (["--layer", "relu3_1", "--target", "cat"], "give --target or --layer, not both"),
+        (["--layer", "relu3_1", "--unit", "99999"], "out of range"),
+        (["--layer", "relu3_1", "--unit", "1,2"], "a unit is a channel, or channel,row,column"),
+        (["--unit", "1"], "--unit needs the name of its --layer"),
+        (["--device", "tpu"], "device is 'tpu': give"),
+        (["--seed", "-3"], "--seed must not be negative"),
+        (["--seed", "few"], "invalid int value: 'few'"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--model", "resnet50"], "there is no model 'resnet50'"),
+        (["--model", "nowhere.h5"], "there is no weights file nowhere.h5"),
+        (["--model", __file__], "is not an HDF5 file"),
+        (["--out", __file__], "is not a folder"),
+        (["--out", __file__ + "/deeper"], "is not a folder"),
+    ],
+)
+def test_mistakes_of_the_user(script, argv, said, tmp_path):
+    code, out, err = script("saliency", *argv)
+    assert (code, out) == (2, "")
+    assert sentence(err).startswith("saliency: ") and said in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_gpu_is_a_users_mistake(script):
+    if "cupy" in sys.modules:
+        pytest.skip("there may be a GPU")
+    code, _, err = script("saliency", "--device", "cuda")
+    assert code == 2 and "device 'cuda' is not available" in sentence(err)
+
+
+def test_a_damaged_picture(script, tmp_path, photograph):
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(photograph.read_bytes()[:3000])
+    code, _, err = script("saliency", cut)
+    assert code == 2 and "cut.png is damaged" in sentence(err)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any folder")
+def test_a_folder_that_may_not_be_written_to(script, tmp_path):
+    (tmp_path / "mine").mkdir(mode=0o555)
+    code, _, err = script("saliency", "--out", tmp_path / "mine" / "deeper")
+    assert code == 2 and "may not be written to" in sentence(err)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc, a folder where no file can be made")
+def test_a_folder_that_cannot_be_made(script):
+    code, _, err = script("saliency", "--out", "/proc/minigrad")
+    assert code == 2 and "/proc/minigrad" in sentence(err)
+
+
+def test_a_full_disk_leaves_whole_files_only(script, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "map.npz")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    code, _, err = script("saliency")
+    assert code == 2 and sentence(err) == f"saliency: map.npz: {os.strerror(errno.ENOSPC)}"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["saliency_cat.png"]
+    Image.open(tmp_path / "out" / "saliency_cat.png").verify()
+
+
+# ---- exit codes of a script made up here -----------------------------------------------------------------------------
+
+
+def call(run, tmp_path, *argv, **shared):
+    return main(parser("A test.", EXAMPLE, **shared), run, ["--out", str(tmp_path / "out"), *argv])
+
+
+def test_too_little_memory(tmp_path, capsys):
+    def run(job):
+        raise MemoryError
+
+    assert call(run, tmp_path) == 2
+    assert "not enough memory" in sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "kind, mistake",
+    [
+        (ValueError, lambda: np.zeros(3) + np.zeros(4)),
+        (ValueError, lambda: F.conv2d(np.zeros((1, 3, 8, 8)), np.zeros((1, 4, 3, 3)))),
+        (ValueError, lambda: int("seven")),
+        (TypeError, lambda: len(3)),
+        (KeyError, lambda: {}["x"]),
+        (ZeroDivisionError, lambda: 1 / 0),
+        (AssertionError, lambda: (_ for _ in ()).throw(AssertionError)),
+    ],
+)
+def test_mistakes_of_the_program_keep_their_traceback(tmp_path, kind, mistake):
+    with pytest.raises(kind):
+        call(lambda job: mistake(), tmp_path)
+
+
+def test_ctrl_c_says_what_was_written(tmp_path, capsys):
+    def run(job):
+        job.write("first", numbers={"x": 1}, subject="first")
+        raise KeyboardInterrupt
+
+    assert call(run, tmp_path) == 130
+    assert "stopped; written so far: " in sentence(capsys.readouterr().err)
+    assert json.loads((tmp_path / "out" / "test_command_first.json").read_text())["numbers"] == {"x": 1}
+
+
+def test_long_work_is_left_with_what_it_has(tmp_path):
+    def run(job):
+        with job.stoppable():
+            for step in range(100):
+                if step == 3:
+                    os.kill(os.getpid(), signal.SIGINT)
+                if job.stopped:
+                    break
+        job.write("partial", numbers={"steps": step}, subject="partial")
+
+    before = signal.getsignal(signal.SIGINT)
+    assert call(run, tmp_path) == 130
+    record = json.loads((tmp_path / "out" / "test_command_partial.json").read_text())
+    assert record["stopped_early"] and record["numbers"]["steps"] <= 4
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path):
+    def run(job):
+        with job.stoppable():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("not reached")
+
+    assert call(run, tmp_path) == 130
+
+
+def test_warnings_are_one_line(tmp_path, capsys):
+    import warnings
+
+    assert call(lambda job: warnings.warn("the map is zero", stacklevel=1), tmp_path) == 0
+    assert capsys.readouterr().err == "test_command: warning: the map is zero\n"
+
+
+def test_options_that_a_script_does_without(tmp_path, capsys):
+    assert call(lambda job: None, tmp_path, "photo.jpg", image=False) == 2
+    assert call(lambda job: None, tmp_path, "--target", "cat", target=False) == 2
+    assert capsys.readouterr().err.count("unrecognized arguments") == 2
+
+
+def test_user_errors_of_scripts(tmp_path, capsys):
+    def run(job):
+        raise UserError("--steps must be positive")
+
+    assert call(run, tmp_path) == 2
+    assert capsys.readouterr().err == "test_command: --steps must be positive\n"
+
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_can_be_made_again_from_its_record(script, photograph, weights, tmp_path):
+    code, out, _ = script("saliency", photograph, "--target", "zebra", "--seed", "5")
+    record = json.loads((tmp_path / "out" / "saliency_my_cat.json").read_text())
+    assert code == 0 and record["seed"] == 5 and record["target"] == {"index": 3, "name": "zebra"}
+    assert record["weights"]["file"] == str(weights) and len(record["weights"]["weights_sha256"]) == 64
+    assert {"python", "numpy", "minigrad", "platform"} <= record["versions"].keys()
+
+    _, _, *argv = shlex.split(record["command"])  # python, scripts/saliency.py, ...
+    with np.load(tmp_path / "out" / "saliency_my_cat.npz") as file:
+        first = {key: file[key] for key in file.files}
+    assert script("saliency", *argv, "--out", tmp_path / "again")[0] == 0
+    with np.load(tmp_path / "again" / "saliency_my_cat.npz") as file:
+        assert file.files == list(first) == ["image", "map"]
+        assert all(np.array_equal(file[key], first[key]) for key in first)
+    assert record["arrays"] == {k: {"shape": list(a.shape), "dtype": str(a.dtype)} for k, a in first.items()}
+
+
+def test_one_line_with_the_paths_of_whole_files(script, photograph, tmp_path):
+    code, out, err = script("saliency", photograph)
+    line, paths = out.split(" -> ")
+    assert (code, err, out.count("\n")) == (0, "", 1) and line.startswith("saliency: ")
+    out = tmp_path / "out"
+    assert paths.strip() == " ".join(str(out / f"saliency_my_cat{end}") for end in (".png", ".npz", ".json"))
+    assert {path.name for path in out.iterdir()} == {f"saliency_my_cat{end}" for end in (".png", ".npz", ".json")}
+    assert Image.open(out / "saliency_my_cat.png").size > (300, 150)
+
+
+def test_quiet_says_nothing(script, tmp_path):
+    assert script("saliency", "--quiet") == (0, "", "")
+    assert (tmp_path / "out" / "saliency_cat.png").is_file()
+
+
+def test_pictures_and_frames(tmp_path):
+    picture = np.linspace(0, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
+
+    def run(job):
+        job.write("both", pictures={"a/b c": picture}, frames=[picture, 1 - picture], subject="../up")
+
+    assert call(run, tmp_path) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"test_command_.._up_a_b_c.png", "test_command_.._up.gif", "test_command_.._up.json"}
+    pixels = np.asarray(Image.open(tmp_path / "out" / "test_command_.._up_a_b_c.png"))
+    assert np.array_equal(pixels, np.rint(picture[0] * 255).astype(np.uint8).transpose(1, 2, 0))
+    assert Image.open(tmp_path / "out" / "test_command_.._up.gif").n_frames == 2
+
+
+@pytest.mark.parametrize(
+    "parts, stem",
+    [
+        (("saliency", "my cat (1)"), "saliency_my_cat_1"),
+        (("x", "a/../b\\c:d"), "x_a_.._b_c_d"),
+        (("", "..."), "result"),
+        (("x", "катя"), "x_катя"),
+        (("x" * 300,), "x" * 100),
+    ],
+)
+def test_file_stems(parts, stem):
+    assert file_stem(*parts) == stem
+
+
+def test_records_are_plain_json():
+    values = {
+        "a": np.float32(0.5),
+        1: np.arange(2),
+        "n": float("nan"),
+        "i": np.array([np.inf]),
+        "p": Path("x"),
+        "t": (1, True),
+    }
+    assert plain(values) == {"a": 0.5, "1": [0, 1], "n": None, "i": [None], "p": "x", "t": [1, True]}
+    json.dumps(plain(values), allow_nan=False)
+
+
+# ---- the folder of scripts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_help_holds_an_example(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / name), "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+    said = capsys.readouterr().out
+    assert end.value.code in (0, None)
+    assert "example:" in said.lower() and f"python scripts/{name}" in said
+
+
+def test_no_script_hides_another_module():
+    stems = {path.stem for path in SCRIPTS.glob("*.py")}
+    assert not stems & (sys.stdlib_module_names | {"minigrad", "models", "viz", "numpy", "scipy", "matplotlib", "PIL"})
+
+
+def test_from_any_folder(weights, photograph, tmp_path):
+    command = [sys.executable, SCRIPTS / "classify.py", photograph, "--model", weights, "--out", "here"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all((tmp_path / path).is_file() for path in done.stdout.split(" -> ")[1].split())
+
+
+def test_a_closed_pipe_is_no_error(weights, photograph, tmp_path):
+    command = [sys.executable, SCRIPTS / "classify.py", photograph, "--model", weights, "--out", tmp_path]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

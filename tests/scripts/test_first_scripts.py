@@ -1,0 +1,110 @@
+"""classify, saliency, grad_cam and compare write what models and viz compute, for what the command line asked."""
+
+import json
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import models
+import viz
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return models.load(weights)
+
+
+@pytest.fixture(scope="module")
+def image(model, photograph):
+    return models.load_image(photograph, model.input_size)
+
+
+@pytest.fixture(scope="module")
+def probabilities(model, image):
+    with mg.no_grad():
+        scores = model(mg.Tensor(image)).numpy()[0].astype(np.float64)
+    return np.exp(scores) / np.exp(scores).sum()
+
+
+@pytest.fixture
+def written(script, photograph, tmp_path):
+    """Run a script on the photograph; gives its arrays and its record."""
+
+    def run(name, *argv):
+        code, _, err = script(name, photograph, *argv)
+        assert (code, err) == (0, "")
+        stem = tmp_path / "out" / f"{name}_my_cat"
+        with np.load(stem.with_suffix(".npz")) as file:
+            return {key: file[key] for key in file.files}, json.loads(stem.with_suffix(".json").read_text())
+
+    return run
+
+
+def test_classify(written, model, image, probabilities):
+    arrays, record = written("classify", "--top", "3")
+    np.testing.assert_allclose(arrays["probabilities"], probabilities, rtol=1e-5)
+    assert np.array_equal(arrays["image"], image)
+    top = record["numbers"]["top"]
+    assert [entry["class"] for entry in top] == list(np.argsort(-probabilities)[:3])
+    assert [entry["name"] for entry in top] == [str(model.labels[entry["class"]]) for entry in top]
+    np.testing.assert_allclose([entry["p"] for entry in top], sorted(probabilities)[:-4:-1], rtol=1e-5)
+
+
+def test_classify_shows_at_least_one_class(script):
+    code, _, err = script("classify", "--top", "0")
+    assert code == 2 and "--top must be at least 1" in err
+
+
+def test_saliency_of_the_top_class_and_of_another(written, model, image, probabilities):
+    arrays, record = written("saliency")
+    assert record["target"]["index"] == probabilities.argmax()
+    np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, int(probabilities.argmax())))
+    arrays, _ = written("saliency", "--target", "zebra", "--reduce", "l2")
+    np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, "zebra", reduce="l2"))
+
+
+def test_saliency_of_a_channel_and_of_a_neuron(written, model, image):
+    for text, unit in (("3", (3,)), ("3,0,5", (3, 0, 5))):
+        arrays, record = written("saliency", "--layer", "relu2_1", "--unit", text)
+        np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, layer="relu2_1", unit=unit))
+        assert record["target"] is None
+
+
+def test_grad_cam(written, model, image):
+    arrays, record = written("grad_cam", "--target", "cat", "--signed", "--layer", "relu4_1")
+    chosen = {"layer": "relu4_1", "signed": True}
+    np.testing.assert_array_equal(arrays["map"], viz.grad_cam(model, image, "cat", **chosen))
+    np.testing.assert_array_equal(arrays["map_of_layer"], viz.grad_cam(model, image, "cat", **chosen, upsample=False))
+    assert record["numbers"]["layer"] == "relu4_1" and arrays["map"].min() < 0
+
+    arrays, record = written("grad_cam", "--target", "cat", "--counterfactual")
+    np.testing.assert_array_equal(arrays["map"], viz.grad_cam(model, image, "cat", counterfactual=True))
+    assert record["numbers"]["layer"] == viz.default_layer(model)
+
+
+def test_compare(written, model, image, probabilities):
+    arrays, record = written("compare", "--methods", "saliency,guided_backprop", "--targets", "cat, 3")
+    assert set(arrays) == {"image", "2_saliency", "2_guided_backprop", "3_saliency", "3_guided_backprop"}
+    np.testing.assert_array_equal(arrays["2_saliency"], viz.saliency(model, image, "cat")[0])
+    np.testing.assert_array_equal(arrays["3_guided_backprop"], viz.guided_backprop(model, image, "zebra")[0].sum(0))
+    assert record["numbers"]["probabilities"] == pytest.approx(
+        {"cat": probabilities[2], "zebra": probabilities[3]}, rel=1e-5
+    )
+
+
+def test_compare_takes_the_top_two_classes(written, probabilities):
+    arrays, _ = written("compare", "--methods", "saliency")
+    first, second = np.argsort(-probabilities)[:2]
+    assert list(arrays) == ["image", f"{first}_saliency", f"{second}_saliency"]
+
+
+def test_compare_knows_its_methods(script):
+    code, _, err = script("compare", "--methods", "saliency,entrails")
+    assert code == 2 and "there is no method 'entrails'; the methods are: saliency," in err
+
+
+def test_every_method_that_compare_offers_exists():
+    import compare
+
+    assert [name for name in compare.METHODS if not callable(getattr(viz, name, None))] == []
