@@ -1,0 +1,243 @@
+"""Style transfer: its losses against loops and PyTorch's numbers, and what the optimised images keep."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import models
+import viz
+from minigrad import functional as F
+from minigrad import nn
+from minigrad.gradcheck import check_gradients
+from viz.gram import NORMALIZATIONS, mean_gram
+from viz.style import YIQ, default_layers, luminance, luminance_only
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+LAYERS = {"content_layers": ["relu2"], "style_layers": ["relu1", "relu2"]}
+
+
+@pytest.fixture
+def net(small_network):
+    return small_network(dtype=np.float32)
+
+
+def picture(seed, shape=(3, 16, 20), grain=4):
+    """A picture of coloured blocks, a little blurred."""
+    blocks = np.random.default_rng(seed).random((1, 3, shape[1] // grain, shape[2] // grain))
+    return viz.gaussian_blur(np.kron(blocks, np.ones((1, 1, grain, grain))), 0.7).astype(np.float32)
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+
+def maps(shape, seed):
+    """As in golden/make_style.py."""
+    n = np.arange(np.prod(shape), dtype=np.float64)
+    return np.maximum(np.sin(n * 0.7 + seed) + np.cos(n * (0.13 + 0.01 * seed)), 0).reshape(shape)
+
+
+def test_gram_by_loops():
+    a = np.random.default_rng(0).standard_normal((2, 3, 2, 4))
+    found = viz.gram(mg.Tensor(a)).numpy()
+    for image in range(2):
+        for i in range(3):
+            for j in range(3):
+                products = [a[image, i, r, c] * a[image, j, r, c] for r in range(2) for c in range(4)]
+                assert found[image, i, j] == pytest.approx(sum(products), rel=1e-12)
+
+
+def test_losses_and_gradients_are_pytorchs():
+    golden = json.loads((GOLDEN / "style.json").read_text())
+    a, style = mg.Tensor(maps((1, 6, 5, 7), 1), requires_grad=True), mg.Tensor(maps((1, 6, 5, 7), 2))
+    np.testing.assert_allclose(viz.gram(style).numpy()[0], golden["gram"], rtol=1e-12)
+    losses = {"content": viz.content_loss(a, style)}
+    losses |= {name: viz.style_loss(a, mean_gram(style), name) for name in NORMALIZATIONS}
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(golden[name]["loss"], rel=1e-11)
+        gradient = mg.grad(loss, a).numpy().ravel()
+        wanted = np.array(golden[name]["gradient"])
+        np.testing.assert_allclose(gradient, wanted, atol=1e-11 * abs(wanted).max())
+
+
+def test_style_loss_by_loops_for_a_style_of_another_size():
+    rng = np.random.default_rng(0)
+    a, style = rng.random((1, 3, 2, 4)), rng.random((1, 3, 3, 5))
+    total = 0.0
+    for i in range(3):
+        for j in range(3):
+            total += ((a[0, i] * a[0, j]).sum() / 8 - (style[0, i] * style[0, j]).sum() / 15) ** 2
+    wanted = mean_gram(mg.Tensor(style))
+    assert viz.style_loss(mg.Tensor(a), wanted).item() == pytest.approx(total / (4 * 9), rel=1e-12)
+    check_gradients(lambda a: viz.style_loss(a, wanted), mg.Tensor(a))
+
+
+def test_mistakes_of_the_losses_are_named():
+    a = mg.Tensor(np.ones((1, 3, 2, 2)))
+    with pytest.raises(ValueError, match="gatys, chw, hw"):
+        viz.style_loss(a, mean_gram(a), "mean")
+    with pytest.raises(ValueError, match="shape"):
+        viz.content_loss(a, mg.Tensor(np.ones((1, 3, 2, 3))))
+    with pytest.raises(ValueError, match="channels"):
+        viz.gram(mg.Tensor(np.ones((1, 3))))
+
+
+# ---- the whole -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer, steps", [("lbfgs", 60), ("adam", 150)])
+def test_the_style_loss_falls_by_95_percent(net, optimizer, steps):
+    result = viz.style_transfer(
+        net, picture(0), picture(1), **LAYERS, content_weight=1e-3, optimizer=optimizer, steps=steps
+    )
+    style = result.losses["style"]
+    assert style[-1] < 0.05 * style[0] and result.losses["content"][0] == 0
+    assert result.image.shape == (1, 3, 16, 20) and 0 <= result.image.min() and result.image.max() <= 1
+    assert result.image.dtype == np.float32
+
+
+def test_the_terms_are_weighted_as_asked(net):
+    content, style = picture(0), picture(1, (3, 12, 12))
+    start = picture(2)
+    result = viz.style_transfer(
+        net, content, style, **LAYERS, content_weight=3.0, style_weight=7.0, tv_weight=0.5, layer_weights=[0.2, 0.9],
+        start=start, steps=1, optimizer="adam",
+    )  # fmt: skip
+    names = ["relu1", "relu2"]
+    found, wanted, textures = (net.activations(mg.Tensor(x), names) for x in (start, content, style))
+    expected = {
+        "content": 3 * viz.content_loss(found["relu2"], wanted["relu2"]).item(),
+        "style": 7 * sum(
+            w * viz.style_loss(found[name], mean_gram(textures[name])).item() for name, w in zip(names, (0.2, 0.9), strict=True)
+        ),
+        "tv": viz.total_variation(mg.Tensor(start), "l2", 0.5).item(),
+    }  # fmt: skip
+    assert {name: values[0] for name, values in result.losses.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_styles_are_blended_by_weight(net):
+    content, styles = picture(0), [picture(1), picture(2)]
+    grams = [mean_gram(net.activations(mg.Tensor(s), ["relu1"])["relu1"]).numpy() for s in styles]
+    seen = viz.style_transfer(
+        net, content, styles, content_layers=["relu1"], style_layers=["relu1"], blend=[1, 3], steps=1, optimizer="adam"
+    )
+    start = net.activations(mg.Tensor(content), ["relu1"])["relu1"]
+    wanted = viz.style_loss(start, mg.Tensor(0.25 * grams[0] + 0.75 * grams[1])).item() * 1e3
+    assert seen.losses["style"][0] == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(ValueError, match="blend"):
+        viz.style_transfer(net, content, styles, **LAYERS, blend=[1.0])
+
+
+def test_style_scale_resizes_the_style(net):
+    content, style = picture(0), picture(1)
+    half = models.load_image(style, (8, 10))
+    scaled, resized = (
+        viz.style_transfer(net, content, s, **LAYERS, steps=1, style_scale=scale).losses["style"][0]
+        for s, scale in ((style, 0.5), (half, 1.0))
+    )
+    assert scaled == pytest.approx(resized, rel=1e-6)
+
+
+@pytest.mark.parametrize("start, wanted", [("content", 0), ("style", 1)])
+def test_where_it_starts(net, start, wanted):
+    pictures = [picture(0), picture(1)]
+    result = viz.style_transfer(net, *pictures, **LAYERS, start=start, steps=1, record=1, optimizer="adam")
+    np.testing.assert_allclose(result.frames[0], pictures[wanted], atol=1e-7)
+    noise = viz.style_transfer(net, *pictures, **LAYERS, start="noise", steps=1, record=1).frames[0]
+    assert abs(noise.mean() - 0.5) < 0.03 and 0.05 < noise.std() < 0.15
+
+
+def test_original_colours(net):
+    content, style = 0.25 + 0.5 * picture(0), picture(1)  # far from the limits, so that little is cut off
+    result = viz.style_transfer(net, content, style, **LAYERS, content_weight=1e-3, original_colors=True, steps=20)
+    before, after = (np.einsum("ic,nchw->nihw", YIQ, x) for x in (content, result.image))
+    inside = ((result.image > 0) & (result.image < 1)).all(1)[0]
+    assert inside.mean() > 0.8
+    np.testing.assert_allclose(after[0, 1:, inside], before[0, 1:, inside], atol=2e-6)  # colours stay
+    assert abs(after[0, 0] - before[0, 0]).mean() > 0.01  # brightness does not
+
+
+def test_the_styles_luminance_is_matched_to_the_contents():
+    content, style = 0.4 + 0.2 * picture(0), picture(1)
+    grey, (matched,), restore = luminance_only(content, [style])
+    assert np.ptp(grey, axis=1).max() == 0 and np.ptp(matched, axis=1).max() == 0
+    light = luminance(content)
+    assert matched.mean() == pytest.approx(light.mean(), abs=1e-3) and matched.std() == pytest.approx(
+        light.std(), abs=1e-3
+    )
+    np.testing.assert_allclose(restore(grey), content, atol=1e-6)
+
+
+def test_only_layers_up_to_the_deepest_are_computed(net):
+    net["fc"].forward = lambda x: pytest.fail("the last layer was computed")
+    viz.style_transfer(net, picture(0), picture(1), **LAYERS, steps=1)
+
+
+# ---- the halves ------------------------------------------------------------------------------------------------------
+
+
+def test_content_comes_back_from_an_early_layer(net):
+    image = picture(0)
+    one = viz.reconstruct_content(net, image, "relu1", steps=60)
+    assert one.losses["content"][-1] < 1e-3 * one.losses["content"][0] and "style" not in one.losses
+    several = viz.reconstruct_content(net, image, ["relu1", "relu2"], steps=1)
+    start = several.losses["content"][0]
+    parts = [viz.reconstruct_content(net, image, layer, steps=1).losses["content"][0] for layer in ("relu1", "relu2")]
+    assert start == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_texture_has_the_grams_but_not_the_picture(net):
+    style = picture(1)
+    result = viz.synthesize_texture(net, style, ["relu1", "relu2"], size=(20, 12), steps=80)
+    assert result.image.shape == (1, 3, 20, 12) and list(result.losses) == ["style"]
+    assert result.losses["style"][-1] < 0.02 * result.losses["style"][0]
+    wanted, found = (
+        mean_gram(net.activations(mg.Tensor(x), ["relu1"])["relu1"]).numpy() for x in (style, result.image)
+    )
+    assert abs(found - wanted).max() < 0.15 * abs(wanted).max()
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+def test_average_pooling_is_put_in_everywhere_and_leaves_the_model():
+    model = models.build("squeezenet1_1")
+    changed = viz.with_average_pooling(model)
+    assert [type(changed[name]) for name in ("pool1", "pool3", "pool5")] == [nn.AvgPool2d] * 3
+    assert isinstance(model["pool1"], nn.MaxPool2d) and changed["conv1"] is model["conv1"]
+    x = np.random.default_rng(0).random((1, 64, 12, 12), np.float32)
+    wanted = F.avg_pool2d(mg.Tensor(x), 3, 2, ceil_mode=True).numpy()
+    np.testing.assert_allclose(changed["pool1"](mg.Tensor(x)).numpy(), wanted, rtol=1e-6)
+    assert changed.input_size == model.input_size and changed.labels == model.labels
+
+
+def test_default_layers():
+    gatys = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    for name in ("vgg11", "vgg16", "vgg19", "minivgg"):
+        assert default_layers(models.build(name + "_features", seed=None)) == [["relu4_2"], gatys]
+    names = models.build("squeezenet1_1", seed=None).names()
+    content, style = default_layers(models.build("squeezenet1_1", seed=None))
+    assert set(content + style) <= set(names) and len(style) == 5
+    with pytest.raises(ValueError, match="name the layers"):
+        default_layers(nn.Sequential({"relu": nn.ReLU()}))
+
+
+def test_seed_ctrl_c_and_mistakes(net):
+    def interrupt(step, image, losses):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    arguments = {**LAYERS, "start": "noise", "seed": 4}
+    first, again = (viz.style_transfer(net, picture(0), picture(1), steps=3, **arguments) for _ in range(2))
+    np.testing.assert_array_equal(first.image, again.image)
+    stopped = viz.style_transfer(net, picture(0), picture(1), steps=30, callback=interrupt, **arguments)
+    np.testing.assert_array_equal(
+        stopped.image, viz.style_transfer(net, picture(0), picture(1), steps=2, **arguments).image
+    )
+    assert stopped.stopped
+    with pytest.raises(ValueError, match=r"style must be \(1,3,H,W\)"):
+        viz.style_transfer(net, picture(0), picture(1)[0])
+    with pytest.raises(ValueError, match="layer_weights"):
+        viz.style_transfer(net, picture(0), picture(1), **LAYERS, layer_weights=[1])
