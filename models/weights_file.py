@@ -1,6 +1,6 @@
 """The weights file: self-describing HDF5, safe to open whoever wrote it, and opened by memory map where that pays.
 
-    attributes  format "minigrad weights", format_version 1, name, input_size (H, W), weights_sha256
+    attributes  format "minigrad weights", format_version 1, name, input_size (H, W), weights_sha256, texts_sha256
     texts       /architecture and /preprocessing (JSON, see architectures.describe), /provenance (JSON: source, its
                 sha256), /labels (a class a line)
     weights     /layers/<layer name>/weight, bias (and running_mean, running_var), contiguous and uncompressed: float32,
@@ -54,16 +54,16 @@ def save(model, path, half=False):
         "architecture": json.dumps(describe(model.replace({"preprocess": preprocess, **layers}))[1:], indent=1),
         "preprocessing": json.dumps(preprocess.describe()),
         "provenance": json.dumps({k: v for k, v in model.provenance.items() if k not in OF_THE_FILE}),
-        "labels": "\n".join(Label(getattr(label, "line", label)).line for label in model.labels or ()),
+        "labels": "".join(f"{Label(getattr(label, 'line', label)).line}\n" for label in model.labels or ("#",)),
     }
     # libver: metadata with checksums, so that a damaged file is noticed; alignment: mapped weights start on cache lines
     options = dict(libver=("v110", "v110"), alignment_threshold=1, alignment_interval=64)
     with replacing(path) as temporary, h5py.File(temporary, "w", **options) as file:
         file.attrs["format"], file.attrs["format_version"] = np.bytes_(FORMAT), VERSION
         file.attrs["name"], file.attrs["input_size"] = np.bytes_(model.name.encode()), model.input_size
-        file.attrs["weights_sha256"] = np.bytes_(_digest(arrays))
+        file.attrs["weights_sha256"], file.attrs["texts_sha256"] = np.bytes_(_digest(arrays)), np.bytes_(_seal(texts))
         for name, text in texts.items():
-            file[name] = np.bytes_(text.encode() or b"\n")  # of fixed length; HDF5 has no empty ones
+            file[name] = np.bytes_(text.encode())
         for name, array in arrays.items():
             layer, _, kind = name.rpartition(".")
             file[f"layers/{layer}/{kind}"] = array
@@ -73,6 +73,10 @@ def _finite(name, array):
     if not np.isfinite(array).all():
         raise WeightsError(f"{name} holds values that are NaN, infinite or too large for {array.dtype}: not saved")
     return array
+
+
+def _seal(texts):
+    return hashlib.sha256("\0".join(texts[name] for name in TEXTS).encode()).hexdigest()
 
 
 def _digest(arrays):
@@ -121,6 +125,8 @@ def _model(file, path):
     model = Model(layers, _text_attribute(file, "name"), (height, width), labels)
     digest = _text_attribute(file, "weights_sha256")
     model.load_state_dict(_weights(file, path, model, digest))
+    if _text_attribute(file, "texts_sha256") != _seal(texts):
+        raise WeightsError("its description does not match its checksum: the file is damaged, or was edited")
     model.provenance = provenance | {"file": str(path), "weights_sha256": digest}
     return model
 

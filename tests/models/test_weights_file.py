@@ -1,0 +1,386 @@
+"""The weights file: what is written comes back, large files are mapped, and every kind of damage is one sentence."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+import models
+from minigrad import nn
+from models import WeightsError, catalogue, weights_file
+from models.architectures import minivgg_layers
+from models.labels import minivgg_labels
+from models.layers import Preprocess
+from models.model import Model
+from models.weights_file import read, save
+
+LABELS = minivgg_labels()
+
+
+def small(seed=0, labels=LABELS):
+    layers = minivgg_layers(((4,), (5, 6)), 8, 12, np.random.default_rng(seed))
+    preprocess = Preprocess(scale=255, mean=(1, 2, 3), std=(4, 5, 6), channel_order="BGR")
+    layers["fire"] = nn.Sequential({"split": nn.Parallel({"a": nn.Linear(12, 2), "b": nn.Linear(12, 10)})})
+    source = {"source": "a file", "source_sha256": "ab" * 32}
+    return Model({"preprocess": preprocess, **layers}, "tiny", (20, 24), labels, source)
+
+
+@pytest.fixture
+def path(tmp_path):
+    save(small(), tmp_path / "w.h5")
+    return tmp_path / "w.h5"
+
+
+def same_weights(one, other):
+    return all(np.array_equal(array, other.state_dict()[name]) for name, array in one.state_dict().items())
+
+
+def test_everything_comes_back(path):
+    model, loaded = small(), read(path)
+    assert same_weights(model, loaded) and model.state_dict().keys() == loaded.state_dict().keys()
+    assert loaded.name == "tiny" and loaded.input_size == (20, 24) and loaded.training is False
+    assert loaded.labels == model.labels and loaded.labels[2].names == model.labels[2].names
+    assert loaded["preprocess"].describe() == model["preprocess"].describe()
+    assert loaded.provenance["source"] == "a file" and loaded.provenance["source_sha256"] == "ab" * 32
+    assert len(loaded.provenance["weights_sha256"]) == 64 and loaded.provenance["file"] == str(path)
+    assert repr(model) == repr(loaded)
+
+
+def test_a_file_describes_itself(path):
+    """What another program needs to rebuild the network is there under plain names."""
+    with h5py.File(path) as file:
+        assert file.attrs["format"] == b"minigrad weights" and file.attrs["format_version"] == 1
+        layers = json.loads(file["architecture"][()])
+        assert layers[0] == {
+            "name": "conv1_1", "kind": "Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": [3, 3],
+            "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "bias": True,
+        }  # fmt: skip
+        assert json.loads(file["preprocessing"][()])["channel_order"] == "BGR"
+        assert file["labels"][()].decode().splitlines()[3] == "n02391049 zebra"
+        weight = file["layers/conv2_1/weight"]
+        assert weight.shape == (5, 4, 3, 3) and weight.chunks is None and weight.id.get_offset() % 64 == 0
+        assert "fire.split.a" in file["layers"]
+
+
+def test_saving_again_gives_the_same_bytes(path, tmp_path):
+    save(read(path), tmp_path / "again.h5")
+    assert read(tmp_path / "again.h5").provenance["weights_sha256"] == read(path).provenance["weights_sha256"]
+    assert (tmp_path / "again.h5").stat().st_size == path.stat().st_size
+    save(read(path), path)  # onto itself
+    assert same_weights(read(path), small())
+
+
+def test_half_precision(tmp_path, path):
+    model = small()
+    save(model, tmp_path / "half.h5", half=True)
+    loaded = read(tmp_path / "half.h5")
+    for name, array in model.state_dict().items():
+        assert loaded.state_dict()[name].dtype == np.float32
+        np.testing.assert_allclose(loaded.state_dict()[name], array, rtol=5e-4, atol=1e-7)
+    with h5py.File(tmp_path / "half.h5") as file:
+        assert file["layers/fc7/weight"].dtype == np.float16
+
+
+def test_without_labels(tmp_path):
+    save(small(labels=None), tmp_path / "w.h5")
+    assert read(tmp_path / "w.h5").labels is None
+
+
+def test_plain_strings_as_labels(tmp_path):
+    save(small(labels=["chat, minou", "zèbre"] * 6), tmp_path / "w.h5")
+    assert read(tmp_path / "w.h5").labels[1] == "zèbre" and read(tmp_path / "w.h5").labels[0].names[1] == "minou"
+
+
+def test_large_files_are_mapped(path, monkeypatch):
+    monkeypatch.setattr(weights_file, "MAP_ABOVE", 100)
+    loaded = read(path)
+    assert same_weights(small(), loaded)
+    weight = loaded["conv2_1"].weight.data
+    assert type(weight) is np.ndarray and not weight.flags.owndata
+
+    content = path.read_bytes()
+    weight += 1  # training goes on in memory; the file stays as it is
+    assert path.read_bytes() == content and same_weights(small(), read(path))
+
+
+def test_mapping_reads_nothing_until_it_is_used(tmp_path):
+    """A model of 100 MB opens without its weights becoming resident."""
+    layers = {"preprocess": Preprocess(), "fc": nn.Linear(5_000, 5_000)}
+    save(Model(layers, "large", (1, 1)), tmp_path / "w.h5")
+    before = resident()
+    model = read(tmp_path / "w.h5")
+    assert model["fc"].weight.shape == (5_000, 5_000) and resident() - before < 10e6
+
+
+def resident():
+    """Bytes of this process in memory."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        pytest.skip("needs /proc")
+
+
+def test_chunked_and_double_precision_files_are_read(path):
+    with h5py.File(path, "r+") as file:
+        values = file["layers/conv2_1/weight"][()]
+        del file["layers/conv2_1/weight"]
+        file["layers/conv2_1"].create_dataset("weight", data=values, chunks=True, compression="gzip")
+    assert same_weights(read(path), small())
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Refusals
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def replaced(name, value):
+    def edit(file):
+        del file[name]
+        file[name] = value
+
+    return edit
+
+
+def edited_architecture(**changes):
+    def edit(file):
+        layers = json.loads(file["architecture"][()])
+        layers[0].update(changes)
+        replaced("architecture", np.bytes_(json.dumps(layers).encode()))(file)
+
+    return edit
+
+
+def external(file):
+    del file["layers/fc6/weight"]
+    file["layers/fc6/weight"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def soft(file):
+    del file["layers/fc6/weight"]
+    file["layers/fc6/weight"] = h5py.SoftLink("/layers/fc7/weight")
+
+
+def loop(file):
+    file["layers/fc6/again"] = file["layers"]
+
+
+def external_storage(file):
+    del file["layers/fc6/bias"]
+    file["layers/fc6"].create_dataset("bias", (8,), "f4", external=[("/dev/zero", 0, 32)])
+
+
+def virtual(file):
+    del file["layers/fc6/bias"]
+    layout = h5py.VirtualLayout((8,), "f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "x", shape=(8,))
+    file["layers/fc6"].create_virtual_dataset("bias", layout)
+
+
+def absurd(file):
+    del file["layers/fc6/weight"]
+    file["layers/fc6"].create_dataset("weight", (1 << 30, 1 << 20), "f4", chunks=(1, 1 << 20))
+
+
+def poisoned(file):
+    file["layers/fc6/weight"][0, 0] = np.nan
+
+
+def nudged(file):
+    file["layers/fc6/weight"][0, 0] += 1
+
+
+REFUSED = [
+    (lambda file: file.__delitem__("layers/fc6/bias"), "lacks fc6.bias"),
+    (lambda file: file.__delitem__("layers/fc6"), "lacks fc6.weight, fc6.bias"),
+    (lambda file: file.__delitem__("layers"), "layers is missing"),
+    (lambda file: file.__setitem__("layers/fc9/weight", np.zeros(3, "f4")), "has also fc9.weight"),
+    (replaced("layers/fc6/weight", np.zeros((8, 7), "f4")), r"fc6.weight has shape \(8, 7\), its architecture needs"),
+    (replaced("layers/fc6/bias", np.zeros(8, "i4")), "fc6.bias has dtype int32"),
+    (replaced("layers/fc6/bias", np.array([b"x"] * 8)), "fc6.bias has dtype"),
+    (poisoned, "fc6.weight holds NaN or infinite"),
+    (nudged, "do not match its checksum"),
+    (external, "never followed"),
+    (soft, "never followed"),
+    (loop, "has also fc6.again"),
+    (external_storage, "not a plain data set"),
+    (virtual, "not a plain data set"),
+    (absurd, "declares shape"),
+    (lambda file: file.__delitem__("preprocessing"), "does not say how pictures are preprocessed"),
+    (lambda file: file.__delitem__("labels"), "labels is missing"),
+    (lambda file: file.__delitem__("architecture"), "architecture is missing"),
+    (replaced("architecture", np.bytes_(b"[" * 100_000)), "description does not hold"),
+    (replaced("architecture", np.bytes_(b"{'a'")), "description does not hold"),
+    (replaced("architecture", np.arange(3)), "/architecture is not a text"),
+    (replaced("preprocessing", np.bytes_(b'{"scale": 0}')), "description does not hold"),
+    (replaced("preprocessing", np.bytes_(b'{"mean": 3}')), "description does not hold"),
+    (replaced("provenance", np.bytes_(b"3")), "description does not hold"),
+    (edited_architecture(out_channels=1 << 50), "absurd out_channels"),
+    (edited_architecture(out_channels=5), "conv1_1.weight has shape"),
+    (edited_architecture(kind="Exec"), "unknown kind"),
+    (replaced("preprocessing", np.bytes_(b'{"scale": 1}')), "its description does not match its checksum"),
+    (lambda file: file.attrs.__setitem__("format_version", 2), "format version is 2, this program reads 1"),
+    (lambda file: file.attrs.__delitem__("format"), "not a minigrad weights file"),
+    (lambda file: file.attrs.__setitem__("input_size", (0, 5)), "input size, 0x5, is absurd"),
+    (lambda file: file.attrs.__delitem__("input_size"), "is damaged"),
+]
+
+
+@pytest.mark.parametrize("edit, message", REFUSED, ids=[message for _, message in REFUSED])
+def test_edited_files_are_refused(path, edit, message):
+    with h5py.File(path, "r+") as file:
+        edit(file)
+    with pytest.raises(WeightsError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, 100, 0.5, 0.99, -1])
+def test_truncated_files_are_refused(path, length):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(length * len(content)) if isinstance(length, float) else length])
+    with pytest.raises(WeightsError, match="is empty|is not an HDF5 file, or is cut short|is damaged"):
+        read(path)
+
+
+def test_files_that_are_none(tmp_path):
+    (tmp_path / "text.h5").write_text("hello")
+    for target, message in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "no.h5", "there is no"),
+        (tmp_path / "text.h5", "not an"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            read(target)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "w.h5"
+    save(small(), path)
+    return path.read_bytes()
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused(tmp_path_factory, content, data):
+    """Whatever a byte is changed to, the file is refused with a sentence, or what was changed does not matter."""
+    path = tmp_path_factory.getbasetemp() / "fuzz.h5"
+    content = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        loaded = read(path)
+    except WeightsError as error:
+        assert "\n" not in str(error)
+    else:
+        assert same_weights(loaded, small()) and repr(loaded) == repr(small()) and loaded.labels == LABELS
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Writing
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    model = small()
+    model["fc6"].bias.data[0] = np.nan
+    with pytest.raises(WeightsError, match="fc6.bias holds values that are NaN"):
+        save(model, tmp_path / "w.h5")
+    model["fc6"].bias.data[0] = 1e6
+    save(model, tmp_path / "single.h5")
+    with pytest.raises(WeightsError, match="too large for float16"):
+        save(model, tmp_path / "w.h5", half=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["single.h5"]
+
+
+def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(small(seed=1), path)
+    assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
+
+
+def write_for_ever(path):
+    for seed in range(100_000):
+        save(small(seed), path)
+
+
+def test_killed_while_writing_the_file_is_whole(path):
+    context = multiprocessing.get_context("spawn")
+    for _ in range(2):
+        process = context.Process(target=write_for_ever, args=(path,))
+        process.start()
+        process.join(2.5)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert read(path).name == "tiny"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folders_are_an_oserror(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="cannot be written"):
+        save(small(), tmp_path / "w.h5")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Loading by name
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def test_load_takes_a_path_or_a_name(path, home):
+    x = mg.Tensor(np.random.default_rng(0).random((1, 3, 20, 24), dtype=np.float32))
+    for name in (path, str(path)):
+        np.testing.assert_array_equal(models.load(name)(x).numpy(), small()(x).numpy())
+    save(small(), home / "vgg11.h5")
+    assert models.load("vgg11").name == "tiny"
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("vgg16", "run `python scripts/download.py vgg16`"),
+        ("vgg13", r"scripts/convert.py SOURCE --arch vgg13 --out .*vgg13.h5"),
+        ("vgg16_features", "load 'vgg16'"),
+        ("resnet50", "there is no model 'resnet50'"),
+        ("absent.h5", "there is no weights file absent.h5"),
+    ],
+)
+def test_load_says_how_to_get_weights(home, name, message):
+    with pytest.raises(WeightsError, match=message) as caught:
+        models.load(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_home(monkeypatch, tmp_path):
+    monkeypatch.delenv("MINIGRAD_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert catalogue.home() == tmp_path / "minigrad"
+    monkeypatch.setenv("MINIGRAD_HOME", "~/weights")
+    assert catalogue.home().name == "weights" and "~" not in str(catalogue.home())
+
+
+def test_unknown_devices_are_refused(path):
+    with pytest.raises(ValueError, match="device"):
+        models.load(path, device="tpu")
