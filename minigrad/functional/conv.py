@@ -18,7 +18,7 @@ from ..autograd import Function
 from ..kernels import conv as kernels
 from ..tensor import as_tensor
 from .reduce import sum
-from .shape import pad, reshape, squeeze, unsqueeze
+from .shape import getitem, pad, reshape, squeeze, unsqueeze
 
 
 class _Convolution(Function):
@@ -56,7 +56,7 @@ class Conv2dInputGrad(_Convolution):
         g, w = self.inputs
         by_g, by_w = self.needs_input_grad
         return (
-            Conv2d(*self.geometry)(gg, w) if by_g else None,
+            _first_rows(Conv2d(*self.geometry)(gg, w), g) if by_g else None,
             Conv2dWeightGrad(w.shape[2:], *self.geometry)(gg, g) if by_w else None,
         )
 
@@ -76,8 +76,13 @@ class Conv2dWeightGrad(_Convolution):
         by_x, by_g = self.needs_input_grad
         return (
             Conv2dInputGrad(x.shape[2:], *self.geometry)(g, gg) if by_x else None,
-            Conv2d(*self.geometry)(x, gg) if by_g else None,
+            _first_rows(Conv2d(*self.geometry)(x, gg), g) if by_g else None,
         )
+
+
+def _first_rows(y, g):
+    """y cut to the size of g: an output_padding of a stride or more leaves room for windows that g does not have."""
+    return y if y.shape == g.shape else getitem(y, (..., slice(g.shape[2]), slice(g.shape[3])))
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):

@@ -121,7 +121,7 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
         losses = -sum(_weighted(logp * target, weight, dim), dim)
         return _reduced("cross_entropy", losses, reduction, float(losses.size))
 
-    index = _class_index("cross_entropy", x, target, ignore_index)
+    index = _class_index("cross_entropy", x, target, weight, ignore_index)
     loss = _picked("cross_entropy", logp, index, weight, ignore_index, reduction)
     if not label_smoothing:
         return loss
@@ -135,7 +135,7 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
     Shapes and arguments as in cross_entropy, with class indices.
     """
     x, weight = _scores("nll_loss", x), _class_weight("nll_loss", x, weight)
-    index = _class_index("nll_loss", x, as_tensor(target), ignore_index)
+    index = _class_index("nll_loss", x, as_tensor(target), weight, ignore_index)
     return _picked("nll_loss", x, index, weight, ignore_index, reduction)
 
 
@@ -195,8 +195,10 @@ def _class_weight(name, x, weight):
     return weight
 
 
-def _class_index(name, x, target, ignore_index):
+def _class_index(name, x, target, weight, ignore_index):
     """The target as a checked integer array."""
+    if weight is not None and weight.requires_grad:
+        raise NotImplementedError(f"{name}: no gradient by weight with class indices; give weight.detach()")
     dim = _class_dim(x)
     expected = (*x.shape[:dim], *x.shape[dim + 1 :])
     if target.shape != expected:

@@ -351,11 +351,13 @@ def pad(x, pad, mode="constant", value=0):
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
     if len(given) not in (2, 4, 6) or x.ndim - len(given) // 2 not in (1, 2):
         raise ValueError(f"pad: mode {mode!r} pads all but the first 1 or 2 dimensions; {pad} does not fit {x.shape}")
+    cut = [(min(before, 0), min(after, 0)) for before, after in widths]
+    if mode == "circular":  # as in torch, what is cut does not come back at the other end; edges are mirrored whole
+        x = Pad(cut)(x)
     for dim, (before, after) in enumerate(widths):
         if before > 0 or after > 0:
             x = _BORDERS[mode](x, dim, max(before, 0), max(after, 0))
-    cut = [(min(before, 0), min(after, 0)) for before, after in widths]
-    return Pad(cut)(x) if any(w != (0, 0) for w in cut) else x
+    return x if mode == "circular" else Pad(cut)(x)
 
 
 def _along(x, dim, start, stop):
