@@ -25,6 +25,7 @@ from .checks import (
     sensitivity,
 )
 from .corruptions import corrupt
+from .cue_conflict import cue_conflict, shape_decisions
 from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend
 from .dream import deep_dream
 from .gradients import (
@@ -39,6 +40,7 @@ from .gradients import (
 )
 from .gram import content_loss, gram, style_loss
 from .inversion import invert
+from .linear import linear_classifier, templates, train_linear
 from .lrp import lrp
 from .maximize import maximize, maximize_as_blog
 from .minimal_attacks import carlini_wagner, deepfool
@@ -47,6 +49,7 @@ from .objective import Objective, channel, class_score, energy, log_probability,
 from .optimize import Optimized
 from .perturbation import occlusion, rise
 from .regularize import (
+    TV_KINDS,
     alpha_norm,
     clip_small_contribution,
     clip_small_norm,

@@ -1,0 +1,95 @@
+"""Photographs with known classes, for scripts that measure over many of them, and a network that has those classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mistakes import UserError
+
+import models
+import viz
+from models.dataset import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """images (N,3,H,W) in [0,1] on the 256 levels of a picture file, labels (N,), and what is known of the classes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    paths: tuple
+    names: tuple
+    folders: tuple
+    imagenet: tuple  # for each class its ImageNet indices, () where unknown
+
+
+def add_data_options(options, count):
+    """--data and --count, for `labelled_images`."""
+    options.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="photographs with known classes: DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt",
+    )
+    options.add_argument("--count", type=int, default=count, help="how many photographs (default %(default)s)")
+
+
+def labelled_images(folder, size, count, seed):
+    """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels."""
+    root = folder / "val" if (folder / "val").is_dir() else folder
+    if not root.is_dir():
+        raise UserError(f"--data {folder} is not a folder")
+    if count < 1:
+        raise UserError(f"--count must be at least 1, got {count}")
+    rows = _classes(folder, root)
+    rng = np.random.default_rng(seed)
+    found = {
+        place: rng.permutation(sorted(p for p in (root / row[0]).iterdir() if p.suffix.lower() in SUFFIXES))
+        for place, row in enumerate(rows)
+    }
+    chosen = [(path, place, n) for place, paths in found.items() for n, path in enumerate(paths)]
+    chosen = sorted(sorted(chosen, key=lambda c: c[2])[:count], key=lambda c: (c[1], c[2]))
+    if not chosen:
+        raise UserError(f"--data {folder}: there are no pictures in its class folders")
+    images = np.concatenate([viz.as_saved(models.load_image(path, size)) for path, _, _ in chosen])
+    labels = np.array([place for _, place, _ in chosen])
+    folders, names, imagenet = zip(*rows, strict=True)
+    return Labelled(images, labels, tuple(path for path, _, _ in chosen), names, folders, imagenet)
+
+
+def _classes(folder, root):
+    """(folder, name, ImageNet indices) of each class, in the order of classes.txt, or of the folders' names."""
+    listing = folder / "classes.txt"
+    if not listing.is_file():
+        found = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if not found:
+            raise UserError(f"--data {folder} holds no class folders")
+        return [(name, name, ()) for name in found]
+    rows = [line.split("\t") for line in listing.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    rows.sort(key=lambda row: int(row[0]))
+    indices = [row[3] if len(row) > 3 else "" for row in rows]
+    return [
+        (row[1], row[2], tuple(int(i) for i in some.split(",") if i)) for row, some in zip(rows, indices, strict=True)
+    ]
+
+
+def model_for(model, data):
+    """`model` with the classes of the photographs, in their order: its own, or the best of the ImageNet classes."""
+    labels = model.labels or ()
+    synsets = [getattr(label, "synset", "") for label in labels]
+    groups = []
+    for folder, name, imagenet in zip(data.folders, data.names, data.imagenet, strict=True):
+        own = [
+            i
+            for i, (label, synset) in enumerate(zip(labels, synsets, strict=True))
+            if folder == synset or name == label
+        ]
+        if not own and len(labels) == 1000:
+            own = list(imagenet)
+        if not own:
+            raise UserError(f"the model has no class for the photographs of {name!r} ({folder})")
+        groups.append(own)
+    if groups == [[i] for i in range(len(labels))]:
+        return model
+    return viz.regroup(model, groups, data.names)

@@ -1,0 +1,53 @@
+"""Texture or shape? Images with the shape of one class and the texture of another (Geirhos et al. 2019).
+
+"ImageNet-trained CNNs are biased towards texture", arXiv:1811.12231: such an image is made by style transfer, from a
+photograph of one class (its shape) to one of another (its texture), and whoever names it decides between the two.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from .attacks import scores
+from .style import style_transfer
+
+
+def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callback=None, **options):
+    """(N,3,H,W): the shapes of `content` in the textures of `style`, both (N,3,H,W) in [0, 1], pair by pair.
+
+    model: the network whose layers style transfer looks at. steps and `options` as in viz.style_transfer; callback(n,
+    image (1,3,H,W)): after each pair; True stops, and only the finished ones come back.
+    """
+    if len(content) != len(style):
+        raise ValueError(
+            f"cue_conflict: {len(content)} shapes and {len(style)} textures; give one texture for each shape"
+        )
+    made = []
+    for n in tqdm(range(len(content)), "cue_conflict", disable=not progress):
+        found = style_transfer(model, content[n : n + 1], style[n : n + 1], steps=steps, seed=seed, **options)
+        made.append(found.image)
+        if callback and callback(n, found.image):
+            break
+    return np.concatenate(made)
+
+
+def shape_decisions(model, image, shape, texture):
+    """Who decides: {"shape", "texture", "neither": shares of the images, "shape_bias": shape / (shape + texture)}.
+
+    image: (N,3,H,W). shape, texture: (N,) class indices, different in every image. shape_bias is None where neither
+    ever decides. Over the classes at hand: the network answers with its best class.
+    """
+    shape, texture = np.asarray(shape), np.asarray(texture)
+    if (shape == texture).any():
+        raise ValueError(
+            f"shape_decisions: shape and texture of image {int((shape == texture).argmax())} are one class"
+        )
+    named = scores(model, image).argmax(1)
+    by_shape, by_texture = float((named == shape).mean()), float((named == texture).mean())
+    decided = by_shape + by_texture
+    return {
+        "images": len(named),
+        "shape": by_shape,
+        "texture": by_texture,
+        "neither": 1 - decided,
+        "shape_bias": by_shape / decided if decided else None,
+    }

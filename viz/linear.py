@@ -1,0 +1,67 @@
+"""Linear classifiers of pixels, and what they have learnt: a template for each class, which is a picture.
+
+Letters: N images, K classes, C H W of an image.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn, optim
+
+
+def linear_classifier(shape, classes, seed=0):
+    """A network whose score of a class is w.(x - 1/2) + b: layers "centre", "flatten" and "fc", w drawn small from
+    `seed`.
+
+    shape: (C,H,W) of an image in [0, 1]. The grey 1/2 is taken off so that weights and bias are not at odds in
+    training.
+    """
+    fc = nn.Linear(int(np.prod(shape)), classes)
+    weight = 0.01 * np.random.default_rng(seed).standard_normal(fc.weight.shape)
+    fc.weight.data = weight.astype(np.float32)
+    model = nn.Sequential({"centre": Centre(), "flatten": nn.Flatten(), "fc": fc})
+    model.image_shape = tuple(shape)
+    return model
+
+
+class Centre(nn.Module):
+    """x - 1/2."""
+
+    def forward(self, x):
+        return x - 0.5
+
+
+def train_linear(
+    model, image, label, epochs=20, lr=1e-3, weight_decay=0.0, batch_size=64, seed=0, progress=False, callback=None
+):
+    """Train a `linear_classifier` in place, by Adam on the cross-entropy, and return the losses, one for each epoch.
+
+    image: (N,C,H,W) in [0, 1]. label: (N,) class indices. weight_decay: decoupled; it smooths the templates.
+    callback(epoch, loss): after each; True stops.
+    """
+    image, label = np.asarray(image, np.float32), np.asarray(label)
+    if len(image) != len(label):
+        raise ValueError(f"train_linear: {len(image)} images but {len(label)} labels; give one for each")
+    rng = np.random.default_rng(seed)
+    optimizer = optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, decoupled=True)
+    losses = []
+    for epoch in tqdm(range(epochs), "train_linear", disable=not progress):
+        order, total = rng.permutation(len(image)), 0.0
+        for start in range(0, len(image), batch_size):
+            chosen = order[start : start + batch_size]
+            loss = F.cross_entropy(model(mg.from_numpy(image[chosen])), label[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(chosen)
+        losses.append(total / len(image))
+        if callback and callback(epoch, losses[-1]):
+            break
+    return losses
+
+
+def templates(model):
+    """(K,C,H,W): the weights of a `linear_classifier` as images, signed: what speaks for each class, pixel by pixel."""
+    return model["fc"].weight.numpy().reshape(-1, *model.image_shape).copy()
