@@ -104,7 +104,7 @@ def infidelity(model, x):
 
 
 def main():
-    torch.manual_seed(12)  # neither network's scores are 0 for these images
+    torch.manual_seed(24)  # neither network's scores are 0 for these images
     torch.set_default_dtype(torch.float64)
     found = {}
     for name, model, size in (("vgg", vgg(), 12), ("squeezenet", squeezenet(), 18)):

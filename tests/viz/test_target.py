@@ -1,0 +1,140 @@
+"""What is explained: classes, layers, channels and neurons, and what is refused."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import viz
+from minigrad import functional as F
+from minigrad import nn
+from tests.viz.reference_networks import reference
+from viz.target import as_image, fixed_target, score
+
+
+@pytest.fixture(scope="module")
+def network():
+    model, image, _, _ = reference("vgg")
+    return model, image
+
+
+class Forbidden(nn.Module):
+    def forward(self, x):
+        raise AssertionError("this layer lies behind what was asked for")
+
+
+def layers_of(model):
+    return dict(model.children())
+
+
+def test_scores_are_those_of_captums_network():
+    for name in ("vgg", "squeezenet"):
+        model, image, _, found = reference(name)
+        np.testing.assert_allclose(
+            viz.target.logits(model, as_image(model, image)).numpy(), found["scores"], rtol=1e-12
+        )
+
+
+def test_the_score_is_taken_before_the_softmax(network):
+    model, image = network
+    with_softmax = nn.Sequential({**layers_of(model), "prob": nn.Softmax()})
+    np.testing.assert_array_equal(viz.gradient(with_softmax, image, 2), viz.gradient(model, image, 2))
+
+    x = as_image(model, image)
+    probability = mg.grad(F.softmax(model(x), 1)[:, 2].sum(), x).numpy()
+    assert abs(probability - viz.gradient(model, image, 2)).max() > 1e-3
+
+
+def test_targets_one_for_all_one_each_or_the_top(network):
+    model, image = network
+    y = viz.target.logits(model, as_image(model, image)).numpy()
+    x = as_image(model, image)
+    np.testing.assert_array_equal(score(model, x, 3).numpy(), y[:, 3])
+    np.testing.assert_array_equal(score(model, x, np.array([4, 0])).numpy(), y[[0, 1], [4, 0]])
+    np.testing.assert_array_equal(score(model, x).numpy(), y.max(1))
+    np.testing.assert_array_equal(fixed_target(model, image), y.argmax(1))
+
+    named = nn.Sequential(layers_of(model))
+    named.labels = ("tench", "cat", "zebra", "church", "golf ball")
+    np.testing.assert_array_equal(score(named, x, ["zebra", 3]).numpy(), y[[0, 1], [2, 3]])
+
+
+def test_a_unit_takes_the_place_of_the_class(network):
+    model, image = network
+    x = as_image(model, image)
+    a = model.activations(x, ["relu2"])["relu2"].numpy()
+    np.testing.assert_allclose(score(model, x, layer="relu2").numpy(), a.mean((1, 2, 3)))
+    np.testing.assert_allclose(score(model, x, layer="relu2", unit=4).numpy(), a[:, 4].mean((1, 2)))
+    np.testing.assert_allclose(score(model, x, layer="relu2", unit=(4, 5, 0)).numpy(), a[:, 4, 5, 0])
+    np.testing.assert_allclose(score(model, x, layer="fc4", unit=1).numpy(), model(x).numpy()[:, 1])
+
+
+def test_the_gradient_of_a_neuron_stops_at_its_receptive_field(network):
+    model, image = network
+    g = viz.gradient(model, image, layer="conv1", unit=(2, 3, 7))
+    expected = np.zeros_like(image)
+    expected[:, :, 2:5, 6:9] = model["conv1"].weight.numpy()[2]
+    np.testing.assert_allclose(g, expected, atol=1e-15)
+
+
+def test_nothing_behind_the_layer_is_computed(network):
+    model, image = network
+    cut = nn.Sequential({**{k: v for k, v in layers_of(model).items() if k != "fc4"}, "fc4": Forbidden()})
+    whole = viz.gradient(model, image, layer="relu2", unit=1)
+    np.testing.assert_array_equal(viz.gradient(cut, image, layer="relu2", unit=1), whole)
+
+
+def test_float32_images_go_through_a_float64_network(network):
+    model, image = network
+    assert viz.gradient(model, image.astype(np.float32), 0).dtype == np.float64
+    assert viz.saliency(model, mg.Tensor(image), 0).shape == (2, 12, 12)
+
+
+def test_nothing_is_left_behind(network):
+    model, image = network
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    image_before, plain = image.copy(), viz.gradient(model, image, 1)
+    for method in (viz.guided_backprop, viz.deconvnet, viz.grad_cam, viz.lrp):
+        method(model, image, 1)
+    broken = nn.Sequential({**layers_of(model), "last": Forbidden()})
+    with pytest.raises(AssertionError):
+        viz.guided_backprop(broken, image, 1)
+
+    np.testing.assert_array_equal(viz.gradient(model, image, 1), plain)
+    np.testing.assert_array_equal(image, image_before)
+    for name, tensor in model.named_tensors():
+        np.testing.assert_array_equal(tensor.numpy(), before[name])
+        assert tensor.grad is None
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"target": 5}, "target 5 is out of range: this model has classes 0 to 4"),
+        ({"target": -1}, "target -1 is out of range"),
+        ({"target": [1, 2, 3]}, "3 classes for 2 images"),
+        ({"target": 1, "layer": "relu2"}, "not both"),
+        ({"unit": 3}, "needs the name of its layer"),
+        ({"layer": "relu2", "unit": 6}, r"unit \(6,\) is out of range: the layer has shape \(6, 6, 6\)"),
+        ({"layer": "relu2", "unit": (1, 2)}, "must be a channel or name one neuron"),
+        ({"layer": "relu9"}, "there is no layer 'relu9'"),
+    ],
+)
+def test_mistakes_are_named(network, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        viz.gradient(*network, **arguments)
+
+
+def test_images_that_cannot_be_explained_are_refused(network):
+    model, image = network
+    with pytest.raises(ValueError, match=r"\(N,3,H,W\), got shape \(3, 12, 12\)"):
+        viz.gradient(model, image[0])
+    with pytest.raises(TypeError, match="floating point"):
+        viz.gradient(model, (image * 255).astype(np.uint8))
+    with pytest.raises(TypeError, match="class index or name"):
+        viz.gradient(model, image, 1.5)
+    training = nn.Sequential(layers_of(model)).train()
+    try:
+        with pytest.raises(ValueError, match="training mode"):
+            viz.gradient(training, image)
+    finally:
+        training.eval()
