@@ -38,7 +38,7 @@ from .gradients import (
     saliency,
     smooth_grad,
 )
-from .gram import content_loss, gram, style_loss
+from .gram import NORMALIZATIONS, content_loss, gram, style_loss
 from .inversion import invert
 from .linear import linear_classifier, templates, train_linear
 from .lrp import lrp
@@ -59,6 +59,6 @@ from .regularize import (
 )
 from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
 from .sparse_attacks import jsma, one_pixel
-from .style import reconstruct_content, style_transfer, synthesize_texture
+from .style import default_layers, reconstruct_content, style_transfer, synthesize_texture
 from .transform import robust
 from .universal import apply_perturbation, universal_perturbation
