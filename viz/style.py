@@ -10,6 +10,7 @@ The image is what is optimised; the model only looks at it, up to the deepest la
 import numpy as np
 
 import minigrad as mg
+from minigrad import functional as F
 
 from .gram import content_loss, mean_gram, style_loss
 from .maximize import start_image
@@ -25,6 +26,8 @@ STYLE_LAYERS = (
     ("relu1", "fire2.relu_expand", "fire4.relu_expand", "fire6.relu_expand", "fire7.relu_expand"),
 )
 
+STYLE_OVER_CONTENT = 10.0  # the default balance: see style_weight below
+
 
 def style_transfer(
     model,
@@ -33,7 +36,7 @@ def style_transfer(
     content_layers=None,
     style_layers=None,
     content_weight=1.0,
-    style_weight=1e3,
+    style_weight=None,
     tv_weight=0.0,
     layer_weights=None,
     blend=None,
@@ -56,6 +59,8 @@ def style_transfer(
 
     content: (1,3,H,W) in [0,1]; the result has its size. style: one such array of any size, or a list of them.
     content_layers, style_layers: names; by default conv4_2, and conv1_1 to conv5_1, rectified (see `default_layers`).
+    style_weight: None takes the one with which all of the content, 1/2 sum P^2, weighs a tenth (with content_weight 1)
+        of the style loss of the content image, whatever the network and the sizes.
     layer_weights: the w_l, one for each style layer; by default equal, with sum 1. blend: a weight for each style; by
         default equal; they are divided by their sum. normalization: of the style loss, "gatys" as above, "chw" or "hw".
     style_scale: the style image is resized by this factor first: below 1 for finer strokes, above 1 for coarser ones.
@@ -75,6 +80,10 @@ def style_transfer(
     wanted = _contents(model, content, content_layers)
     grams = _styles(model, styles, style_layers, blend, style_scale)
     weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False)
+    if style_weight is None:
+        unlike = _style(_contents(model, content, style_layers), grams, weights, normalization, 1.0).item()
+        everything = _sum(content_loss(a, F.zeros_like(a)) for a in wanted.values()).item()
+        style_weight = STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
 
     if isinstance(start, str) and start in ("content", "style"):
         start = content if start == "content" else _resized(styles[0], content.shape[2:])
