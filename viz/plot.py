@@ -136,6 +136,8 @@ def attribution_grid(images, maps, rows, columns, title=""):
 def maps(maps, labels=None, title="", label="", columns=None, shared=True):
     """A grid of maps (K,H,W) or a list of them. shared: one scale for all; otherwise each has its own."""
     maps = [as_map(heat) for heat in maps]
+    if not maps:
+        raise ValueError("maps: there is nothing to draw, the list is empty")
     own = [Scale.of(heat) for heat in maps]
     common = Scale.of(maps)
     cells = [(common if shared else scale).colours(heat) for heat, scale in zip(maps, own, strict=True)]
@@ -188,7 +190,7 @@ def bars(names, values, title="", image=None, highlight=None, label="probability
     places = np.arange(len(names))
     axes.barh(places, values, 0.62, color=[ACCENT if i == highlight else FAINT for i in places])
     for place, name, value in zip(places, names, values, strict=True):
-        name = textwrap.shorten(str(name), int(text * 72 / (0.5 * LABEL)), placeholder="…")
+        name = textwrap.shorten(str(name), int(text * 72 / (0.58 * LABEL)), placeholder="…")
         axes.text(-0.03, place, name, ha="right", va="center", fontsize=LABEL, color=INK, parse_math=False)
         axes.text(value + 0.02, place, f"{value:.3f}", ha="left", va="center", fontsize=SMALL, color=INK)
     axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1])
@@ -276,14 +278,14 @@ class _Sheet:
         width = max(side * stretch, 0.6)
         height = max(width / aspect, 0.15)
 
-        left = MARGIN + (
-            max(_width(line, LABEL) for row in rows for line in _lines(row, 1.3, LABEL)) + GAP if rows else 0
-        )
+        names = [_lines(row, 1.3, LABEL) for row in rows or [""] * len(cells)]
+        left = MARGIN + (max(_width(line, LABEL) for name in names for line in name) + GAP if rows else 0)
+        heights = [max(height, 1.25 * LABEL / 72 * len(name)) for name in names]
         lines = [[_wrapped(text, width, LABEL) for text in row] for row in captions]
         above = [max(h for _, h in row) for row in lines]
         self.width = max(left + count * (width + GAP) + (BAR if bars else 0) + MARGIN - GAP, 3.2)
         titled, top = _wrapped(title, self.width - 2 * MARGIN, TITLE)
-        self.height = 2 * MARGIN + top + sum(above) + len(cells) * (height + GAP) - GAP
+        self.height = 2 * MARGIN + top + sum(above) + sum(heights) + GAP * (len(cells) - 1)
         self.figure = _figure(self.width, self.height)
         at = _inches(self.figure)
 
@@ -292,16 +294,14 @@ class _Sheet:
         self.top = y - above[0]
         self.right = left + count * (width + GAP)
         for r, row in enumerate(cells):
-            y -= above[r] + height
-            if rows:
-                label = "\n".join(_lines(rows[r], 1.3, LABEL))
-                _text(self.figure, label, MARGIN, y + height / 2, LABEL, va="center")
+            y -= above[r] + heights[r]
+            _text(self.figure, "\n".join(names[r]), MARGIN, y + heights[r] / 2, LABEL, va="center")
             for c, cell in enumerate(row):
                 if cell is None:
                     continue
                 x = left + c * (width + GAP)
-                _text(self.figure, lines[r][c][0], x, y + height + 0.07, LABEL, va="baseline")
-                _show(self.figure.add_axes(at(x, y, width, height)), cell)
+                _text(self.figure, lines[r][c][0], x, y + heights[r] + 0.07, LABEL, va="baseline")
+                _show(self.figure.add_axes(at(x, y, width, heights[r])), cell)
             y -= GAP
         self.bottom = y + GAP
 
