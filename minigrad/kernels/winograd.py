@@ -30,7 +30,7 @@ inputs, weights and products, `panel` a run of output channels that is narrow en
 
 import numpy as np
 
-from minigrad.backend import Workspace, parallel
+from minigrad.backend import Workspace, blocks, parallel, thread_count
 from minigrad.kernels.blocking import grid_blocks
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
@@ -50,7 +50,13 @@ _OUTPUT_GRAD = _A.astype(np.float32)  # (6, 4)
 _WEIGHT = np.kron(_G, _G).astype(np.float32)  # (36, 9)
 _WITH_BIAS = np.hstack([_OUTPUT, np.ones((4, 1), np.float32)])  # (4, 7): the bias rides as a 7th column of the tile
 
-_WIDEST = 16384  # numbers in a row of one product with a 6x6 matrix: OpenBLAS copies the operands of larger ones first
+_CACHE = 5 << 18  # bytes of V and M in a block: most of a core's second-level cache
+_LARGE = 6 << 20  # bytes of U, or of a sum of products, above which the threads share it out between them
+_MANY = 256  # tiles in a block that all threads work on together
+_UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
+_WIDEST = 16384  # and so a 6x6 matrix by rows of this length
+
+_strided = np.lib.stride_tricks.as_strided
 _workspace = Workspace()
 
 
@@ -88,19 +94,10 @@ def conv2d_input_grad(g, w, input_hw, padding):
 def conv2d_weight_grad(x, g, padding):
     """gw (O,C,3,3) of x (N,C,H,W) and g (N,O,OH,OW)."""
     x, g = _contiguous(x), _contiguous(g)
-    origin, c, o = (-padding[0], -padding[1]), x.shape[3], g.shape[3]
-    todo = _tile_blocks(g.shape, 64)
-
-    def partial(share):
-        total = np.zeros((36, o, c), np.float32)
-        for block in share:
-            v = _to_points(x, _INPUT, block, g.shape, origin, "inputs")
-            e = _to_points(g, _OUTPUT_GRAD, block, g.shape, (0, 0), "output_grads")
-            total += np.matmul(e.transpose(1, 2, 0), v.transpose(1, 0, 2))
-        return total
-
-    du = sum(parallel(partial, [todo[i::2] for i in range(2)]))
-    gw = _WEIGHT.T @ du.reshape(36, o * c)
+    c, o = x.shape[3], g.shape[3]
+    sum_products = _sum_products_by_value if 36 * c * o * 4 > _LARGE else _sum_products_by_tiles
+    products = sum_products(x, g, (-padding[0], -padding[1]))
+    gw = _WEIGHT.T @ products.reshape(36, o * c)
     return np.ascontiguousarray(gw.reshape(9, o, c).transpose(1, 2, 0)).reshape(o, c, 3, 3)
 
 
@@ -116,15 +113,88 @@ def _contiguous(x):
 
 def _correlate(x, u, bias, out, origin):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), whose row `origin` meets the first tap for output row 0, and weights u."""
-    o = out.shape[3]
+    by = _correlate_by_panels if u.nbytes > _LARGE else _correlate_by_tiles
+    by(x, u, bias, out, origin)
+
+
+def _correlate_by_tiles(x, u, bias, out, origin):
+    """Each thread takes a block of tiles through all steps: everything but x, u and out stays in its cache."""
+    panels, c, panel = u.shape[1:]
 
     def block(place):
-        v = _to_points(x, _INPUT, place, out.shape, origin, "inputs")
-        m = _workspace.empty("products", (len(v), 36, o), np.float32)
-        _multiply(v, u, m)
-        _to_pixels(m, bias, place, out)
+        v, target = _new_points("inputs", place, out, c)
+        _to_points(x, _INPUT, place, origin, target)
+        m = _multiply(v, u)
+        _to_pixels(m, bias, place, out, slice(0, panels * panel))
 
-    parallel(block, _tile_blocks(out.shape, 64))
+    tiles = min(_CACHE // (144 * (c + panels * panel)), _UNCOPIED // (c * panel))
+    parallel(block, _tile_blocks(out.shape, max(24, tiles)))
+
+
+def _correlate_by_panels(x, u, bias, out, origin):
+    """Where u is too large to be read for every block: each thread takes all tiles through some of its panels."""
+    panels, c, panel = u.shape[1:]
+    for place in _tile_blocks(out.shape, _MANY):
+        v = _gather_points(x, _INPUT, place, origin, "inputs", out)
+
+        def some_channels(i, place=place, v=v):
+            m = _multiply(v, u[:, i : i + 1])
+            channels = slice(i * panel, (i + 1) * panel)
+            _to_pixels(m, None if bias is None else bias[channels], place, out, channels)
+
+        parallel(some_channels, range(panels))
+
+
+def _multiply(v, u):
+    """The 36 products m (T, 36, O) of v (36, T, C) and u (36, panels, C, panel)."""
+    (_, tiles, c), (_, panels, _, panel) = v.shape, u.shape
+    m = _workspace.empty("products", (tiles, 36, panels * panel), np.float32)
+    by_panel = m.reshape(tiles, 36, panels, panel).transpose(1, 2, 0, 3)
+    # runs of tiles so short that OpenBLAS multiplies without copying its operands, panel by panel over all runs
+    run = -(-tiles // -(-tiles * c * panel // _UNCOPIED))
+    whole = tiles // run * run
+    s, t = v.strides, by_panel.strides
+    np.matmul(
+        _strided(v, (36, 1, whole // run, run, c), (s[0], 0, run * s[1], s[1], s[2]), writeable=False),
+        u[:, :, None],
+        out=_strided(by_panel, (36, panels, whole // run, run, panel), (t[0], t[1], run * t[2], t[2], t[3])),
+    )
+    if whole < tiles:
+        np.matmul(v[:, None, whole:], u, out=by_panel[:, :, whole:])
+    return m
+
+
+def _sum_products_by_tiles(x, g, origin):
+    """The sum over tiles of (A dY) * V, (36, O, C): each thread sums over blocks of tiles of its own."""
+    c, o = x.shape[3], g.shape[3]
+
+    def partial(share):
+        total = np.zeros((36, o, c), np.float32)
+        product = _workspace.empty("products", total.shape, np.float32)
+        for place in share:
+            v, target = _new_points("inputs", place, g, c, by_value=True)
+            _to_points(x, _INPUT, place, origin, target)
+            e, target = _new_points("output_grads", place, g, o, by_value=True)
+            _to_points(g, _OUTPUT_GRAD, place, (0, 0), target)
+            total += np.matmul(e.transpose(0, 2, 1), v, out=product)
+        return total
+
+    todo, threads = _tile_blocks(g.shape, max(64, _CACHE // (144 * (c + o)))), thread_count()
+    return sum(parallel(partial, [todo[i::threads] for i in range(min(threads, len(todo)))]))
+
+
+def _sum_products_by_value(x, g, origin):
+    """The same where a sum for each thread would be large: each thread sums some of the 36 values over all tiles."""
+    total = np.zeros((36, g.shape[3], x.shape[3]), np.float32)
+    for place in _tile_blocks(g.shape, _MANY):
+        v = _gather_points(x, _INPUT, place, origin, "inputs", g, by_value=True)
+        e = _gather_points(g, _OUTPUT_GRAD, place, (0, 0), "output_grads", g, by_value=True)
+
+        def some_values(values, v=v, e=e):
+            total[values] += np.matmul(e[values].transpose(0, 2, 1), v[values])
+
+        parallel(some_values, blocks(36, 6))
+    return total
 
 
 def _tile_blocks(shape, tiles):
@@ -132,15 +202,51 @@ def _tile_blocks(shape, tiles):
     return grid_blocks(shape[0], -(-shape[1] // 4), -(-shape[2] // 4), tiles)
 
 
-def _to_points(x, matrix, place, out_shape, origin, name):
-    """Tiles of x, `matrix` (6, k) applied to their rows and columns: (T, 36, C).
+# ---------------------------------------------------------------------------------------------------------------------
+# From pixels to the 36 values of each tile, and back
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _new_points(name, place, out, c, by_value=False):
+    """Room for the values of the tiles of one block: as (36, T, C), and seen as (N, TH, TW, 6, 6, C).
+
+    In memory tile by tile, or by_value: all tiles' first values, then all their second ones, and so on.
+    """
+    (images, rows), tw = place, -(-out.shape[2] // 4)
+    n, th = images.stop - images.start, rows.stop - rows.start
+    if by_value:
+        points = _workspace.empty(name, (36, n * th * tw, c), np.float32)
+        return points, points.reshape(6, 6, n, th, tw, c).transpose(2, 3, 4, 0, 1, 5)
+    points = _workspace.empty(name, (n * th * tw, 36, c), np.float32)
+    return points.transpose(1, 0, 2), points.reshape(n, th, tw, 6, 6, c)
+
+
+def _gather_points(x, matrix, place, origin, name, out, by_value=False):
+    """The values (36, T, C) of the tiles of a block too large for one core's cache, by all threads."""
+    (images, rows), c = place, x.shape[3]
+    points, target = _new_points(name, place, out, c, by_value)
+
+    def part(inner):
+        some, lines = inner
+        here = (_shift(some, images.start), _shift(lines, rows.start))
+        _to_points(x, matrix, here, origin, target[some, lines])
+
+    parallel(part, grid_blocks(*target.shape[:3], max(1, _CACHE // (288 * c))))
+    return points
+
+
+def _shift(run, by):
+    return slice(run.start + by, run.stop + by)
+
+
+def _to_points(x, matrix, place, origin, target):
+    """Fill target (N, TH, TW, 6, 6, C) with tiles of x, `matrix` (6, k) applied to their rows and columns.
 
     Tiles are k x k, 4 apart, from row and column `origin`. First all rows of x under a row of tiles at once, then the
     columns of each tile. Where rows are outside x, and so 0, the columns of `matrix` that would meet them are left out.
     """
     (images, rows), k = place, matrix.shape[1]
-    (h, w, c), n = x.shape[1:], images.stop - images.start
-    th, tw = rows.stop - rows.start, -(-out_shape[2] // 4)
+    (h, w, c), (n, th, tw) = x.shape[1:], target.shape[:3]
     width = 4 * (tw - 1) + k
     left, right = min(max(0, -origin[1]), width), min(max(0, w - origin[1]), width)
 
@@ -157,13 +263,13 @@ def _to_points(x, matrix, place, out_shape, origin, name):
         source = _view(x, start, shape, (h * w * c, 4 * w * c, w * c, 1))
         for lo in range(0, source.shape[3], _WIDEST):
             hi = min(lo + _WIDEST, source.shape[3])
-            target = half[:, first:last, :, left * c + lo : left * c + hi]
-            np.matmul(matrix[:, low:high], source[..., lo:hi], out=target)
+            np.matmul(
+                matrix[:, low:high], source[..., lo:hi], out=half[:, first:last, :, left * c + lo : left * c + hi]
+            )
 
     line = width * c
     tiles = _view(half, 0, (n, th, tw, 6, k, c), (th * 6 * line, 6 * line, 4 * c, line, c, 1))
-    points = _workspace.empty(name, (n, th, tw, 6, 6, c), np.float32)
-    return np.matmul(matrix, tiles, out=points).reshape(n * th * tw, 36, c)
+    np.matmul(matrix, tiles, out=target)
 
 
 def _tile_rows(rows, origin, k, h):
@@ -177,16 +283,9 @@ def _tile_rows(rows, origin, k, h):
     return runs + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
 
 
-def _multiply(v, u, m):
-    """The 36 products: m (T, 36, O) of v (T, 36, C) and u (36, panels, C, panel)."""
-    panels, panel = u.shape[1], u.shape[3]
-    by_panel = m.reshape(len(m), 36, panels, panel).transpose(1, 2, 0, 3)
-    np.matmul(v.transpose(1, 0, 2)[:, None], u, out=by_panel)
-
-
-def _to_pixels(m, bias, place, out):
-    """A^T m A + bias: the products m (T, 36, O) into their 4x4 outputs, as far as these lie in `out`."""
-    (images, rows), (oh, w, o) = place, out.shape[1:]
+def _to_pixels(m, bias, place, out, channels):
+    """A^T m A + bias: the products m (T, 36, _) into their 4x4 outputs, as far as these lie in out[..., channels]."""
+    (images, rows), (oh, w, depth), o = place, out.shape[1:], m.shape[2]
     n, th, tw = images.stop - images.start, rows.stop - rows.start, -(-w // 4)
     h = min(oh, 4 * rows.stop) - 4 * rows.start
     columns = 6 if bias is None else 7
@@ -202,9 +301,10 @@ def _to_pixels(m, bias, place, out):
         for tile_columns, width in ((slice(0, w // 4), 4), (slice(w // 4, tw), w % 4)):
             source = half[:, tile_rows, tile_columns, :height]
             if source.size and width:
-                start = ((images.start * oh + 4 * (rows.start + tile_rows.start)) * w + 4 * tile_columns.start) * o
-                strides = (oh * w * o, 4 * w * o, 4 * o, w * o, o, 1)
-                np.matmul(matrix[:width], source, out=_view(out, start, (*source.shape[:4], width, o), strides))
+                start = (images.start * oh + 4 * (rows.start + tile_rows.start)) * w + 4 * tile_columns.start
+                strides = (oh * w * depth, 4 * w * depth, 4 * depth, w * depth, depth, 1)
+                pixels = _view(out, start * depth + channels.start, (*source.shape[:4], width, o), strides)
+                np.matmul(matrix[:width], source, out=pixels)
 
 
 def _view(array, start, shape, strides):
