@@ -26,10 +26,10 @@ def deep_dream(
     full size; values are comparable within an octave. course: progress, callback, record as in `optimize_image`; frames
     are enlarged to full size.
     """
-    if octaves < 1 or steps < 1 or not octave_scale > 1:
-        raise ValueError(
-            f"deep_dream: octaves {octaves}, steps {steps} of at least 1, octave_scale {octave_scale} above 1"
-        )
+    if octaves < 1 or steps < 1:
+        raise ValueError(f"deep_dream: octaves and steps must be at least 1, got {octaves} and {steps}")
+    if not octave_scale > 1:
+        raise ValueError(f"deep_dream: octave_scale must be above 1, got {octave_scale}")
     objective = layer if isinstance(layer, Objective) else energy(layer)
     photograph, rng = as_image(model, image).detach(), np.random.default_rng(seed)
     full = photograph.shape[2:]
