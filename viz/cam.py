@@ -134,12 +134,13 @@ def default_layer(model):
     """The last rectified convolution before the head: relu5_3 of VGG16 (14x14, not pool5), fire9 of SqueezeNet.
 
     The head starts at the first flattening or adaptive pooling, or at the last layer with weights if that comes earlier
-    (SqueezeNet's 1x1 convolution to the classes).
+    (SqueezeNet's 1x1 convolution to the classes). A network that never flattens or pools adaptively has none.
     """
     layers = _in_order(model, "")
     pooled = next((i for i, (_, x) in enumerate(layers) if isinstance(x, _HEAD)), len(layers))
     weighted = [i for i, (_, x) in enumerate(layers) if any(t.ndim > 1 for _, t in x.named_tensors())]
-    for end in (min([pooled, *weighted[-1:]]), pooled):
+    headless = pooled == len(layers)
+    for end in (pooled if headless else min([pooled, *weighted[-1:]]), pooled):
         rectified = [name for name, x in layers[:end] if _is_rectified(x)]
         if rectified:
             return rectified[-1]

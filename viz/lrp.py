@@ -17,6 +17,7 @@ to its pixel.
 
 Conservation: the relevance of the pixels adds up to the score but for what biases keep (each sum over i above counts
 the bias, or its positive or negative part, as one more input whose share goes nowhere) and what epsilon keeps.
+alpha-beta also needs contributions of both signs: where an output has none below 0, it hands on alpha times R_j.
 """
 
 import numpy as np

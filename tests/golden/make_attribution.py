@@ -6,6 +6,7 @@ Needs torch and captum (made with torch 2.13.0, captum 0.9.0), in float64. Keys:
 and biases in the order of the layers), NETWORK/image, NETWORK/target, and NETWORK/METHOD.
 """
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from captum import attr, metrics
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule
 from torch import nn
 
-TARGET = [1, 3]
+TARGETS = {"vgg": [2, 4], "squeezenet": [3, 1]}  # classes with a score above 0
 
 
 class Fire(nn.Module):
@@ -53,38 +54,41 @@ def numpy(x):
     return x.detach().numpy()
 
 
-def common(model, x, layer):
+def common(model, x, target, layer):
     """What both networks have."""
     cam = attr.LayerGradCam(model, layer)
     return {
         "scores": model(x),
-        "gradient": attr.Saliency(model).attribute(x, TARGET, abs=False),
-        "deconvnet": attr.Deconvolution(model).attribute(x, TARGET),
-        "guided_backprop": attr.GuidedBackprop(model).attribute(x, TARGET),
-        "grad_cam": cam.attribute(x, TARGET, relu_attributions=True)[:, 0],
-        "grad_cam_signed": cam.attribute(x, TARGET)[:, 0],
-        "guided_grad_cam": attr.GuidedGradCam(model, layer).attribute(x, TARGET, interpolate_mode="bilinear"),
+        "gradient": attr.Saliency(model).attribute(x, target, abs=False),
+        "deconvnet": attr.Deconvolution(model).attribute(x, target),
+        "guided_backprop": attr.GuidedBackprop(model).attribute(x, target),
+        "grad_cam": cam.attribute(x, target, relu_attributions=True)[:, 0],
+        "grad_cam_signed": cam.attribute(x, target)[:, 0],
+        "guided_grad_cam": attr.GuidedGradCam(model, layer).attribute(x, target, interpolate_mode="bilinear"),
         "integrated_gradients": attr.IntegratedGradients(model).attribute(
-            x, 0.25, TARGET, n_steps=7, method="riemann_middle"
+            x, 0.25, target, n_steps=7, method="riemann_middle"
         ),
-        "input_x_gradient": attr.InputXGradient(model).attribute(x, TARGET),
-        "occlusion": attr.Occlusion(model).attribute(x, (3, 4, 6), (3, 2, 3), 0.5, TARGET)[:, 0],
+        "input_x_gradient": attr.InputXGradient(model).attribute(x, target),
+        "occlusion": attr.Occlusion(model).attribute(x, (3, 4, 6), (3, 2, 3), 0.5, target)[:, 0],
     }
 
 
-def relevance(model, x):
-    found = {}
+def relevance(model, x, target):
+    """Without biases: where rules change the weights, captum leaves biases as they are, and the papers do not."""
+    found, model = {}, copy.deepcopy(model)
+    for p in model.parameters():
+        p.data *= p.ndim > 1
     for name, rule in (("epsilon", EpsilonRule), ("gamma", GammaRule), ("zplus", Alpha1_Beta0_Rule)):
         for layer in model:
             if isinstance(layer, nn.Flatten):  # captum has no default for it; in proportion is the identity here
                 layer.rule = EpsilonRule()
             elif isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.rule = rule()
-        found[f"lrp_{name}"] = attr.LRP(model).attribute(x, TARGET)
+        found[f"lrp_{name}"] = attr.LRP(model).attribute(x, target)
     return found
 
 
-def infidelity(model, x):
+def infidelity(model, x, target):
     """With the very noise that the test draws."""
     rng = np.random.default_rng(3)
     noise = [torch.tensor(0.1 * rng.standard_normal(x.shape[1:])) for _ in range(6)]
@@ -94,32 +98,33 @@ def infidelity(model, x):
         one = next(draws).expand_as(inputs)
         return one, inputs - one
 
-    a = attr.Saliency(model).attribute(x, TARGET, abs=False)
-    plain = metrics.infidelity(model, perturb, x, a, target=TARGET, n_perturb_samples=6, max_examples_per_batch=2)
+    a = attr.Saliency(model).attribute(x, target, abs=False)
+    plain = metrics.infidelity(model, perturb, x, a, target=target, n_perturb_samples=6, max_examples_per_batch=2)
     draws = iter(noise)
     scaled = metrics.infidelity(
-        model, perturb, x, a, target=TARGET, n_perturb_samples=6, max_examples_per_batch=2, normalize=True
+        model, perturb, x, a, target=target, n_perturb_samples=6, max_examples_per_batch=2, normalize=True
     )
     return {"infidelity": plain, "infidelity_scaled": scaled}
 
 
 def main():
-    torch.manual_seed(24)  # neither network's scores are 0 for these images
+    torch.manual_seed(24)
     torch.set_default_dtype(torch.float64)
     found = {}
     for name, model, size in (("vgg", vgg(), 12), ("squeezenet", squeezenet(), 18)):
         for p in model.parameters():
             p.data *= 2  # so that scores and ReLUs of both signs occur deep down
-        x, layer = images(size, seed=1), model[4] if name == "vgg" else model[3].relu_expand
-        results = common(model.eval(), x, layer)
+        x, target = images(size, seed=1), TARGETS[name]
+        layer = model[4] if name == "vgg" else model[3].relu_expand
+        results = common(model.eval(), x, target, layer)
         if name == "vgg":
-            results |= infidelity(model, x) | relevance(model, x)
+            results |= infidelity(model, x, target) | relevance(model, x, target)
         weights = [p for p in model.parameters() if p.ndim > 1]
         biases = [p for p in model.parameters() if p.ndim == 1]
         found |= {f"{name}/w{i}": numpy(w) for i, w in enumerate(weights)}
         found |= {f"{name}/b{i}": numpy(b) for i, b in enumerate(biases)}
         found |= {f"{name}/{key}": numpy(value) for key, value in results.items()}
-        found |= {f"{name}/image": numpy(x), f"{name}/target": np.array(TARGET)}
+        found |= {f"{name}/image": numpy(x), f"{name}/target": np.array(target)}
     np.savez_compressed(Path(__file__).with_name("attribution.npz"), **found)
 
 

@@ -1,0 +1,206 @@
+"""Class activation maps: where they are drawn, by hand, against captum, and against their formulas in plain NumPy."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.ndimage import zoom
+
+import minigrad as mg
+import models
+import viz
+from minigrad import nn
+from tests.viz.reference_networks import reference
+
+METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "eigen_cam", "score_cam")
+LAYERS = {"vgg": "relu2", "squeezenet": "fire2.relu_expand"}
+
+
+@pytest.fixture(scope="module", params=["vgg", "squeezenet"])
+def golden(request):
+    return *reference(request.param), LAYERS[request.param]
+
+
+def cam_network(w):
+    """Classes w (K,C) of the means of C rectified maps: the network of the original class activation maps."""
+    conv, fc = nn.Conv2d(3, w.shape[1], 1, bias=False), nn.Linear(w.shape[1], len(w), bias=False)
+    conv.weight.data = np.random.default_rng(0).normal(size=conv.weight.shape)
+    fc.weight.data = w
+    layers = {"conv": conv, "relu": nn.ReLU(), "gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": fc}
+    return nn.Sequential(layers)
+
+
+def maps_and_gradients(model, image, target, layer):
+    """A and dy/dA, from the engine's own gradient."""
+    x = mg.Tensor(image, requires_grad=True)
+    last = list(model)[-1]
+    found = model.activations(x, [layer, last])
+    return found[layer].numpy(), mg.grad(viz.target.pick(found[last], target).sum(), found[layer]).numpy()
+
+
+# ---- the layer -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, layer",
+    [
+        ("vgg11", "relu5_2"),
+        ("vgg16", "relu5_3"),
+        ("vgg19", "relu5_4"),
+        ("minivgg", "relu5_2"),
+        ("squeezenet1_1", "fire9.relu_expand"),
+        ("vgg16_features", "relu5_3"),
+    ],
+)
+def test_the_default_layer(name, layer):
+    assert viz.default_layer(models.build(name, seed=None)) == layer
+
+
+def test_the_default_layer_of_other_networks(golden):
+    model, *_, layer = golden
+    assert viz.default_layer(model) == layer
+    assert viz.default_layer(model.requires_grad_(False)) == layer
+    model.requires_grad_()
+    conv = {"conv": nn.Conv2d(3, 2, 1), "relu": nn.ReLU(), "gap": nn.AdaptiveAvgPool2d(1)}
+    assert viz.default_layer(nn.Sequential(conv)) == "relu"
+    nested = {"features": nn.Sequential(conv), "flatten": nn.Flatten(), "fc": nn.Linear(2, 2)}
+    assert viz.default_layer(nn.Sequential(nested)) == "features.relu"
+    branches = {"a": nn.Sequential({"c": nn.Conv2d(3, 2, 1), "r": nn.ReLU()}), "b": nn.ReLU()}
+    assert viz.default_layer(nn.Sequential({"both": nn.Parallel(branches), "head": nn.Conv2d(5, 2, 1)})) == "both"
+    with pytest.raises(ValueError, match="name a layer"):
+        viz.default_layer(nn.Sequential({"flatten": nn.Flatten(), "fc": nn.Linear(3, 2)}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_and_units_that_have_no_map_are_refused(golden, method):
+    model, image, target, _, _ = golden
+    with pytest.raises(ValueError, match="no positions to map"):
+        getattr(viz, method)(model, image, target, layer="flatten")
+    with pytest.raises(ValueError, match="takes no unit"):
+        getattr(viz, method)(model, image, layer="conv1", unit=0)
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_grad_cam_by_hand():
+    """With global average pooling, dy/dA_k is w_k / (h w) everywhere, so L = ReLU(sum_k w_k A_k) / (h w)."""
+    w = np.array([[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]])
+    model, image = cam_network(w), np.random.default_rng(1).normal(size=(2, 3, 4, 5))
+    a = model.activations(mg.Tensor(image), "relu")["relu"].numpy()
+    expected = np.stack([np.tensordot(w[c], one, 1) for c, one in zip([1, 0], a, strict=True)]) / 20
+    assert (expected < 0).any() and (expected > 0).any()
+    found = {
+        "plain": viz.grad_cam(model, image, [1, 0], upsample=False),
+        "signed": viz.grad_cam(model, image, [1, 0], signed=True, upsample=False),
+        "against": viz.grad_cam(model, image, [1, 0], counterfactual=True, upsample=False),
+    }
+    np.testing.assert_allclose(found["signed"], expected, atol=1e-15)
+    np.testing.assert_allclose(found["plain"], np.maximum(expected, 0), atol=1e-15)
+    np.testing.assert_allclose(found["against"], np.maximum(-expected, 0), atol=1e-15)
+
+
+def test_captum(golden):
+    model, image, target, found, layer = golden
+    plain = viz.grad_cam(model, image, target, upsample=False)
+    signed = viz.grad_cam(model, image, target, layer, signed=True, upsample=False)
+    np.testing.assert_allclose(plain, found["grad_cam"], rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(signed, found["grad_cam_signed"], rtol=1e-9, atol=1e-15)
+    guided = viz.guided_grad_cam(model, image, target)
+    np.testing.assert_allclose(guided, found["guided_grad_cam"], rtol=1e-9, atol=1e-15)
+    assert abs(guided).max() > 0
+
+
+def test_grad_cam_plus_plus_is_equation_19(golden):
+    model, image, target, _, layer = golden
+    a, g = maps_and_gradients(model, image, target, layer)
+    expected = np.zeros((2, *a.shape[2:]))
+    for n, k in np.ndindex(a.shape[:2]):
+        weight = 0.0
+        for i, j in np.ndindex(a.shape[2:]):
+            one = g[n, k, i, j]
+            if one > 0:
+                weight += one**2 / (2 * one**2 + a[n, k].sum() * one**3) * one
+        expected[n] += weight * a[n, k]
+    assert (g < 0).any() and (g > 0).any()
+    ours = viz.grad_cam_plus_plus(model, image, target, upsample=False)
+    np.testing.assert_allclose(ours, np.maximum(expected, 0), rtol=1e-10)
+
+
+def test_layer_cam_weighs_every_place(golden):
+    model, image, target, _, layer = golden
+    a, g = maps_and_gradients(model, image, target, layer)
+    ours = viz.layer_cam(model, image, target, upsample=False)
+    np.testing.assert_allclose(ours, (np.maximum(g, 0) * a).sum(1), rtol=1e-12)
+
+
+def test_eigen_cam_finds_the_one_pattern_there_is():
+    """Where all maps are multiples c_k of one map M, L = |c| M, with the sign of M whatever those of c."""
+    conv = nn.Conv2d(1, 3, 1, bias=False)
+    conv.weight.data = np.array([3.0, 0.0, -4.0]).reshape(3, 1, 1, 1)
+    model = nn.Sequential({"conv": conv, "gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
+    image = np.random.default_rng(0).uniform(size=(2, 1, 4, 3))
+    ours = viz.eigen_cam(model, image, layer="conv", upsample=False)
+    np.testing.assert_allclose(ours, 5 * image[:, 0], rtol=1e-12)
+
+
+def test_eigen_cam_is_not_centred_and_knows_no_class(golden):
+    model, image, target, _, layer = golden
+    a, _ = maps_and_gradients(model, image, target, layer)
+    ours = viz.eigen_cam(model, image, target, upsample=False)
+    for cam, maps in zip(ours, a, strict=True):
+        values, vectors = np.linalg.eigh(np.einsum("kij,lij->kl", maps, maps))
+        np.testing.assert_allclose(cam, abs(np.tensordot(vectors[:, -1], maps, 1)), rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(viz.eigen_cam(model, image, 0, upsample=False), ours)
+
+
+@pytest.mark.parametrize("baseline", [0.0, 0.3])
+def test_score_cam_is_its_algorithm(golden, baseline):
+    model, image, target, _, layer = golden
+    a, _ = maps_and_gradients(model, image, target, layer)
+    for n in range(2):
+        increase = np.empty(a.shape[1])
+        for k, one in enumerate(a[n]):
+            mask = upsampled(one, image.shape[2:])
+            mask = (mask - mask.min()) / (np.ptp(mask) or 1)
+            masked = baseline + (image[n] - baseline) * mask
+            y = model(mg.Tensor(np.stack([masked, np.full_like(masked, baseline)]))).numpy()[:, target[n]]
+            increase[k] = y[0] - y[1]
+        weights = np.exp(increase) / np.exp(increase).sum()
+        expected = np.maximum(np.tensordot(weights, a[n], 1), 0)
+        ours = viz.score_cam(model, image[n : n + 1], target[n], baseline=baseline, batch_size=3, upsample=False)
+        np.testing.assert_allclose(ours[0], expected, rtol=1e-9)
+
+
+def upsampled(cam, hw):
+    """Bilinear with half-pixel centres, by scipy."""
+    factors = [out / n for out, n in zip(hw, cam.shape, strict=True)]
+    return zoom(cam, factors, order=1, grid_mode=True, mode="nearest")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_upsampled_bilinearly(golden, method):
+    model, image, target, _, _ = golden
+    low = getattr(viz, method)(model, image, target, upsample=False)
+    expected = np.stack([upsampled(cam, image.shape[2:]) for cam in low])
+    np.testing.assert_allclose(getattr(viz, method)(model, image, target), expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_in_a_batch_is_explained_as_if_alone(golden, method):
+    model, image, target, _, _ = golden
+    function = getattr(viz, method)
+    alone = [function(model, image[i : i + 1], target[i]) for i in range(2)]
+    np.testing.assert_allclose(function(model, image, target), np.concatenate(alone), rtol=1e-9, atol=1e-15)
+
+
+def test_a_map_of_zeros_is_zeros_and_a_warning():
+    model = cam_network(-np.ones((2, 3)))  # everything speaks against the class
+    image = np.random.default_rng(1).normal(size=(1, 3, 4, 5))
+    for method in (viz.grad_cam, viz.grad_cam_plus_plus, viz.layer_cam):
+        with pytest.warns(UserWarning, match="map of image 0 is zero everywhere"):
+            cam = method(model, image, 0)
+        np.testing.assert_array_equal(cam, np.zeros((1, 4, 5)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert viz.grad_cam(model, image, 0, counterfactual=True).max() > 0

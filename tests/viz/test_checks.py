@@ -1,0 +1,217 @@
+"""The checks of attributions, each against a case whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import convolve1d
+from skimage.metrics import structural_similarity
+
+import minigrad as mg
+import viz
+from minigrad import nn
+from tests.viz.reference_networks import reference
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return reference("vgg")
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).uniform(size=(2, 3, 6, 5))
+
+
+@pytest.fixture
+def weight():
+    return np.random.default_rng(0).normal(size=(2, 3, 6, 5))
+
+
+def test_per_pixel():
+    a = np.array([1.0, -3, 0.5, 2, -2, -1]).reshape(1, 3, 1, 2)
+    assert viz.per_pixel(a).tolist() == [[[3.5, 6]]]
+    assert viz.per_pixel(a, "signed").tolist() == [[[-0.5, -2]]]
+    assert viz.per_pixel(-a, "positive").tolist() == [[[0.5, 2]]]
+    assert viz.per_pixel(a[:, 0]).tolist() == [[[1, 3]]]
+    with pytest.raises(ValueError, match="magnitude, signed or positive"):
+        viz.per_pixel(a, "mean")
+
+
+def test_completeness_of_a_linear_score(linear_model, image, weight):
+    model = linear_model(weight.reshape(2, -1), np.array([5.0, -1]))
+    complete = weight[[1, 0]] * (image - 0.25)
+    np.testing.assert_allclose(viz.completeness(model, image, complete, [1, 0], baseline=0.25), 0, atol=1e-12)
+    np.testing.assert_allclose(viz.completeness(model, image, complete + 0.01, [1, 0], baseline=0.25), 0.9)
+    against_nothing = viz.completeness(model, image, weight[[1, 0]] * image, [1, 0], baseline=None)
+    np.testing.assert_allclose(against_nothing, [1, -5])  # minus the biases
+    assert viz.completeness(model, image, np.zeros((2, 6, 5)), layer="fc", unit=1).shape == (2,)
+
+
+# ---- insertion and deletion ------------------------------------------------------------------------------------------
+
+
+def test_insertion_and_deletion_step_by_step(linear_model, image, weight):
+    model = linear_model(weight.reshape(2, -1))
+    maps = np.random.default_rng(2).normal(size=(2, 6, 5))
+    curves = viz.insertion_deletion(model, image, maps, [1, 0], steps=3, fill=0.5)
+    np.testing.assert_allclose(curves.fraction, [0, 1 / 3, 2 / 3, 1])
+    kernel = np.exp(-(np.arange(-5, 6) ** 2) / 50)
+    blurred = convolve1d(convolve1d(image, kernel / kernel.sum(), 2), kernel / kernel.sum(), 3)
+    for n, c in enumerate([1, 0]):
+        order = np.argsort(-maps[n].ravel())
+        for step, count in enumerate((0, 10, 20, 30)):
+            chosen = np.isin(np.arange(30), order[:count]).reshape(6, 5)
+            for curve, changed in (
+                (curves.deletion, np.where(chosen, 0.5, image[n])),
+                (curves.insertion, np.where(chosen, image[n], blurred[n])),
+            ):
+                y = weight.reshape(2, -1) @ changed.ravel()
+                np.testing.assert_allclose(curve[n, step], 1 / (1 + np.exp(y[1 - c] - y[c])), rtol=1e-9)
+    areas = curves.insertion @ [1 / 6, 1 / 3, 1 / 3, 1 / 6]
+    np.testing.assert_allclose(curves.insertion_area, areas)
+
+
+def test_the_right_order_beats_its_reverse_and_chance(linear_model, image, weight):
+    model = linear_model(weight.reshape(2, -1))
+    worth = (weight[0] * (image - 0.5)).sum(1) - (weight[1] * (image - 0.5)).sum(1)
+    right, wrong, flat = (viz.insertion_deletion(model, image, m, 0, steps=30) for m in (worth, -worth, worth * 0))
+    assert (right.deletion_area < flat.deletion_area).all() and (flat.deletion_area < wrong.deletion_area).all()
+
+
+def test_equal_pixels_go_in_random_order(linear_model):
+    """A flat map deletes a random half first, not the upper half."""
+    weight = np.zeros((2, 1, 20, 20))
+    weight[0, :, :10] = 1 / 20
+    model = linear_model(weight.reshape(2, -1))
+    curves = viz.insertion_deletion(model, np.ones((1, 1, 20, 20)), np.zeros((1, 20, 20)), 0, steps=2, fill=0.0)
+    left = -np.log(1 / curves.deletion[0, 1] - 1)  # the score: 10 for the whole image
+    assert 4 < left < 6
+    with pytest.raises(ValueError, match="one for each image"):
+        viz.insertion_deletion(model, np.ones((1, 1, 20, 20)), np.zeros((20, 20)), 0)
+
+
+# ---- where it falls --------------------------------------------------------------------------------------------------
+
+
+def test_pointing_game():
+    maps = np.zeros((5, 20, 30))
+    boxes = np.array([[5, 5, 10, 10]] * 5)
+    for n, (row, column) in enumerate([(9, 5), (10, 5), (9, 12), (4, 4)]):
+        maps[n, row, column] = 1  # inside; one row below; 3 columns to the right; one up and left; flat
+    assert viz.pointing_game(maps, boxes, tolerance=0).tolist() == [True, False, False, False, False]
+    assert viz.pointing_game(maps, boxes, tolerance=1).tolist() == [True, True, False, True, False]
+    assert viz.pointing_game(maps, boxes, tolerance=15).tolist() == [True, True, True, True, False]
+    with pytest.raises(ValueError, match=r"boxes \(N,4\)"):
+        viz.pointing_game(maps, boxes[0])
+
+
+def test_positive_share():
+    maps = np.zeros((3, 4, 4))
+    maps[0, :2, :2], maps[0, 3, 3], maps[0, 3, 0] = 1, 1, -7
+    maps[1] = -1
+    maps[2, 0, 0] = 2
+    boxes = np.array([[0, 0, 2, 2]] * 3)
+    np.testing.assert_allclose(viz.positive_share(maps, boxes), [0.8, 0, 1])
+
+
+def test_mosaics_show_four_classes_and_know_where():
+    labels = np.repeat(np.arange(6), 3)
+    images = (labels / 10)[:, None, None, None] * np.ones((1, 3, 4, 5))
+    pictures, classes, boxes = viz.mosaics(images, labels, 40, seed=1)
+    assert pictures.shape == (40, 3, 8, 10)
+    for picture, kind, (top, left, bottom, right) in zip(pictures, classes, boxes, strict=True):
+        assert (bottom - top, right - left) == (4, 5)
+        np.testing.assert_array_equal(picture[:, top:bottom, left:right], kind / 10)
+        assert len(np.unique(picture)) == 4 and (picture == kind / 10).sum() == 3 * 4 * 5
+    assert len(set(classes)) == 6 and len({tuple(box) for box in boxes}) == 4
+    np.testing.assert_array_equal(viz.mosaics(images, labels, 40, seed=1)[0], pictures)
+    with pytest.raises(ValueError, match="at least 4 classes, got 3"):
+        viz.mosaics(images[:9], labels[:9], 2)
+
+
+# ---- small changes ---------------------------------------------------------------------------------------------------
+
+
+def test_infidelity_is_captums(golden):
+    """On the very noise: it was drawn in the same order there."""
+    model, image, target, found = golden
+    g = viz.gradient(model, image, target)
+    plain = viz.infidelity(model, image, g, target, samples=6, sigma=0.1, seed=3)
+    np.testing.assert_allclose(plain, found["infidelity"], rtol=1e-9)
+    scaled = viz.infidelity(model, image, 7 * g, target, samples=6, sigma=0.1, scaled=True, seed=3)
+    np.testing.assert_allclose(scaled, found["infidelity_scaled"], rtol=1e-9)
+
+
+def test_the_gradient_of_a_linear_score_has_no_infidelity(linear_model, image, weight):
+    model = linear_model(weight.reshape(2, -1))
+    exact = np.broadcast_to(weight[1], image.shape)
+    assert viz.infidelity(model, image, exact, 1).max() < 1e-20
+    assert viz.infidelity(model, image, 2 * exact, 1, scaled=True).max() < 1e-20
+    assert viz.infidelity(model, image, 2 * exact, 1).min() > 0.1
+    assert viz.infidelity(model, image, exact[:, 0], 1, scaled=True).min() > 1e-3
+
+
+def test_sensitivity():
+    """0 for a constant; for the attribution x itself, the largest |d| / |x| of the uniform noise that is drawn."""
+    image = np.random.default_rng(0).uniform(1, 2, (2, 3, 4, 4))
+    model = nn.Sequential({"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()})
+    assert viz.sensitivity(model, image, lambda model, x, target: np.ones((2, 4, 4))).tolist() == [0, 0]
+    rng = np.random.default_rng(7)
+    noise = [np.linalg.norm(rng.uniform(-0.1, 0.1, (3, 4, 4))) for _ in range(5)]
+    found = viz.sensitivity(model, image, lambda model, x, target: x, radius=0.1, samples=5, seed=7)
+    np.testing.assert_allclose(found, max(noise) / np.linalg.norm(image.reshape(2, -1), axis=1))
+
+
+def test_sensitivity_explains_the_class_of_the_unchanged_image(golden):
+    model, image, *_ = golden
+    top, seen = model(mg.Tensor(image)).numpy().argmax(1), []
+    viz.sensitivity(model, image, lambda model, x, target: seen.append(target) or x, samples=2, radius=0.5)
+    assert len(seen) == 3 and all((target == top).all() for target in seen)
+
+
+# ---- randomisation ---------------------------------------------------------------------------------------------------
+
+
+def test_randomisation_goes_down_from_the_top_in_a_copy(golden):
+    model, image, target, _ = golden
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    states = []
+
+    def method(model, image, target):
+        states.append({name: array.copy() for name, array in model.state_dict().items()})
+        return viz.gradient(model, image, target)
+
+    found = viz.model_randomization(model, image, method, target, seed=5)
+    assert found.layers == ("fc4", "fc3", "conv2", "conv1")
+    for k, state in enumerate(states):
+        same = {name for name in state if np.array_equal(state[name], before[name])}
+        assert same == {f"{layer}.{kind}" for layer in found.layers[k:] for kind in ("weight", "bias")}
+    spread = states[-1]["fc3.weight"].std() / np.sqrt(2 / 54)
+    assert 0.85 < spread < 1.15 and not states[-1]["fc3.bias"].any()  # as before training
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+    assert found.spearman.shape == found.ssim.shape == (5, 2) and found.maps.shape == (5, 2, 12, 12)
+    np.testing.assert_allclose([found.spearman[0], found.ssim[0]], 1)
+    assert abs(found.spearman[-1]).max() < 0.6
+
+
+def test_likeness_is_of_ranks_and_of_structure(golden):
+    """A method that shows an edge whatever the weights is found out; ranks do not mind a change of scale."""
+    model, image, target, _ = golden
+    same = viz.model_randomization(model, image, lambda model, x, target: x[:, 0], target)
+    np.testing.assert_allclose([same.spearman, same.ssim], 1)
+
+    power = iter(range(1, 6))
+    stretched = viz.model_randomization(model, image, lambda model, x, target: x[:, 0] ** next(power), target)
+    np.testing.assert_allclose(stretched.spearman, 1)
+    a, b = ((m - m.min()) / np.ptp(m) for m in (stretched.maps[0, 0], stretched.maps[2, 0]))
+    options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    np.testing.assert_allclose(stretched.ssim[2, 0], structural_similarity(a, b, **options))
+    assert stretched.ssim[2, 0] < 0.95
+
+
+def test_a_flat_map_counts_as_uncorrelated(golden):
+    model, image, target, _ = golden
+    calls = iter(range(9))
+    found = viz.model_randomization(model, image, lambda model, x, target: x[:, 0] * (next(calls) < 1), target)
+    assert found.spearman.tolist() == found.ssim.tolist() == [[1, 1], [0, 0], [0, 0], [0, 0], [0, 0]]

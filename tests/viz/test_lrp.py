@@ -1,0 +1,197 @@
+"""LRP: by hand, against captum, against each rule in plain loops, and conservation through every kind of layer."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import models
+import viz
+from minigrad import nn
+from tests.viz.reference_networks import reference
+
+RULES = ("epsilon", "gamma", "zplus", "alphabeta", "composite")
+
+
+def one_layer(w, bias=None):
+    """Scores w @ x + bias of images (N,3,1,1)."""
+    fc = nn.Linear(3, len(w), bias=bias is not None)
+    fc.load_state_dict({"weight": w} if bias is None else {"weight": w, "bias": bias})
+    return nn.Sequential({"flatten": nn.Flatten(), "fc": fc})
+
+
+def scores(model, image, target):
+    return model(mg.Tensor(image)).numpy()[np.arange(len(image)), target]
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_layers_by_hand():
+    """x (2, 1, 3); hidden 2*1 + 1*2 = 4 and 1*1 + 3*1 = 4; y = 3*4 - 1*4 = 8, with the second unit worth -4."""
+    layers = {"flatten": nn.Flatten(), "fc1": nn.Linear(3, 2, bias=False), "relu": nn.ReLU()}
+    model = nn.Sequential({**layers, "fc2": nn.Linear(2, 1, bias=False)})
+    state = {"fc1.weight": np.array([[1.0, 2, 0], [0, 1, 1]]), "fc2.weight": np.array([[3.0, -1]])}
+    model.load_state_dict(state)
+    image = np.array([2.0, 1, 3]).reshape(1, 3, 1, 1)
+    found = {rule: viz.lrp(model, image, 0, rule=rule, epsilon=1e-12).ravel() for rule in RULES}
+    np.testing.assert_allclose(found["epsilon"], [12 * 2 / 4, 12 * 2 / 4 - 4 * 1 / 4, -4 * 3 / 4])
+    np.testing.assert_allclose(found["zplus"], [4, 4, 0])  # all 8 to the first unit
+    # 2*8 to the first, -8 to the second; below, where nothing is negative, twice the positive shares of these
+    np.testing.assert_allclose(found["alphabeta"], [2 * 8, 2 * (8 - 8 / 4), 2 * (-8 * 3 / 4)])
+    first, second = 8 * 12 * 1.25 / (12 * 1.25 - 4), 8 * -4 / (12 * 1.25 - 4)
+    np.testing.assert_allclose(found["gamma"], [first / 2, first / 2 + second / 4, second * 3 / 4])
+    np.testing.assert_allclose(found["composite"], found["epsilon"])
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "zplus"])
+def test_captum(rule):
+    """On the network without its biases, which captum's rules treat in another way."""
+    model, image, target, found = reference("vgg")
+    model.load_state_dict({name: array * name.endswith("weight") for name, array in model.state_dict().items()})
+    ours = viz.lrp(model, image, target, rule=rule, epsilon=1e-9)
+    np.testing.assert_allclose(ours, found[f"lrp_{rule}"], rtol=1e-5, atol=1e-7)
+    assert abs(ours).max() > 1e-2
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "alphabeta"])
+def test_one_layer_in_plain_loops(rule):
+    """With inputs of both signs, and a bias that takes part in every sum but is given nothing."""
+    rng = np.random.default_rng(3)
+    w, b, image = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=(5, 3, 1, 1))
+    target, eps, gamma, alpha = [0, 1, 2, 3, 1], 0.01, 0.4, 1.7
+    ours = viz.lrp(one_layer(w, b), image, target, rule=rule, epsilon=eps, gamma=gamma, alpha=alpha)
+
+    def away(z):
+        return z + (eps if z >= 0 else -eps)
+
+    for n, c in enumerate(target):
+        parts = [*(image[n, i, 0, 0] * w[c, i] for i in range(3)), b[c]]
+        r, plus, minus = sum(parts), sum(max(p, 0) for p in parts), sum(min(p, 0) for p in parts)
+        for i in range(3):
+            expected = {
+                "epsilon": parts[i] / away(r) * r,
+                "gamma": (parts[i] + gamma * max(parts[i], 0)) / away(r + gamma * plus) * r,
+                "alphabeta": (alpha * max(parts[i], 0) / away(plus) - (alpha - 1) * min(parts[i], 0) / away(minus)) * r,
+            }[rule]
+            np.testing.assert_allclose(ours[n, i, 0, 0], expected, rtol=1e-12)
+
+
+def test_box_rule_in_plain_loops():
+    """A 1x1 convolution of preprocessed pixels, whose bounds are those of black and of white."""
+    preprocess = models.Preprocess(scale=255, mean=(104, 117, 123), channel_order="BGR")
+    conv = nn.Conv2d(3, 2, 1)
+    rng = np.random.default_rng(0)
+    conv.load_state_dict({"weight": rng.normal(size=(2, 3, 1, 1)), "bias": rng.normal(size=2)})
+    layers = {"preprocess": preprocess, "conv": conv, "gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    image = rng.uniform(size=(1, 3, 1, 1))
+    low, high = -np.array([104.0, 117, 123]), 255 - np.array([104.0, 117, 123])
+    x, w, b = image[0, ::-1, 0, 0] * 255 + low, conv.weight.numpy()[1, :, 0, 0], conv.bias.numpy()[1]
+    parts = x * w - low * np.maximum(w, 0) - high * np.minimum(w, 0)
+    expected = (parts / (parts.sum() + b) * (x @ w + b))[::-1]  # back to RGB
+    ours = viz.lrp(nn.Sequential(layers), image, 1, epsilon=1e-12)
+    np.testing.assert_allclose(ours.ravel(), expected, rtol=1e-9)
+
+
+# ---- conservation ----------------------------------------------------------------------------------------------------
+
+
+def everything(rng):
+    """Every kind of layer that relevance goes through, without biases."""
+
+    def conv(*args, **kwargs):
+        return nn.Conv2d(*args, bias=False, rng=rng, **kwargs)
+
+    branches = {"1x1": conv(6, 4, 1), "3x3": nn.Sequential({"conv": conv(6, 4, 3, padding=1), "relu": nn.ReLU()})}
+    layers = {
+        "preprocess": models.Preprocess(scale=2, mean=(0.3, 0.5, 0.7), std=(0.2, 0.5, 1.0), channel_order="BGR"),
+        "conv1": conv(3, 6, 3, stride=2, padding=1),
+        "relu1": nn.LeakyReLU(0.1),
+        "pool1": nn.MaxPool2d(3, 2, ceil_mode=True),
+        "both": nn.Parallel(branches),
+        "relu2": nn.ReLU(),
+        "pool2": nn.AvgPool2d(3, 2, padding=1),
+        "drop": nn.Dropout(),
+        "conv3": conv(8, 6, 3, padding=1, groups=2),
+        "relu3": nn.ReLU(),
+        "odd": nn.AdaptiveAvgPool2d(2),
+        "flatten": nn.Flatten(),
+        "fc4": nn.Linear(24, 6, bias=False, rng=rng),
+        "relu4": nn.ReLU(),
+        "fc5": nn.Linear(6, 3, bias=False, rng=rng),
+    }
+    model = nn.Sequential(layers)
+    model.load_state_dict({name: array.astype(np.float64) for name, array in model.state_dict().items()})
+    return model
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "zplus", "composite"])
+def test_relevance_is_conserved(rule):
+    model = everything(np.random.default_rng(4))
+    image = np.random.default_rng(5).uniform(size=(3, 3, 20, 20))
+    assert model.activations(mg.Tensor(image), "pool2")["pool2"].shape[2:] == (3, 3)  # pooling to 2: no whole windows
+    y = model(mg.Tensor(image)).numpy()
+    target = y.argmax(1)
+    assert (y.max(1) > 0).all()
+    ours = viz.lrp(model, image, target, rule=rule, epsilon=1e-12)
+    np.testing.assert_allclose(ours.sum((1, 2, 3)), y.max(1), rtol=1e-7)
+    np.testing.assert_allclose(viz.completeness(model, image, ours, target, baseline=None), 0, atol=1e-7)
+
+
+def test_biases_keep_their_share():
+    w, b = np.array([[1.0, 2, 3]]), np.array([6.0])
+    relevance = viz.lrp(one_layer(w, b), np.ones((1, 3, 1, 1)), 0, rule="epsilon", epsilon=1e-12)
+    np.testing.assert_allclose(relevance.ravel(), [1, 2, 3])  # of a score of 12
+
+
+def test_a_max_pool_hands_everything_to_the_winner():
+    conv = nn.Conv2d(3, 1, 1, bias=False)
+    conv.weight.data = np.ones((1, 3, 1, 1))
+    model = nn.Sequential({"conv": conv, "pool": nn.MaxPool2d(2), "gap": nn.AdaptiveAvgPool2d(1)})
+    image = np.random.default_rng(0).uniform(size=(1, 3, 4, 4))
+    ours = viz.lrp(model, image, 0, rule="epsilon", epsilon=1e-12)[0]
+    sums = image[0].sum(0)
+    for i, j in np.ndindex(2, 2):
+        window = sums[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        expected = image[0, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] * (window == window.max()) / 4
+        np.testing.assert_allclose(ours[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2], expected, rtol=1e-9)
+
+
+# ---- what is explained, and what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_image_in_a_batch_is_explained_as_if_alone(rule):
+    model, image, target, _ = reference("squeezenet")
+    alone = [viz.lrp(model, image[i : i + 1], target[i], rule=rule) for i in range(2)]
+    np.testing.assert_allclose(viz.lrp(model, image, target, rule=rule), np.concatenate(alone), rtol=1e-9, atol=1e-15)
+
+
+def test_a_neuron_or_channel_can_be_explained():
+    model = everything(np.random.default_rng(4))
+    image = np.random.default_rng(5).uniform(size=(2, 3, 20, 20))
+    a = model.activations(mg.Tensor(image), "relu2")["relu2"].numpy()
+    one = viz.lrp(model, image, layer="relu2", unit=(1, 2, 2), rule="epsilon", epsilon=1e-12)
+    all_of_it = viz.lrp(model, image, layer="relu2", unit=1, rule="epsilon", epsilon=1e-12)
+    np.testing.assert_allclose(one.sum((1, 2, 3)), a[:, 1, 2, 2], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(all_of_it.sum((1, 2, 3)), a[:, 1].mean((1, 2)), rtol=1e-7)
+
+
+def test_batch_normalisation_is_refused_until_it_is_folded():
+    model = models.build("minivgg", seed=0, batch_norm=True)
+    image = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
+    with pytest.raises(NotImplementedError, match="fold_batch_norm"):
+        viz.lrp(model, image)
+    relevance = viz.lrp(models.fold_batch_norm(model), image, rule="zplus")
+    assert np.isfinite(relevance).all() and relevance.any()
+
+
+def test_functions_without_a_rule_are_refused():
+    layers = {"conv": nn.Conv2d(3, 4, 1), "norm": nn.LocalResponseNorm(3), "gap": nn.AdaptiveAvgPool2d(1)}
+    with pytest.raises(NotImplementedError, match="no rule for"):
+        viz.lrp(nn.Sequential(layers), np.ones((1, 3, 2, 2), np.float32), 0)
+
+
+@pytest.mark.parametrize("arguments", [{"rule": "delta"}, {"epsilon": 0}, {"alpha": 0.5}, {"gamma": -1}])
+def test_mistakes_are_named(arguments):
+    with pytest.raises(ValueError, match="^lrp: "):
+        viz.lrp(one_layer(np.ones((1, 3))), np.ones((1, 3, 1, 1)), 0, **arguments)
