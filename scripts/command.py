@@ -30,9 +30,9 @@ A script is a docstring, a `run(job)` and, where it has options of its own, a fe
 mistake of ours and keeps its traceback. Long work may be left with what it has so far: viz's optimisers take Ctrl-C as
 the end and say so, `job.stopped = result.stopped`; other loops run inside `with job.stoppable():`, where the first
 Ctrl-C only sets `job.stopped`, for the loop to look at. Write the results as usual: the exit code is then 130.
-`progress=job.progress` shows a bar unless --quiet. A script that takes no photograph says `parser(..., image=False)`
-and names what it writes: `job.write(..., subject="zebra")`. A script must not be named as a module of the standard
-library, for its folder is searched first.
+`progress=job.progress` shows a bar on a terminal, unless --quiet. A script that takes no photograph says
+`parser(..., image=False)` and names what it writes: `job.write(..., subject="zebra")`. A script must not be named as a
+module of the standard library, for its folder is searched first.
 """
 
 import argparse

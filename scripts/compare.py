@@ -1,7 +1,7 @@
 """Several attribution methods and several classes side by side, every method with its default settings.
 
-A row is a class, a column a method. Signed three-channel maps are summed over channels. For the equations and papers
-see --help of each method's own script.
+A row is a class, a column a method; coarse maps lie over the photograph, fine ones stand alone. Maps of three channels
+are summed over them. For the equations and papers see --help of each method's own script.
 """
 
 import inspect
@@ -12,23 +12,18 @@ import models
 import viz
 from viz import plot
 
-METHODS = (
+FINE = (
     "saliency",
     "deconvnet",
     "guided_backprop",
     "input_x_gradient",
     "integrated_gradients",
     "smooth_grad",
-    "grad_cam",
     "guided_grad_cam",
-    "grad_cam_plus_plus",
-    "score_cam",
-    "layer_cam",
-    "eigen_cam",
-    "occlusion",
-    "rise",
     "lrp",
 )
+COARSE = ("grad_cam", "grad_cam_plus_plus", "score_cam", "layer_cam", "eigen_cam", "occlusion", "rise")
+METHODS = FINE + COARSE
 
 options = parser(
     __doc__,
@@ -57,8 +52,9 @@ def run(job):
         f"{t}_{m}": heat for t, row in zip(targets, maps, strict=True) for m, heat in zip(methods, row, strict=True)
     }
     rows = [f"{name} (p = {job.probabilities[target]:.3g})" for name, target in zip(names, targets, strict=True)]
+    title = f"{job.image_name}, seen by {job.model.name}"
     job.write(
-        figure=plot.attribution_grid(job.image, maps, rows, methods, f"{job.image_name}, seen by {job.model.name}"),
+        figure=plot.attribution_grid(job.image, maps, rows, methods, title, over=COARSE),
         arrays={"image": job.image, **arrays},
         numbers={
             "probabilities": {name: job.probabilities[target] for name, target in zip(names, targets, strict=True)}

@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+import sys
 import time
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,13 +24,13 @@ class Job:
     """One run of a script: what it was asked (`.args`), its model, image and target, and the writing of results.
 
     Model, image and target are loaded when first used. `.written` lists the paths written so far, `.rng` is the run's
-    numpy Generator, `.progress` whether to show a bar.
+    numpy Generator, `.progress` whether to show a bar (on a terminal, unless --quiet).
     """
 
     def __init__(self, script, args, argv):
         self.script, self.args, self.argv = script, args, list(argv)
         self.began, self.written, self.stopped = time.time(), [], False
-        self.progress = not args.quiet
+        self.progress = not args.quiet and sys.stderr.isatty()
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
         self.rng = np.random.default_rng(args.seed)

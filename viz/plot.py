@@ -112,17 +112,22 @@ def attribution(image, heat, title="", label=""):
     return sheet.figure
 
 
-def attribution_grid(images, maps, rows, columns, title=""):
+def attribution_grid(images, maps, rows, columns, title="", over=None):
     """Maps side by side: `maps[r][c]` over `images[r]`, each on its own scale, and the image itself at the left.
 
     images: one for all rows, or a list with one for each. rows, columns: labels, such as classes and methods.
+    over: the columns whose maps lie over the image, others stand alone (fine ones show better so); None for all.
     """
     if len(maps) != len(rows) or any(len(row) != len(columns) for row in maps):
         raise ValueError(f"attribution_grid: maps are not {len(rows)} rows (rows) of {len(columns)} (columns)")
     images = list(images) if isinstance(images, list | tuple) else [images] * len(rows)
     scales = [[Scale.of(as_map(heat)) for heat in row] for row in maps]
     cells = [
-        [as_picture(image), *(overlay(image, heat, scale) for heat, scale in zip(row, line, strict=True))]
+        [as_picture(image)]
+        + [
+            overlay(image, heat, scale) if over is None or column in over else scale.colours(heat)
+            for column, heat, scale in zip(columns, row, line, strict=True)
+        ]
         for image, row, line in zip(images, maps, scales, strict=True)
     ]
     captions = [["photograph", *columns]] + [[""] * (len(columns) + 1)] * (len(rows) - 1)
