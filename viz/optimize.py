@@ -6,6 +6,7 @@ The losses are added up and made small. Ctrl-C ends the loop, not the program: t
 result, with `stopped` set.
 """
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,6 +143,8 @@ def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
     for step in range(1, steps + 1):
         terms = losses(decode(x))
         x.grad = mg.grad(_total(terms), x)
+        if step == 1:
+            _warn_if_flat(x.grad)
         course.note(terms)
         terms = None  # free the graph before the step
 
@@ -159,6 +162,7 @@ def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
 
 def _lbfgs(course, losses, x, steps, clip, decode):
     latest = {}
+    _warn_if_flat(mg.grad(_total(losses(decode(x))), x))
 
     def total(candidate):
         terms = losses(decode(candidate))
@@ -173,6 +177,11 @@ def _lbfgs(course, losses, x, steps, clip, decode):
         return course.stepped(decode(candidate).data)
 
     optim.lbfgs(total, x.detach(), max_iter=steps, bounds=clip, callback=accepted)
+
+
+def _warn_if_flat(gradient):
+    if not bool((gradient.data != 0).any()):
+        warnings.warn("the gradient is 0 all over the first image, a ReLU sees to that: start elsewhere", stacklevel=4)
 
 
 def _total(terms):

@@ -269,6 +269,15 @@ def test_the_callback_sees_every_step_and_may_end_it(small_network):
     np.testing.assert_array_equal(result.frames[-1], result.image)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_a_start_without_a_gradient_is_pointed_out(optimizer):
+    dead = nn.Sequential({"relu": nn.ReLU()})
+    with pytest.warns(UserWarning, match="start elsewhere"):
+        viz.maximize(
+            dead, viz.channel("relu", 0), np.full((1, 3, 4, 4), -1.0), optimizer=optimizer, steps=1, clip=False
+        )
+
+
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_diverging_run_says_so(small_network):
     with pytest.raises(FloatingPointError, match="lower the learning rate"):

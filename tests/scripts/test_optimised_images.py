@@ -1,0 +1,138 @@
+"""The scripts of section 4 and 6, on an untrained network and very few steps: what they write, and what they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+import viz
+from minigrad import functional as F
+from viz.target import as_image, logits
+
+
+def read(folder, name):
+    with np.load(folder / f"{name}.npz") as arrays:
+        return json.loads((folder / f"{name}.json").read_text()), dict(arrays)
+
+
+def probability(model, picture, target):
+    return float(F.softmax(logits(model, as_image(model, picture)), 1).numpy()[0, target])
+
+
+def test_maximize_scores_the_picture_it_saved(script, weights, tmp_path):
+    code, out, err = script("maximize", "--targets", "cat,zebra", "--size", 32, "--steps", 3, "--gif", 1)
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", "maximize_cat_zebra")
+    model = models.load(weights)
+    for i, name in enumerate(("cat", "zebra")):
+        target = models.find_class(model, name)
+        saved = models.load_image(tmp_path / "out" / f"maximize_cat_zebra_{i}.png")
+        before, after = record["numbers"]["probabilities"][name], record["numbers"]["probabilities_saved"][name]
+        assert after == pytest.approx(probability(model, saved, target), rel=1e-5)
+        assert before == pytest.approx(probability(model, arrays["image"][i : i + 1], target), rel=1e-5)
+    with Image.open(tmp_path / "out" / "maximize_cat_zebra.gif") as gif:
+        assert gif.n_frames == 4 and gif.size == (64, 32)
+
+
+def test_maximize_as_the_blog_leaves_preprocessing_out(script, weights, tmp_path):
+    code, _, err = script("maximize", "--preset", "blog", "--target", "zebra", "--size", 32, "--steps", 2, "--seed", 5)
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", "maximize_zebra_blog")
+    model = models.load(weights)
+    wanted = viz.maximize_as_blog(model, "zebra", size=(32, 32), steps=2, tv_steps=2, seed=5)
+    np.testing.assert_allclose(arrays["image"], wanted.image, atol=1e-6)
+    network, target = viz.without_preprocessing(model), models.find_class(model, "zebra")
+    assert record["numbers"]["probabilities"]["zebra"] == pytest.approx(
+        probability(network, wanted.image, target), rel=1e-4
+    )
+    low, high = record["numbers"]["range"]
+    picture = low + models.load_image(tmp_path / "out" / "maximize_zebra_blog_0.png") * (high - low)
+    np.testing.assert_allclose(picture, wanted.image, atol=(high - low) / 255)
+    assert record["numbers"]["probabilities_saved"]["zebra"] == pytest.approx(
+        probability(network, picture.astype(np.float32), target), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "options, subject",
+    [
+        (["--layer", "relu3_1", "--unit", "4"], "relu3_1_4"),
+        (["--layer", "relu3_1", "--unit", "4", "--centre"], "relu3_1_4"),
+        (["--layer", "conv3_1", "--unit", "4,0,1", "--optimizer", "lbfgs"], "conv3_1_4_0_1"),
+        (["--layer", "relu2_1", "--preset", "fourier"], "relu2_1_fourier"),
+        (["--target", "cat", "--l2", "0.1", "--tv", "0.1", "--clip-norm", "10", "--clip-contribution", "10"], "cat"),
+    ],
+)
+def test_what_can_be_maximised(script, tmp_path, options, subject):
+    code, out, err = script("maximize", *options, "--size", 32, "--steps", 2)
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", f"maximize_{subject}")
+    assert arrays["image"].shape == (1, 3, 32, 32) and len(arrays["loss_objective"]) == 3
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("maximize", [], "--targets"),
+        ("maximize", ["--target", "cat", "--layer", "relu1_1"], "one of"),
+        ("maximize", ["--target", "cat", "--centre"], "--centre"),
+        ("maximize", ["--target", "cat", "--preset", "blog", "--lr", "2"], "no --lr"),
+        ("maximize", ["--layer", "relu1_1", "--preset", "blog"], "for classes"),
+        ("maximize", ["--target", "cat", "--optimizer", "lbfgs", "--blur", "1"], "lbfgs"),
+        ("maximize", ["--target", "cat", "--gif", "-1"], "--gif"),
+        ("dream", ["--unit", "3"], "--layer"),
+        ("dream", ["--octave-scale", "1"], "octave_scale"),
+        ("texture", ["--size", "3"], "too short"),
+        ("invert", ["--layers", "relu9_9"], "no layer 'relu9_9'"),
+        ("style_transfer", [], "--style"),
+    ],
+)
+def test_mistakes_are_one_sentence(script, photograph, name, options, message):
+    image = [] if name == "maximize" else [photograph]
+    code, _, err = script(name, *image, *options)
+    assert code == 2 and message in err and err.count("\n") == 1
+
+
+def test_dream(script, photograph, tmp_path):
+    options = ["--size", 64, "--steps", 2, "--octaves", 2, "--jitter", 4, "--gif", 1, "--layer", "relu2_1"]
+    code, out, err = script("dream", photograph, *options)
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", "dream_my_cat")
+    assert arrays["image"].shape == (1, 3, 41, 64) and len(arrays["loss_objective"]) == 5
+    objective = record["numbers"]["objective"]
+    assert objective[4] > objective[2] and f"{objective[4]:.4g}" in out
+
+
+def test_invert(script, photograph, tmp_path):
+    code, out, err = script("invert", photograph, "--size", 32, "--steps", 5, "--layers", "relu1_1,relu2_1")
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", "invert_my_cat")
+    assert set(arrays) == {"photograph", "relu1_1", "relu2_1"} and 0 < record["numbers"]["features"]["relu1_1"] < 1
+
+
+def test_reconstruct_content(script, photograph, tmp_path):
+    layers = ["--layers", "relu1_1,relu2_1", "--size", 32, "--steps", 4]
+    for together, images in ((["--together"], ["relu1_1, relu2_1"]), ([], ["relu1_1", "relu2_1"])):
+        code, out, err = script("reconstruct_content", photograph, *layers, *together)
+        assert code == 0, err
+        record, arrays = read(tmp_path / "out", "reconstruct_content_my_cat")
+        assert set(arrays) == {"photograph", *images}
+        assert all(last < first for first, last in record["numbers"].values())
+
+
+def test_style_transfer(script, photograph, tmp_path):
+    options = ["--style", photograph, photograph, "--blend", 1, 2, "--size", 32, "--steps", 3, "--start", "noise"]
+    code, out, err = script("style_transfer", photograph, *options, "--original-colours", "--average-pooling")
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", "style_transfer_my_cat")
+    assert record["numbers"]["style"]["last"] < record["numbers"]["style"]["first"]
+    assert set(arrays) == {"image", "loss_content", "loss_style"} and arrays["image"].shape == (1, 3, 21, 32)
+
+
+def test_texture(script, photograph, tmp_path):
+    code, out, err = script("texture", photograph, "--size", 32, "--width", 40, "--height", 24, "--steps", 3)
+    assert code == 0, err
+    _, arrays = read(tmp_path / "out", "texture_my_cat")
+    assert arrays["image"].shape == (1, 3, 24, 40) and arrays["loss_style"][-1] < arrays["loss_style"][0]
