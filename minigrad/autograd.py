@@ -230,7 +230,10 @@ def _backward_pass(outputs, inputs, starts, rules, create_graph):
             g = gradients[key] if key in wanted else gradients.pop(key)
             f.needs_input_grad = tuple(id(x) in wanted or x.function in active for x in f.inputs)
             rule = next((rules[kind] for kind in type(f).__mro__ if kind in rules), None)
-            gxs = f.vjp(g) if rule is None else rule(f, g)
+            try:
+                gxs = f.vjp(g) if rule is None else rule(f, g)
+            except FloatingPointError as error:  # from detect_anomaly: vjp is made of other functions
+                raise FloatingPointError(f"{error}, in {type(f).__name__}.vjp") from None
             gxs = gxs if isinstance(gxs, tuple | list) else (gxs,)
             _check_gradients(f, gxs)
             for x, gx, needed in zip(f.inputs, gxs, f.needs_input_grad, strict=True):

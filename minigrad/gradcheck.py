@@ -25,15 +25,16 @@ def check_gradients(function, inputs, order=1, direction=None, eps=1e-6, rtol=1e
             raise ValueError(f"check_gradients: inputs[{i}] must be float64, got {x.dtype}: differences need it")
     if order not in (1, 2):
         raise ValueError(f"check_gradients: order must be 1 or 2, got {order!r}")
-    function = _connected(function)
-    if order == 2:
-        start = np.random.default_rng(0).normal(size=function(*inputs).shape)
-        inputs = [*inputs, Tensor(to_device(start, inputs[0].device))]
-        function = _connected(_gradient_of(function))
-
     for x in inputs:
         x.requires_grad = True
+    function = _connected(function)
     y = function(*inputs)
+    if order == 2:
+        start = np.random.default_rng(0).normal(size=y.shape)
+        inputs = [*inputs, Tensor(to_device(start, y.device), requires_grad=True)]
+        function = _connected(_gradient_of(function))
+        y = function(*inputs)
+
     if direction is None:
         _check_jacobian(function, inputs, y, eps, rtol, atol)
     else:

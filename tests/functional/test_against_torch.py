@@ -269,17 +269,13 @@ def test_max_unpool2d(seed, shape, kernel, stride, padding, extra):
     values = np.ones_like(values) if len(np.unique(indices)) < indices.numel() else values
     output_size = tuple(n + extra for n in shape[-2:])
     for size in (None, output_size):
+
+        def unpool(M, v, i, size=size):
+            return M.max_unpool2d(v, i, kernel, stride, padding, size)
+
         with torch.no_grad():
-            expected = outcome(
-                lambda M, v, i: M.max_unpool2d(v, i, kernel, stride, padding, size),
-                TORCH,
-                [torch.tensor(values), indices],
-            )
-        found = outcome(
-            lambda M, v, i: M.max_unpool2d(v, i, kernel, stride, padding, size),
-            F,
-            [mg.Tensor(values), mg.Tensor(indices.numpy())],
-        )
+            expected = outcome(unpool, TORCH, [torch.tensor(values), indices])
+        found = outcome(unpool, F, [mg.Tensor(values), mg.Tensor(indices.numpy())])
         if isinstance(expected, Exception):
             assert isinstance(found, Exception), f"minigrad: {found!r}, PyTorch: {expected!r}"
         else:
