@@ -8,8 +8,8 @@
 """
 
 from .tensor import Tensor, as_tensor, from_numpy  # isort: skip  (first: the rest builds on it)
-from .autograd import Function, backward, detect_anomaly, grad, no_grad
 from . import functional, nn, optim
+from .autograd import Function, backward, detect_anomaly, grad, no_grad
 from .kernels.conv import conv_algorithm
 
 __all__ = [
