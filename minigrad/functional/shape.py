@@ -339,8 +339,11 @@ def pad(x, pad, mode="constant", value=0):
     widths = [(int(given[i]), int(given[i + 1])) for i in range(0, len(given), 2)]
     widths = [(0, 0)] * (x.ndim - len(widths)) + widths[::-1]
     for dim, (n, (before, after)) in enumerate(zip(x.shape, widths, strict=True)):
-        least = 1 if mode in ("reflect", "replicate") and (before, after) != (0, 0) else 0
-        if n + before + after < least or (mode == "circular" and n + min(before, 0) + min(after, 0) < 0):
+        if mode in ("reflect", "replicate"):  # cut after widening, and something must be left
+            left = n + before + after - 1 if before or after else 0
+        else:
+            left = n + min(before, 0) + min(after, 0)
+        if left < 0:
             raise ValueError(f"pad: widths {before} and {after} leave nothing of the {n} elements of dimension {dim}")
     if mode == "constant":
         return Pad(widths, value)(x) if any(w != (0, 0) for w in widths) else x
@@ -352,12 +355,13 @@ def pad(x, pad, mode="constant", value=0):
     if len(given) not in (2, 4, 6) or x.ndim - len(given) // 2 not in (1, 2):
         raise ValueError(f"pad: mode {mode!r} pads all but the first 1 or 2 dimensions; {pad} does not fit {x.shape}")
     cut = [(min(before, 0), min(after, 0)) for before, after in widths]
-    if mode == "circular":  # as in torch, what is cut does not come back at the other end; edges are mirrored whole
+    has_cut = any(w != (0, 0) for w in cut)
+    if has_cut and mode == "circular":  # as in torch: what is cut does not come back at the other end
         x = Pad(cut)(x)
     for dim, (before, after) in enumerate(widths):
         if before > 0 or after > 0:
             x = _BORDERS[mode](x, dim, max(before, 0), max(after, 0))
-    return x if mode == "circular" else Pad(cut)(x)
+    return Pad(cut)(x) if has_cut and mode != "circular" else x
 
 
 def _along(x, dim, start, stop):
