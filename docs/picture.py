@@ -1,0 +1,29 @@
+"""Make README's picture of the sample photograph: compare.py's figure, with fewer pixels and colours.
+
+python docs/picture.py --model minivgg --targets cat
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import compare  # noqa: E402  (found in scripts)
+from command import main  # noqa: E402
+
+METHODS = "saliency,guided_backprop,integrated_gradients,lrp,grad_cam"
+WIDTH, COLOURS = 1200, 256
+
+with tempfile.TemporaryDirectory() as folder:
+    code = main(compare.options, compare.run, ["--methods", METHODS, "--quiet", "--out", folder, *sys.argv[1:]])
+    if code == 0:
+        picture = Image.open(Path(folder) / "compare_cat.png").convert("RGB")
+        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+        target = ROOT / "docs" / "images" / "compare.png"
+        picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1).save(target, optimize=True)
+        print(target)
+raise SystemExit(code)
