@@ -47,7 +47,7 @@ def download(name, progress=True):
     return converted
 
 
-def fetch(source, path, progress=True, attempts=5, pause=1.0):
+def fetch(source, path, progress=True, attempts=4, pause=0.5):
     """Fetch `source.url` to `path`, going on from `path`.part if that exists, and check it.
 
     A cut connection is taken up again where it was cut, up to `attempts` times without a new byte in between, `pause`

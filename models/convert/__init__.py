@@ -133,10 +133,11 @@ def _with_preprocessing(model, name):
 def _fitted(found, architecture, source):
     if architecture is not None:
         model = architecture
+        norm = any("running_mean" in arrays for arrays in found.layers.values())
         if isinstance(architecture, str):
-            norm = any("running_mean" in arrays for arrays in found.layers.values())
             model = build(architecture, seed=None, batch_norm=norm)
-            model = _with_biases(model) if norm else model
+        if norm:
+            model = _with_biases(model)
         try:
             return fold_batch_norm(fill(model, found))
         except WeightsError as error:
