@@ -23,10 +23,10 @@ from .target import as_image
 CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
 STYLE_LAYERS = (
     ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-    ("relu1", "fire2.relu_expand", "fire4.relu_expand", "fire6.relu_expand", "fire7.relu_expand"),
+    ("relu1", *(f"fire{i}.relu_expand" for i in (2, 3, 4, 5))),
 )
 
-STYLE_OVER_CONTENT = 10.0  # the default balance: see style_weight below
+STYLE_OVER_CONTENT = 40.0  # the default balance: see style_weight below
 
 
 def style_transfer(
@@ -59,8 +59,8 @@ def style_transfer(
 
     content: (1,3,H,W) in [0,1]; the result has its size. style: one such array of any size, or a list of them.
     content_layers, style_layers: names; by default conv4_2, and conv1_1 to conv5_1, rectified (see `default_layers`).
-    style_weight: None takes the one with which all of the content, 1/2 sum P^2, weighs a tenth (with content_weight 1)
-        of the style loss of the content image, whatever the network and the sizes.
+    style_weight: None takes the one with which all of the content, 1/2 sum P^2, weighs a fortieth (with content_weight
+        1) of the style loss of the content image, whatever the network and the sizes.
     layer_weights: the w_l, one for each style layer; by default equal, with sum 1. blend: a weight for each style; by
         default equal; they are divided by their sum. normalization: of the style loss, "gatys" as above, "chw" or "hw".
     style_scale: the style image is resized by this factor first: below 1 for finer strokes, above 1 for coarser ones.
