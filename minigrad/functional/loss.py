@@ -36,7 +36,8 @@ class Softmax(Function):
 
 def softmax(x, dim):
     """exp(x) / sum of exp(x) along dim: probabilities from scores."""
-    return Softmax(*_along("softmax", x, dim))(floating(x))
+    x, dim = _along("softmax", x, dim)
+    return Softmax(dim)(x)
 
 
 class LogSoftmax(Function):
@@ -56,7 +57,8 @@ class LogSoftmax(Function):
 
 def log_softmax(x, dim):
     """Logarithm of softmax, without rounding small probabilities to 0."""
-    return LogSoftmax(*_along("log_softmax", x, dim))(floating(x))
+    x, dim = _along("log_softmax", x, dim)
+    return LogSoftmax(dim)(x)
 
 
 class LogSumExp(Function):
@@ -85,10 +87,14 @@ def logsumexp(x, dim, keepdim=False):
 
 
 def _along(name, x, dim):
-    x = as_tensor(x)
-    if not x.size:
-        raise ValueError(f"{name}: x has no elements: shape {x.shape}")
-    return (_dim(name, "dim", dim, x.ndim),) if x.ndim else ((),)
+    """x as a floating point tensor, and the dim as an axis of it: () for a single number."""
+    x = floating(x)
+    dim = _dim(name, "dim", dim, x.ndim or 1)
+    if not x.ndim:
+        return x, ()
+    if not x.shape[dim]:
+        raise ValueError(f"{name}: x has no elements along dim {dim}: shape {x.shape}")
+    return x, dim
 
 
 # ---- classification --------------------------------------------------------------------------------------------------

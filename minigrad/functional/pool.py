@@ -145,10 +145,11 @@ class PutAlongAxis(Function):
         self.indices, self.length = indices, length
 
     def forward(self, x):
-        xp = array_module(x)
-        out = xp.zeros((*x.shape[:-1], self.length), x.dtype)
-        xp.put_along_axis(out, self.indices, x, -1)
-        return out
+        xp, count = array_module(x), x.shape[-1]
+        rows = x.reshape(-1, count)
+        out = xp.zeros((len(rows), self.length), x.dtype)
+        out[xp.arange(len(rows))[:, None], self.indices.reshape(-1, count)] = rows
+        return out.reshape(*x.shape[:-1], self.length)
 
     def vjp(self, g):
         return TakeAlongAxis(self.indices)(g)

@@ -243,8 +243,10 @@ def _index(x, i):
     if isinstance(i, Tensor):
         i = i.data
     elif isinstance(i, list):
-        i = array_module(x.data).asarray(i, dtype=None if len(i) else np.intp)
-    if isinstance(i, np.ndarray) and i.dtype.kind not in "iub":
+        i = np.asarray(i, dtype=None if len(i) else np.intp)
+    if isinstance(i, np.ndarray):
+        i = array_module(x.data).asarray(i)
+    if getattr(i, "dtype", np.dtype(int)).kind not in "iub":
         raise IndexError(f"getitem: an index array must hold integers or booleans, this one holds {i.dtype}")
     return i
 
