@@ -118,6 +118,12 @@ def write_torchvision(path, model, legacy=False):
     write_state_dict(path, torchvision_state(model), legacy)
 
 
+def write_with_torch(path, model):
+    import torch
+
+    torch.save({key: torch.from_numpy(array) for key, array in torchvision_state(model).items()}, path)
+
+
 WRITERS = {
     "keras1.h5": write_keras1,
     "keras2.h5": write_keras2,
@@ -127,6 +133,7 @@ WRITERS = {
     "frossard.npz": write_frossard,
     "torchvision.pth": write_torchvision,
     "torchvision-legacy.pth": lambda path, model: write_torchvision(path, model, legacy=True),
+    "torch-itself.pth": write_with_torch,
     "ours.npz": lambda path, model: np.savez(path, **model.state_dict()),
     "data-parallel.pth": lambda path, model: write_state_dict(
         path, {f"module.{key}": array for key, array in torchvision_state(model).items()}

@@ -121,9 +121,7 @@ def test_a_stale_beginning_is_noticed(server, tmp_path):
 
 def test_a_connection_that_never_gets_on_is_given_up(server, tmp_path):
     server.cut_after = 0
-    with pytest.raises(
-        DownloadError, match=r"could not be fetched \(the connection was cut\).*put a copy of that file at"
-    ):
+    with pytest.raises(DownloadError, match=r"the connection was cut.*put a copy of that file at"):
         fetch(server.source(), tmp_path / "w", progress=False, attempts=3, pause=0.01)
     assert len(server.ranges) == 3
 
@@ -169,9 +167,8 @@ def squeezenet(server, tmp_path, monkeypatch):
     """The server has a torchvision squeezenet1_1 with random weights; returns the model."""
     model = models.build("squeezenet1_1", seed=5)
     names = {"conv1": "features.0", "conv10": "classifier.1"}
-    names |= {
-        f"fire{n}": f"features.{place}" for n, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True)
-    }
+    places = (3, 4, 6, 7, 9, 10, 11, 12)
+    names |= {f"fire{number}": f"features.{place}" for number, place in enumerate(places, 2)}
     state = {}
     for key, array in model.state_dict().items():
         layer, _, rest = key.partition(".")
@@ -248,7 +245,7 @@ def test_convert_script(tmp_path):
     "arguments, message",
     [
         (["absent.pth", "--out", "w.h5"], "convert: there is no file absent.pth"),
-        (["README.md", "--out", "w.h5"], "is neither HDF5"),
+        (["pyproject.toml", "--out", "w.h5"], "is neither HDF5"),
         (["tests/golden/keras_vgg16.h5", "--out", "w.h5"], "fits none of"),
         (["tests/golden/keras_vgg16.h5", "--arch", "vgg16", "--out", "w.h5"], "conv1_1.weight is float32"),
         (["x", "--arch", "resnet50", "--out", "w.h5"], "invalid choice: 'resnet50'"),
@@ -256,7 +253,6 @@ def test_convert_script(tmp_path):
     ],
 )
 def test_convert_script_refuses_with_a_sentence(arguments, message, tmp_path):
-    (ROOT / "README.md").exists() or pytest.skip("needs README.md")
     done = script("convert", *arguments)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert not (ROOT / "w.h5").exists()
