@@ -127,9 +127,9 @@ def jsma(model, image, target, theta=1.0, gamma=0.02, candidates=512, progress=F
     has reached 0 or 1 is not changed again.
 
     image: (N,3,H,W) in [0, 1]. target: a class, or one for each image. theta: the step, 1 paints a value full on, -1
-    black. candidates: pairs are sought among this many values with the largest a - b (times the sign of theta), so the
-    search is exact where D is no larger; all pairs of a photograph would be 10^9. callback(step, x, still (N,) bool):
-    after each step; True stops.
+    black. candidates: pairs are sought among this many values with the largest a / std(a) - b / std(b) (times the
+    sign of theta), so the search is exact where D is no larger; all pairs of a photograph would be 10^9. callback(step,
+    x, still (N,) bool): after each step; True stops.
 
     Returns (N,3,H,W) of the image's dtype.
     """
@@ -184,7 +184,8 @@ def best_pair(a, b, free, sign, candidates):
     """
     usable = np.flatnonzero(free)
     if len(usable) > candidates:
-        usable = usable[np.argpartition(-sign * (a - b)[usable], candidates)[:candidates]]
+        promise = a[usable] / max(a.std(), 1e-30) - b[usable] / max(b.std(), 1e-30)  # b sums over many classes
+        usable = usable[np.argpartition(-sign * promise, candidates)[:candidates]]
     alpha, beta = (sign * (v[usable][:, None] + v[usable]) for v in (a.astype(np.float64), b.astype(np.float64)))
     worth = np.where((alpha > 0) & (beta < 0), -alpha * beta, 0)
     worth = np.triu(worth, 1)  # each pair once, and no value with itself
