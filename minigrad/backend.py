@@ -254,7 +254,7 @@ class Workspace(threading.local):
     At most `limit` bytes stay with one name; anything larger is allocated anew each time.
     """
 
-    def __init__(self, limit=32 << 20):
+    def __init__(self, limit=48 << 20):
         self.limit = limit
         self.buffers = {}
 

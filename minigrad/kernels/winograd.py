@@ -28,6 +28,8 @@ Letters, beside the package's: TH TW the tiles down and across, T tiles in a blo
 inputs, weights and products, `panel` a run of output channels that is narrow enough for (C, panel) to stay in cache.
 """
 
+import math
+
 import numpy as np
 
 from minigrad.backend import Workspace, blocks, parallel, thread_count
@@ -55,8 +57,6 @@ _LARGE = 6 << 20  # bytes of U, or of a sum of products, above which the threads
 _MANY = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
 _WIDEST = 16384  # and so a 6x6 matrix by rows of this length
-
-_strided = np.lib.stride_tricks.as_strided
 _workspace = Workspace()
 
 
@@ -79,15 +79,15 @@ def conv2d(x, w, bias, padding):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1."""
     (n, _, h, width), (ph, pw) = x.shape, padding
     y = empty_channels_last((n, len(w), max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)), x.dtype, x)
-    _correlate(_contiguous(x), _transform_weight(w), bias, channels_last(y), (-ph, -pw))
+    _correlate(_contiguous(x), w, bias, channels_last(y), (-ph, -pw))
     return y
 
 
 def conv2d_input_grad(g, w, input_hw, padding):
     """gx (N,C,*input_hw) of g (N,O,OH,OW)."""
     gx = empty_channels_last((len(g), w.shape[1], *input_hw), g.dtype, g)
-    u = _transform_weight(w.transpose(1, 0, 2, 3), turned=True)
-    _correlate(_contiguous(g), u, None, channels_last(gx), (padding[0] - 2, padding[1] - 2))
+    origin = (padding[0] - 2, padding[1] - 2)
+    _correlate(_contiguous(g), w.transpose(1, 0, 2, 3), None, channels_last(gx), origin, turned=True)
     return gx
 
 
@@ -111,57 +111,45 @@ def _contiguous(x):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _correlate(x, u, bias, out, origin):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C), whose row `origin` meets the first tap for output row 0, and weights u."""
-    by = _correlate_by_panels if u.nbytes > _LARGE else _correlate_by_tiles
-    by(x, u, bias, out, origin)
+def _correlate(x, w, bias, out, origin, turned=False):
+    """Fill out (N,OH,OW,O) from x (N,H,W,C) and w (O,C,3,3), whose first tap meets row `origin` of x for output row 0."""
+    if 144 * w.shape[0] * w.shape[1] > _LARGE:
+        _correlate_by_value(x, _transform_weight(w, len(w), turned), bias, out, origin)
+    else:
+        _correlate_by_tiles(x, _transform_weight(w, _panel(len(w)), turned), bias, out, origin)
 
 
 def _correlate_by_tiles(x, u, bias, out, origin):
     """Each thread takes a block of tiles through all steps: everything but x, u and out stays in its cache."""
-    panels, c, panel = u.shape[1:]
+    _, panels, c, panel = u.shape
 
     def block(place):
         v, target = _new_points("inputs", place, out, c)
         _to_points(x, _INPUT, place, origin, target)
-        m = _multiply(v, u)
-        _to_pixels(m, bias, place, out, slice(0, panels * panel))
+        m, tiles = _new_points("products", place, out, panels * panel)
+        by_panel = m.reshape(36, -1, panels, panel).transpose(0, 2, 1, 3)
+        np.matmul(v[:, None], u, out=by_panel)
+        _to_pixels(tiles, bias, place, out)
 
     tiles = min(_CACHE // (144 * (c + panels * panel)), _UNCOPIED // (c * panel))
     parallel(block, _tile_blocks(out.shape, max(24, tiles)))
 
 
-def _correlate_by_panels(x, u, bias, out, origin):
-    """Where u is too large to be read for every block: each thread takes all tiles through some of its panels."""
-    panels, c, panel = u.shape[1:]
+def _correlate_by_value(x, u, bias, out, origin):
+    """Where u is too large to be read for every block: each thread does some of the 36 products for many tiles."""
+    _, _, c, o = u.shape
     for place in _tile_blocks(out.shape, _MANY):
         v = _gather_points(x, _INPUT, place, origin, "inputs", out)
+        m, tiles = _new_points("products", place, out, o)
 
-        def some_channels(i, place=place, v=v):
-            m = _multiply(v, u[:, i : i + 1])
-            channels = slice(i * panel, (i + 1) * panel)
-            _to_pixels(m, None if bias is None else bias[channels], place, out, channels)
+        def multiply(values, v=v, m=m):
+            np.matmul(v[values], u[values, 0], out=m[values])
 
-        parallel(some_channels, range(panels))
+        def finish(inner, place=place, tiles=tiles):
+            _to_pixels(tiles[inner], bias, _within(place, inner), out)
 
-
-def _multiply(v, u):
-    """The 36 products m (T, 36, O) of v (36, T, C) and u (36, panels, C, panel)."""
-    (_, tiles, c), (_, panels, _, panel) = v.shape, u.shape
-    m = _workspace.empty("products", (tiles, 36, panels * panel), np.float32)
-    by_panel = m.reshape(tiles, 36, panels, panel).transpose(1, 2, 0, 3)
-    # runs of tiles so short that OpenBLAS multiplies without copying its operands, panel by panel over all runs
-    run = -(-tiles // -(-tiles * c * panel // _UNCOPIED))
-    whole = tiles // run * run
-    s, t = v.strides, by_panel.strides
-    np.matmul(
-        _strided(v, (36, 1, whole // run, run, c), (s[0], 0, run * s[1], s[1], s[2]), writeable=False),
-        u[:, :, None],
-        out=_strided(by_panel, (36, panels, whole // run, run, panel), (t[0], t[1], run * t[2], t[2], t[3])),
-    )
-    if whole < tiles:
-        np.matmul(v[:, None, whole:], u, out=by_panel[:, :, whole:])
-    return m
+        parallel(multiply, blocks(36, 4))
+        parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (288 * o))))
 
 
 def _sum_products_by_tiles(x, g, origin):
@@ -187,13 +175,13 @@ def _sum_products_by_value(x, g, origin):
     """The same where a sum for each thread would be large: each thread sums some of the 36 values over all tiles."""
     total = np.zeros((36, g.shape[3], x.shape[3]), np.float32)
     for place in _tile_blocks(g.shape, _MANY):
-        v = _gather_points(x, _INPUT, place, origin, "inputs", g, by_value=True)
-        e = _gather_points(g, _OUTPUT_GRAD, place, (0, 0), "output_grads", g, by_value=True)
+        v = _gather_points(x, _INPUT, place, origin, "inputs", g)
+        e = _gather_points(g, _OUTPUT_GRAD, place, (0, 0), "output_grads", g)
 
-        def some_values(values, v=v, e=e):
+        def multiply(values, v=v, e=e):
             total[values] += np.matmul(e[values].transpose(0, 2, 1), v[values])
 
-        parallel(some_values, blocks(36, 6))
+        parallel(multiply, blocks(36, 4))
     return total
 
 
@@ -221,22 +209,20 @@ def _new_points(name, place, out, c, by_value=False):
     return points.transpose(1, 0, 2), points.reshape(n, th, tw, 6, 6, c)
 
 
-def _gather_points(x, matrix, place, origin, name, out, by_value=False):
-    """The values (36, T, C) of the tiles of a block too large for one core's cache, by all threads."""
-    (images, rows), c = place, x.shape[3]
-    points, target = _new_points(name, place, out, c, by_value)
+def _gather_points(x, matrix, place, origin, name, out):
+    """The values (36, T, C) of the tiles of a block too large for one core's cache, by all threads; by_value."""
+    points, target = _new_points(name, place, out, x.shape[3], by_value=True)
 
     def part(inner):
-        some, lines = inner
-        here = (_shift(some, images.start), _shift(lines, rows.start))
-        _to_points(x, matrix, here, origin, target[some, lines])
+        _to_points(x, matrix, _within(place, inner), origin, target[inner])
 
-    parallel(part, grid_blocks(*target.shape[:3], max(1, _CACHE // (288 * c))))
+    parallel(part, grid_blocks(*target.shape[:3], max(1, _CACHE // (288 * x.shape[3]))))
     return points
 
 
-def _shift(run, by):
-    return slice(run.start + by, run.stop + by)
+def _within(place, inner):
+    """A part of a block, counted from the block's start, counted from the start of everything."""
+    return tuple(slice(run.start + by.start, run.stop + by.start) for run, by in zip(inner, place, strict=True))
 
 
 def _to_points(x, matrix, place, origin, target):
@@ -283,10 +269,9 @@ def _tile_rows(rows, origin, k, h):
     return runs + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
 
 
-def _to_pixels(m, bias, place, out, channels):
-    """A^T m A + bias: the products m (T, 36, _) into their 4x4 outputs, as far as these lie in out[..., channels]."""
-    (images, rows), (oh, w, depth), o = place, out.shape[1:], m.shape[2]
-    n, th, tw = images.stop - images.start, rows.stop - rows.start, -(-w // 4)
+def _to_pixels(m, bias, place, out):
+    """A^T m A + bias: the products m (N, TH, TW, 6, 6, O) into their 4x4 outputs, as far as these lie in out."""
+    (images, rows), (oh, w, o), (n, th, tw) = place, out.shape[1:], m.shape[:3]
     h = min(oh, 4 * rows.stop) - 4 * rows.start
     columns = 6 if bias is None else 7
     matrix = _OUTPUT if bias is None else _WITH_BIAS
@@ -302,9 +287,8 @@ def _to_pixels(m, bias, place, out, channels):
             source = half[:, tile_rows, tile_columns, :height]
             if source.size and width:
                 start = (images.start * oh + 4 * (rows.start + tile_rows.start)) * w + 4 * tile_columns.start
-                strides = (oh * w * depth, 4 * w * depth, 4 * depth, w * depth, depth, 1)
-                pixels = _view(out, start * depth + channels.start, (*source.shape[:4], width, o), strides)
-                np.matmul(matrix[:width], source, out=pixels)
+                strides = (oh * w * o, 4 * w * o, 4 * o, w * o, o, 1)
+                np.matmul(matrix[:width], source, out=_view(out, start * o, (*source.shape[:4], width, o), strides))
 
 
 def _view(array, start, shape, strides):
@@ -313,21 +297,25 @@ def _view(array, start, shape, strides):
     return np.ndarray(shape, array.dtype, array, start * size, tuple(size * stride for stride in strides))
 
 
-def _transform_weight(w, turned=False):
-    """U (36, panels, C, panel) of w (O, C, 3, 3); with `turned`, of w turned by half a turn."""
+def _transform_weight(w, panel, turned):
+    """U (36, panels, C, panel) of w (O, C, 3, 3); with `turned`, of w turned by half a turn. Scratch memory."""
     o, c = w.shape[:2]
-    panel = _panel(o)
-    u = np.empty((36, o // panel, c, panel), np.float32)
-    matrix = _WEIGHT[:, ::-1] if turned else _WEIGHT
-    matrix = np.ascontiguousarray(matrix)
+    matrix = np.ascontiguousarray(_WEIGHT[:, ::-1]) if turned else _WEIGHT
+    u = _workspace.empty("weights", (36, o // panel, c, panel), np.float32)
+    # the 36x9 matrix meets this many columns at a time, few enough for OpenBLAS not to copy them
+    run = math.gcd(c, max(1, 2048 // panel)) * panel
 
-    def fill(i):
-        taps = w[i * panel : (i + 1) * panel].transpose(2, 3, 1, 0)
-        by_tap = _workspace.empty("taps", (9, c * panel), np.float32)
-        by_tap.reshape(taps.shape)[...] = taps
-        np.matmul(matrix, by_tap, out=u[:, i].reshape(36, c * panel))
+    def fill(part):
+        i, channels = part
+        taps = w[i * panel : (i + 1) * panel, channels].transpose(2, 3, 1, 0)
+        by_tap = _workspace.empty("taps", taps.shape, np.float32)
+        by_tap[...] = taps
+        target = u[:, i, channels].reshape(36, -1, run).transpose(1, 0, 2)
+        np.matmul(matrix, by_tap.reshape(9, -1, run).transpose(1, 0, 2), out=target)
 
-    parallel(fill, range(o // panel))
+    step = run // panel
+    runs = [slice(step * part.start, step * part.stop) for part in blocks(c // step, 16)]
+    parallel(fill, [(i, channels) for i in range(o // panel) for channels in runs])
     return u
 
 
