@@ -112,7 +112,7 @@ def _contiguous(x):
 
 
 def _correlate(x, w, bias, out, origin, turned=False):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C) and w (O,C,3,3), whose first tap meets row `origin` of x for output row 0."""
+    """Fill out (N,OH,OW,O) from x (N,H,W,C) and w (O,C,3,3); origin: the row and column of x under the first tap."""
     if 144 * w.shape[0] * w.shape[1] > _LARGE:
         _correlate_by_value(x, _transform_weight(w, len(w), turned), bias, out, origin)
     else:
