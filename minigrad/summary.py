@@ -65,7 +65,8 @@ def summarize(model, input_shape=None):
         input_shape = (3, size, size) if isinstance(size, int) else (3, *size)
     rows = []
     weights = [tensor for _, tensor in model.named_tensors()]
-    x = Tensor(np.zeros((1, *input_shape), np.float32)).to(weights[0].device if weights else "cpu")
+    dtype, device = (weights[0].dtype, weights[0].device) if weights else (np.float32, "cpu")
+    x = Tensor(np.zeros((1, *input_shape), dtype)).to(device)
     with no_grad():
         _walk(model, x, ReceptiveField(), "", rows)
     return rows
