@@ -12,6 +12,7 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 # ruff: noqa: F401
 from .attack_report import as_saved, distances, report_attack, round_within
 from .attacks import fgsm, linear_attack, pgd, targeted_ascent
+from .bias import bias_table, central_box, mass_inside
 from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
 from .checks import (
     completeness,
@@ -28,6 +29,7 @@ from .corruptions import corrupt
 from .cue_conflict import cue_conflict, shape_decisions
 from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend
 from .dream import deep_dream
+from .embedding import features, pca, silhouette, tsne
 from .gradients import (
     deconvnet,
     gradient,
@@ -38,15 +40,19 @@ from .gradients import (
     saliency,
     smooth_grad,
 )
+from .grabcut import grabcut
 from .gram import NORMALIZATIONS, content_loss, gram, style_loss
+from .inside import activation_maps, strongest_channels, weight_images
 from .inversion import invert
 from .linear import linear_classifier, templates, train_linear
+from .localization import box_iou, localize, segment
 from .lrp import lrp
 from .maximize import maximize, maximize_as_blog
 from .minimal_attacks import carlini_wagner, deepfool
 from .network import with_average_pooling, without_preprocessing
 from .objective import Objective, channel, class_score, energy, log_probability, neuron
 from .optimize import Optimized
+from .patches import Patches, channel_maxima, live_channels, projections, top_patches
 from .perturbation import occlusion, rise
 from .regularize import (
     TV_KINDS,
@@ -60,5 +66,6 @@ from .regularize import (
 from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
 from .sparse_attacks import jsma, one_pixel
 from .style import default_layers, reconstruct_content, style_transfer, synthesize_texture
+from .tiles import outline_box, outline_mask, tile
 from .transform import robust
 from .universal import apply_perturbation, universal_perturbation

@@ -1,0 +1,73 @@
+"""Looking inside: a layer's weights as images, and its activations as maps.
+
+Letters: N images, O output channels or features, C input channels, KH KW of a kernel, H W of a map.
+"""
+
+import math
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import nn
+
+from .target import as_image
+
+
+def weight_images(model, layer, shared=False):
+    """(O,C,KH,KW) in [0, 1]: the weights of a convolution or linear layer, from smallest (0) to largest (1).
+
+    layer: a name. shared: one range for all filters; otherwise each filter has its own. A filter without any range is
+    grey. The kernels of a model's first convolution come in the order R, G, B, also where its "preprocess" feeds it B,
+    G, R. The rows of a linear layer after a Flatten have the shape of what was flattened (VGG16's fc6: 512,7,7); other
+    rows are wrapped into one grey image, as square as their length allows (fc8: 1,64,64).
+    """
+    module = model[layer]
+    if isinstance(module, nn.Conv2d):
+        weight = module.weight.numpy()
+        if layer == _first(model, nn.Conv2d) and getattr(_preprocess(model), "channel_order", "RGB") == "BGR":
+            weight = weight[:, ::-1]
+    elif isinstance(module, nn.Linear):
+        weight = module.weight.numpy().reshape(-1, *_row_shape(model, layer, module.in_features))
+    else:
+        raise ValueError(f"weight_images: layer {layer!r} is a {type(module).__name__}, which has no weights to show")
+    return to_unit_range(weight, shared)
+
+
+def to_unit_range(images, shared=False):
+    """`images` (N,...) moved and scaled to [0, 1]: all alike if `shared`, otherwise each by its own range."""
+    images = np.asarray(images, np.float64)
+    axes = tuple(range(images.ndim)) if shared else tuple(range(1, images.ndim))
+    low, high = images.min(axes, keepdims=True), images.max(axes, keepdims=True)
+    flat = high == low
+    return np.where(flat, 0.5, (images - low) / np.where(flat, 1, high - low))
+
+
+def _preprocess(model):
+    return model["preprocess"] if "preprocess" in list(model) else None
+
+
+def _first(model, kind):
+    return next((name for name in model.names() if isinstance(model[name], kind)), None)
+
+
+def _row_shape(model, layer, features):
+    """The shape of one row of a linear layer, as weight_images says."""
+    names = list(model)
+    before = names[: names.index(layer)] if layer in names else []
+    if before and isinstance(model[before[-1]], nn.Flatten) and hasattr(model, "input_size"):
+        rows = {row.name: row.output_shape for row in model.layers()}
+        return rows[before[-2]] if len(before) > 1 else (3, *model.input_size)
+    height = max(n for n in range(1, math.isqrt(features) + 1) if features % n == 0)
+    return 1, height, features // height
+
+
+def activation_maps(model, image, layer):
+    """The activations of `layer` for images (N,3,H,W): (N,O,h,w) after a convolution, (N,O) after a linear layer."""
+    with mg.no_grad():
+        return model.activations(as_image(model, image), [layer])[layer].numpy()
+
+
+def strongest_channels(activations, count):
+    """(count,) channels of `activations` (N,O,h,w) or (N,O), those with the largest mean first."""
+    mean = activations.mean(tuple(i for i in range(activations.ndim) if i != 1))
+    return np.argsort(-mean, kind="stable")[:count]

@@ -1,0 +1,117 @@
+"""What makes a channel fire: the patches of photographs that do so most, and what of them it responds to.
+
+The unit at (row, column) of a layer sees a rectangle of pixels, its receptive field, which is computed exactly from the
+layers before it (minigrad/summary.py). Zeiler and Fergus (2013, arXiv:1311.2901, figure 2) show such patches, layer by
+layer, beside the projection of the unit back to pixels.
+
+Letters: N images, C channels of the layer, K patches, RH RW of the receptive field.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+
+from .gradients import deconvnet, guided_backprop
+from .target import as_image
+
+METHODS = {"guided_backprop": guided_backprop, "deconvnet": deconvnet}
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The K strongest responses of one channel, the strongest first, at most one from an image.
+
+    image, row, column: (K,) which image, and where in the layer. activation: (K,). box: (K,4) the receptive fields'
+    top, left, bottom, right in pixels, which may reach beyond the image. pixels: (K,3,RH,RW), grey (0.5) beyond the
+    image.
+    """
+
+    layer: str
+    channel: int
+    image: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    activation: np.ndarray
+    box: np.ndarray
+    pixels: np.ndarray
+
+
+def channel_maxima(model, image, layers, batch_size=16, progress=False):
+    """{layer: (largest activation (N,C), row (N,C), column (N,C))} of images (N,3,H,W), in one pass for all layers."""
+    found = {layer: [] for layer in layers}
+    with mg.no_grad():
+        for start in tqdm(range(0, len(image), batch_size), "channel_maxima", disable=not progress):
+            for layer, a in model.activations(as_image(model, image[start : start + batch_size]), layers).items():
+                if a.ndim != 4:
+                    raise ValueError(
+                        f"layer {layer!r} has no positions, its output is {a.shape[1:]}; take one before it"
+                    )
+                flat = a.numpy().reshape(*a.shape[:2], -1)
+                place = flat.argmax(2)
+                rows, columns = np.divmod(place, a.shape[3])
+                found[layer].append((np.take_along_axis(flat, place[..., None], 2)[..., 0], rows, columns))
+    return {layer: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for layer, parts in found.items()}
+
+
+def top_patches(model, image, layer, channel, count=9, maxima=None, batch_size=16, progress=False):
+    """The `count` images of (N,3,H,W) where `channel` of `layer` responds most, as Patches.
+
+    maxima: the layer's entry of `channel_maxima`, where it is known already.
+    """
+    if maxima is None:
+        maxima = channel_maxima(model, image, [layer], batch_size, progress)[layer]
+    activation, rows, columns = maxima
+    if not 0 <= channel < activation.shape[1]:
+        raise ValueError(
+            f"top_patches: channel {channel} is out of range: {layer!r} has {activation.shape[1]} channels"
+        )
+    best = np.argsort(-activation[:, channel], kind="stable")[:count]
+    rows, columns = rows[best, channel], columns[best, channel]
+    field = receptive_field(model, layer, image.shape[1:])
+    top_left = np.array(field.offset) + np.stack([rows, columns], 1) * field.stride
+    boxes = np.concatenate([top_left, top_left + field.size], axis=1)
+    pixels = np.stack([crop(image[n], box, 0.5) for n, box in zip(best, boxes, strict=True)])
+    return Patches(layer, channel, best, rows, columns, activation[best, channel], boxes, pixels)
+
+
+def receptive_field(model, layer, input_shape):
+    """The ReceptiveField of a layer, for images of `input_shape` (3,H,W)."""
+    return next(row.receptive_field for row in model.layers(tuple(input_shape)) if row.name == layer)
+
+
+def crop(image, box, fill):
+    """(C,RH,RW): the part of `image` (C,H,W) in `box` (top, left, bottom, right), `fill` where that is outside."""
+    top, left, bottom, right = (int(edge) for edge in box)
+    part = np.full((len(image), bottom - top, right - left), fill, image.dtype)
+    inside = image[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    row, column = max(-top, 0), max(-left, 0)
+    part[:, row : row + inside.shape[1], column : column + inside.shape[2]] = inside
+    return part
+
+
+def projections(model, image, patches, method="guided_backprop"):
+    """(K,3,RH,RW), signed: each patch's unit projected back to pixels and cropped as the patch; 0 beyond the image.
+
+    image: the (N,3,H,W) that `patches` came from. method: "guided_backprop" or "deconvnet". Outside its receptive field
+    a unit's projection is 0, so nothing is cut off.
+    """
+    if method not in METHODS:
+        raise ValueError(f"projections: method must be one of {', '.join(METHODS)}, got {method!r}")
+    found = []
+    for n, row, column, box in zip(patches.image, patches.row, patches.column, patches.box, strict=True):
+        unit = (patches.channel, int(row), int(column))
+        projected = METHODS[method](model, image[n : n + 1], layer=patches.layer, unit=unit)[0]
+        found.append(crop(projected, box, 0.0))
+    return np.stack(found)
+
+
+def live_channels(maxima, count, needed, rng):
+    """`count` channels drawn by `rng`, ascending, of those that respond at all in at least `needed` images.
+
+    maxima: a layer's entry of `channel_maxima`. Fewer come back where fewer are alive.
+    """
+    alive = np.flatnonzero((maxima[0] > 0).sum(0) >= needed)
+    return np.sort(rng.permutation(alive)[:count])
