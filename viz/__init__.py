@@ -30,6 +30,7 @@ from .cue_conflict import cue_conflict, shape_decisions
 from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend
 from .dream import deep_dream
 from .embedding import features, pca, silhouette, tsne
+from .grabcut import grabcut
 from .gradients import (
     deconvnet,
     gradient,
@@ -40,7 +41,6 @@ from .gradients import (
     saliency,
     smooth_grad,
 )
-from .grabcut import grabcut
 from .gram import NORMALIZATIONS, content_loss, gram, style_loss
 from .inside import activation_maps, strongest_channels, weight_images
 from .inversion import invert

@@ -26,8 +26,8 @@ def localize(heat, fraction=0.15):
 
 
 def largest_component(mask):
-    """The largest connected part of a mask (H,W), over edges and corners; of equal ones the first in row-major
-    order.""" from scipy.ndimage import label
+    """The largest connected part of a mask (H,W), over edges and corners; of equals the first in row-major order."""
+    from scipy.ndimage import label
 
     parts, count = label(mask, structure=np.ones((3, 3)))
     if not count:
