@@ -1,0 +1,72 @@
+"""The attribution methods by name, for scripts that measure many of them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from mistakes import UserError
+
+import viz
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attribution method, and how its attributions become one number for each pixel (see viz.per_pixel)."""
+
+    function: object
+    how: str
+    options: dict = field(default_factory=dict)
+
+    def __call__(self, model, image, target):
+        return self.function(model, image, target, **self.options)
+
+    def map(self, model, image, target):
+        return viz.per_pixel(self(model, image, target), self.how)
+
+
+def random_map(model, image, target):
+    """Uniform noise, the same for every image: the worst that a method can do honestly."""
+    n, _, h, w = image.shape
+    return np.broadcast_to(np.random.default_rng(0).random((1, h, w)), (n, h, w))
+
+
+def centre_map(model, image, target):
+    """A bump at the centre, whatever the image: photographers put their subject there."""
+    n, _, h, w = image.shape
+    y, x = np.mgrid[:h, :w]
+    bump = np.exp(-(((y - (h - 1) / 2) / h) ** 2 + ((x - (w - 1) / 2) / w) ** 2) * 8)
+    return np.broadcast_to(bump, (n, h, w))
+
+
+# Gradients say how much a pixel matters, their sign is that of its colour; the others are signed evidence.
+METHODS = {
+    "saliency": Method(viz.saliency, "magnitude"),
+    "smooth_grad": Method(viz.smooth_grad, "magnitude", {"samples": 25}),
+    "deconvnet": Method(viz.deconvnet, "magnitude"),
+    "guided_backprop": Method(viz.guided_backprop, "magnitude"),
+    "input_x_gradient": Method(viz.input_x_gradient, "signed"),
+    "integrated_gradients": Method(viz.integrated_gradients, "signed", {"steps": 25}),
+    "lrp": Method(viz.lrp, "signed"),
+    "lrp_epsilon": Method(viz.lrp, "signed", {"rule": "epsilon"}),
+    "lrp_zplus": Method(viz.lrp, "signed", {"rule": "zplus"}),
+    "lrp_alphabeta": Method(viz.lrp, "signed", {"rule": "alphabeta"}),
+    "grad_cam": Method(viz.grad_cam, "signed"),
+    "grad_cam_plus_plus": Method(viz.grad_cam_plus_plus, "signed"),
+    "layer_cam": Method(viz.layer_cam, "signed"),
+    "eigen_cam": Method(viz.eigen_cam, "signed"),
+    "guided_grad_cam": Method(viz.guided_grad_cam, "magnitude"),
+    "score_cam": Method(viz.score_cam, "signed", {"batch_size": 64}),
+    "occlusion": Method(viz.occlusion, "signed", {"batch_size": 64}),
+    "rise": Method(viz.rise, "signed", {"samples": 400, "batch_size": 64}),
+    "random": Method(random_map, "signed"),
+    "centre": Method(centre_map, "signed"),
+}
+SLOW = ("score_cam", "occlusion", "rise")  # hundreds of forward passes for an image
+
+
+def chosen_methods(text):
+    """{name: Method} of "a,b,c"."""
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise UserError(f"there is no method {unknown[0]!r}; the methods are: {', '.join(METHODS)}")
+    return {name: METHODS[name] for name in names}

@@ -1,0 +1,141 @@
+"""The scripts of the attribution methods write what viz computes; the two that measure methods measure right."""
+
+import json
+
+import numpy as np
+import pytest
+
+import models
+import viz
+from minigrad import nn
+
+ATTRIBUTIONS = {
+    "deconvnet": {},
+    "guided_backprop": {},
+    "input_x_gradient": {},
+    "integrated_gradients": {"steps": 3},
+    "smooth_grad": {"samples": 3, "sigma": 0.1, "seed": 4},
+    "lrp": {"rule": "zplus"},
+    "guided_grad_cam": {},
+    "grad_cam_plus_plus": {},
+    "layer_cam": {},
+    "eigen_cam": {},
+    "occlusion": {"patch": 10, "stride": 7, "fill": 0.3},
+    "rise": {"samples": 5, "cells": 3, "seed": 2},
+}
+COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "white": (1, 1, 1)}
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """(weights file, folder of photographs): four classes of plain colours, and a network that knows them."""
+    folder = tmp_path_factory.mktemp("colours")
+    conv, fc = nn.Conv2d(3, 4, 1), nn.Linear(4, 4)
+    weight = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, 1]], np.float32).reshape(4, 3, 1, 1)
+    conv.load_state_dict({"weight": weight, "bias": np.array([0, 0, 0, -2], np.float32)})
+    fc.load_state_dict({"weight": 20 * np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32)})
+    layers = {"preprocess": models.Preprocess(), "conv": conv, "relu": nn.ReLU()}
+    layers |= {"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": fc}
+    models.save_weights(models.Model(layers, "colours", (24, 24), models.labels.read_labels(COLOURS)), folder / "c.h5")
+
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / "photos" / name).mkdir(parents=True)
+        for k in range(3):
+            picture = 0.6 * np.array(colour)[:, None, None] + rng.uniform(0.1, 0.3, (3, 24, 24))
+            models.save_image(picture, folder / "photos" / name / f"{k}.png")
+    return folder / "c.h5", folder / "photos"
+
+
+@pytest.fixture
+def written(script, colours, tmp_path):
+    """Run a script on a photograph of something blue; gives its arrays and its record."""
+
+    def run(name, *argv):
+        code, _, err = script(name, colours[1] / "blue" / "0.png", "--model", colours[0], *argv)
+        assert (code, err) == (0, "")
+        stem = tmp_path / "out" / f"{name}_0"
+        assert stem.with_suffix(".png").stat().st_size > 5_000
+        with np.load(stem.with_suffix(".npz")) as file:
+            return {key: file[key] for key in file.files}, json.loads(stem.with_suffix(".json").read_text())
+
+    return run
+
+
+@pytest.fixture
+def model_and_image(colours):
+    return models.load(colours[0]), models.load_image(colours[1] / "blue" / "0.png", 24)
+
+
+@pytest.mark.parametrize("name", ATTRIBUTIONS)
+def test_scripts_write_what_viz_computes(name, written, model_and_image):
+    options = ATTRIBUTIONS[name]
+    arrays, record = written(name, "--target", "blue", *(f"--{k}={v}" for k, v in options.items()))
+    (found,) = (array for key, array in arrays.items() if key != "image")
+    np.testing.assert_array_equal(found, getattr(viz, name)(*model_and_image, "blue", **options))
+    assert record["target"] == {"index": 2, "name": "blue"}
+
+
+def test_a_neuron_or_another_layer(written, model_and_image):
+    arrays, _ = written("deconvnet", "--layer", "relu", "--unit", "2,0,5")
+    np.testing.assert_array_equal(arrays["attribution"], viz.deconvnet(*model_and_image, layer="relu", unit=(2, 0, 5)))
+    arrays, record = written("layer_cam", "--target", "blue", "--layer", "conv")
+    np.testing.assert_array_equal(arrays["map"], viz.layer_cam(*model_and_image, "blue", "conv"))
+    assert record["numbers"]["layer"] == "conv"
+
+
+def test_residuals_are_reported(written):
+    _, record = written("integrated_gradients", "--steps", "2", "--baseline", "0.5")
+    assert 0 < abs(record["numbers"]["residual"]) < record["numbers"]["sum"]
+    _, record = written("lrp", "--rule", "epsilon")
+    np.testing.assert_allclose(record["numbers"]["relevance"], record["numbers"]["score"], rtol=1e-4)
+
+
+def test_evaluation(script, colours, tmp_path):
+    weights, photos = colours
+    methods = "grad_cam,input_x_gradient,random,centre"
+    argv = ("--data", photos, "--count", "6", "--methods", methods, "--batch-size", "4", "--steps", "6")
+    code, out, err = script("evaluate_attribution", *argv, "--model", weights)
+    assert (code, err) == (0, "")
+    assert [line.partition(":")[0] for line in out.splitlines()] == methods.split(",")
+    record = json.loads((tmp_path / "out" / "evaluate_attribution_photos_6.json").read_text())["numbers"]
+    rows = {row["method"]: row for row in record["rows"]}
+
+    assert record["images"] == 6 and list(rows) == methods.split(",")
+    assert rows["grad_cam"]["pointing"] == 1 and rows["grad_cam"]["share"] > 0.99
+    assert rows["input_x_gradient"]["pointing"] == 1
+    assert 0.2 < rows["random"]["share"] < 0.3 and 0.2 < rows["centre"]["share"] < 0.3
+    assert rows["input_x_gradient"]["infidelity"] < 0.6 < rows["random"]["infidelity"] <= 1 + 1e-6
+    assert rows["input_x_gradient"]["deletion"] < rows["random"]["deletion"]
+    assert record["table"].count("\n") == 6 and "| grad_cam |" in record["table"]
+
+
+def test_evaluation_needs_photographs_that_it_gets_right(script, colours, weights):
+    code, _, err = script("evaluate_attribution", "--data", colours[1], "--count", "2", "--model", weights)
+    assert code == 2 and "no class for the photographs of" in err
+    code, _, err = script("evaluate_attribution", "--data", colours[1], "--methods", "tarot", "--model", colours[0])
+    assert code == 2 and "there is no method 'tarot'" in err
+
+
+def test_sanity_check(script, colours, tmp_path):
+    weights, photos = colours
+    argv = ("--data", photos, "--count", "4", "--methods", "saliency,centre", "--model", weights)
+    code, out, err = script("sanity_check", *argv)
+    assert (code, err) == (0, "")
+    record = json.loads((tmp_path / "out" / "sanity_check_4_photographs.json").read_text())["numbers"]
+    rows = {row["method"]: row for row in record["rows"]}
+    assert record["layers"] == ["fc", "conv"] and record["images"] == 4
+    likeness = [value for key, value in rows["centre"].items() if key != "method"]
+    np.testing.assert_allclose(likeness, 1, rtol=1e-6)  # it looks at nothing
+    assert rows["saliency"]["rank all"] < 0.9
+    assert record["table"] in out and (tmp_path / "out" / "sanity_check_4_photographs_curves.png").exists()
+
+
+def test_sanity_check_of_one_photograph(script, photograph, tmp_path, colours):
+    argv = ("--methods", "grad_cam", "--target", "red", "--model", colours[0])
+    code, _, err = script("sanity_check", photograph, *argv)
+    assert (code, err) == (0, "")
+    with np.load(tmp_path / "out" / "sanity_check_my_cat.npz") as file:
+        assert file["grad_cam_spearman"].shape == (3, 1)
+    code, _, err = script("sanity_check", photograph, "--data", "somewhere")
+    assert code == 2 and "not both" in err
