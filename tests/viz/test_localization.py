@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from viz import bias, grabcut, localization, tiles
+from viz import bias, localization, tiles
+from viz.grabcut import _costs, _fit, _links, grabcut, minimum_cut
 
 # ---- regions and boxes -----------------------------------------------------------------------------------------------
 
@@ -50,20 +51,20 @@ def energy(label, gain, links):
 def test_the_minimum_cut_is_that_of_every_labelling(seed):
     rng = np.random.default_rng(seed)
     shape = (3, 4)
-    links = grabcut._links(rng.uniform(0, 255, (12, 3)), shape, 2.0)
+    links = _links(rng.uniform(0, 255, (12, 3)), shape, 2.0)
     gain = rng.normal(0, 3, 12)
     known = np.zeros(12, int)
     known[[0, 7]] = 1, -1
     labels = [np.array(bits, bool) for bits in itertools.product((False, True), repeat=12) if bits[0] and not bits[7]]
     best = min(energy(label, gain, links) for label in labels)
-    found = grabcut.minimum_cut(gain, known, links)
+    found = minimum_cut(gain, known, links)
     assert found[0] and not found[7]
     assert energy(found, gain, links) == pytest.approx(best, abs=0.05)  # in hundredths: 12 terms and 29 links rounded
 
 
 def test_links_are_the_eight_neighbours_once_with_the_papers_price():
     z = np.random.default_rng(0).uniform(0, 255, (12, 3))
-    m, n, price = grabcut._links(z, (3, 4), 50.0)
+    m, n, price = _links(z, (3, 4), 50.0)
     pairs = {}
     for i, j in itertools.combinations(range(12), 2):
         down, right = abs(i // 4 - j // 4), abs(i % 4 - j % 4)
@@ -83,7 +84,7 @@ def test_a_components_cost_is_minus_the_log_of_its_gaussian():
 
     rng = np.random.default_rng(0)
     z, part = rng.normal(100, 20, (60, 3)), np.repeat([0, 1], [20, 40])
-    costs = grabcut._costs(z, grabcut._fit(z, part))
+    costs = _costs(z, _fit(z, part))
     for k, share in ((0, 1 / 3), (1, 2 / 3)):
         own = z[part == k]
         gaussian = multivariate_normal(own.mean(0), np.cov(own.T, bias=True) + np.eye(3))
@@ -111,7 +112,7 @@ def test_grabcut_finds_a_disk_in_a_box_and_its_energy_falls(disk):
     outside[5:38, 7:40] = False
     energies = []
     note = lambda iteration, mask, energy: energies.append(energy) and None  # noqa: E731
-    found = grabcut.grabcut(image, np.zeros_like(mask), outside, components=3, callback=note)
+    found = grabcut(image, np.zeros_like(mask), outside, components=3, callback=note)
     assert (found == mask).mean() > 0.99
     assert len(energies) > 1 and (np.diff(energies) <= 1.0).all()
 
@@ -121,7 +122,7 @@ def test_certain_pixels_stay_what_they_are(disk):
     certain, outside = np.zeros_like(mask), ~mask
     certain[20:22, 20:22] = True
     outside[20, 30] = True  # inside the disk, and red: certain all the same
-    found = grabcut.grabcut(image, certain, outside, components=2)
+    found = grabcut(image, certain, outside, components=2)
     assert found[certain].all() and not found[outside].any()
 
 
@@ -137,7 +138,7 @@ def test_segmentation_from_a_map_that_is_only_roughly_right(disk):
 def test_seeds_must_make_sense(disk, foreground, background):
     image, mask = disk
     with pytest.raises(ValueError, match="grabcut"):
-        grabcut.grabcut(image, np.full(mask.shape, foreground), np.full(mask.shape, background))
+        grabcut(image, np.full(mask.shape, foreground), np.full(mask.shape, background))
 
 
 # ---- bias ------------------------------------------------------------------------------------------------------------
