@@ -21,8 +21,8 @@ import minigrad as mg
 import minigrad.functional as F
 from minigrad import nn, optim
 from minigrad.backend import to_device, to_numpy
+from minigrad.serialization import replacing
 
-from .atomic import replacing
 from .augment import Augmentation, batches_per_epoch, prefetch, training_batches, validation_batches
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from mistakes import UserError
 
-from models.atomic import replacing
+from minigrad.serialization import replacing
 
 RECORDED = (
     "minigrad",

@@ -16,7 +16,7 @@ from record import plain, versions
 from tqdm import tqdm
 
 import models
-from models.atomic import replacing
+from minigrad.serialization import replacing
 from models.augment import Augmentation
 from models.dataset import Photographs, open_photographs
 from models.labels import imagenet_labels, minivgg_labels

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.atomic import replacing
+from minigrad.serialization import replacing
 
 
 def save_gif(frames, path, seconds=0.08, hold=1.5):
