@@ -52,7 +52,7 @@ _OUTPUT_GRAD = _A.astype(np.float32)  # (6, 4)
 _WEIGHT = np.kron(_G, _G).astype(np.float32)  # (36, 9)
 _WITH_BIAS = np.hstack([_OUTPUT, np.ones((4, 1), np.float32)])  # (4, 7): the bias rides as a 7th column of the tile
 
-_CACHE = 5 << 18  # bytes of V and M in a block: most of a core's second-level cache
+_CACHE = 1 << 21  # bytes of V and M in a block: most of a core's second-level cache
 _LARGE = 6 << 20  # bytes of U, or of a sum of products, above which the threads share it out between them
 _MANY = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
