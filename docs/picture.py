@@ -1,6 +1,6 @@
 """Make README's picture of the sample photograph: compare.py's figure, with fewer pixels and colours.
 
-python docs/picture.py --model minivgg --targets cat
+python docs/picture.py --targets cat,zebra
 """
 
 import sys

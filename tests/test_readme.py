@@ -8,23 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import models
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
 
 
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """MiniVGG's weights, untrained ones if the embedded file is not there."""
-    if not (ROOT / "models" / "weights" / "minivgg.h5").exists():
-        models.save_weights(models.build("minivgg", seed=0), tmp_path / "minivgg.h5")
-        monkeypatch.setenv("MINIGRAD_HOME", str(tmp_path))
-
-
-def test_python_blocks(weights, tmp_path, monkeypatch):
+def test_python_blocks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {}
     blocks = [block for kind, block in BLOCKS if kind == "python"]
