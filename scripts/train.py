@@ -110,7 +110,7 @@ def train(trainer: Trainer, checkpoint: Path, job) -> None:
     """Train to the end or until asked to stop, and leave a checkpoint of where that was."""
     total = trainer.recipe.epochs * trainer.batches
     done = trainer.epoch * trainer.batches + trainer.batch
-    with job.stoppable(), tqdm(total=total, initial=done, unit="step", disable=not job.progress) as bar:
+    with job.stoppable(), tqdm(total=total, initial=done, unit="step", disable=job.args.quiet) as bar:
         while not trainer.finished and not job.stopped:
             for step in trainer.steps():
                 show(bar, step, trainer)
@@ -121,7 +121,7 @@ def train(trainer: Trainer, checkpoint: Path, job) -> None:
             else:
                 bar.set_description("validation")
                 entry = trainer.close_epoch()
-                if job.progress:
+                if not job.args.quiet:
                     bar.write(", ".join(f"{key} {value:.4g}" for key, value in entry.items()))
                 write_log(trainer.history, checkpoint.with_name(f"train_{job.args.model}_log.jsonl"))
                 trainer.save(checkpoint)
