@@ -117,7 +117,7 @@ def _near(labels, name):
     by_piece = {}
     for label in labels:
         for other in label.names:
-            for piece in (other, *other.split()):
+            for piece in dict.fromkeys((other, *other.split())):
                 by_piece.setdefault(piece.casefold(), []).append(other)
     near = []
     for piece in difflib.get_close_matches(name, by_piece, n=5, cutoff=0.7):
