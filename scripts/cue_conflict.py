@@ -4,6 +4,8 @@ Geirhos et al. 2019, arXiv:1811.12231: people go by shape, convolutional network
 images are made by our own style transfer (Gatys et al. 2016). Only photographs that the network names right are used.
 """
 
+from pathlib import Path
+
 import numpy as np
 from command import UserError, main, parser
 from labelled import add_data_options, labelled_images, model_for
@@ -49,7 +51,7 @@ def run(job):
         figure=figure(data, images, shapes, textures, named, bias),
         arrays={"images": images, "shape": data.labels[shapes], "texture": data.labels[textures], "named": named},
         numbers=found | {"classes": data.names},
-        subject=args.model,
+        subject=Path(args.model).stem,
     )
 
 

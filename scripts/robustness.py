@@ -10,6 +10,8 @@ Every attacked image is rounded to 8 bits first. A network of ImageNet's 1,000 c
 photographs' classes by the best of the ImageNet classes that classes.txt names for each.
 """
 
+from pathlib import Path
+
 from attack import pixels
 from command import UserError, main, parser
 from labelled import add_data_options, labelled_images, model_for
@@ -50,19 +52,15 @@ def run(job):
     if unknown:
         raise UserError(f"there is no table {unknown[0]!r}; the tables are: {', '.join(TABLES)}")
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
-    networks = {short(args.model): model_for(job.model, data)}
+    networks = {Path(args.model).stem: model_for(job.model, data)}
     for name in args.beside:
         other = models.load(name, device=args.device).eval().requires_grad_(False)
-        networks[short(name)] = model_for(other, data)
+        networks[Path(name).stem] = model_for(other, data)
     if not args.beside and "transfer" in wanted:
         wanted.remove("transfer")
     for name in wanted:
         rows = TABLE[name](job, data, networks)
         write(job, name, rows, data)
-
-
-def short(name):
-    return name.rpartition("/")[2].removesuffix(".h5")
 
 
 def write(job, name, rows, data):
@@ -76,7 +74,7 @@ def write(job, name, rows, data):
         f"{name}, {len(data.labels)} photographs, %",
         form="{:.0f}",
     )
-    subject = f"{name}_{short(job.args.model)}"
+    subject = f"{name}_{Path(job.args.model).stem}"
     base = job.args.out / file_stem(job.script, subject)
     base.parent.mkdir(parents=True, exist_ok=True)
     text = markdown(rows)

@@ -4,6 +4,8 @@ Half of the photographs make it, the other half measure it. No true class is ask
 network still says what it said.
 """
 
+from pathlib import Path
+
 from attack import pixels
 from command import UserError, main, parser
 from labelled import add_data_options, labelled_images
@@ -55,7 +57,7 @@ def run(job):
         figure=figure(job, v, others, saved(others, v), before, after, fooled),
         arrays={"perturbation": v, "before": before, "after": after},
         numbers=numbers,
-        subject=f"{args.model}_{args.norm}",
+        subject=f"{Path(args.model).stem}_{args.norm}",
     )
 
 

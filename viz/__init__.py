@@ -66,6 +66,6 @@ from .regularize import (
 from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
 from .sparse_attacks import jsma, one_pixel
 from .style import default_layers, reconstruct_content, style_transfer, synthesize_texture
-from .tiles import outline_box, outline_mask, tile
+from .tiles import enlarge, outline_box, outline_mask, tile
 from .transform import robust
 from .universal import apply_perturbation, universal_perturbation

@@ -27,10 +27,16 @@ def outline_box(image, box, colour=(1.0, 0.85, 0.0), width=1):
     return drawn
 
 
-def outline_mask(image, mask, colour=(1.0, 0.85, 0.0)):
-    """(3,H,W): `image` with the pixels of `mask` (H,W) that touch its outside coloured, and the outside dimmed."""
+def outline_mask(image, mask, colour=(1.0, 0.85, 0.0), outside=0.35):
+    """(3,H,W): `image` with the pixels of `mask` (H,W) that touch its outside coloured, the outside times `outside`."""
     inside = np.pad(mask, 1)
     surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    drawn = np.where(mask, image, 0.35 * image).astype(image.dtype)
+    drawn = np.where(mask, image, outside * image).astype(image.dtype)
     drawn[:, mask & ~surrounded] = np.array(colour, drawn.dtype)[:, None]
     return drawn
+
+
+def enlarge(images, side):
+    """(K,3,h',w'): each of `images` (K,3,h,w) by the nearest pixel, to at least `side` pixels, a whole factor larger."""
+    factor = max(1, -(-side // min(images.shape[2:])))
+    return images.repeat(factor, 2).repeat(factor, 3)

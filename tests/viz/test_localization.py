@@ -186,3 +186,11 @@ def test_outlines_are_on_the_edge():
     drawn = tiles.outline_mask(np.ones((3, 5, 6)), mask, colour=(0, 0, 0))
     np.testing.assert_array_equal(drawn[0] == 0, mask & ~(np.pad(np.ones((1, 2), bool), ((2, 2), (2, 2)))))
     assert drawn[0, 0, 0] == 0.35
+
+
+def test_enlarging_repeats_pixels():
+    images = np.arange(12.0).reshape(1, 3, 2, 2)
+    found = tiles.enlarge(images, 5)
+    assert found.shape == (1, 3, 6, 6)
+    np.testing.assert_array_equal(found[0, 1, :3, 3:], 5)
+    np.testing.assert_array_equal(tiles.enlarge(images, 2), images)
