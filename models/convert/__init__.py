@@ -6,7 +6,7 @@ they are put in our layout: kernels (out, in, height, width), and fully connecte
 
 import hashlib
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,6 @@ class Found:
     format: str
     channels_last: bool | None  # kernels (height, width, in, out) or (out, in, height, width); None: by their shapes
     torchvision: bool = False
-    ignored: list = field(default_factory=list)
 
 
 def convert(source, architecture=None, preprocessing=None):
@@ -102,9 +101,7 @@ def _grouped(arrays, kind, channels_last):
     found = Found({}, kind, channels_last)
     for key, array in arrays.items():
         parts = names.split(key.removeprefix("module."))
-        if parts is None:
-            found.ignored.append(key)
-        else:
+        if parts is not None:
             found.layers.setdefault(parts[0], {})[parts[1]] = array
     found.torchvision = any(name.startswith("features.") for name in found.layers)
     if not found.layers:
