@@ -28,7 +28,7 @@ def outline_box(image, box, colour=(1.0, 0.85, 0.0), width=1):
 
 
 def outline_mask(image, mask, colour=(1.0, 0.85, 0.0), outside=0.35):
-    """(3,H,W): `image` with the pixels of `mask` (H,W) that touch its outside coloured, the outside times `outside`."""
+    """(3,H,W): `image` with the rim of `mask` (H,W) coloured, and what is outside it times `outside`."""
     inside = np.pad(mask, 1)
     surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     drawn = np.where(mask, image, outside * image).astype(image.dtype)
