@@ -13,10 +13,12 @@ import viz
 from viz import plot
 from viz.target import logits_layer
 
+METHODS = {"pca": "PCA", "tsne": "t-SNE"}
+
 options = parser(__doc__, "python scripts/embedding.py --data photos --layers relu3_1,fc7 --by tsne", False, False)
 add_data_options(options, count=240)
 options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
-options.add_argument("--by", choices=("pca", "tsne"), default="pca", help="(default %(default)s)")
+options.add_argument("--by", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
 options.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE, about its neighbours (default 30)")
 
 
@@ -37,7 +39,7 @@ def run(job):
         else:
             points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
         numbers |= {"silhouette_in_two_dimensions": viz.silhouette(points, data.labels)}
-        title = f"{args.by.upper()} of {layer} ({x.shape[1]} values), {len(x)} photographs, silhouette {apart:.2f}"
+        title = f"{METHODS[args.by]} of {layer} ({x.shape[1]} values), {len(x)} photographs, silhouette {apart:.2f}"
         job.write(
             title,
             figure=plot.scatter(points, data.labels, data.names, title, *axes),

@@ -37,6 +37,6 @@ def outline_mask(image, mask, colour=(1.0, 0.85, 0.0), outside=0.35):
 
 
 def enlarge(images, side):
-    """(K,3,h',w'): each of `images` (K,3,h,w) by the nearest pixel, to at least `side` pixels, a whole factor larger."""
+    """Each of `images` (K,3,h,w) a whole factor larger, by the nearest pixel, to sides of at least `side` pixels."""
     factor = max(1, -(-side // min(images.shape[2:])))
     return images.repeat(factor, 2).repeat(factor, 3)
