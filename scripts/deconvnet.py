@@ -14,7 +14,7 @@ options = parser(__doc__, "python scripts/deconvnet.py photo.jpg --target cat", 
 
 def run(job):
     found = viz.deconvnet(job.model, job.image, **job.explained)
-    labels = ["photograph", f"grey is 0, the scale ±{abs(found).max():.2g}"]
+    labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]
     job.write(
         figure=plot.pictures([job.image, plot.centred(found)], labels, job.title("Deconvnet")),
         arrays={"image": job.image, "attribution": found},

@@ -17,7 +17,7 @@ options.add_argument(
 
 def run(job):
     found = viz.guided_backprop(job.model, job.image, **job.explained, only_convolutional=job.args.only_convolutional)
-    labels = ["photograph", f"grey is 0, the scale ±{abs(found).max():.2g}"]
+    labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]
     job.write(
         figure=plot.pictures([job.image, plot.centred(found)], labels, job.title("Guided backpropagation")),
         arrays={"image": job.image, "attribution": found},

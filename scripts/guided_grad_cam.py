@@ -16,7 +16,7 @@ def run(job):
     layer = job.args.layer or viz.default_layer(job.model)
     found = viz.guided_grad_cam(job.model, job.image, job.target, layer)
     title = f"{job.title('Guided Grad-CAM')}, at {layer}"
-    labels = ["photograph", f"grey is 0, the scale ±{abs(found).max():.2g}"]
+    labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]
     job.write(
         figure=plot.pictures([job.image, plot.centred(found)], labels, title),
         arrays={"image": job.image, "attribution": found},

@@ -1,6 +1,7 @@
 """Class activation maps: where they are drawn, by hand, against captum, and against their formulas in plain NumPy."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import minigrad as mg
 import models
 import viz
 from minigrad import nn
+from models.convert import convert
 from tests.viz.reference_networks import reference
 
 METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "eigen_cam", "score_cam")
@@ -204,3 +206,27 @@ def test_a_map_of_zeros_is_zeros_and_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert viz.grad_cam(model, image, 0, counterfactual=True).max() > 0
+
+
+# ---- a photograph of a dog above a cat -------------------------------------------------------------------------------
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+DOG, CAT = (12, 79, 151, 170), (119, 44, 227, 192)  # top, left, bottom, right at 227 px
+
+
+@pytest.fixture(scope="module")
+def squeezenet():
+    weights = DATA / "weights" / "squeezenet_v1.1_caffe_fp32.npz"
+    if not weights.is_file():
+        pytest.skip("needs SqueezeNet's weights in ../shared/data")
+    return convert(weights, "squeezenet1_1", "caffe-squeezenet")
+
+
+def test_the_dog_is_found_on_the_dog_and_the_cat_on_the_cat(squeezenet):
+    """For tabby (p = 0.00004 beside this dog) most of the map is on the cat, though its one hottest place is not."""
+    image = models.load_image(DATA / "photos" / "cat_dog.png", squeezenet.input_size)
+    maps = viz.grad_cam(squeezenet, np.concatenate([image] * 4), ["bull mastiff", "boxer", "tabby", "Egyptian cat"])
+    on_dog, on_cat = (viz.positive_share(maps, np.array([box] * 4)) for box in (DOG, CAT))
+    assert (on_dog[:2] > 0.5).all() and (on_cat[:2] < 0.25).all()
+    assert (on_cat[2:] > 0.5).all() and (on_dog[2:] < 0.35).all()
+    assert viz.pointing_game(maps, np.array([DOG, DOG, CAT, CAT]), tolerance=0).tolist() == [True, True, False, True]
