@@ -168,7 +168,8 @@ def _sum_products_by_tiles(x, g, origin):
         return total
 
     todo, threads = _tile_blocks(g.shape, max(64, _CACHE // (144 * (c + o)))), thread_count()
-    return sum(parallel(partial, [todo[i::threads] for i in range(min(threads, len(todo)))]))
+    sums = parallel(partial, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
+    return sum(sums[1:], sums[0])
 
 
 def _sum_products_by_value(x, g, origin):

@@ -1,0 +1,162 @@
+"""Devices, the stand-in for a second array module, and the threads of the kernels."""
+
+import os
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+
+from minigrad import backend
+from minigrad.backend import array_module, blocks, device_of, parallel, thread_count, to_device, to_numpy
+
+
+class StandIn:
+    """An array type of another module."""
+
+
+@pytest.fixture
+def stand_in():
+    module = types.SimpleNamespace(__name__="stand_in", asnumpy=lambda array: np.zeros(3))
+    backend.register_array_module(StandIn, module)
+    yield module
+    del backend._registered[StandIn]
+
+
+def test_arrays_have_a_module_and_a_device(stand_in):
+    assert array_module(np.zeros(2), 3.0, np.float32(1)) is np
+    assert array_module(StandIn(), 3.0) is stand_in
+    assert array_module(2.0) is np
+    assert device_of(np.zeros(2)) == "cpu" and device_of(StandIn()) == "cuda:0"
+    np.testing.assert_array_equal(to_numpy(StandIn()), np.zeros(3))
+
+
+def test_mixing_modules_is_refused_by_name(stand_in):
+    with pytest.raises(TypeError, match=r"numpy, stand_in.*\.to\(device\)"):
+        array_module(np.zeros(2), StandIn())
+
+
+def test_moves():
+    x = np.zeros(2)
+    assert to_device(x, "cpu") is x and to_numpy(x) is x
+    for wrong in ("gpu", "cuda:x", "auto:1", "cpu:0", 3):
+        with pytest.raises(ValueError, match="device is"):
+            to_device(x, wrong)
+
+
+def test_missing_gpu_is_named(monkeypatch):
+    monkeypatch.setattr(backend, "_cupy", lambda: (None, "CuPy is not installed"))
+    x = np.zeros(2)
+    assert to_device(x, "auto") is x
+    with pytest.raises(RuntimeError, match="'cuda:1' is not available: CuPy is not installed"):
+        to_device(x, "cuda:1")
+
+
+def test_parallel_keeps_order_and_uses_several_threads():
+    if thread_count() < 2:
+        pytest.skip("this machine lends one core")
+    meeting = threading.Barrier(2, timeout=10)  # passed only if two items run at the same time
+
+    def item(i):
+        if i < 2:
+            meeting.wait()
+        return i * i
+
+    assert parallel(item, range(9)) == [i * i for i in range(9)]
+    assert parallel(item, []) == []
+
+
+def blas_threads():
+    from threadpoolctl import threadpool_info
+
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_blas_is_held_to_one_thread_within_and_freed_after():
+    if thread_count() < 2:
+        pytest.skip("this machine lends one core")
+    before = blas_threads()
+    assert parallel(lambda i: blas_threads(), range(2)) == [{1}, {1}]
+    assert blas_threads() == before
+
+
+def test_nested_parallel_is_a_plain_loop():
+    def outer(i):
+        here = threading.get_ident()
+        return all(parallel(lambda j: threading.get_ident() == here, range(4)))
+
+    assert all(parallel(outer, range(4)))
+
+
+def test_the_first_exception_comes_out_and_the_pool_goes_on():
+    before = blas_threads()
+
+    def item(i):
+        if i == 3:
+            raise ZeroDivisionError("item 3")
+        time.sleep(0.001)
+
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError, match="item 3"):
+            parallel(item, range(50))
+    assert parallel(lambda i: i, range(3)) == [0, 1, 2]
+    assert blas_threads() == before
+
+
+def test_many_user_threads_at_once():
+    before, wrong = blas_threads(), []
+
+    def user(seed):
+        a = np.random.default_rng(seed).standard_normal((40, 40))
+        for _ in range(20):
+            got = parallel(lambda i: a @ a * i, range(5))
+            wrong.extend(i for i in range(5) if not np.allclose(got[i], a @ a * i))
+
+    users = [threading.Thread(target=user, args=(seed,)) for seed in range(6)]
+    for thread in users:
+        thread.start()
+    for thread in users:
+        thread.join()
+    assert not wrong and blas_threads() == before
+
+
+def test_threads_follow_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert thread_count() == 1
+    here = threading.get_ident()
+    assert all(parallel(lambda i: threading.get_ident() == here, range(4)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "10000")
+    assert thread_count() <= os.cpu_count()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_kernels_work_in_a_forked_child():
+    parallel(lambda i: i, range(4))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if parallel(lambda i: i, range(4)) == [0, 1, 2, 3] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(("length", "size"), [(0, 5), (1, 5), (2, 5), (7, 3), (100, 7), (5, 1), (3, 0)])
+def test_blocks_cover_the_range_once(length, size):
+    cut = blocks(length, size)
+    assert [i for run in cut for i in range(length)[run]] == list(range(length))
+    assert all(run.stop - run.start <= max(1, size) for run in cut)
+
+
+def test_workspace_is_kept_small_and_apart_for_each_thread():
+    workspace = backend.Workspace(limit=1000)
+    first = workspace.empty("a", (10, 10), np.float32)
+    again = workspace.empty("a", (5, 5), np.float32)
+    assert np.shares_memory(first, again)
+    assert not np.shares_memory(workspace.empty("b", (10,), np.float32), first)
+    large = workspace.empty("c", (1000,), np.float32)
+    assert large.shape == (1000,) and not np.shares_memory(large, workspace.empty("c", (1000,), np.float32))
+    other = []
+    thread = threading.Thread(target=lambda: other.append(workspace.empty("a", (10, 10), np.float32)))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(first, other[0])
