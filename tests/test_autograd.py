@@ -450,6 +450,53 @@ def test_errors_name_function_argument_and_both_shapes(call, message):
         call()
 
 
+# ---- indexing, as NumPy does it ------------------------------------------------------------------------------------
+
+
+@st.composite
+def indices(draw, shape):
+    """An index of an array of `shape`: slices, integers, None, Ellipsis, integer and boolean arrays."""
+
+    def one(n):
+        end = st.none() | st.integers(-n - 1, n + 1)
+        steps = st.integers(1, 3) | st.integers(-3, -1)
+        whole = st.lists(st.integers(-n, n - 1), min_size=2, max_size=2)
+        masks = st.lists(st.booleans(), min_size=n, max_size=n).map(np.array)
+        plain = st.integers(-n - 1, n) | st.builds(slice, end, end, steps) | st.none() | st.just(Ellipsis)
+        return plain | whole | whole.map(np.array) | masks | whole.map(lambda i: np.array(i)[:, None])
+
+    parts = tuple(draw(one(n)) for n in shape[: draw(st.integers(1, len(shape)))])
+    return parts[0] if len(parts) == 1 and draw(st.booleans()) else parts
+
+
+@given(st.data(), st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_indexing_of_every_kind(data, shape):
+    x = tensor(*shape)
+    index = data.draw(indices(shape))
+    try:
+        wanted = x.numpy()[index]
+    except IndexError:
+        with pytest.raises(IndexError, match="getitem"):
+            x[index]
+        return
+    y = x[index]
+    np.testing.assert_array_equal(y.numpy(), wanted)
+    assert y.shape == np.shape(wanted)
+    g = np.random.default_rng(1).normal(size=y.shape)
+    expected = np.zeros(shape)
+    np.add.at(expected, index, g)  # an element picked twice receives both gradients
+    np.testing.assert_allclose(mg.grad(y, x, mg.Tensor(g)).numpy(), expected)
+
+
+def test_indexing_by_tensors_and_what_is_refused():
+    x = tensor(4, 3)
+    np.testing.assert_array_equal(x[mg.Tensor([2, 0])].numpy(), x.numpy()[[2, 0]])
+    np.testing.assert_array_equal(x[x > 0].numpy(), x.numpy()[x.numpy() > 0])
+    for index in (1.5, np.array([0.5]), mg.Tensor([1.0]), "a", (0, 0, 0), np.ones((2, 2), bool)):
+        with pytest.raises(IndexError):
+            x[index]
+
+
 # ---- what only minigrad has ------------------------------------------------------------------------------------------
 
 
