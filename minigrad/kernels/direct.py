@@ -40,7 +40,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
     y = empty_channels_last(shape, xp.result_type(x, w), x)
     origin = (-padding[0], -padding[1])
-    _correlate(channels_last(x), w.transpose(2, 3, 1, 0), bias, channels_last(y), stride, dilation, origin, groups)
+    _correlate(channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups)
     return y
 
 
@@ -50,15 +50,15 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     cg = w.shape[1]
     shape = (g.shape[0], cg * groups, *input_hw)
     gx = empty_channels_last(shape, xp.result_type(g, w), g)
-    # (KH, KW, O/G, C): the roles of O and C swapped, group by group
-    swapped = w.reshape(groups, -1, *w.shape[1:]).transpose(3, 4, 1, 0, 2).reshape(*w.shape[2:], -1, cg * groups)
+    # (C, O/G, KH, KW): the roles of O and C swapped, group by group
+    swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
 
     for rows in _phases(input_hw[0], w.shape[2], stride[0], padding[0], dilation[0]):
         for columns in _phases(input_hw[1], w.shape[3], stride[1], padding[1], dilation[1]):
             out = channels_last(gx)[:, rows.outputs, columns.outputs]
             if out.size == 0:
                 continue
-            taps = swapped[rows.taps, columns.taps]
+            taps = swapped[:, :, rows.taps, columns.taps]
             if taps.size == 0:
                 out[...] = 0
                 continue
@@ -70,28 +70,29 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
 def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     """gw (O,C/G,KH,KW) of x (N,C,H,W) and g (N,O,OH,OW)."""
     xp = array_module(x, g)
-    kh, kw = kernel_hw
-    c, o = x.shape[1] // groups, g.shape[1] // groups
-    dtype = xp.result_type(x, g)
+    length, o, dtype = math.prod(kernel_hw) * x.shape[1] // groups, g.shape[1] // groups, xp.result_type(x, g)
     x, g = channels_last(x), channels_last(g)
     origin = (-padding[0], -padding[1])
-    todo = _row_blocks(g.shape, kh * kw * x.shape[3] * dtype.itemsize, xp)
+    by_tap = _copies_by_tap(x.shape[3] // groups)
 
     def partial(share):
         """The sum over one thread's blocks, (G, KH*KW*C/G, O/G)."""
-        total = xp.zeros((groups, kh * kw * c, o), dtype)
+        total = xp.zeros((groups, length, o), dtype)
         for images, rows in share:
             g_block = g[images, rows]
             tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin, xp)
             windows = _windows(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
-            g_rows = _grouped(g_block[:, :, :, None, None], groups, "g")
-            total += xp.matmul(_grouped(windows, groups, "columns").transpose(0, 2, 1), g_rows)
+            g_rows = _columns(g_block[:, :, :, None, None], groups, False, "g")
+            total += xp.matmul(_columns(windows, groups, by_tap, "columns").swapaxes(1, 2), g_rows)
         return total
 
+    todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize, xp)
     shares = [todo[i :: thread_count()] for i in range(thread_count())]
     partials = parallel(partial, [share for share in shares if share])
-    gw = sum(partials[1:], partials[0]) if partials else xp.zeros((groups, kh * kw * c, o), dtype)
-    return gw.reshape(groups, kh, kw, c, o).transpose(0, 4, 3, 1, 2).reshape(groups * o, c, kh, kw)
+    gw = sum(partials[1:], partials[0]) if partials else xp.zeros((groups, length, o), dtype)
+    if by_tap:
+        return gw.swapaxes(1, 2).reshape(groups * o, -1, *kernel_hw)
+    return gw.swapaxes(1, 2).reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2)
 
 
 def output_hw(hw, kernel_hw, stride, padding, dilation):
@@ -108,35 +109,87 @@ def output_hw(hw, kernel_hw, stride, padding, dilation):
 
 
 def _correlate(x, w, bias, out, stride, dilation, origin, groups):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (KH,KW,C/G,O), bias (O,) or None."""
+    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), bias (O,) or None."""
     xp = array_module(x, w)
-    kernel_hw, o = w.shape[:2], w.shape[3]
-    depthwise = w.shape[2] == 1 and groups > 1
-    # (G, KH*KW*C/G, O/G)
-    matrix = w.reshape(-1, groups, o // groups).transpose(1, 0, 2)
+    o, cg, *kernel_hw = w.shape
+    itemsize, spread = out.dtype.itemsize, groups == 1 and stride == (1, 1) and 4 * o <= cg
+    if cg == 1 and groups > 1:
+        fill, per_position = _weigh_taps(w, groups, xp), x.shape[3] + 2 * o
+    elif spread:
+        fill, per_position = _add_shifted(w, dilation, xp), x.shape[3] + 2 * math.prod(kernel_hw) * o
+    else:
+        fill, per_position = _multiply_columns(w, groups, xp), math.prod(kernel_hw) * x.shape[3]
 
     def block(place):
         images, rows = place
-        tile = _tile(x[images], rows, out.shape[2], kernel_hw, stride, dilation, origin, xp)
-        windows = _windows(tile, out[images, rows].shape[1:3], kernel_hw, stride, dilation)
         target = out[images, rows]
-        if depthwise:
-            _weigh_taps(windows, w, target, xp)
-        else:
-            columns = _grouped(windows, groups, "columns")
-            in_place = target.reshape(1, -1, o) if groups == 1 and target.flags.c_contiguous else None
-            product = xp.matmul(columns, matrix, out=in_place)  # (G, positions, O/G)
-            if in_place is None:
-                target[...] = product.transpose(1, 0, 2).reshape(target.shape)
+        tile = _tile(x[images], rows, out.shape[2], kernel_hw, stride, dilation, origin, xp)
+        fill(tile if spread else _windows(tile, target.shape[1:3], kernel_hw, stride, dilation), target)
         if bias is not None:
             target += bias
 
-    parallel(block, _row_blocks(out.shape, w.shape[0] * w.shape[1] * x.shape[3] * out.dtype.itemsize, xp))
+    parallel(block, _row_blocks(out.shape, per_position * itemsize, w.size * itemsize, xp))
 
 
-def _row_blocks(shape, bytes_per_position, xp):
-    """[(images, rows)] of an (N,OH,OW,_) output whose windows fit in a core's cache, or in a part of a GPU's memory."""
-    return grid_blocks(*shape[:3], max(1, (_CPU_BLOCK if xp is np else _GPU_BLOCK) // max(1, bytes_per_position)))
+def _multiply_columns(w, groups, xp):
+    """How a block is filled as a rule: its windows as the rows of a matrix, times the weights."""
+    by_tap = _copies_by_tap(w.shape[1])
+    ordered = w if by_tap else w.transpose(0, 2, 3, 1)
+    matrix = ordered.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
+
+    def fill(windows, target):
+        columns = _columns(windows, groups, by_tap, "columns")
+        if groups == 1 and target.flags.c_contiguous and target.dtype == xp.result_type(columns, matrix):
+            xp.matmul(columns, matrix, out=target.reshape(1, -1, w.shape[0]))
+        else:
+            target[...] = xp.matmul(columns, matrix).swapaxes(0, 1).reshape(target.shape)
+
+    return fill
+
+
+def _add_shifted(w, dilation, xp):
+    """The other order, for a few output channels of many: multiply each pixel by the weights of all taps, then add up.
+
+    The image is not copied once for every tap, as windows would be, and the sums are of few channels.
+    """
+    o, c, kh, kw = w.shape
+    matrix = w.transpose(2, 3, 0, 1).reshape(-1, c)  # (KH*KW*O, C)
+
+    def fill(tile, target):
+        n, h, width, _ = tile.shape
+        products = xp.matmul(matrix, tile.reshape(-1, c).T).reshape(kh, kw, o, n, h, width)
+        _, rows, columns, _ = target.shape
+        total = 0
+        for a in range(kh):
+            for b in range(kw):
+                top, left = a * dilation[0], b * dilation[1]
+                total += products[a, b, :, :, top : top + rows, left : left + columns]
+        target[...] = total.transpose(1, 2, 3, 0)
+
+    return fill
+
+
+def _weigh_taps(w, groups, xp):
+    """For depthwise convolution, one input channel in each group: weigh and add the windows tap by tap."""
+
+    def fill(windows, target):
+        repeat = w.shape[0] // groups
+        target[...] = 0
+        for a in range(w.shape[2]):
+            for b in range(w.shape[3]):
+                tap = windows[:, :, :, a, b]
+                target += (xp.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[:, 0, a, b]
+
+    return fill
+
+
+def _row_blocks(shape, bytes_per_position, weight_bytes, xp):
+    """[(images, rows)] of an (N,OH,OW,_) output whose windows fit in a core's cache, or in a part of a GPU's memory.
+
+    Blocks are no smaller than the weights, which every block reads.
+    """
+    budget = max(_CPU_BLOCK, weight_bytes) if xp is np else _GPU_BLOCK
+    return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))
 
 
 def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):
@@ -156,40 +209,32 @@ def _windows(tile, out_hw, kernel_hw, stride, dilation):
     return as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
 
 
-def _grouped(windows, groups, name):
+def _copies_by_tap(channels):
+    """Whether windows are copied tap by tap, runs of a row of pixels, or window by window, runs of `channels` numbers.
+
+    It decides the order of a window's numbers: (C/G, KH, KW) by tap, (KH, KW, C/G) by window.
+    """
+    return channels < 16
+
+
+def _columns(windows, groups, by_tap, name):
     """(n, rows, columns, KH, KW, C) as matrices (G, positions, KH*KW*C/G), copied only where it must be."""
     xp = array_module(windows)
     n, oh, ow, kh, kw, c = windows.shape
     positions, length = n * oh * ow, kh * kw * c // groups
-    if groups == 1:
-        if windows.flags.c_contiguous:
-            return windows.reshape(1, positions, length)
-        columns = _empty(name, windows.shape, windows.dtype, xp)
-        columns[...] = windows
-        return columns.reshape(1, positions, length)
-    split = _split_last(windows, groups).transpose(5, 0, 1, 2, 3, 4, 6)
-    columns = _empty(name, split.shape, split.dtype, xp)
-    columns[...] = split
+    split = windows.reshape(n, oh, ow, kh, kw, groups, c // groups)
+    if by_tap:
+        split = split.transpose(5, 6, 3, 4, 0, 1, 2)
+    elif groups > 1:
+        split = split.transpose(5, 0, 1, 2, 3, 4, 6)
+    if split.flags.c_contiguous:
+        columns = split
+    else:
+        columns = _empty(name, split.shape, split.dtype, xp)
+        columns[...] = split
+    if by_tap:
+        return columns.reshape(groups, length, positions).swapaxes(1, 2)
     return columns.reshape(groups, positions, length)
-
-
-def _split_last(windows, groups):
-    """The last axis in two, (groups, rest), as a view whatever the other strides."""
-    as_strided = array_module(windows).lib.stride_tricks.as_strided
-    per_group, step = windows.shape[-1] // groups, windows.strides[-1]
-    return as_strided(
-        windows, (*windows.shape[:-1], groups, per_group), (*windows.strides[:-1], per_group * step, step)
-    )
-
-
-def _weigh_taps(windows, w, target, xp):
-    """Depthwise: one channel in for each group, so the window's taps are weighed one after the other."""
-    repeat = w.shape[3] // windows.shape[5]
-    target[...] = 0
-    for a in range(w.shape[0]):
-        for b in range(w.shape[1]):
-            tap = windows[:, :, :, a, b]
-            target += (xp.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[a, b, 0]
 
 
 def _empty(name, shape, dtype, xp):
