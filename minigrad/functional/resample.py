@@ -63,14 +63,22 @@ def interpolate(
 
 
 def _nearest(size, out, factor):
-    """The index that each output index takes. In float32, as in torch, whose rounding decides between neighbours."""
+    """The index that each output index takes. In float32, as in torch, whose rounding decides between neighbours.
+
+    As in torch, too, an unchanged or doubled size is taken as a scale of 1 or 2, whatever the factor was.
+    """
+    factor = None if out in (size, 2 * size) else factor
     step = np.float32(1 / factor) if factor else np.float32(size) / np.float32(out)
     index = np.floor(np.arange(out, dtype=np.float32) * step).astype(np.int64)
     return np.minimum(index, size - 1)
 
 
 def _bilinear(x, size, out, factor, align_corners):
-    """(out, size): row i holds the weights of the two elements that output i lies between. In the dtype of x."""
+    """(out, size): row i holds the weights of the two elements that output i lies between. In the dtype of x.
+
+    As in torch, an unchanged size is taken as a scale of 1, whatever the factor was.
+    """
+    factor = None if out == size else factor
     if align_corners:
         position = np.arange(out) * ((size - 1) / (out - 1) if out > 1 else 0.0)
     else:

@@ -346,6 +346,13 @@ each(
     align_corners=[True, False],
     recompute_scale_factor=[True] * 2,
 )
+each(
+    "interpolate",
+    "interpolate",
+    x4,
+    scale_factor=[1.1, (2.1, 1.05), (1.05, 2)],
+    mode=["nearest", "nearest", "bilinear"],
+)
 each("unfold", "unfold", x4, kernel_size=[2, (3, 2)], dilation=[1, (1, 2)], padding=[0, (1, 2)], stride=[2, 1])
 case("unfold of one image", lambda M, x: M.unfold(x, 2), normal(2, 3, 3))
 case("fold", lambda M, x: M.fold(x, (4, 5), (3, 2), (1, 2), (1, 0), (2, 1)), normal(1, 6, 6))
