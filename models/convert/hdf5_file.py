@@ -7,13 +7,14 @@ Keras 3         /layers/conv2d_1/vars/0 (kernel) and 1 (bias); the layer's own n
 
 import re
 
-from ..hdf5 import WeightsError, dataset, node, opened
+from ..hdf5 import WeightsError, check_heaps, dataset, node, opened
 
 
 def read_keras(path):
     """[(layer name, kernel, bias or None), ...] of an HDF5 file of Keras, in its order; kernels as Keras keeps them:
     (height, width, in, out) for convolutions, (in, out) for dense layers. Raises WeightsError."""
     with opened(path) as file:
+        check_heaps(path)
         return _layers(file)
 
 

@@ -207,6 +207,16 @@ def test_edited_keras_files_are_refused(tmp_path, edit, message):
     assert "w.h5" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_texts_larger_than_the_file_are_refused(tmp_path):
+    """HDF5 would allocate what a damaged heap claims, gigabytes."""
+    content = bytearray((GOLDEN / "keras_vgg16.weights.h5").read_bytes())
+    size = content.index(b"GCOL") + 8
+    content[size : size + 8] = (1 << 33).to_bytes(8, "little")
+    (tmp_path / "w.h5").write_bytes(content)
+    with pytest.raises(WeightsError, match="a heap of texts claims 8,589,934,592 bytes"):
+        read(tmp_path / "w.h5")
+
+
 def test_files_that_do_not_fit(tmp_path):
     write_torchvision(tmp_path / "w.pth", narrow(seed=1))
     with pytest.raises(WeightsError, match="conv1_1.weight is float32 .*expected"):
