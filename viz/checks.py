@@ -229,7 +229,8 @@ def model_randomization(model, image, method, target=None, seed=0, progress=Fals
 
     Layer after layer with weights, from the top, is drawn anew as before training (in a copy of the model), and the map
     is compared with that of the trained model, both as magnitudes: rank correlation, and SSIM after scaling each to
-    [0,1]. A method whose maps stay alike does not show what was learned. Guided backpropagation is known to be one.
+    [0,1]. A method whose maps stay alike does not show what was learned: guided backpropagation, deconvnet and LRP's
+    z-plus are known for it (Sixt et al. 2020, arXiv:1912.09818).
 
     method: `method(model, image, target)` returns an attribution, such as viz.saliency. A map that is the same
     everywhere counts as uncorrelated. Needs scikit-image.
