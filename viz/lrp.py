@@ -11,7 +11,7 @@ input i gets R_j times
     box         (x_i w_ij - l_i w+_ij - h_i w-_ij) / its sum over i,  for inputs between l and h
 
 These are rules for the backward pass, in place of the derivatives of convolutions and linear layers. ReLU passes
-relevance on as it is, max-pooling to the winner, average pooling in proportion to its inputs, concatenation and
+relevance on as it is, a maximum to the winner, average pooling in proportion to its inputs, concatenation and
 reshaping to where each element came from, and the preprocessing (scale, shift, order of the channels) from each value
 to its pixel.
 
@@ -95,7 +95,7 @@ class _Rules:
         averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum), self.in_proportion)
         unmoved = dict.fromkeys((F.ReLU, F.LeakyReLU), lambda f, r: r)
         moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, F.MaxPool2d)
-        moved = dict.fromkeys((*moves, convert.Cast, convert.ToDevice), lambda f, r: f.vjp(r))
+        moved = dict.fromkeys((*moves, reduce.Max, convert.Cast, convert.ToDevice), lambda f, r: f.vjp(r))
         with_constants = dict.fromkeys((elementwise.Add, elementwise.Sub, elementwise.Mul, elementwise.Div), _constant)
         refused = {mg.Function: _refuse, normalize.ChannelAffine: _refuse_batch_norm}
         return {**weighted, **averages, **unmoved, **moved, **with_constants, **refused}

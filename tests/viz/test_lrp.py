@@ -19,10 +19,6 @@ def one_layer(w, bias=None):
     return nn.Sequential({"flatten": nn.Flatten(), "fc": fc})
 
 
-def scores(model, image, target):
-    return model(mg.Tensor(image)).numpy()[np.arange(len(image)), target]
-
-
 # ---- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +131,14 @@ def test_relevance_is_conserved(rule):
     ours = viz.lrp(model, image, target, rule=rule, epsilon=1e-12)
     np.testing.assert_allclose(ours.sum((1, 2, 3)), y.max(1), rtol=1e-7)
     np.testing.assert_allclose(viz.completeness(model, image, ours, target, baseline=None), 0, atol=1e-7)
+
+
+def test_the_best_of_a_group_of_classes_takes_its_relevance():
+    model = everything(np.random.default_rng(4))
+    image = np.random.default_rng(5).uniform(size=(2, 3, 20, 20))
+    grouped = viz.regroup(model, [[0, 2], [1]])
+    best = np.array([0, 2])[model(mg.Tensor(image)).numpy()[:, [0, 2]].argmax(1)]
+    np.testing.assert_allclose(viz.lrp(grouped, image, 0), viz.lrp(model, image, best), atol=1e-12)
 
 
 def test_biases_keep_their_share():
