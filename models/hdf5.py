@@ -1,12 +1,9 @@
 """Opening HDF5 files that anybody may have written: no link followed, nothing larger than the file, plain errors."""
 
-import mmap
 from contextlib import contextmanager
 from pathlib import Path
 
 MOST_COMPRESSED = 64  # weights are noise: they do not shrink; data that unpacks to more than this is a trap
-
-HEAP = b"GCOL\1\0\0\0"  # how a global heap, which holds texts of variable length, begins; its size follows
 
 
 class WeightsError(ValueError):
@@ -39,15 +36,15 @@ def opened(path):
             raise WeightsError(f"{path} is damaged ({reason})") from None
 
 
-def check_heaps(path):
-    """Refuse a file whose heaps of texts claim to be larger than the file: the HDF5 library would allocate as much."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        place = content.find(HEAP)
-        while place >= 0:
-            size = int.from_bytes(content[place + len(HEAP) : place + len(HEAP) + 8], "little")
-            if size > len(content) - place:
-                raise WeightsError(f"it is damaged: a heap of texts claims {size:,} bytes, more than the file has")
-            place = content.find(HEAP, place + len(HEAP))
+def attribute(parent, name):
+    """The value of an attribute of fixed size (text as bytes); None if it has none, or one of variable length.
+
+    Those are never read: from a damaged one, the HDF5 library allocates gigabytes before it notices.
+    """
+    if name not in parent.attrs:
+        return None
+    kind = parent.attrs.get_id(name).dtype
+    return parent.attrs[name] if kind.kind in "Siuf" else None
 
 
 def node(parent, name):

@@ -19,7 +19,7 @@ import numpy as np
 from minigrad.serialization import replacing
 
 from .architectures import construct, describe
-from .hdf5 import WeightsError, dataset, node, opened
+from .hdf5 import WeightsError, attribute, dataset, node, opened
 from .labels import Label, read_labels
 from .layers import Preprocess
 from .model import Model
@@ -102,7 +102,7 @@ def read(path):
 def _model(file, path):
     if _text_attribute(file, "format") != FORMAT:
         raise WeightsError("this is HDF5, but not a minigrad weights file: convert it first (scripts/convert.py)")
-    version = file.attrs["format_version"]
+    version = attribute(file, "format_version")
     if version != VERSION:
         raise WeightsError(f"its format version is {version}, this program reads {VERSION}: update minigrad")
     if "preprocessing" not in file:
@@ -119,7 +119,7 @@ def _model(file, path):
     except (ValueError, TypeError, RecursionError) as error:
         raise WeightsError(f"its description does not hold: {error}") from None
 
-    height, width = (int(side) for side in file.attrs["input_size"])
+    height, width = (int(side) for side in attribute(file, "input_size"))
     if not (0 < height <= 1 << 14 and 0 < width <= 1 << 14):
         raise WeightsError(f"its input size, {height}x{width}, is absurd")
     model = Model(layers, _text_attribute(file, "name"), (height, width), labels)
@@ -132,7 +132,7 @@ def _model(file, path):
 
 
 def _text_attribute(file, name):
-    value = file.attrs.get(name)
+    value = attribute(file, name)
     return value.decode("utf-8") if isinstance(value, bytes) else None
 
 

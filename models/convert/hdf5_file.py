@@ -1,29 +1,32 @@
 """Reading Keras' weights from HDF5, in its three layouts, without Keras.
 
 Keras 1 and 2   attribute `layer_names` (at the root, or on /model_weights); a group for each layer, whose attribute
-                `weight_names` lists its data sets: block1_conv1/block1_conv1_W_1:0, conv1/conv1/kernel:0
-Keras 3         /layers/conv2d_1/vars/0 (kernel) and 1 (bias); the layer's own name is an attribute of `vars`
+                `weight_names` lists its data sets: block1_conv1/block1_conv1_W_1:0, conv1/conv1/kernel:0. As Keras 3
+                writes it, these texts have variable length and are not read; the groups say as much.
+Keras 3         /layers/conv2d_1/vars/0 (kernel) and 1 (bias), numbered in the order of the network
 """
 
 import re
 
-from ..hdf5 import WeightsError, check_heaps, dataset, node, opened
+from ..hdf5 import WeightsError, attribute, dataset, node, opened
+
+DEEPEST = 8
 
 
 def read_keras(path):
     """[(layer name, kernel, bias or None), ...] of an HDF5 file of Keras, in its order; kernels as Keras keeps them:
     (height, width, in, out) for convolutions, (in, out) for dense layers. Raises WeightsError."""
     with opened(path) as file:
-        check_heaps(path)
         return _layers(file)
 
 
 def _layers(file):
     root = node(file, "model_weights") if "model_weights" in file else file
     if "layer_names" in root.attrs:
-        pairs = [(name, _classic(_walk(root, name))) for name in _names(root, "layer_names")]
+        pairs = [(name, _weights_of(_walk(root, name))) for name in _names(root, "layer_names") or _in_order(root)]
     elif "layers" in file:
-        pairs = _keras3(node(file, "layers"))
+        layers = node(file, "layers")
+        pairs = [(name, _below(node(layers, name))) for name in _in_order(layers)]
     else:
         raise WeightsError("this is HDF5, but no weights file of Keras: it has neither layer_names nor /layers")
     layers = []
@@ -39,26 +42,34 @@ def _layers(file):
     return layers
 
 
-def _names(group, attribute):
-    return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in group.attrs[attribute]]
+def _names(group, of):
+    names = attribute(group, of)
+    return None if names is None else [name.decode("utf-8") for name in names]
 
 
-def _classic(group):
-    return [_walk(group, name) for name in _names(group, "weight_names")]
+def _in_order(group):
+    """Names as a person would sort them: conv2d, conv2d_1, ..., conv2d_10, dense."""
 
-
-def _keras3(layers):
-    def counter(name):  # conv2d, conv2d_1, ..., conv2d_10
-        stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()
+    def counter(name):
+        stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name, re.DOTALL).groups()
         return stem, int(number or 0)
 
-    pairs = []
-    for name in sorted(layers, key=counter):
-        values = node(node(layers, name), "vars") if "vars" in node(layers, name) else ()
-        if len(values):
-            own = values.attrs.get("name", name)
-            pairs.append((str(own), [node(values, number) for number in sorted(values)]))
-    return pairs
+    return sorted(group, key=counter)
+
+
+def _weights_of(group):
+    names = _names(group, "weight_names")
+    return _below(group) if names is None else [_walk(group, name) for name in names]
+
+
+def _below(group, depth=0):
+    """All data sets under a group, those of more dimensions (kernels) first."""
+    if not hasattr(group, "keys"):
+        return [group]
+    if depth > DEEPEST:
+        raise WeightsError("its groups are nested far too deep")
+    found = [one for name in group for one in _below(node(group, name), depth + 1)]
+    return sorted(found, key=lambda one: -len(one.shape))
 
 
 def _walk(group, path):

@@ -59,12 +59,12 @@ def write_keras1(path, model):
     with h5py.File(path, "w") as file:
         written = list(keras_layers(model))
         names = ["input_1", *(name for name, _, _ in written), "flatten"]
-        file.attrs["layer_names"] = [name.encode() for name in names]
+        file.attrs["layer_names"] = np.array(names, "S")
         for name in ("input_1", "flatten"):
             file.create_group(name).attrs["weight_names"] = []
         for name, kernel, bias in written:
             weights = [f"{name}_W_1:0", f"{name}_b_1:0"]
-            file.create_group(name).attrs["weight_names"] = [weight.encode() for weight in weights]
+            file.create_group(name).attrs["weight_names"] = np.array(weights, "S")
             file[name][weights[0]], file[name][weights[1]] = kernel, bias
 
 
@@ -72,10 +72,10 @@ def write_keras2(path, model, root="/"):
     with h5py.File(path, "w") as file:
         group = file.require_group(root)
         written = list(keras_layers(model))
-        group.attrs["layer_names"] = [name.encode() for name, _, _ in written]
+        group.attrs["layer_names"] = np.array([name for name, _, _ in written], "S")
         for name, kernel, bias in written:
             weights = [f"{name}_3/kernel:0", f"{name}_3/bias:0"]
-            group.create_group(name).attrs["weight_names"] = [weight.encode() for weight in weights]
+            group.create_group(name).attrs["weight_names"] = np.array(weights, "S")
             group[name][weights[0]], group[name][weights[1]] = kernel, bias
 
 
