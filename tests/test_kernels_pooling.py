@@ -173,3 +173,21 @@ def test_channel_sum_keeps_its_precision_over_many_values():
     x = np.full((64, 2, 128, 128), 0.1, np.float32)
     x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(channel.channel_sum(x), np.float64(np.float32(0.1)) * 2**20, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 5), (40, 3)])
+def test_overlapping_windows_of_large_arrays_are_added_once_each(kernel):
+    """One large image is cut into blocks of rows; those that overlap are not worked on at the same time."""
+    rng = np.random.default_rng(0)
+    x = np.ascontiguousarray(rng.permutation(2 * 130 * 60 * 70).reshape(2, 130, 60, 70).transpose(0, 1, 3, 2) * 1.0)
+    x = x.transpose(0, 3, 1, 2)  # (2, 60, 130, 70), channels-last
+    stride, padding = (2, 2), (1, 1)
+    y, winner = pooling.max_pool(x, kernel, stride, padding, (1, 1), False)
+    counts = pooling.window_scatter(np.ones_like(y), winner, x.shape[2:], kernel, stride, padding, (1, 1))
+    flat = pooling.flat_indices(winner, x.shape[2:], kernel, stride, padding, (1, 1)).reshape(120, -1)
+    expected = np.stack([np.bincount(one, minlength=130 * 70) for one in flat]).reshape(x.shape)
+    np.testing.assert_array_equal(counts, expected)
+
+    g = rng.standard_normal(y.shape)
+    spread = pooling.window_spread(g, x.shape[2:], kernel, stride, padding)
+    assert np.vdot(spread, x) == pytest.approx(np.vdot(g, pooling.window_sum(x, kernel, stride, padding)), rel=1e-9)

@@ -100,17 +100,18 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
 
     def block(place):
-        images, channels, rows = place
+        images, rows = place
         for number, tap in enumerate(taps):
-            outputs, target = tap.within(rows, gx[images, channels])
-            mine = winner[images, channels, rows][:, :, *outputs] == number
-            values = g[images, channels, rows][:, :, *outputs]
+            outputs, target = tap.within(rows, gx[images])
+            mine = winner[images, :, rows][:, :, *outputs] == number
+            values = g[images, :, rows][:, :, *outputs]
             if disjoint:
                 _keep(values, mine, out=target)
             else:
                 target += _keep(values, mine, out=xp.empty_like(values))
 
-    parallel(block, _exclusive_places(g.shape, g.itemsize, disjoint, xp))
+    for places in _waves(g.shape, g.itemsize, dilation[0] * (kernel[0] - 1) // stride[0], xp):
+        parallel(block, places)
     return gx
 
 
@@ -184,20 +185,20 @@ def window_spread(g, input_hw, kernel, stride, padding):
     gx = zeros_channels_last((*g.shape[:2], h, w), g.dtype, g)
     down = _taps((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = _taps((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
-    disjoint = _disjoint((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
 
     def block(place):
-        images, channels, rows = place
-        values = g[images, channels, rows]
+        images, rows = place
+        values = g[images, :, rows]
         band = zeros_channels_last((*values.shape[:3], w), g.dtype, g)
         for tap in across:
             outputs, target = tap.within(slice(0, values.shape[2]), band)
             target += values[:, :, *outputs]
         for tap in down:
-            outputs, target = tap.within(rows, gx[images, channels])
+            outputs, target = tap.within(rows, gx[images])
             target += band[:, :, *outputs]
 
-    parallel(block, _exclusive_places(g.shape, g.itemsize * stride[0] * stride[1], disjoint, xp))
+    for places in _waves(g.shape, g.itemsize * stride[0] * stride[1], (kernel[0] - 1) // stride[0], xp):
+        parallel(block, places)
     return gx
 
 
@@ -281,10 +282,15 @@ def _places(shape, bytes_per_value, xp):
     return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, _BLOCK // row)]
 
 
-def _exclusive_places(shape, bytes_per_value, disjoint, xp):
-    """[(images, channels, rows)] such that no two blocks write the same element of the input."""
-    n, c, oh, ow = shape
-    if disjoint or xp is not np:
-        return [(images, slice(0, c), rows) for images, rows in _places(shape, bytes_per_value, xp)]
-    channels = max(16, _BLOCK // max(1, oh * ow * bytes_per_value))  # 16 floats are a cache line
-    return [(slice(i, i + 1), part, slice(0, oh)) for i in range(n) for part in blocks(c, channels)]
+def _waves(shape, bytes_per_value, reach, xp):
+    """The same in up to two lists, such that blocks of one list write to no common element of the input.
+
+    A window overlaps with those of the next `reach` rows. So blocks of at least so many rows overlap only with the next
+    one, and every second block goes into the second list.
+    """
+    places = _places(shape, bytes_per_value, xp)
+    if reach == 0 or all(rows.stop - rows.start == shape[2] for _, rows in places):
+        return [places]
+    if min(rows.stop - rows.start for _, rows in places) < reach:
+        return [[(slice(i, i + 1), slice(0, shape[2])) for i in range(shape[0])]]
+    return [places[::2], places[1::2]]
