@@ -30,3 +30,13 @@ def as_rows(x):
     xp = array_module(x)
     last = xp.moveaxis(x, 1, -1)
     return last.reshape(-1, x.shape[1]) if last.flags.c_contiguous else None
+
+
+def in_memory_order(*arrays):
+    """Arrays of one shape as 1-D views in the order of memory; all None where they differ in it or have gaps."""
+    first = arrays[0]
+    order = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
+    ordered = [array.transpose(order) for array in arrays]
+    if not all(array.flags.c_contiguous for array in ordered):
+        return [None] * len(arrays)
+    return [array.reshape(-1) for array in ordered]

@@ -1,0 +1,41 @@
+"""Passes over whole arrays that NumPy does on one core: here in blocks, on all of them.
+
+Arrays may lie in memory in any order of axes, as long as it is the same for all and without gaps; anything else takes
+NumPy's (or CuPy's) plain way.
+"""
+
+import numpy as np
+
+from minigrad.backend import array_module, blocks, parallel
+from minigrad.kernels.layout import in_memory_order
+
+_BLOCK = 1 << 18  # elements in a block: with shorter calls, threads wait for each other at the interpreter's lock
+
+
+def relu(x):
+    """max(x, 0); a NaN stays."""
+    xp = array_module(x)
+    y = xp.empty_like(x)
+    flat_x, flat_y = in_memory_order(x, y)
+    if xp is not np or flat_x is None:
+        return xp.maximum(x, 0, out=y)
+    parallel(lambda run: np.maximum(flat_x[run], 0, out=flat_y[run]), blocks(x.size, _BLOCK))
+    return y
+
+
+def relu_grad(g, x):
+    """g where x > 0, else 0: by their bits, so that an infinite g does not make a NaN where x is not positive."""
+    xp = array_module(g, x)
+    bits = f"i{g.itemsize}"
+    gx = xp.empty_like(x, dtype=g.dtype)
+    flat_g, flat_x, flat_gx = in_memory_order(g, x, gx)
+    if xp is not np or flat_g is None:
+        xp.bitwise_and(g.view(bits), xp.negative((x > 0).view(np.int8)), out=gx.view(bits))
+        return gx
+
+    def keep(run):
+        mask = (flat_x[run] > 0).view(np.int8)
+        np.bitwise_and(flat_g[run].view(bits), np.negative(mask, out=mask), out=flat_gx[run].view(bits))
+
+    parallel(keep, blocks(x.size, _BLOCK))
+    return gx

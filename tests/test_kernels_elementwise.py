@@ -1,0 +1,50 @@
+"""Elementwise passes against the plain ones, for every order of memory."""
+
+import numpy as np
+import pytest
+
+from minigrad.kernels.elementwise import relu, relu_grad
+from minigrad.kernels.layout import in_memory_order
+
+SHAPES = [(), (0, 3), (7,), (3, 5, 4, 6), (2, 64, 70, 80)]
+
+
+def layouts(x):
+    yield x
+    if x.ndim == 4:
+        yield np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        yield np.repeat(x, 2, axis=3)[..., ::2]
+        yield x[::-1]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_relu_and_its_gradient(shape, dtype):
+    rng = np.random.default_rng(0)
+    values, gradient = (rng.integers(-2, 3, shape).astype(dtype) for _ in range(2))
+    for x in layouts(values):
+        y = relu(x)
+        np.testing.assert_array_equal(y, np.maximum(x, 0))
+        for g in layouts(gradient):
+            gx = relu_grad(g, x)
+            np.testing.assert_array_equal(gx, np.where(x > 0, g, 0))
+            assert y.dtype == gx.dtype == dtype
+
+
+def test_nan_and_infinity():
+    x = np.array([np.nan, 1, -1, 0], np.float32)
+    np.testing.assert_array_equal(relu(x), [np.nan, 1, 0, 0])
+    g = np.array([1, np.inf, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(relu_grad(g, x), [0, np.inf, 0, 0])
+
+
+def test_results_keep_the_order_of_memory():
+    x = np.ones((2, 9, 9, 16), np.float32).transpose(0, 3, 1, 2)
+    assert relu(x).strides == relu_grad(x, x).strides == x.strides
+
+
+def test_memory_order_of_arrays_that_differ():
+    x = np.ones((3, 4))
+    assert in_memory_order(x, x.T.copy().T) == [None, None]
+    assert in_memory_order(x[:, ::2]) == [None]
+    assert all(np.shares_memory(flat, x) for flat in in_memory_order(x.T, x.T))
