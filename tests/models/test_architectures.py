@@ -1,6 +1,9 @@
 """The networks' tables, names, sizes and initial weights; preprocessing; folding; descriptions."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,3 +281,10 @@ def test_vgg_with_batch_norm_trains():
     assert model["conv1_1"].bias is None and "bn5_1" in model
     with mg.no_grad():
         assert model.eval()(picture(1, 3, 224, 224)).shape == (1, 6)
+
+
+def test_importing_models_is_quick():
+    slow = ("h5py", "PIL", "tqdm", "scipy", "matplotlib", "torch", "cupy", "skimage", "sklearn")
+    code = f"import sys, models; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
