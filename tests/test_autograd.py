@@ -361,8 +361,8 @@ def test_anomaly_detection_names_the_first_nan():
         with mg.detect_anomaly(), pytest.raises(FloatingPointError, match=r"Log\.forward"):
             F.exp(F.log(x)).sum()
         with mg.detect_anomaly():
-            y = F.sqrt(F.relu(x)).sum()
-            with pytest.raises(FloatingPointError, match=r"in ReLU\.vjp"):
+            y = F.sqrt(x * 0.0).sum()
+            with pytest.raises(FloatingPointError, match=r"in Mul\.vjp"):
                 mg.grad(y, x)
         assert np.isnan(F.log(x).numpy()[0])  # outside, NaN is a value like any other
 

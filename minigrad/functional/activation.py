@@ -2,6 +2,7 @@
 
 from ..autograd import Function
 from ..backend import array_module
+from ..kernels import elementwise as kernels
 from .convert import floating
 from .elementwise import where
 
@@ -10,11 +11,22 @@ class ReLU(Function):
     """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
 
     def forward(self, x):
-        return array_module(x).maximum(x, 0)
+        return kernels.relu(x)
 
     def vjp(self, g):
         (x,) = self.inputs
-        return g * (x > 0)
+        return ReLUGrad()(g, x)
+
+
+class ReLUGrad(Function):
+    """g where x > 0, else 0."""
+
+    def forward(self, g, x):
+        return kernels.relu_grad(g, x)
+
+    def vjp(self, gg):
+        _, x = self.inputs
+        return ReLUGrad()(gg, x), None
 
 
 def relu(x):
