@@ -5,10 +5,9 @@ def markdown(rows, form="{:.1%}"):
     """A Markdown table of a list of dicts with the same keys. form: of fractions; None becomes a dash."""
     columns = list(rows[0])
     text = [[_cell(row[column], column, form) for column in columns] for row in rows]
-    head = [column.replace("_", " ") for column in columns]
     numbers = [not isinstance(rows[0][column], str) for column in columns]
     ruler = ["---:" if number else "---" for number in numbers]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ruler, *text)) + "\n"
+    return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ruler, *text)) + "\n"
 
 
 def _cell(value, column, form):

@@ -1,0 +1,119 @@
+"""The scripts that look inside a network, on an untrained one and a few small pictures."""
+
+import json
+
+import numpy as np
+import pytest
+
+import models
+import viz
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """24 noisy pictures of 40 pixels in the folders of three of MiniVGG's classes."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for label in models.build("minivgg", seed=None).labels[1:4]:
+        (root / label.synset).mkdir()
+        for n in range(8):
+            models.save_image(rng.random((3, 40, 40)) ** (0.5 + n / 4), root / label.synset / f"{n}.png")
+    return root
+
+
+@pytest.fixture
+def written(script, tmp_path):
+    """Run a script: gives the arrays and the numbers of its only result."""
+
+    def run(name, *argv):
+        code, _, err = script(name, *argv, "--quiet")
+        assert (code, err) == (0, "")
+        (path,) = (tmp_path / "out").glob("*.json")
+        with np.load(path.with_suffix(".npz")) as file:
+            return {key: file[key] for key in file.files}, json.loads(path.read_text())["numbers"]
+
+    return run
+
+
+def test_weights(written, weights):
+    arrays, _ = written("weights")
+    np.testing.assert_array_equal(arrays["images"], viz.weight_images(models.load(weights), "conv1_1"))
+
+
+def test_deeper_weights_and_rows_of_linear_layers_can_be_drawn(script):
+    for layer in ("conv2_1", "fc6", "fc7"):
+        assert script("weights", "--layer", layer, "--shared")[0] == 0
+    code, _, err = script("weights", "--layer", "relu1_1")
+    assert code == 2 and "has no weights" in err
+
+
+def test_activations(written, photograph, weights):
+    arrays, numbers = written("activations", photograph, "--layer", "relu2_1", "--count", "5")
+    model = models.load(weights)
+    image = models.load_image(photograph, model.input_size)
+    np.testing.assert_array_equal(arrays["activations"], viz.activation_maps(model, image, "relu2_1"))
+    assert len(numbers["strongest"]) == 5
+    means = arrays["activations"][0].mean((1, 2))
+    assert numbers["means"][0] == pytest.approx(means.max())
+
+
+def test_activations_of_a_vector_are_refused(script, photograph):
+    code, _, err = script("activations", photograph, "--layer", "fc6")
+    assert code == 2 and "has no maps" in err
+
+
+def test_embedding(written, folder, weights):
+    arrays, numbers = written("embedding", "--data", folder, "--count", "12", "--layers", "relu5_2")
+    assert arrays["points"].shape == (12, 2) and -1 <= numbers["silhouette"] <= 1
+    assert numbers["features"] == 8 * 8 * models.load(weights)["conv5_2"].weight.shape[0]
+
+
+def test_top_patches(written, folder):
+    argv = ["--data", folder, "--count", "12", "--layer", "relu2_1", "--channels", "0", "7", "--patches", "4"]
+    arrays, numbers = written("top_patches", *argv)
+    assert arrays["patches_7"].shape == arrays["projections_7"].shape == (4, 3, 8, 8)
+    values = [entry["activation"] for entry in numbers["7"]]
+    assert values == sorted(values, reverse=True)
+
+
+def test_zeiler_fergus(written, folder):
+    argv = ["--data", folder, "--count", "12", "--channels", "1", "--layers", "relu1_1,relu2_2"]
+    _, numbers = written("zeiler_fergus", *argv)
+    assert numbers["relu1_1"]["receptive_field"] == [3, 3] and numbers["relu2_2"]["receptive_field"] == [12, 12]
+
+
+def test_the_stages_end_before_the_pools():
+    from zeiler_fergus import stage_ends
+
+    assert stage_ends(models.build("minivgg", seed=None)) == ["relu1_1", "relu2_2", "relu3_2", "relu4_2", "relu5_2"]
+
+
+def test_localize(written, photograph):
+    arrays, numbers = written("localize", photograph, "--method", "saliency", "--smooth", "3")
+    top, left, bottom, right = numbers["box"]
+    assert arrays["region"][top:bottom, left:right].sum() == arrays["region"].sum() > 0
+    assert arrays["segment"].dtype == bool and 0 < numbers["segment_share"] < 1
+
+
+def test_bias_with_a_box_and_with_masks(written, script, folder, tmp_path):
+    arrays, numbers = written("bias", "--data", folder, "--count", "12", "--method", "saliency")
+    assert numbers["rows"][-1]["images"] == 12 and 0.4 < numbers["rows"][-1]["area"] < 0.6
+    for path in folder.rglob("*.png"):
+        mask = np.zeros((40, 40))
+        mask[:20] = 1
+        there = tmp_path / "masks" / path.parent.name
+        there.mkdir(parents=True, exist_ok=True)
+        models.save_image(mask, there / path.name)
+    argv = ["--data", folder, "--count", "12", "--method", "saliency", "--masks", tmp_path / "masks"]
+    code, _, err = script("bias", *argv, "--out", tmp_path / "masked", "--quiet")
+    assert (code, err) == (0, "")
+    (path,) = (tmp_path / "masked").glob("*.npz")
+    with np.load(path) as file:
+        maps = file["maps"]
+        np.testing.assert_allclose(file["inside"], maps[:, :64].sum((1, 2)) / maps.sum((1, 2)), rtol=1e-5)
+
+
+def test_templates(written, folder):
+    arrays, numbers = written("templates", "--data", folder, "--count", "24", "--size", "8", "--epochs", "3")
+    assert arrays["before"].shape == arrays["after"].shape == (3, 3, 8, 8)
+    assert numbers["losses"][-1] < numbers["losses"][0]
