@@ -1,0 +1,153 @@
+"""Modules, named layers, activations, and the table of layers."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn
+
+
+@pytest.fixture
+def network():
+    rng = np.random.default_rng(0)
+    branches = {"a": nn.Conv2d(4, 3, 1, rng=rng), "b": nn.Conv2d(4, 5, 3, padding=1, rng=rng)}
+    fire = nn.Sequential({"squeeze": nn.Conv2d(6, 4, 1, rng=rng), "relu": nn.ReLU(), "expand": nn.Parallel(branches)})
+    return nn.Sequential(
+        {
+            "conv1": nn.Conv2d(3, 6, 3, padding=1, rng=rng),
+            "relu1": nn.ReLU(),
+            "pool1": nn.MaxPool2d(2),
+            "fire2": fire,
+            "gap": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "fc3": nn.Linear(8, 10, rng=rng),
+        }
+    )
+
+
+@pytest.fixture
+def image():
+    return mg.Tensor(np.random.default_rng(1).random((2, 3, 8, 8), dtype=np.float32), requires_grad=True)
+
+
+def test_layers_are_found_by_dotted_names(network):
+    assert network["fire2.expand.b"].kernel_size == (3, 3)
+    assert network.names()[3:8] == ["fire2.squeeze", "fire2.relu", "fire2.expand.a", "fire2.expand.b", "fire2.expand"]
+    assert "fire2.relu" in network and "fire3" not in network
+    with pytest.raises(ValueError, match="no layer 'fire3'; the layers are: conv1, relu1"):
+        network["fire3"]
+
+
+def test_activations_are_the_tensors_the_output_is_made_of(network, image):
+    found = network.activations(image, ["fc3", "fire2.expand.b", "relu1", "fire2"])
+    assert list(found) == ["fc3", "fire2.expand.b", "relu1", "fire2"]
+    np.testing.assert_array_equal(found["fc3"].numpy(), network(image).numpy())
+    np.testing.assert_array_equal(found["fire2"].numpy()[:, 3:], found["fire2.expand.b"].numpy())
+    by_layer = mg.grad(found["fc3"].sum(), found["fire2.expand.b"])
+    by_parent = mg.grad(found["fc3"].sum(), found["fire2"])
+    np.testing.assert_array_equal(by_layer.numpy(), by_parent.numpy()[:, 3:])
+
+
+def test_activations_stop_at_the_last_layer_named(network, image, monkeypatch):
+    def never(self, x):
+        raise AssertionError("a layer behind the last one named was computed")
+
+    monkeypatch.setattr(nn.AdaptiveAvgPool2d, "forward", never)
+    assert network.activations(image, ["pool1", "fire2.relu"])["fire2.relu"].shape == (2, 4, 4, 4)
+    with pytest.raises(ValueError, match="no layer 'conv9'"):
+        network.activations(image, ["conv9"])
+
+
+def test_parameters_buffers_and_freezing():
+    layer = nn.BatchNorm2d(4)
+    names = ["weight", "bias", "running_mean", "running_var"]
+    assert [name for name, _ in layer.named_tensors()] == names
+    assert [name for name, _ in layer.named_parameters()] == names[:2]
+    assert layer.requires_grad_(False).parameters() == []
+    assert len(layer.requires_grad_().parameters()) == 2
+
+
+def test_state_dict_round_trip_and_refusals(network):
+    state = {name: array + 1 for name, array in network.state_dict().items()}
+    network.load_state_dict(state)
+    assert all(tensor.data is state[name] for name, tensor in network.named_tensors())
+
+    broken = dict(state, **{"fc3.weight": np.zeros((10, 9), np.float32)})
+    with pytest.raises(ValueError, match=r"fc3.weight has shape \(10, 9\), expected \(10, 8\)"):
+        network.load_state_dict(broken)
+    with pytest.raises(ValueError, match=r"missing \['fc3.bias'\], unexpected \['fc4.bias'\]"):
+        network.load_state_dict({name.replace("fc3.bias", "fc4.bias"): array for name, array in state.items()})
+    assert network["fc3"].weight.data is state["fc3.weight"]
+
+
+def test_training_mode_reaches_inner_layers():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential({"block": nn.Sequential({"norm": nn.BatchNorm2d(2), "drop": nn.Dropout(0.5, rng=rng)})})
+    x = mg.Tensor(rng.standard_normal((8, 2, 4, 4)).astype(np.float32) + 3)
+    assert not model.training and abs(model(x).numpy() - x.numpy()).max() < 1e-4  # running statistics 0 and 1
+    trained = model.train()(x).numpy()
+    assert 0.3 < (trained == 0).mean() < 0.7
+    mean = model["block.norm"].running_mean.numpy()
+    np.testing.assert_allclose(mean, 0.1 * x.numpy().mean((0, 2, 3)), rtol=1e-5)
+    assert not model.eval()["block.drop"].training
+
+
+def test_he_initialisation_has_its_variance_and_is_seeded():
+    layer = nn.Conv2d(64, 128, 3, rng=np.random.default_rng(3))
+    assert layer.weight.dtype == np.float32
+    np.testing.assert_allclose(layer.weight.numpy().var(), 2 / (64 * 9), rtol=0.02)
+    again = nn.Conv2d(64, 128, 3, rng=np.random.default_rng(3))
+    np.testing.assert_array_equal(layer.weight.numpy(), again.weight.numpy())
+    assert not nn.Linear(4, 4).weight.numpy().any()
+
+
+def test_sequential_refuses_what_is_no_layer_and_bad_names():
+    with pytest.raises(TypeError, match="layer 'relu' is function"):
+        nn.Sequential({"relu": F.relu})
+    with pytest.raises(ValueError, match="must not be empty or hold a dot"):
+        nn.Sequential({"a.b": nn.ReLU()})
+    with pytest.raises(ValueError, match="groups 3 must divide"):
+        nn.Conv2d(4, 6, 3, groups=3)
+
+
+def test_table_of_layers(network):
+    rows = {row.name: row for row in network.layers((3, 8, 8))}
+    assert rows["conv1"].parameters == 6 * 3 * 9 + 6
+    assert rows["conv1"].flops == 2 * 6 * 64 * 27 + 6 * 64
+    assert rows["fire2.expand"].output_shape == (8, 4, 4)
+    assert rows["fire2"].parameters == sum(rows[f"fire2.{n}"].parameters for n in ("squeeze", "expand.a", "expand.b"))
+    assert rows["fire2"].flops == sum(rows[f"fire2.{n}"].flops for n in ("squeeze", "relu", "expand"))
+    assert rows["fc3"].flops == 2 * 8 * 10 + 10
+    assert sum(row.parameters for row in rows.values() if "." not in row.name) == sum(
+        p.size for p in network.parameters()
+    )
+
+
+@pytest.mark.parametrize("name", ["conv1", "pool1", "fire2.expand.b", "conv4"])
+def test_receptive_field_is_where_the_gradient_lives(name):
+    """With all weights positive, a unit's gradient fills its receptive field; at the edges some of it is padding."""
+    rng = np.random.default_rng(0)
+    branches = {"a": nn.Conv2d(4, 2, 1, rng=rng), "b": nn.Conv2d(4, 2, (3, 5), padding=(1, 2), dilation=2, rng=rng)}
+    model = nn.Sequential(
+        {
+            "conv1": nn.Conv2d(1, 4, 3, stride=2, padding=1, rng=rng),
+            "pool1": nn.AvgPool2d(3, 2),
+            "fire2": nn.Sequential({"expand": nn.Parallel({"b": branches["b"]})}),
+            "conv4": nn.Conv2d(2, 1, 2, rng=rng),
+        }
+    )
+    for parameter in model.parameters():
+        parameter.data = abs(parameter.data) + np.float32(0.1)
+    x = mg.Tensor(np.ones((1, 1, 64, 64), np.float32), requires_grad=True)
+    y = model.activations(x, [name])[name]
+    field = next(row for row in model.layers((1, 64, 64)) if row.name == name).receptive_field
+    for row, column in ((0, 0), (4, 3), (y.shape[2] - 1, y.shape[3] - 1)):
+        touched = mg.grad(y[0, 0, row, column], x).numpy()[0, 0] != 0
+        top, left, bottom, right = field.box(row, column, (64, 64))
+        rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
+        assert top <= rows[0] and left <= columns[0] and rows[-1] < bottom and columns[-1] < right
+        if (bottom - top, right - left) == field.size:  # no part of it is padding
+            assert (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) == (top, left, bottom, right)
+    inside = field.box(4, 3, (64, 64))
+    assert (inside[2] - inside[0], inside[3] - inside[1]) == field.size
