@@ -1,28 +1,32 @@
 """minigrad: a small autograd engine on NumPy or CuPy, made to be read.
 
-    import minigrad as mg
-    from minigrad import functional as F, nn
-
-    x = mg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
-    mg.grad((x * x).sum(), x)  # tensor([2., 4., 6.])
+>>> import minigrad as mg
+>>> x = mg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> mg.grad((x * x).sum(), x)
+tensor([2., 4., 6.], dtype=float32)
 """
 
 from .tensor import Tensor, as_tensor, from_numpy  # isort: skip  (first: the rest builds on it)
 from . import functional, nn, optim
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
+from .gradcheck import check_gradients
 from .kernels.conv import conv_algorithm
+from .serialization import load, save
 
 __all__ = [
     "Function",
     "Tensor",
     "as_tensor",
     "backward",
+    "check_gradients",
     "conv_algorithm",
     "detect_anomaly",
     "from_numpy",
     "functional",
     "grad",
+    "load",
     "nn",
     "no_grad",
     "optim",
+    "save",
 ]

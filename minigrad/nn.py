@@ -1,8 +1,8 @@
 """Layers and networks, with torch.nn's names and arguments.
 
 A Module holds parameters (Tensors that require grad), buffers (Tensors that do not, such as running means) and inner
-modules, found by their attribute names. `Sequential` is the network everything else works on: its layers have names, and
-each intermediate is an ordinary Tensor.
+modules, found by their attribute names. `Sequential` is the network everything else works on: its layers have names,
+and each intermediate is an ordinary Tensor.
 """
 
 import math

@@ -107,7 +107,7 @@ def lbfgs(function, x, max_iter=20, bounds=None, history=10, callback=None, gtol
     """Minimise function(Tensor) -> scalar Tensor by L-BFGS-B (scipy; Byrd et al. 1995), from the Tensor x.
 
     max_iter: iterations; each may evaluate the function several times. bounds: (low, high) for every element, or None.
-    history: how many past steps approximate the Hessian. callback(iteration, x as Tensor, loss) may return True to stop.
+    history: how many past steps approximate the Hessian. callback(iteration, x as Tensor, loss): True stops.
     gtol, ftol: stop when the gradient or the relative decrease falls below; 0 runs all iterations.
 
     Returns (x, loss): a new Tensor with the dtype and device of x, and the smallest loss as a float. scipy computes in

@@ -1,4 +1,4 @@
-"""State dicts in HDF5: one dataset for each tensor, in a group named as its layer. And files that are never half written."""
+"""State dicts in HDF5, one dataset for each tensor in a group named as its layer; and files never half written."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from .backend import to_numpy
 def replacing(path):
     """Yield a temporary path beside `path`; on leaving, flush it to disk and move it into place.
 
-    Whatever goes wrong inside (an exception, Ctrl-C, a full disk), the temporary file is removed and `path` is as it was.
+    Whatever goes wrong inside (an exception, Ctrl-C, a full disk), the temporary file goes and `path` is as it was.
     A process killed outright leaves `path` whole and at worst a stray `.name.xxxxxxxx.part` beside it.
     Raises OSError, with a sentence, where `path` cannot be written.
     """
@@ -38,7 +38,7 @@ def replacing(path):
 
 
 def save(path, state):
-    """Write a state dict {"conv1.weight": array, ...} as HDF5: dataset `weight` in group `conv1`. Replaces `path` whole."""
+    """Write a state dict {"conv1.weight": array, ...} as HDF5, dataset `weight` in group `conv1`; replaces `path` whole."""
     import h5py
 
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -49,8 +49,7 @@ def save(path, state):
 def load(path):
     """The state dict that `save` wrote: {dotted name: array}.
 
-    Raises OSError for a file that cannot be read as HDF5, ValueError for one that holds anything but arrays of numbers or
-    links out of itself.
+    Raises OSError for a file that cannot be read as HDF5, ValueError for one that holds links or anything but numbers.
     """
     import h5py
 

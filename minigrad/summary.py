@@ -46,7 +46,7 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of `model.layers()`. FLOPs count a multiplication and an addition as two; shapes are without the batch."""
+    """One row of `model.layers()`. A multiplication and an addition are two FLOPs; shapes are without the batch."""
 
     name: str
     kind: str
