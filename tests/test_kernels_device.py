@@ -41,7 +41,7 @@ def wrapped(function):
 @pytest.fixture(autouse=True)
 def device():
     module = types.SimpleNamespace(**{name: getattr(np, name) for name in dir(np) if not name.startswith("__")})
-    for name in ("empty", "zeros", "ones", "empty_like", "asarray", "arange", "repeat", "moveaxis", "sqrt", "square"):
+    for name in "empty zeros ones empty_like asarray ascontiguousarray arange repeat moveaxis sqrt square".split():
         setattr(module, name, wrapped(getattr(np, name)))
     tricks = types.SimpleNamespace(as_strided=wrapped(np.lib.stride_tricks.as_strided))
     module.lib = types.SimpleNamespace(stride_tricks=tricks)

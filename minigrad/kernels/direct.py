@@ -63,7 +63,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
                 out[...] = 0
                 continue
             geometry = (1, 1), (rows.dilation, columns.dilation), (rows.origin, columns.origin)
-            _correlate(channels_last(g), taps, None, out, *geometry, groups)
+            _correlate(channels_last(g), taps, None, out, *geometry, groups, transposed=True)
     return gx
 
 
@@ -73,26 +73,30 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     length, o, dtype = math.prod(kernel_hw) * x.shape[1] // groups, g.shape[1] // groups, xp.result_type(x, g)
     x, g = channels_last(x), channels_last(g)
     origin = (-padding[0], -padding[1])
-    by_tap = _copies_by_tap(x.shape[3] // groups)
+    by_tap = _copies_by_tap(x.shape[3] // groups, math.prod(g.shape[:3]), o)
 
     def partial(share):
-        """The sum over one thread's blocks, (G, KH*KW*C/G, O/G)."""
-        total = xp.zeros((groups, length, o), dtype)
+        """The sum over one thread's blocks, (G, O/G, KH*KW*C/G)."""
+        total = xp.zeros((groups, o, length), dtype)
         for images, rows in share:
             g_block = g[images, rows]
             tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin, xp)
             windows = _windows(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
             g_rows = _columns(g_block[:, :, :, None, None], groups, False, "g")
-            total += xp.matmul(_columns(windows, groups, by_tap, "columns").swapaxes(1, 2), g_rows)
+            columns = _columns(windows, groups, by_tap, "columns")
+            if by_tap and len(g_rows[0]) > o:  # then BLAS is faster the other way round, and the result soon turned
+                total += xp.matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
+            else:
+                total += xp.matmul(g_rows.swapaxes(1, 2), columns)
         return total
 
     todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize, xp)
     shares = [todo[i :: thread_count()] for i in range(thread_count())]
     partials = parallel(partial, [share for share in shares if share])
-    gw = sum(partials[1:], partials[0]) if partials else xp.zeros((groups, length, o), dtype)
+    gw = sum(partials[1:], partials[0]) if partials else xp.zeros((groups, o, length), dtype)
     if by_tap:
-        return gw.swapaxes(1, 2).reshape(groups * o, -1, *kernel_hw)
-    return gw.swapaxes(1, 2).reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2)
+        return gw.reshape(groups * o, -1, *kernel_hw)
+    return xp.ascontiguousarray(gw.reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2))
 
 
 def output_hw(hw, kernel_hw, stride, padding, dilation):
@@ -108,17 +112,18 @@ def output_hw(hw, kernel_hw, stride, padding, dilation):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _correlate(x, w, bias, out, stride, dilation, origin, groups):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), bias (O,) or None."""
+def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=False):
+    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), which may be a transposed view, and bias (O,) or None."""
     xp = array_module(x, w)
     o, cg, *kernel_hw = w.shape
-    itemsize, spread = out.dtype.itemsize, groups == 1 and stride == (1, 1) and 4 * o <= cg
+    positions, taps = math.prod(out.shape[:3]), math.prod(kernel_hw)
+    spread = groups == 1 and stride == (1, 1) and (4 * o <= cg or (transposed and positions < o))
     if cg == 1 and groups > 1:
         fill, per_position = _weigh_taps(w, groups, xp), x.shape[3] + 2 * o
     elif spread:
-        fill, per_position = _add_shifted(w, dilation, xp), x.shape[3] + 2 * math.prod(kernel_hw) * o
+        fill, per_position = _add_shifted(w, dilation, xp), x.shape[3] + 2 * taps * o
     else:
-        fill, per_position = _multiply_columns(w, groups, xp), math.prod(kernel_hw) * x.shape[3]
+        fill, per_position = _multiply_columns(w, groups, positions, xp), taps * x.shape[3]
 
     def block(place):
         images, rows = place
@@ -128,12 +133,12 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups):
         if bias is not None:
             target += bias
 
-    parallel(block, _row_blocks(out.shape, per_position * itemsize, w.size * itemsize, xp))
+    parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize, xp))
 
 
-def _multiply_columns(w, groups, xp):
+def _multiply_columns(w, groups, positions, xp):
     """How a block is filled as a rule: its windows as the rows of a matrix, times the weights."""
-    by_tap = _copies_by_tap(w.shape[1])
+    by_tap = _copies_by_tap(w.shape[1], positions, w.shape[0] // groups)
     ordered = w if by_tap else w.transpose(0, 2, 3, 1)
     matrix = ordered.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
 
@@ -148,22 +153,23 @@ def _multiply_columns(w, groups, xp):
 
 
 def _add_shifted(w, dilation, xp):
-    """The other order, for a few output channels of many: multiply each pixel by the weights of all taps, then add up.
+    """The other order, of stride 1: multiply every pixel by the weights of all taps, then add up shifted products.
 
-    The image is not copied once for every tap, as windows would be, and the sums are of few channels.
+    For a few output channels of many: the image is not copied once for each tap, as windows are, and the sums are of
+    few channels. And for the input gradient of few pixels: the weights serve as they lie in memory.
     """
     o, c, kh, kw = w.shape
-    matrix = w.transpose(2, 3, 0, 1).reshape(-1, c)  # (KH*KW*O, C)
+    matrix = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, c)  # (O*KH*KW, C), taps in reverse
 
     def fill(tile, target):
         n, h, width, _ = tile.shape
-        products = xp.matmul(matrix, tile.reshape(-1, c).T).reshape(kh, kw, o, n, h, width)
+        products = xp.matmul(matrix, tile.reshape(-1, c).T).reshape(o, kh, kw, n, h, width)
         _, rows, columns, _ = target.shape
         total = 0
         for a in range(kh):
             for b in range(kw):
                 top, left = a * dilation[0], b * dilation[1]
-                total += products[a, b, :, :, top : top + rows, left : left + columns]
+                total += products[:, kh - 1 - a, kw - 1 - b, :, top : top + rows, left : left + columns]
         target[...] = total.transpose(1, 2, 3, 0)
 
     return fill
@@ -209,12 +215,13 @@ def _windows(tile, out_hw, kernel_hw, stride, dilation):
     return as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
 
 
-def _copies_by_tap(channels):
+def _copies_by_tap(channels, positions, outputs):
     """Whether windows are copied tap by tap, runs of a row of pixels, or window by window, runs of `channels` numbers.
 
-    It decides the order of a window's numbers: (C/G, KH, KW) by tap, (KH, KW, C/G) by window.
+    It decides the order of a window's numbers: (C/G, KH, KW) by tap, which is the weights' own, and (KH, KW, C/G) by
+    window. Where positions are few, reordering the weights would cost more than the longer runs save.
     """
-    return channels < 16
+    return channels < 16 or positions < outputs
 
 
 def _columns(windows, groups, by_tap, name):
