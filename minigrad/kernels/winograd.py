@@ -23,6 +23,9 @@ one of the 36 products is a matrix product, (tiles, C) times (C, O).
 The transforms are matrix products of 36x36 with 36xC, tile by tile, so round numbers in them gain nothing and the
 points are free: 0, +-3/4, +-3/2 and infinity lose 4 times less accuracy than the usual 0, +-1, +-2.
 
+A NaN or an infinity spreads over the outputs of the tiles it lies in, where the direct convolution would keep it to the
+windows it lies in.
+
 Reference: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016, arXiv:1509.09308.
 Letters, beside the package's: TH TW the tiles down and across, T tiles in a block, V U M the 36 transformed values of
 inputs, weights and products, `panel` a run of output channels that is narrow enough for (C, panel) to stay in cache.
