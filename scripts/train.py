@@ -47,7 +47,13 @@ add("--label-smoothing", type=float, default=default.label_smoothing, help="(def
 add("--dropout", type=float, default=default.dropout, help="(default %(default)s)")
 add("--average", type=float, default=default.average, help="decay of the average of the weights (default %(default)s)")
 add("--area", type=float, default=0.35, help="the smallest crop, as a share of the image (default %(default)s)")
-add("--eval-size", type=int, default=128, help="side of the validation images (default %(default)s)")
+add("--eval-size", type=int, default=112, help="side of the validation images (default %(default)s)")
+add(
+    "--store-size",
+    type=int,
+    default=128,
+    help="side at which photographs are kept; crops are cut from these (default %(default)s)",
+)
 add("--eval-every", type=int, default=2, metavar="EPOCHS", help="(default %(default)s)")
 add("--flip", action="store_true", help="average the scores of each validation image with its mirror image's")
 add("--checkpoint-every", type=int, default=50, metavar="STEPS", help="(default %(default)s)")
@@ -58,7 +64,7 @@ add("--half", action="store_true", help="store the weights as float16")
 def run(job):
     args = job.args
     recipe = recipe_of(args)
-    stored = max(args.eval_size, *recipe.sizes)
+    stored = max(args.store_size, args.eval_size, *recipe.sizes)
     photographs = open_photographs(args.data, stored, args.cache, progress=job.progress)
     members, held_out = photographs.split(args.seed, args.held_out)
 
