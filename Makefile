@@ -27,6 +27,7 @@ test: $(VENV)/installed-test
 # A machine that has an index of CPU builds set up for pip gets 2.13.0+cpu; PyPI's 2.13.0 does the same sums.
 verify: $(VENV)/installed-test $(VENV)/installed-verify
 	$(BIN)/python -m pytest -m torch
+	MINIGRAD_SLOW=1 $(BIN)/python -m pytest tests/models/test_convert.py -k full_vgg16
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
