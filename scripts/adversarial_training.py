@@ -18,11 +18,8 @@ from models.augment import whole
 from models.dataset import open_photographs
 from viz.adversarial_training import AdversarialTrainer
 
-options = train.options  # and a few more
-options.description = __doc__
-options.epilog = (
-    "Example:\n  python scripts/adversarial_training.py --data photos.tar.gz --start minivgg --epochs 4 --lr 0.01"
-)
+EXAMPLE = "python scripts/adversarial_training.py --data photos.tar.gz --start minivgg --epochs 4 --lr 0.01"
+options = train.course_options(__doc__, EXAMPLE)
 add = options.add_argument
 add("--epsilon", type=pixels, default=4 / 255, help="the budget of the attack in training (default 4/255)")
 add("--attack-steps", type=int, default=3, help="of PGD in training (default %(default)s)")
@@ -35,6 +32,7 @@ def run(job):
     photographs = open_photographs(args.data, max(args.eval_size, *recipe.sizes), args.cache, progress=job.progress)
     members, held_out = photographs.split(args.seed, args.held_out)
     model = first_model(args, photographs)
+    train.check_sides(model, recipe, args)
     args.model = f"{args.model}_robust"  # what the files are called
 
     trainer = AdversarialTrainer(

@@ -56,12 +56,16 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-def parser(doc, example, image=True, target=True, neuron=False):
+A_MODEL = "a model's name or the path of a weights file (default %(default)s)"
+
+
+def parser(doc, example, image=True, target=True, neuron=False, model=A_MODEL):
     """An ArgumentParser with the options that all scripts share.
 
     doc: the script's docstring, shown by --help; example: one command line that works.
     image, target: False for a script that takes no photograph, or no class.
     neuron: also --layer and --unit, which are explained in the class's place (see `Job.explained`).
+    model: what --help says of --model.
     """
     options = _Parser(
         description=doc, epilog=f"Example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter
@@ -69,7 +73,7 @@ def parser(doc, example, image=True, target=True, neuron=False):
     add = options.add_argument
     if image:
         add("image", nargs="?", metavar="IMAGE", help="a photograph; none means scikit-image's sample of a cat")
-    add("--model", default="minivgg", help="a model's name or the path of a weights file (default %(default)s)")
+    add("--model", default="minivgg", help=model)
     if target:
         add("--target", metavar="CLASS", help="a class by name or index (default: the top one)")
     if neuron:

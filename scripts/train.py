@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from command import main, parser
+from command import UserError, main, parser
 from matplotlib.figure import Figure
 from record import plain, versions
 from tqdm import tqdm
 
 import models
+from minigrad import nn
 from minigrad.serialization import replacing
 from models.augment import Augmentation
 from models.dataset import Photographs, open_photographs
@@ -32,33 +33,54 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 default = Recipe()
-options = parser(__doc__, "python scripts/train.py --data imagenette_cat_zebra_128px.tar.gz", image=False, target=False)
-add = options.add_argument
-add("--data", required=True, type=Path, metavar="DIR", help="the photographs: a folder or a tar archive")
-add("--held-out", type=float, default=0.2, help="share to validate with if DIR has no val (default %(default)s)")
-add("--cache", type=Path, metavar="FOLDER", help="for decoded photographs (default: in the user's cache)")
-add("--epochs", type=int, default=default.epochs, help="passes over the photographs (default %(default)s)")
-add("--batch-size", type=int, default=default.batch_size, help="(default %(default)s)")
-add("--sizes", type=sizes, default=default.sizes, help="sides of images, spread over the epochs (64,80,96,112)")
-add("--lr", type=float, default=default.lr, help="peak of the learning rate (default %(default)s)")
-add("--warmup", type=float, default=default.warmup, help="share of all steps before the peak (default %(default)s)")
-add("--weight-decay", type=float, default=default.weight_decay, help="(default %(default)s)")
-add("--label-smoothing", type=float, default=default.label_smoothing, help="(default %(default)s)")
-add("--dropout", type=float, default=default.dropout, help="(default %(default)s)")
-add("--average", type=float, default=default.average, help="decay of the average of the weights (default %(default)s)")
-add("--area", type=float, default=0.35, help="the smallest crop, as a share of the image (default %(default)s)")
-add("--eval-size", type=int, default=112, help="side of the validation images (default %(default)s)")
-add(
-    "--store-size",
-    type=int,
-    default=128,
-    help="side at which photographs are kept; crops are cut from these (default %(default)s)",
-)
-add("--eval-every", type=int, default=2, metavar="EPOCHS", help="(default %(default)s)")
-add("--flip", action="store_true", help="average the scores of each validation image with its mirror image's")
-add("--checkpoint-every", type=int, default=50, metavar="STEPS", help="(default %(default)s)")
-add("--resume", action=argparse.BooleanOptionalAction, default=True, help="go on from the checkpoint in OUT, if any")
-add("--half", action="store_true", help="store the weights as float16")
+
+
+def course_options(doc, example):
+    """A parser with the options of a course of training, new at each call: others may be added to it."""
+    options = parser(
+        doc,
+        example,
+        image=False,
+        target=False,
+        model="the architecture: minivgg or a VGG, such as vgg16 (default %(default)s)",
+    )
+    add = options.add_argument
+    add("--data", required=True, type=Path, metavar="DIR", help="the photographs: a folder or a tar archive")
+    add("--held-out", type=float, default=0.2, help="share to validate with if DIR has no val (default %(default)s)")
+    add("--cache", type=Path, metavar="FOLDER", help="for decoded photographs (default: in the user's cache)")
+    add("--epochs", type=int, default=default.epochs, help="passes over the photographs (default %(default)s)")
+    add("--batch-size", type=int, default=default.batch_size, help="(default %(default)s)")
+    add("--sizes", type=sizes, default=default.sizes, help="sides of images, spread over the epochs (64,80,96,112)")
+    add("--lr", type=float, default=default.lr, help="peak of the learning rate (default %(default)s)")
+    add("--warmup", type=float, default=default.warmup, help="share of all steps before the peak (default %(default)s)")
+    add("--weight-decay", type=float, default=default.weight_decay, help="(default %(default)s)")
+    add("--label-smoothing", type=float, default=default.label_smoothing, help="(default %(default)s)")
+    add("--dropout", type=float, default=default.dropout, help="(default %(default)s)")
+    add(
+        "--average",
+        type=float,
+        default=default.average,
+        help="decay of the average of the weights (default %(default)s)",
+    )
+    add("--area", type=float, default=0.35, help="the smallest crop, as a share of the image (default %(default)s)")
+    add("--eval-size", type=int, default=112, help="side of the validation images (default %(default)s)")
+    add(
+        "--store-size",
+        type=int,
+        default=128,
+        help="side at which photographs are kept; crops are cut from these (default %(default)s)",
+    )
+    add("--eval-every", type=int, default=2, metavar="EPOCHS", help="(default %(default)s)")
+    add("--flip", action="store_true", help="average the scores of each validation image with its mirror image's")
+    add("--checkpoint-every", type=int, default=50, metavar="STEPS", help="(default %(default)s)")
+    add(
+        "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on from the checkpoint in OUT, if any"
+    )
+    add("--half", action="store_true", help="store the weights as float16")
+    return options
+
+
+options = course_options(__doc__, "python scripts/train.py --data imagenette_cat_zebra_128px.tar.gz")
 
 
 def run(job):
@@ -77,6 +99,7 @@ def run(job):
 
     model = models.build(args.model, seed=args.seed, batch_norm=True, labels=label_lines(photographs))
     data = photographs.images, photographs.labels, members
+    check_sides(model, recipe, args)
     trainer = Trainer(model, *data, recipe, evaluate, args.eval_every, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / f"train_{args.model}_checkpoint.npz"
@@ -92,7 +115,16 @@ def run(job):
         print(f"stopped in epoch {trainer.epoch + 1} of {recipe.epochs}: the same command goes on from {checkpoint}")
 
 
+def check_sides(model, recipe: Recipe, args) -> None:
+    """Each 2x2 max-pool halves the sides of an image, and something must be left in the end."""
+    least = 2 ** sum(isinstance(model[name], nn.MaxPool2d) for name in model.names())
+    if (smallest := min(args.eval_size, *recipe.sizes)) < least:
+        raise UserError(f"{args.model} takes images from {least} px (--sizes, --eval-size), got {smallest}")
+
+
 def recipe_of(args) -> Recipe:
+    if args.checkpoint_every < 1:
+        raise UserError(f"--checkpoint-every must be at least 1, got {args.checkpoint_every}")
     names = ("epochs", "batch_size", "sizes", "lr", "warmup", "weight_decay", "label_smoothing", "dropout", "average")
     chosen = {name: getattr(args, name) for name in (*names, "seed")}
     return Recipe(augmentation=Augmentation(area=(args.area, 1.0)), **chosen)
@@ -203,7 +235,8 @@ def training_curve(history: list[dict]) -> Figure:
     validated = [entry for entry in history if "val_loss" in entry]
     for axes, key, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True):
         axes.plot(epochs, [scale * e[key] for e in history], label="training (augmented)")
-        axes.plot([e["epoch"] for e in validated], [scale * e[f"val_{key}"] for e in validated], label="validation")
+        epochs_validated = [e["epoch"] for e in validated]  # few, perhaps one: hence the markers
+        axes.plot(epochs_validated, [scale * e[f"val_{key}"] for e in validated], "o-", ms=3, label="validation")
         for before, entry in zip([None, *history], history, strict=False):
             if before is None or before["size"] != entry["size"]:
                 axes.axvline(entry["epoch"] - 0.5, color="0.85", zorder=0)

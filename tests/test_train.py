@@ -329,9 +329,32 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(script, folder, tmp_path):
         (["--model", "resnet"], "there is no model 'resnet'"),
         (["--held-out", "1.5"], "held out"),
         (["--eval-every", "0"], "--eval-every"),
+        (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
+        (["--sizes", "8", "--eval-size", "8"], "minivgg takes images from 16 px (--sizes, --eval-size), got 8"),
+        (["--sizes", "16", "--model", "vgg11_features"], "takes images from 32 px"),
     ],
 )
 def test_what_a_user_can_get_wrong_is_one_sentence(script, folder, tmp_path, options, sentence):
     code, output, errors = script(folder, tmp_path, "--quiet", *options)
     assert code == 2 and output == ""
     assert errors.startswith("train: ") and sentence in errors and errors.count("\n") == 1
+
+
+def test_options_added_for_one_script_are_not_the_others(script):
+    import train
+
+    train.course_options("Another course.", "python scripts/other.py").add_argument("--extra")
+    more = train.course_options("A third.", "python scripts/third.py")
+    more.add_argument("--extra")  # a conflict, were they one parser
+    assert "--extra" in more.format_help() and "--extra" not in train.options.format_help()
+    assert "path of a weights file" not in train.options.format_help()  # training begins with new weights
+
+
+def test_a_single_validation_shows_in_the_curve(script):
+    import train
+
+    history = [{"epoch": e, "size": 16, "loss": 1.0, "accuracy": 0.5} for e in (1, 2)]
+    history[1] |= {"val_loss": 1.2, "val_accuracy": 0.4}
+    for axes in train.training_curve(history).axes:
+        (line,) = (line for line in axes.lines if line.get_label() == "validation")
+        assert len(line.get_xdata()) == 1 and line.get_marker() == "o"
