@@ -20,6 +20,7 @@ from ..autograd import Function
 from ..backend import array_module, to_device
 from ..kernels import channel as kernels
 from ..tensor import Tensor, as_tensor
+from .convert import floating
 from .elementwise import sqrt, square
 from .linalg import matmul
 from .reduce import sum
@@ -170,7 +171,9 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     None. training: use the mean and variance of this batch, and move the running ones towards them by `momentum` (the
     variance with the count less one): their `.data` is replaced by a new array. Otherwise the running ones are used.
 
-    Raises ValueError where shapes do not fit, or when training on one element a channel.
+    Raises ValueError where shapes do not fit, when training on one element a channel, for one of the running statistics
+    without the other, and for an eps that is negative, or 0 when training; TypeError where a vector's dtype is not that
+    of x.
     """
     x = as_tensor(x)
     if x.ndim < 2 or x.dtype.kind != "f":
@@ -180,6 +183,12 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     for name, vector in vectors.items():
         if vector is not None and vector.shape != (channels,):
             raise ValueError(f"batch_norm: {name} has shape {vector.shape}, expected {(channels,)} (x.shape[1])")
+        if vector is not None and vector.dtype != x.dtype:
+            raise TypeError(f"batch_norm: x has dtype {x.dtype}, {name} has {vector.dtype}; convert one with .astype")
+    if eps < 0 or (training and eps == 0):
+        raise ValueError(f"batch_norm: eps must be {'positive in training' if training else '0 or more'}, got {eps}")
+    if training and (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: give both running_mean and running_var, or neither")
     weight = _ones(x) if weight is None else as_tensor(weight)
     bias = _zeros(x) if bias is None else as_tensor(bias)
 
@@ -210,7 +219,7 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     x: (N,C,...) of at least 3 dimensions. The window of channel c is c - size//2 ... c + (size-1)//2; channels outside
     count as zeros. (Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by size.)
     """
-    x = as_tensor(x)
+    x = floating(x)
     if x.ndim < 3:
         raise ValueError(f"local_response_norm: x must be (N,C,...) of 3 or more dimensions, got shape {x.shape}")
     if not isinstance(size, int | np.integer) or size < 1:

@@ -322,17 +322,18 @@ def _inside(widths, shape):
     return tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(widths, shape, strict=True))
 
 
-def pad(x, pad, mode="constant", value=0):
+def pad(x, pad, mode="constant", value=None):
     """x with elements added around it, as torch.nn.functional.pad.
 
     pad: (before, after) of the last dimension, then of the last but one, and so on. Negative widths cut.
-    mode: "constant" (filled with `value`), "reflect" (mirrored, the edge not repeated), "replicate" (the edge repeated)
+    mode: "constant" (filled with `value`, 0 if None), "reflect" (mirrored, the edge not repeated), "replicate" (the edge repeated)
         or "circular". The last three pad all dimensions but the first one or two (batch and channels): `pad` has 2
         widths for a 2-d or 3-d tensor, 4 for 3-d or 4-d, 6 for 4-d or 5-d.
 
     Raises ValueError for widths that do not fit the shape.
     """
     x = as_tensor(x)
+    value = 0 if value is None else value
     given = tuple(pad) if isinstance(pad, list | tuple) else ()
     if not given and pad not in ((), []) or not all(isinstance(n, int | np.integer) for n in given):
         raise TypeError(f"pad: pad must be a sequence of ints, got {pad!r}")

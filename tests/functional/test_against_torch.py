@@ -405,3 +405,40 @@ def test_unfold_and_fold(seed, shape, kernel, dilation, padding, stride):
     if not isinstance(columns, Exception):
         same(lambda M, c: M.fold(c, shape[-2:], kernel, dilation, padding, stride), columns.numpy())
         same(lambda M, c: M.fold(c, (shape[-2] + 1, shape[-1]), kernel, dilation, padding, stride), columns.numpy())
+
+
+# ---- dtypes, and what PyTorch refuses --------------------------------------------------------------------------------
+
+IMAGE = np.arange(1, 25).reshape(2, 3, 2, 2)
+THREE = np.array([0.5, 1.0, 2.0])
+
+
+def test_local_response_norm_of_integers_is_that_of_the_same_floats():
+    y, z = F.local_response_norm(IMAGE, 3, 0.5), F.local_response_norm(IMAGE.astype(np.float32), 3, 0.5)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.numpy(), z.numpy())
+    same(lambda M, x: M.local_response_norm(x, 3, 0.5), IMAGE.astype(np.float32), rtol=1e-5, atol=1e-6)
+
+
+def test_pad_takes_none_for_its_value():
+    same(lambda M, x: M.pad(x, (1, 2), value=None), IMAGE.astype(float))
+    same(lambda M, x: M.pad(x, (1, 1, 0, 1), mode="reflect", value=None), IMAGE.astype(float))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("which", range(5))
+def test_batch_norm_refuses_mixed_dtypes(training, which):
+    arrays = [a.astype(np.float32) for a in (IMAGE, THREE, THREE, THREE, THREE)]
+    arrays[which] = arrays[which].astype(np.float64)
+    same(lambda M, x, mean, var, w, b: M.batch_norm(x, mean.detach(), var.detach(), w, b, training), *arrays)
+    with pytest.raises(TypeError, match="batch_norm: x has dtype"):
+        F.batch_norm(*map(mg.Tensor, arrays), training=training)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_refuses_half_of_the_statistics_and_such_eps(training):
+    x = IMAGE.astype(float)
+    same(lambda M, x, v: M.batch_norm(x, v.detach(), None, training=training), x, THREE)
+    same(lambda M, x, v: M.batch_norm(x, None, v.detach(), training=training), x, THREE)
+    for eps in (0.0, -1e-5):
+        same(lambda M, x, v, e=eps: M.batch_norm(x, v.detach(), v.detach(), None, None, training, eps=e), x, THREE)
