@@ -3,6 +3,7 @@
 from ..autograd import Function
 from ..backend import array_module
 from ..kernels import elementwise as kernels
+from ..tensor import as_tensor
 from .convert import floating
 from .elementwise import where
 
@@ -31,6 +32,9 @@ class ReLUGrad(Function):
 
 def relu(x):
     """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
+    x = as_tensor(x)
+    if x.dtype.kind == "b":
+        raise TypeError("relu: x must be numbers, got dtype bool; convert with .astype")
     return ReLU()(x)
 
 
@@ -49,7 +53,10 @@ class LeakyReLU(Function):
 
 
 def leaky_relu(x, negative_slope=0.01):
-    """x where positive, negative_slope * x elsewhere (0 included)."""
+    """x where positive, negative_slope * x elsewhere (0 included). x must be floating point."""
+    x = as_tensor(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"leaky_relu: x must be floating point, got dtype {x.dtype}; convert with .astype")
     return LeakyReLU(negative_slope)(x)
 
 

@@ -176,6 +176,8 @@ def _operands(name, x, weight, bias, channel_axis):
         raise ValueError(f"{name}: weight must have 4 dimensions, got shape {weight.shape}")
     if 0 in weight.shape or 0 in x.shape[-3:]:
         raise ValueError(f"{name}: x {x.shape} and weight {weight.shape} must not be empty but for the batch")
+    if x.dtype.kind == "b":
+        raise TypeError(f"{name}: x must be numbers, got dtype bool; convert with .astype")
     for other, argument in ((weight, "weight"), (bias, "bias")):
         if other is not None and other.dtype != x.dtype:
             raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {other.dtype}; convert one with .astype")

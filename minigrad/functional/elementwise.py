@@ -4,7 +4,6 @@ Binary functions broadcast as NumPy does, and a Python number takes the dtype of
 are summed back over the axes that were broadcast: `sum_to` is the vjp of broadcasting.
 """
 
-import math
 from numbers import Number
 
 import numpy as np
@@ -227,9 +226,20 @@ def sin(x):
     return Sin()(floating(x))
 
 
+class Cos(Function):
+    """Cosine."""
+
+    def forward(self, x):
+        return array_module(x).cos(x)
+
+    def vjp(self, g):
+        (x,) = self.inputs
+        return -g * sin(x)
+
+
 def cos(x):
-    """Cosine of each element, in radians: sin(x + pi/2)."""
-    return sin(floating(x) + math.pi / 2)
+    """Cosine of each element, in radians."""
+    return Cos()(floating(x))
 
 
 class Abs(Function):
@@ -363,8 +373,9 @@ def clamp(x, min=None, max=None):
     x = as_tensor(x)
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
+    min, max = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
     if all(bound is None or isinstance(bound, Number) for bound in (min, max)):
-        if x.dtype.kind != "f" and isinstance(min if max is None else max, float):
+        if x.dtype.kind != "f" and (isinstance(min, float) or isinstance(max, float)):
             x = cast(x, np.float32)
         return Clamp(min, max)(x)
     if min is not None:

@@ -67,7 +67,8 @@ class Linear(Function):
 def linear(x, weight, bias=None):
     """x @ weight.T + bias: (..., in_features) to (..., out_features); weight (out_features, in_features).
 
-    weight may also be (in_features,), for a result of shape (...); bias is then a single number ().
+    weight may also be (in_features,), for a result of shape (...); bias is then a single number (), though
+    not for a 2-d x (as in torch).
     """
     tensors = {"x": x, "weight": weight, "bias": bias}
     tensors = {name: as_tensor(value) for name, value in tensors.items() if value is not None}
@@ -80,13 +81,18 @@ def linear(x, weight, bias=None):
     if bias is not None and bias.shape != weight.shape[:-1]:
         raise ValueError(f"linear: bias has shape {bias.shape}, expected {weight.shape[:-1]} (weight.shape[:-1])")
     if weight.ndim == 1:
+        if bias is not None and x.ndim == 2:  # as in torch, whose path for matrices has no place for it
+            raise ValueError(f"linear: bias goes with no 1-d weight where x is 2-d (shape {x.shape}); add it after")
         y = matmul(x, weight)
         return y if bias is None else y + bias
     return Linear()(x, weight) if bias is None else Linear()(x, weight, bias)
 
 
 def _check_dtypes(name, tensors):
-    """Refuse mixed dtypes, as torch does: a float64 that crept in should not spread."""
+    """Refuse booleans and mixed dtypes, as torch does: a float64 that crept in should not spread."""
+    for argument, x in tensors.items():
+        if x.dtype.kind == "b":
+            raise TypeError(f"{name}: {argument} must be numbers, got dtype bool; convert with .astype")
     if len({x.dtype for x in tensors.values()}) > 1:
         found = ", ".join(f"{argument} {x.dtype}" for argument, x in tensors.items())
         raise TypeError(f"{name}: dtypes differ ({found}); convert with .astype")

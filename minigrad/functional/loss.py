@@ -209,8 +209,10 @@ def _class_index(name, x, target, weight, ignore_index):
     expected = (*x.shape[:dim], *x.shape[dim + 1 :])
     if target.shape != expected:
         raise ValueError(f"{name}: target has shape {target.shape}, expected {expected} for x of shape {x.shape}")
-    if target.dtype.kind not in "iu":
-        raise TypeError(f"{name}: target must hold integer class indices, got dtype {target.dtype}")
+    if target.dtype not in (np.int64, np.uint8):
+        raise TypeError(f"{name}: target must hold class indices of int64 or uint8, got dtype {target.dtype}")
+    if weight is not None and weight.dtype != x.dtype:
+        raise TypeError(f"{name}: x has dtype {x.dtype}, weight has {weight.dtype}; convert one with .astype")
     index = target.data
     wrong = (index != ignore_index) & ((index < 0) | (index >= x.shape[dim]))
     if wrong.any():

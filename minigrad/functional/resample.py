@@ -122,7 +122,7 @@ class Fold(Function):
 
     def forward(self, columns):
         (kh, kw), taps, out_hw = self.geometry[0], *_taps(self.hw, *self.geometry)
-        columns = columns.reshape(columns.shape[0], -1, kh * kw, *out_hw)
+        columns = columns.reshape(columns.shape[0], columns.shape[1] // (kh * kw), kh * kw, *out_hw)
         x = array_module(columns).zeros((*columns.shape[:2], *self.hw), columns.dtype)
         for k, (rows, cols) in enumerate(taps):
             x[:, :, rows, cols] += columns[:, :, k]

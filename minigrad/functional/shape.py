@@ -326,8 +326,8 @@ def pad(x, pad, mode="constant", value=None):
     """x with elements added around it, as torch.nn.functional.pad.
 
     pad: (before, after) of the last dimension, then of the last but one, and so on. Negative widths cut.
-    mode: "constant" (filled with `value`, 0 if None), "reflect" (mirrored, the edge not repeated), "replicate" (the edge repeated)
-        or "circular". The last three pad all dimensions but the first one or two (batch and channels): `pad` has 2
+    mode: "constant" (filled with `value`, 0 if None), "reflect" (mirrored, the edge not repeated), "replicate" (the
+        edge repeated) or "circular". The last three pad all dimensions but the first one or two (batch and channels): `pad` has 2
         widths for a 2-d or 3-d tensor, 4 for 3-d or 4-d, 6 for 4-d or 5-d.
 
     Raises ValueError for widths that do not fit the shape.

@@ -442,3 +442,58 @@ def test_batch_norm_refuses_half_of_the_statistics_and_such_eps(training):
     same(lambda M, x, v: M.batch_norm(x, None, v.detach(), training=training), x, THREE)
     for eps in (0.0, -1e-5):
         same(lambda M, x, v, e=eps: M.batch_norm(x, v.detach(), v.detach(), None, None, training, eps=e), x, THREE)
+
+
+def test_unfold_and_fold_of_an_empty_batch():
+    same(lambda M, x: M.unfold(x, 2, padding=1), np.zeros((0, 3, 4, 4)))
+    same(lambda M, x: M.fold(x, (4, 5), 2), np.zeros((0, 8, 12)))
+
+
+@pytest.mark.parametrize("low, high", [(0.5, 2), (0, 2.5), (0.5, None), (None, 1.5), (0, 2), (np.float64(0.5), 2)])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.float32, np.float64])
+def test_clamp_dtypes(dtype, low, high):
+    same(lambda M, x: M.clamp(x, low, high), IMAGE.astype(dtype))
+
+
+BOOLS = np.ones((1, 1, 3, 3), bool)
+SCORES = np.linspace(-1, 1, 15).reshape(5, 3)
+CLASSES = np.array([0, 1, 2, 1, 0])
+REFUSED = {
+    "leaky_relu: x must be": (lambda M, x: M.leaky_relu(x), IMAGE),
+    "relu: x must be": (lambda M, x: M.relu(x), BOOLS),
+    "conv2d: x must be": (lambda M, x: M.conv2d(x, x), BOOLS),
+    "conv_transpose2d: x must be": (lambda M, x: M.conv_transpose2d(x, x), BOOLS),
+    "linear: x must be": (lambda M, x: M.linear(x, x), BOOLS[0, 0]),
+    "matmul: a must be": (lambda M, x: M.matmul(x, x), BOOLS[0, 0]),
+    "cross_entropy: target must": (lambda M, x, t: M.cross_entropy(x, t), SCORES, CLASSES.astype(np.int32)),
+    "nll_loss: target must": (lambda M, x, t: M.nll_loss(x, t), SCORES, CLASSES.astype(np.int8)),
+    "cross_entropy: x has dtype float64, weight": (
+        lambda M, x, t, w: M.cross_entropy(x, t, w.detach()),
+        *(SCORES, CLASSES, THREE.astype(np.float32)),
+    ),
+    "nll_loss: x has dtype float64, weight": (
+        lambda M, x, t, w: M.nll_loss(x, t, w.detach()),
+        *(SCORES, CLASSES, THREE.astype(np.float32)),
+    ),
+    "linear: bias": (lambda M, x, w, b: M.linear(x, w, b), SCORES, THREE, np.array(1.0)),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_pytorch_refuses(message):
+    call, *arrays = REFUSED[message]
+    same(call, *arrays)
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        call(F, *map(mg.Tensor, arrays))
+
+
+def test_what_pytorch_takes_beside_it():
+    same(lambda M, x: M.relu(x), IMAGE - 9)
+    same(lambda M, x, t: M.cross_entropy(x, t), SCORES, CLASSES.astype(np.uint8))
+    same(lambda M, x, w, b: M.linear(x, w, b), SCORES[None], THREE, np.array(1.0))
+
+
+def test_sine_and_cosine_of_large_angles():
+    angles = np.array([3e5, -1e6, 12345.678], np.float32)
+    for name in ("sin", "cos"):
+        same(lambda M, x, f=name: getattr(M, f)(x), angles, rtol=1e-5)
