@@ -66,7 +66,7 @@ def run(job):
         arrays={"image": image, "attacked": attacked, "saved": saved},
         numbers=found,
         pictures={"original": image, "adversarial": saved},
-        subject=f"{job.image_name}_{args.method}",
+        subject=f"{job.subject}_{args.method}",
     )
 
 

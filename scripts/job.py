@@ -65,6 +65,21 @@ class Job:
         """The file's name without its ending; "cat" for the sample."""
         return Path(self.args.image).stem if self.args.image else "cat"
 
+    @property
+    def subject(self):
+        """What results are called by default: the image's name and what was asked to be explained in it, if anything.
+
+        So the files of one class do not replace those of another: "dog", "dog_zebra", "dog_relu3_1_7".
+        """
+        asked, parts = vars(self.args), [self.image_name]
+        if asked.get("target") is not None:
+            parts.append(self.class_name(self.target))
+        if asked.get("layer") is not None:
+            parts.append(asked["layer"])
+        if asked.get("unit") is not None:
+            parts.append("-".join(map(str, asked["unit"])))
+        return "_".join(parts)
+
     @cached_property
     def probabilities(self):
         """(K,) softmax of the model's scores for the image."""
@@ -122,9 +137,9 @@ class Job:
 
         The files are SCRIPT_SUBJECT.png (figure, a matplotlib Figure), .npz (arrays, by name), .json (the record, with
         `numbers`), _NAME.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames` (such
-        pictures, in order). subject: by default the image's name. Returns the list of paths, the record's last.
+        pictures, in order). subject: by default `.subject`. Returns the list of paths, the record's last.
         """
-        base = self.args.out / file_stem(self.script, self.image_name if subject is None else subject)
+        base = self.args.out / file_stem(self.script, self.subject if subject is None else subject)
         base.parent.mkdir(parents=True, exist_ok=True)
         arrays, paths = arrays or {}, []
         if figure is not None:

@@ -56,7 +56,7 @@ def write(job, images, found):
         {"method": name} | {f"{kind} {layer}": value for kind, layer, value in summary(result)}
         for name, result in found.items()
     ]
-    subject = job.image_name if job.args.data is None else f"{len(images)}_photographs"
+    subject = job.subject if job.args.data is None else f"{len(images)}_photographs"
     shown = sorted({0, 1, 2, len(layers) // 2, len(layers)})
     maps = [[result.maps[k][0] for k in shown] for result in found.values()]
     columns = ["trained", *(f"down to {layers[k - 1]}" for k in shown[1:])]

@@ -50,7 +50,7 @@ def attacked(script, small, photograph, tmp_path):
     def run(method, *argv):
         code, out, err = script("attack", photograph, "--model", small, "--method", method, "--quiet", *argv)
         assert (code, err) == (0, "")
-        stem = f"attack_my_cat_{method}"
+        stem = f"attack_my_cat_{'zebra_' if '--target' in argv else ''}{method}"
         with np.load(tmp_path / "out" / f"{stem}.npz") as file:
             return {key: file[key] for key in file.files}, record(tmp_path / "out", stem)["numbers"]
 
@@ -74,8 +74,9 @@ def attacked(script, small, photograph, tmp_path):
 )
 def test_every_method_reports_what_it_saved(attacked, small, tmp_path, method, options):
     arrays, numbers = attacked(method, *options)
-    saved = models.load_image(tmp_path / "out" / f"attack_my_cat_{method}_adversarial.png")
-    original = models.load_image(tmp_path / "out" / f"attack_my_cat_{method}_original.png")
+    stem = f"attack_my_cat_zebra_{method}" if "--target" in options else f"attack_my_cat_{method}"
+    saved = models.load_image(tmp_path / "out" / f"{stem}_adversarial.png")
+    original = models.load_image(tmp_path / "out" / f"{stem}_original.png")
     np.testing.assert_array_equal(saved, arrays["saved"])
     np.testing.assert_array_equal(original, arrays["image"])
     assert numbers["saved"]["linf"] == pytest.approx(np.abs(saved - original).max(), abs=1e-7)

@@ -1,6 +1,7 @@
 """The scripts of the attribution methods write what viz computes; the two that measure methods measure right."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,9 +53,10 @@ def written(script, colours, tmp_path):
     """Run a script on a photograph of something blue; gives its arrays and its record."""
 
     def run(name, *argv):
-        code, _, err = script(name, colours[1] / "blue" / "0.png", "--model", colours[0], *argv)
+        code, out, err = script(name, colours[1] / "blue" / "0.png", "--model", colours[0], *argv)
         assert (code, err) == (0, "")
-        stem = tmp_path / "out" / f"{name}_0"
+        stem = Path(out.split(" -> ")[1].split()[-1]).with_suffix("")
+        assert stem.parent == tmp_path / "out" and stem.name.startswith(f"{name}_0")
         assert stem.with_suffix(".png").stat().st_size > 5_000
         with np.load(stem.with_suffix(".npz")) as file:
             return {key: file[key] for key in file.files}, json.loads(stem.with_suffix(".json").read_text())
@@ -135,7 +137,7 @@ def test_sanity_check_of_one_photograph(script, photograph, tmp_path, colours):
     argv = ("--methods", "grad_cam", "--target", "red", "--model", colours[0])
     code, _, err = script("sanity_check", photograph, *argv)
     assert (code, err) == (0, "")
-    with np.load(tmp_path / "out" / "sanity_check_my_cat.npz") as file:
+    with np.load(tmp_path / "out" / "sanity_check_my_cat_red.npz") as file:
         assert file["grad_cam_spearman"].shape == (3, 1)
     code, _, err = script("sanity_check", photograph, "--data", "somewhere")
     assert code == 2 and "not both" in err

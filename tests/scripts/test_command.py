@@ -196,16 +196,16 @@ def test_user_errors_of_scripts(tmp_path, capsys):
 
 def test_a_result_can_be_made_again_from_its_record(script, photograph, weights, tmp_path):
     code, out, _ = script("saliency", photograph, "--target", "zebra", "--seed", "5")
-    record = json.loads((tmp_path / "out" / "saliency_my_cat.json").read_text())
+    record = json.loads((tmp_path / "out" / "saliency_my_cat_zebra.json").read_text())
     assert code == 0 and record["seed"] == 5 and record["target"] == {"index": 3, "name": "zebra"}
     assert record["weights"]["file"] == str(weights) and len(record["weights"]["weights_sha256"]) == 64
     assert {"python", "numpy", "minigrad", "platform"} <= record["versions"].keys()
 
     _, _, *argv = shlex.split(record["command"])  # python, scripts/saliency.py, ...
-    with np.load(tmp_path / "out" / "saliency_my_cat.npz") as file:
+    with np.load(tmp_path / "out" / "saliency_my_cat_zebra.npz") as file:
         first = {key: file[key] for key in file.files}
     assert script("saliency", *argv, "--out", tmp_path / "again")[0] == 0
-    with np.load(tmp_path / "again" / "saliency_my_cat.npz") as file:
+    with np.load(tmp_path / "again" / "saliency_my_cat_zebra.npz") as file:
         assert file.files == list(first) == ["image", "map"]
         assert all(np.array_equal(file[key], first[key]) for key in first)
     assert record["arrays"] == {k: {"shape": list(a.shape), "dtype": str(a.dtype)} for k, a in first.items()}

@@ -1,6 +1,7 @@
 """classify, saliency, grad_cam and compare write what models and viz compute, for what the command line asked."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,9 +33,10 @@ def written(script, photograph, tmp_path):
     """Run a script on the photograph; gives its arrays and its record."""
 
     def run(name, *argv):
-        code, _, err = script(name, photograph, *argv)
+        code, out, err = script(name, photograph, *argv)
         assert (code, err) == (0, "")
-        stem = tmp_path / "out" / f"{name}_my_cat"
+        stem = Path(out.split(" -> ")[1].split()[-1]).with_suffix("")
+        assert stem.parent == tmp_path / "out" and stem.name.startswith(f"{name}_my_cat")
         with np.load(stem.with_suffix(".npz")) as file:
             return {key: file[key] for key in file.files}, json.loads(stem.with_suffix(".json").read_text())
 
@@ -62,6 +64,21 @@ def test_saliency_of_the_top_class_and_of_another(written, model, image, probabi
     np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, int(probabilities.argmax())))
     arrays, _ = written("saliency", "--target", "zebra", "--reduce", "l2")
     np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, "zebra", reduce="l2"))
+
+
+def test_results_for_one_class_do_not_replace_those_for_another(script, photograph, tmp_path):
+    layer = ("--layer", "relu2_1")
+    for argv in (
+        (),
+        ("--target", "cat"),
+        ("--target", "3"),
+        layer,
+        (*layer, "--unit", "3"),
+        (*layer, "--unit", "3,0,5"),
+    ):
+        assert script("saliency", photograph, *argv)[0] == 0
+    names = {path.stem.removeprefix("saliency_my_cat") for path in (tmp_path / "out").iterdir()}
+    assert names == {"", "_cat", "_zebra", "_relu2_1", "_relu2_1_3", "_relu2_1_3-0-5"}
 
 
 def test_saliency_of_a_channel_and_of_a_neuron(written, model, image):

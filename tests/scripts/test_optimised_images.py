@@ -99,7 +99,7 @@ def test_dream(script, photograph, tmp_path):
     options = ["--size", 64, "--steps", 2, "--octaves", 2, "--jitter", 4, "--gif", 1, "--layer", "relu2_1"]
     code, out, err = script("dream", photograph, *options)
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", "dream_my_cat")
+    record, arrays = read(tmp_path / "out", "dream_my_cat_relu2_1")
     assert arrays["image"].shape == (1, 3, 41, 64) and len(arrays["loss_objective"]) == 5
     objective = record["numbers"]["objective"]
     assert objective[4] > objective[2] and f"{objective[4]:.4g}" in out
