@@ -35,6 +35,7 @@ class Function:
         self.inputs             the Tensors it was called with
         self.output             the Tensor it made
         self.needs_input_grad   for each input, whether anyone asked: what is not needed may be left None
+        self.constants()        the arrays given in `__init__` that it needs, which stay read-only like the inputs
 
     and is written in public functions, so that it can be differentiated in turn. Calling an instance runs it, once:
     `ReLU()(x)`.
@@ -47,6 +48,10 @@ class Function:
     def vjp(self, g):
         """The gradients by the inputs, from the gradient g by the output."""
         raise NotImplementedError(f"{type(self).__name__} has no derivative")
+
+    def constants(self):
+        """Arrays besides the inputs' that vjp needs and that a caller could write to."""
+        return ()
 
     def __call__(self, *inputs):
         if hasattr(self, "inputs"):
@@ -62,7 +67,7 @@ class Function:
             self.needs_input_grad = tuple(x.requires_grad for x in inputs)
             self._output = weakref.ref(output)  # weak: output -> function -> output would need the garbage collector
             self._used = (*arrays, output.data)
-            _guard.hold(self._used)
+            self._held = _guard.hold((*self._used, *self.constants()))
             output.requires_grad = True
             output.function = self
         return output
@@ -78,8 +83,8 @@ class Function:
         return output
 
     def __del__(self):
-        if used := getattr(self, "_used", None):
-            _guard.release(used)
+        if held := getattr(self, "_held", None):
+            _guard.release(held)
 
     def _check_unchanged(self):
         """Refuse to differentiate at other values than those `forward` saw."""
@@ -96,33 +101,50 @@ class _Guard:
     """Makes the arrays that a graph needs read-only while the graph lives.
 
     Writing into them is then NumPy's error at the line that writes, and not a wrong gradient later. Counted, since one
-    array serves many functions. CuPy's arrays have no such flag.
+    array serves many functions. An array that is a view has its base held with it, so that nothing is written through
+    that either.
+
+    What passes unseen: a write through another view that was taken before the graph used the memory (NumPy lets a view
+    keep its own flag), and any write to CuPy's arrays, which have no such flag.
     """
 
     def __init__(self):
         self.lock = threading.RLock()  # reentrant: a function may be freed while this thread holds the lock
-        self.counts = {}  # id of array -> number of functions that need it; they keep it alive, so the id stays its own
+        self.counts = {}  # id of array -> number of holds; who holds an array keeps it alive, so the id stays its own
+        self.waiting = {}  # id of a held base -> {id: weak reference to a view of it that is free again}
 
     def hold(self, arrays):
+        """Hold the arrays and their bases; returns what was held, which is what to release."""
+        held = []
         with self.lock:
             for array in arrays:
-                if id(array) in self.counts:
-                    self.counts[id(array)] += 1
-                elif isinstance(array, np.ndarray) and array.flags.writeable:
-                    array.flags.writeable = False
-                    self.counts[id(array)] = 1
+                while isinstance(array, np.ndarray):
+                    if id(array) in self.counts or array.flags.writeable:  # else read-only by someone else's will
+                        self.counts[id(array)] = self.counts.get(id(array), 0) + 1
+                        array.flags.writeable = False
+                        held.append(array)
+                    array = array.base
+        return held
 
-    def release(self, arrays):
+    def release(self, held):
         with self.lock:
-            for array in arrays:
-                count = self.counts.get(id(array))
-                if count == 1:
+            for array in held:
+                self.counts[id(array)] -= 1
+            for array in reversed(held):  # bases before their views: a view cannot be made writeable before its base
+                if self.counts.get(id(array)) == 0:
                     del self.counts[id(array)]
-                    # A view stays read-only while its base, which is someone else's, is held.
-                    if array.base is None or not isinstance(array.base, np.ndarray) or array.base.flags.writeable:
-                        array.flags.writeable = True
-                elif count:
-                    self.counts[id(array)] = count - 1
+                    self._free(array)
+
+    def _free(self, array):
+        base = array.base
+        if isinstance(base, np.ndarray) and not base.flags.writeable:
+            if id(base) in self.counts:
+                self.waiting.setdefault(id(base), {})[id(array)] = weakref.ref(array)
+            return
+        array.flags.writeable = True
+        for view in self.waiting.pop(id(array), {}).values():
+            if (view := view()) is not None and id(view) not in self.counts:
+                self._free(view)
 
 
 _guard = _Guard()

@@ -291,6 +291,77 @@ def test_data_of_a_caller_is_copied_or_guarded():
         mine[:] = 8
 
 
+@pytest.mark.parametrize("kind", ["where", "index", "mask", "max_unpool2d"])
+def test_arrays_that_choose_are_guarded_too(kind):
+    x = tensor(1, 1, 2, 2)
+    choice = {"where": np.ones((1, 1, 2, 2), bool), "mask": np.ones((1, 1, 2, 2), bool), "index": np.array([0, 0])}
+    mine = choice.get(kind, np.array([[[[0, 2], [8, 10]]]]))
+    call = {
+        "where": lambda a: F.where(a, x, 0.0),
+        "index": lambda a: x[0, 0, a],
+        "mask": lambda a: x[a],
+        "max_unpool2d": lambda a: F.max_unpool2d(x, a, 2),
+    }[kind]
+    for given_as in (mine, mg.from_numpy(mine)):
+        y = call(given_as)
+        with pytest.raises(ValueError, match="read-only"):
+            mine[...] = 0
+        g = mg.grad(y.sum(), x, create_graph=True)
+        del y, g
+        assert mine.flags.writeable
+    call(mine).detach()
+    mine[...] = 0  # no graph, no harm
+
+
+def leaf(array):
+    x = mg.from_numpy(array)
+    x.requires_grad = True
+    return x
+
+
+def test_the_base_of_a_view_is_guarded_with_it():
+    base = np.ones(6)
+    x, z = leaf(base[1:3]), leaf(base[3:].reshape(3, 1))
+    y, w = (x * x).sum(), (z * z).sum()
+    for _ in range(2):  # as long as either graph lives
+        with pytest.raises(ValueError, match="read-only"):
+            base[0] = 7.0
+        y = None
+    y = F.exp(x)  # a view that waits for its base to be free is taken up again
+    del w
+    with pytest.raises(ValueError, match="read-only"):
+        base[0] = 7.0
+    del y
+    assert base.flags.writeable and x.data.flags.writeable and z.data.flags.writeable
+
+
+def test_what_was_read_only_stays_so():
+    base = np.ones(3)
+    view = np.broadcast_to(base, (2, 3))
+    y = leaf(view) * 2.0
+    with pytest.raises(ValueError, match="read-only"):
+        base[0] = 7.0
+    del y
+    assert base.flags.writeable and not view.flags.writeable
+
+
+def test_threads_hold_views_of_one_base():
+    base = np.ones((8, 50))
+    views = [base[i] for i in range(8)]
+
+    def work(view):
+        for _ in range(100):
+            x = leaf(view)
+            mg.grad((x * x).sum(), x)
+
+    threads = [threading.Thread(target=work, args=(view,)) for view in views]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert base.flags.writeable and all(view.flags.writeable for view in views)
+
+
 def test_replacing_data_that_a_graph_needs():
     x = tensor(3)
     y = (x * x).sum()

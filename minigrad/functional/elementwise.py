@@ -286,6 +286,9 @@ class Where(Function):
     def forward(self, a, b):
         return array_module(self.condition, a, b).where(self.condition, a, b)
 
+    def constants(self):
+        return (self.condition,)
+
     def vjp(self, g):
         a, b = self.inputs
         zero = _constant_like(g, 0.0)

@@ -151,6 +151,9 @@ class PutAlongAxis(Function):
         out[xp.arange(len(rows))[:, None], self.indices.reshape(-1, count)] = rows
         return out.reshape(*x.shape[:-1], self.length)
 
+    def constants(self):
+        return (self.indices,)
+
     def vjp(self, g):
         return TakeAlongAxis(self.indices)(g)
 
@@ -163,6 +166,9 @@ class TakeAlongAxis(Function):
 
     def forward(self, x):
         return array_module(x).take_along_axis(x, self.indices, -1)
+
+    def constants(self):
+        return (self.indices,)
 
     def vjp(self, g):
         (x,) = self.inputs

@@ -204,6 +204,9 @@ class GetItem(Function):
     def forward(self, x):
         return x[self.index]
 
+    def constants(self):
+        return _index_arrays(self.index)
+
     def vjp(self, g):
         (x,) = self.inputs
         return PutItem(self.index, x.shape)(g)
@@ -225,6 +228,9 @@ class PutItem(Function):
             out[self.index] = g
         return out
 
+    def constants(self):
+        return _index_arrays(self.index)
+
     def vjp(self, g):
         return GetItem(self.index)(g)
 
@@ -237,6 +243,11 @@ def getitem(x, index):
         return GetItem(parts)(x)
     except IndexError as e:
         raise IndexError(f"getitem: {e} (the tensor has shape {x.shape})") from None
+
+
+def _index_arrays(index):
+    parts = index if isinstance(index, tuple) else (index,)
+    return tuple(i for i in parts if isinstance(i, np.ndarray))
 
 
 def _index(x, i):
@@ -327,8 +338,8 @@ def pad(x, pad, mode="constant", value=None):
 
     pad: (before, after) of the last dimension, then of the last but one, and so on. Negative widths cut.
     mode: "constant" (filled with `value`, 0 if None), "reflect" (mirrored, the edge not repeated), "replicate" (the
-        edge repeated) or "circular". The last three pad all dimensions but the first one or two (batch and channels): `pad` has 2
-        widths for a 2-d or 3-d tensor, 4 for 3-d or 4-d, 6 for 4-d or 5-d.
+        edge repeated) or "circular". The last three pad all dimensions but the first one or two (batch and channels):
+        `pad` has 2 widths for a 2-d or 3-d tensor, 4 for 3-d or 4-d, 6 for 4-d or 5-d.
 
     Raises ValueError for widths that do not fit the shape.
     """
