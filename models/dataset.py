@@ -289,6 +289,8 @@ def decode(data: bytes, size: int, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (2 * size, 2 * size))  # lets a JPEG decode large photographs at a fraction of their size
             pixels = load_image(image, size)[0]
-    except (UnidentifiedImageError, Image.DecompressionBombError, ImageError, OSError, SyntaxError) as error:
+    except UnidentifiedImageError:  # whose message names only the bytes in memory
+        raise DatasetError(f"{name} cannot be read as a picture (no known format): replace or delete it") from None
+    except (Image.DecompressionBombError, ImageError, OSError, SyntaxError) as error:
         raise DatasetError(f"{name} cannot be read as a picture ({error}): replace or delete it") from error
     return np.rint(pixels * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -122,4 +122,8 @@ def _near(labels, name):
     near = []
     for piece in difflib.get_close_matches(name, by_piece, n=5, cutoff=0.7):
         near += [other for other in by_piece[piece] if other not in near]
-    return f"; near names: {', '.join(near[:8])}" if near else ": see the model's labels for all of them"
+    if near:
+        return f"; near names: {', '.join(near[:8])}"
+    return (
+        f"; the classes are: {', '.join(labels)}" if len(labels) <= 20 else ": see the model's labels for all of them"
+    )

@@ -119,6 +119,6 @@ def main(options, run, argv=None):
         sentence = users_mistake(error)
         if sentence is None:
             raise
-        print(f"{name}: {sentence}", file=sys.stderr)
+        print(f"{name}: {sentence.removeprefix(f'{name}: ')}", file=sys.stderr)  # viz names its functions so
         return 2
     return 130 if job.stopped else 0

@@ -24,16 +24,19 @@ options.add_argument(
     "--preprocess",
     choices=PREPROCESSING,
     help="what the network was trained on: caffe is BGR, 0-255, minus VGG's mean (caffe-squeezenet: minus 104, 117, "
-    "123), torchvision RGB, 0-1, normalised (default: caffe for Keras and .npz files, torchvision for .pth)",
+    "123; bgr255: minus nothing), torchvision RGB, 0-1, normalised, none RGB, "
+    "0-1 (default: caffe for Keras and .npz files, torchvision for .pth)",
 )
 options.add_argument("--out", type=Path, required=True, metavar="FILE", help="the weights file to write, .h5")
-options.add_argument("--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory")
+options.add_argument(
+    "--half", "--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory"
+)
 options.add_argument("--quiet", action="store_true", help="print nothing")
 
 
 def run(args):
     model = convert(args.source, args.arch, args.preprocess)
-    save(model, args.out, half=args.float16)
+    save(model, args.out, half=args.half)
     if not args.quiet:
         count = sum(parameter.size for parameter in model.parameters())
         print(f"{args.source.name}: {model.name}, {count:,} parameters, {model['preprocess']} -> {args.out}")

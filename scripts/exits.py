@@ -16,6 +16,6 @@ def exit_code(name, work):
         sentence = users_mistake(error)
         if sentence is None:
             raise
-        print(f"{name}: {sentence}", file=sys.stderr)
+        print(f"{name}: {sentence.removeprefix(f'{name}: ')}", file=sys.stderr)
         return 2
     return 0

@@ -204,7 +204,7 @@ def spoil(folder, what):
         ("cut", "damaged or cut short"),
         ("empty", "holds no pictures"),
         ("stray", "stray.png lies outside any class folder"),
-        ("broken", "red/000.png cannot be read as a picture"),
+        ("broken", r"red/000.png cannot be read as a picture \(no known format\)"),
         ("one class", "has one class folder"),
         ("half", "has a folder train but no folder val"),
         ("listed", "must list each class folder once"),

@@ -41,8 +41,9 @@ def convert(source, architecture=None, preprocessing=None):
 
     architecture   a name for `models.build`, one of the partial ones ("vgg16_block1_block2", "vgg19_normalised"), or a
                    `Model` whose layers are to be filled; None takes the first architecture that the weights fit.
-    preprocessing  "caffe" (BGR, 0-255, minus mean), "caffe-squeezenet", "torchvision" (RGB, normalised) or "none"; None
-                   takes the one of the file's origin: Keras and Caffe "caffe", torch "torchvision".
+    preprocessing  "caffe" (BGR, 0-255, minus mean), "caffe-squeezenet", "bgr255" (no mean), "torchvision" (RGB,
+                   normalised) or "none"; None takes the one of the file's origin: Keras and Caffe "caffe", torch
+                   "torchvision".
     Raises WeightsError for a file that cannot be read, is none of the known kinds, or does not fit.
     """
     source = Path(source)

@@ -9,6 +9,7 @@ Keras 3         /layers/conv2d_1/vars/0 (kernel) and 1 (bias), numbered in the o
 import re
 
 from ..hdf5 import WeightsError, attribute, dataset, node, opened
+from ..weights_file import FORMAT
 
 DEEPEST = 8
 
@@ -21,6 +22,8 @@ def read_keras(path):
 
 
 def _layers(file):
+    if attribute(file, "format") == FORMAT.encode():
+        raise WeightsError("this is a minigrad weights file already: load it as it is")
     root = node(file, "model_weights") if "model_weights" in file else file
     if "layer_names" in root.attrs:
         pairs = [(name, _weights_of(_walk(root, name))) for name in _names(root, "layer_names") or _in_order(root)]

@@ -282,3 +282,16 @@ def test_npz_files_are_not_trusted(tmp_path):
     np.savez(path, nothing=np.zeros(3))
     with pytest.raises(WeightsError, match=r"no weights are among its arrays \(nothing\)"):
         read(path)
+
+
+def test_our_own_files_need_no_conversion(tmp_path):
+    models.save_weights(narrow(), tmp_path / "ours.h5")
+    with pytest.raises(WeightsError, match="is a minigrad weights file already"):
+        convert(tmp_path / "ours.h5")
+
+
+def test_bgr255_subtracts_no_mean(tmp_path):
+    np.savez(tmp_path / "w.npz", **narrow().state_dict())
+    x = np.random.default_rng(0).random((1, 3, 4, 4)).astype(np.float32)
+    found = convert(tmp_path / "w.npz", narrow(), "bgr255")["preprocess"](x)
+    np.testing.assert_array_equal(found, 255 * x[:, ::-1])

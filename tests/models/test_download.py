@@ -234,7 +234,7 @@ def script(name, *arguments, **environment):
 def test_convert_script(tmp_path):
     model = models.build("squeezenet1_1", seed=1)
     np.savez(tmp_path / "w.npz", **model.state_dict())
-    done = script("convert", tmp_path / "w.npz", "--arch", "squeezenet1_1", "--out", tmp_path / "w.h5", "--float16")
+    done = script("convert", tmp_path / "w.npz", "--arch", "squeezenet1_1", "--out", tmp_path / "w.h5", "--half")
     assert done.returncode == 0 and not done.stderr
     assert "squeezenet1_1, 1,235,496 parameters" in done.stdout and "BGR" in done.stdout
     assert models.load(tmp_path / "w.h5").name == "squeezenet1_1"

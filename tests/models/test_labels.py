@@ -93,3 +93,11 @@ def test_a_model_without_names_takes_indices():
         find_class(nameless, 7)
     with pytest.raises(ValueError, match="has no class names"):
         find_class(nameless, "cat")
+
+
+def test_a_few_classes_are_listed():
+    few = SimpleNamespace(labels=minivgg_labels())
+    with pytest.raises(ValueError, match="no class is called 'unicorn'; the classes are: .*cat, zebra"):
+        find_class(few, "unicorn")
+    with pytest.raises(ValueError, match="see the model's labels"):
+        find_class(SimpleNamespace(labels=imagenet_labels()), "qqqqqq")

@@ -1,5 +1,6 @@
 """The weights file: what is written comes back, large files are mapped, and every kind of damage is one sentence."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -384,3 +385,20 @@ def test_home(monkeypatch, tmp_path):
 def test_unknown_devices_are_refused(path):
     with pytest.raises(ValueError, match="device"):
         models.load(path, device="tpu")
+
+
+def test_other_programs_files_are_to_be_converted(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.zeros(3))
+    (tmp_path / "w.pth").write_bytes(b"\x80\x02torch")
+    for name in ("w.npz", "w.pth"):
+        with pytest.raises(WeightsError, match=rf"convert it first, `python scripts/convert.py \S+{name} --out"):
+            read(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_read(path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", denied)
+    with pytest.raises(WeightsError, match=r"cannot be read \(Permission denied\)"):
+        read(path)

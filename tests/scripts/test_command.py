@@ -191,6 +191,11 @@ def test_user_errors_of_scripts(tmp_path, capsys):
     assert capsys.readouterr().err == "test_command: --steps must be positive\n"
 
 
+def test_a_function_of_the_scripts_name_is_named_once(script):
+    code, _, err = script("grad_cam", "--layer", "fc6")
+    assert code == 2 and sentence(err).count("grad_cam: ") == 1
+
+
 # ---- the record ------------------------------------------------------------------------------------------------------
 
 
