@@ -218,6 +218,9 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
 
     x: (N,C,...) of at least 3 dimensions. The window of channel c is c - size//2 ... c + (size-1)//2; channels outside
     count as zeros. (Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by size.)
+
+    The means are a product with a band matrix, in which 0 * inf is NaN: an infinity, a NaN or a square that overflows
+    makes NaN of other channels at its position too, where torch spoils its window only.
     """
     x = floating(x)
     if x.ndim < 3:

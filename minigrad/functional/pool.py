@@ -237,7 +237,9 @@ def adaptive_avg_pool2d(x, output_size):
     """The means of a grid of OH by OW windows that covers x, as torch.nn.functional.adaptive_avg_pool2d.
 
     x: (N,C,H,W) or (C,H,W). output_size: an int or a pair, whose entries may be None (that size of x). Window i takes
-    rows floor(i*H/OH) to ceil((i+1)*H/OH), so windows may overlap; columns alike.
+    rows floor(i*H/OH) to ceil((i+1)*H/OH), so windows may overlap; columns alike. Where OH or OW does not divide H or W
+    these are products with matrices, in which 0 * inf is NaN: an infinity or a NaN then makes NaN of other windows of
+    its image and channel too, where torch spoils only those that hold it.
     """
     name = "adaptive_avg_pool2d"
     x = _image(name, x)

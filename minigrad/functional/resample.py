@@ -28,6 +28,9 @@ def interpolate(
     pixels are squares, and beyond the outermost centres the edge is repeated). align_corners: for "bilinear", the
     centres of the corner pixels stay where they are. recompute_scale_factor: take the scale from the sizes even where
     scale_factor is given, which differs where H * factor is no whole number. Nothing is smoothed before going down.
+
+    Bilinear is a product with two matrices, in which 0 * inf is NaN: an infinity or a NaN makes NaN of other pixels of
+    its image and channel too, where torch spoils only its neighbours.
     """
     x = as_tensor(x)
     if mode not in ("nearest", "bilinear"):
