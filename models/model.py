@@ -4,12 +4,16 @@ import numpy as np
 
 from minigrad import nn
 
+# Published accuracies are those of the centre, of this many pixels, of photographs with a short side of 256.
+TESTED_ON = {"squeezenet1_1": 227, "vgg11": 224, "vgg13": 224, "vgg16": 224, "vgg19": 224}
+
 
 class Model(nn.Sequential):
     """A `Sequential` of named layers, the first of them "preprocess", which takes RGB images in [0, 1].
 
     .name          the architecture, such as "vgg16"
     .input_size    (H, W) in pixels that it was made for
+    .short_side    of photographs whose centre it looks at, in pixels, or None
     .labels        tuple of class names (`models.labels.Label`, a str), or None
     .provenance    dict: where the weights come from ("source", and checksums where there are any)
     """
@@ -20,6 +24,15 @@ class Model(nn.Sequential):
         super().__init__(layers)
         self.name, self.input_size = name, tuple(input_size)
         self.labels, self.provenance = labels, dict(provenance or {})
+
+    @property
+    def short_side(self):
+        """What to reduce a photograph's short side to before taking its centre (see `models.load_image`), in pixels.
+
+        256 for a network of ImageNet at the size that it was tested on; None, as much as fits, for all others.
+        """
+        tested_on = TESTED_ON.get(self.name)
+        return 256 if tested_on is not None and self.input_size == (tested_on, tested_on) else None
 
     def replace(self, layers):
         """The same model with other layers ({name: layer}); the layers themselves are shared, not copied."""

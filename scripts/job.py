@@ -46,19 +46,25 @@ class Job:
 
     @cached_property
     def image(self):
-        """(1,3,H,W) float32 in [0,1]: the photograph at the model's input size, centre-cropped."""
-        return self.photograph(self.args.image, self.model.input_size)
+        """(1,3,H,W) float32 in [0,1]: the photograph at the model's input size, centre-cropped as the model asks.
+
+        A picture that has this size already, such as one saved by attack.py, is taken as it is.
+        """
+        size, short_side = self.model.input_size, self.model.short_side
+        if short_side is None or (whole := self.photograph(self.args.image)).shape[2:] != size:
+            return self.photograph(self.args.image, size, short_side)
+        return whole
 
     @staticmethod
-    def photograph(path, size=None):
+    def photograph(path, size=None, short_side=None):
         """A picture as models.load_image gives it; None is scikit-image's cat."""
         if path is not None:
-            return models.load_image(path, size)
+            return models.load_image(path, size, short_side)
         try:
             from skimage import data
         except ImportError:
             raise UserError("no IMAGE was given, and the sample needs scikit-image: pip install scikit-image") from None
-        return models.load_image(data.cat(), size)
+        return models.load_image(data.cat(), size, short_side)
 
     @property
     def image_name(self):

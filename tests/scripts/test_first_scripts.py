@@ -53,6 +53,16 @@ def test_classify(written, model, image, probabilities):
     np.testing.assert_allclose([entry["p"] for entry in top], sorted(probabilities)[:-4:-1], rtol=1e-5)
 
 
+def test_imagenet_networks_see_the_customary_crop(script, tmp_path):
+    """The centre 227 pixels of 256; all of a picture of 227 pixels."""
+    models.save_weights(models.build("squeezenet1_1", seed=0), tmp_path / "s.h5")
+    for side, crop in ((320, {"short_side": 256}), (227, {})):
+        models.save_image(np.random.default_rng(0).random((3, side, side)), tmp_path / f"{side}.png")
+        assert script("classify", tmp_path / f"{side}.png", "--model", tmp_path / "s.h5")[0] == 0
+        with np.load(tmp_path / "out" / f"classify_{side}.npz") as file:
+            assert np.array_equal(file["image"], models.load_image(tmp_path / f"{side}.png", 227, **crop))
+
+
 def test_classify_shows_at_least_one_class(script):
     code, _, err = script("classify", "--top", "0")
     assert code == 2 and "--top must be at least 1" in err
