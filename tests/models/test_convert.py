@@ -295,3 +295,11 @@ def test_bgr255_subtracts_no_mean(tmp_path):
     x = np.random.default_rng(0).random((1, 3, 4, 4)).astype(np.float32)
     found = convert(tmp_path / "w.npz", narrow(), "bgr255")["preprocess"](x)
     np.testing.assert_array_equal(found, 255 * x[:, ::-1])
+
+
+def test_other_programs_files_are_to_be_converted(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.zeros(3))
+    (tmp_path / "w.pth").write_bytes(b"\x80\x02torch")
+    for name in ("w.npz", "w.pth"):
+        with pytest.raises(WeightsError, match=rf"convert it first, `python scripts/convert.py \S+{name} --out"):
+            models.load(tmp_path / name)

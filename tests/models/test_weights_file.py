@@ -387,14 +387,6 @@ def test_unknown_devices_are_refused(path):
         models.load(path, device="tpu")
 
 
-def test_other_programs_files_are_to_be_converted(tmp_path):
-    np.savez(tmp_path / "w.npz", a=np.zeros(3))
-    (tmp_path / "w.pth").write_bytes(b"\x80\x02torch")
-    for name in ("w.npz", "w.pth"):
-        with pytest.raises(WeightsError, match=rf"convert it first, `python scripts/convert.py \S+{name} --out"):
-            read(tmp_path / name)
-
-
 def test_a_file_that_may_not_be_read(path, monkeypatch):
     def denied(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
