@@ -38,7 +38,7 @@ def replacing(path):
 
 
 def save(path, state):
-    """Write a state dict {"conv1.weight": array, ...} as HDF5, dataset `weight` in group `conv1`; replaces `path` whole."""
+    """Write a state dict {"conv1.weight": array, ...} as HDF5, dataset `weight` in group `conv1`; replaces `path`."""
     import h5py
 
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
