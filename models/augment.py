@@ -102,6 +102,7 @@ def training_batches(
 
 
 def batches_per_epoch(count: int, batch_size: int) -> int:
+    """How many whole batches ``count`` photographs make; one, however small, if they make none."""
     return max(1, count // batch_size)
 
 
