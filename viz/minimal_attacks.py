@@ -117,14 +117,12 @@ def carlini_wagner(
     chosen, direction = aim("carlini_wagner", model, image, target, label)
 
     best, nearest = image.copy(), np.full(len(image), np.inf)
-    weight = np.full(len(image), float(c))
-    low, high = np.zeros(len(image)), np.full(len(image), np.inf)
+    weight, low, high = np.full(len(image), float(c)), np.zeros(len(image)), np.full(len(image), np.inf)
     bar = tqdm(total=searches * steps, desc="carlini_wagner", disable=not progress)
     for search in range(searches):
         succeeded = np.zeros(len(image), bool)
-        for step, (x, distance, margin) in enumerate(
-            _descend(model, image, chosen, direction, weight, kappa, steps, lr)
-        ):
+        course = _descend(model, image, chosen, direction, weight, kappa, steps, lr)
+        for step, (x, distance, margin) in enumerate(course):
             bar.update()
             hit = margin <= -kappa if kappa else margin < 0
             succeeded |= hit
@@ -132,11 +130,9 @@ def carlini_wagner(
             best[better], nearest[better] = x[better], distance[better]
             if callback and callback(search, step, np.sqrt(nearest)):
                 return best
-        high = np.where(succeeded, np.minimum(high, weight), high)
-        low = np.where(succeeded, low, np.maximum(low, weight))
-        weight = np.where(np.isinf(high), weight * 10, (low + np.where(np.isinf(high), 0, high)) / 2).astype(
-            image.dtype
-        )
+        high = np.where(succeeded, weight, high)
+        low = np.where(succeeded, low, weight)
+        weight = np.where(np.isinf(high), weight * 10, (low + high) / 2)
     bar.close()
     return best
 

@@ -39,10 +39,9 @@ def universal_perturbation(
             f"universal_perturbation: needs epsilon > 0, epochs >= 1 and fooling_rate in (0, 1], "
             f"got {epsilon}, {epochs}, {fooling_rate}"
         )
-    own = scores(model, image).argmax(1)
-    rng = np.random.default_rng(seed)
-    origin = np.zeros_like(image[:1])
-    v, best, best_rate = origin, origin, 0.0
+    own, rng = scores(model, image).argmax(1), np.random.default_rng(seed)
+    v = best = np.zeros_like(image[:1])
+    best_rate = 0.0
     bar = tqdm(total=epochs * len(image), desc="universal_perturbation", disable=not progress)
     for epoch in range(epochs):
         for n in rng.permutation(len(image)):
