@@ -1,4 +1,4 @@
-"""Write functional.npz: what PyTorch gives for every case of tests/functional/cases.py, values and gradients.
+"""Write functional.npz: what PyTorch gives for every case of tests/minigrad/functional/cases.py, values and gradients.
 
     pip install torch==2.13.0 && python tests/golden/make_golden.py
 
@@ -16,8 +16,8 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent.parent))
 
-from tests.functional.cases import CASES  # noqa: E402
-from tests.functional.torch_names import TORCH  # noqa: E402
+from tests.minigrad.functional.cases import CASES  # noqa: E402
+from tests.minigrad.functional.torch_names import TORCH  # noqa: E402
 
 
 def starting_gradient(shape):

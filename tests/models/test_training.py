@@ -18,7 +18,7 @@ from models.augment import Augmentation
 from models.dataset import open_photographs
 from models.training import Recipe, RunningAverage, Trainer, confusion, one_cycle, probabilities
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GENTLE = Augmentation(area=(0.8, 1.0), brightness=0.1, contrast=0.1, saturation=0.1)
 
 

@@ -12,9 +12,9 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.gradcheck import check_gradients
-from tests.functional.cases import CASES
+from tests.minigrad.functional.cases import CASES
 
-GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "functional.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "functional.npz")
 INDEX = json.loads(GOLDEN["index"].tobytes())["cases"]
 VALUES = GOLDEN["values"]
 SMOOTH = [c for c in CASES if c.smooth]

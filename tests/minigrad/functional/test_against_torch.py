@@ -14,7 +14,7 @@ import minigrad as mg
 from minigrad import functional as F
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (make verify installs it)")
-from tests.functional.torch_names import TORCH  # noqa: E402
+from tests.minigrad.functional.torch_names import TORCH  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 REFUSALS = (ValueError, TypeError, IndexError, NotImplementedError, RuntimeError)
