@@ -9,6 +9,7 @@ tensor([2., 4., 6.], dtype=float32)
 from .tensor import Tensor, as_tensor, from_numpy  # isort: skip  (first: the rest builds on it)
 from . import functional, nn, optim
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
+from .config import show_config
 from .gradcheck import check_gradients
 from .kernels.conv import conv_algorithm
 from .serialization import load, save
@@ -29,4 +30,5 @@ __all__ = [
     "no_grad",
     "optim",
     "save",
+    "show_config",
 ]

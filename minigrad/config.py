@@ -1,0 +1,169 @@
+"""What the engine runs on: `minigrad.show_config()`.
+
+Everything is looked up when asked for, so that importing minigrad stays quick.
+"""
+
+import contextlib
+import os
+import platform
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from . import backend
+from .kernels.conv import current_algorithm
+
+# What OpenBLAS's kernel families need of a CPU, best first; families not listed here need less than AVX2.
+AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+FAMILIES = {
+    "AVX-512": (AVX512, ("skylakex", "cooperlake", "sapphirerapids")),
+    "AVX2": ({"avx2", "fma"}, ("haswell", "zen")),
+}
+
+
+def show_config(mode="stdout"):
+    """Print what minigrad runs on, as numpy.show_config does; mode="dicts" returns it as {name: text} instead.
+
+    Versions, the BLAS and its family of kernels, the threads and what limits them, the convolution algorithm in force
+    in this thread, the CPU and the GPU; and a warning if OPENBLAS_CORETYPE pins kernels below what the CPU has.
+    CuPy is imported where it is installed. Raises ValueError for any other mode.
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f'show_config: mode is {mode!r}, expected "stdout" or "dicts"')
+    found = {
+        "minigrad": _version(),
+        "Python": f"{platform.python_version()} ({platform.platform()})",
+        "NumPy": np.__version__,
+        "BLAS": "; ".join(map(_described, _blas())) or "unknown to threadpoolctl",
+        "threads": _threads(),
+        "convolution": current_algorithm(),
+        "CPU": cpu_name(),
+        "GPU": _gpu(),
+    }
+    warning = pinned_below(os.environ.get("OPENBLAS_CORETYPE"), [blas.get("architecture") for blas in _blas()])
+    if warning:
+        found["warning"] = warning
+    if mode == "dicts":
+        return found
+    width = max(map(len, found))
+    print("\n".join(f"{name:{width}}  {text}" for name, text in found.items()))
+
+
+def _version():
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("minigrad")
+    except PackageNotFoundError:
+        return f"not installed, run from {Path(__file__).parents[1]}"
+
+
+# ---- BLAS ------------------------------------------------------------------------------------------------------------
+
+
+def _blas():
+    """threadpoolctl's entries of the BLAS libraries in this process; NumPy's is the first."""
+    from threadpoolctl import threadpool_info
+
+    return [entry for entry in threadpool_info() if entry["user_api"] == "blas"]
+
+
+def _described(blas):
+    """ "openblas 0.3.31, SkylakeX kernels, 2 threads"."""
+    kernels = f", {blas['architecture']} kernels" if blas.get("architecture") else ""
+    return f"{blas['internal_api']} {blas['version']}{kernels}, {blas['num_threads']} threads"
+
+
+def pinned_below(core_type, architectures, flags=None):
+    """A sentence if OPENBLAS_CORETYPE, with this value, holds kernels of these families below the CPU; else None.
+
+    flags: what the CPU can do, in /proc/cpuinfo's words; by default this one's.
+    """
+    if not core_type:
+        return None
+    flags = _cpu_flags() if flags is None else flags
+    has = next((name for name, (needed, _) in FAMILIES.items() if needed <= flags), None)
+    for architecture in filter(None, architectures):
+        runs = next((name for name, (_, known) in FAMILIES.items() if architecture.lower() in known), "older")
+        if has is not None and (*FAMILIES, "older").index(runs) > list(FAMILIES).index(has):
+            return f"OPENBLAS_CORETYPE={core_type} holds BLAS to {runs} kernels, this CPU has {has}: unset it for speed"
+    return None
+
+
+# ---- CPU and threads -------------------------------------------------------------------------------------------------
+
+
+def _cpuinfo(*names):
+    """The first value of one of these names in /proc/cpuinfo; "" where there is none, or no such file."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in names:
+                return value.strip()
+    return ""
+
+
+def cpu_name():
+    """The CPU's name, as far as the system tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine() or "unknown"
+
+
+def _cpu_flags():
+    return set(_cpuinfo("flags", "Features").split())
+
+
+def _threads():
+    """How many threads the kernels use, and everything that may limit them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limits = [f"{cores} of {os.cpu_count()} cores allowed"]
+    if "OMP_NUM_THREADS" in os.environ:
+        limits.append(f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")
+    quota = cgroup_quota()
+    if quota is not None:
+        limits.append(f"cgroup: {quota:g} cores' worth of time")
+    return f"{backend.thread_count()} ({', '.join(limits)})"
+
+
+def cgroup_quota(root=Path("/sys/fs/cgroup")):
+    """How many cores' worth of time the control group of this process may use; None if there is no such limit."""
+    for quota, period in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):
+            numbers = (root / quota).read_text().split()
+            numbers += (root / period).read_text().split() if period else []
+            if numbers[0] not in ("max", "-1"):
+                return int(numbers[0]) / int(numbers[1])
+    return None
+
+
+# ---- GPU -------------------------------------------------------------------------------------------------------------
+
+
+def _gpu():
+    """The current GPU, its driver and CuPy; or why there is none. Nothing that goes wrong here is raised."""
+    if "cupy" not in sys.modules and find_spec("cupy") is None:
+        return f"not used: CuPy is not installed{_driver()}"
+    try:
+        import cupy
+
+        name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+        runtime, driver = cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.runtime.driverGetVersion()
+        return (
+            f"{name}, CuPy {cupy.__version__}, CUDA {_cuda_version(runtime)}, driver for CUDA {_cuda_version(driver)}"
+        )
+    except Exception as error:  # a broken driver raises whatever it likes, and this function is what one looks at then
+        return f"not used: CuPy finds none ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+
+
+def _cuda_version(number):
+    """ "12.4" of 12040."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _driver():
+    """ "; NVIDIA driver 550.54", or nothing."""
+    with contextlib.suppress(OSError):
+        words = Path("/proc/driver/nvidia/version").read_text("utf-8").splitlines()[0].split()
+        return f"; there is an NVIDIA driver, {next((w for w in words if w[0].isdigit()), 'unknown')}"
+    return ""

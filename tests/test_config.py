@@ -1,0 +1,103 @@
+"""show_config says what there is, and warns of pinned kernels; nothing it looks at may break it."""
+
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import backend, config
+
+AVX2 = {"avx2", "fma"}
+
+
+def test_prints_what_dicts_hold(capsys):
+    found = mg.show_config(mode="dicts")
+    assert found["NumPy"] == np.__version__ and found["threads"].startswith(f"{backend.thread_count()} (")
+    assert mg.show_config() is None
+    printed = capsys.readouterr().out
+    for name, text in found.items():
+        assert any(line.startswith(name) and line.endswith(text) for line in printed.splitlines()), name
+    with pytest.raises(ValueError, match="show_config: mode is 'json'"):
+        mg.show_config("json")
+
+
+def test_algorithm_and_threads_in_force(monkeypatch):
+    with mg.conv_algorithm("direct"):
+        assert mg.show_config("dicts")["convolution"] == "direct"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = mg.show_config("dicts")
+    assert found["convolution"] == "auto"
+    assert found["threads"].startswith("1 (") and "OMP_NUM_THREADS=1" in found["threads"]
+
+
+@pytest.mark.parametrize(
+    ("core_type", "architecture", "flags", "warns"),
+    [
+        ("Haswell", "Haswell", config.AVX512 | AVX2, "AVX2 kernels, this CPU has AVX-512"),
+        ("Prescott", "Prescott", AVX2, "older kernels, this CPU has AVX2"),
+        ("Haswell", "Haswell", AVX2, None),
+        ("SkylakeX", "SkylakeX", config.AVX512 | AVX2, None),
+        (None, "Haswell", config.AVX512 | AVX2, None),
+        ("Haswell", None, config.AVX512 | AVX2, None),
+        ("Prescott", "Prescott", set(), None),
+    ],
+)
+def test_pinned_kernels(core_type, architecture, flags, warns):
+    said = config.pinned_below(core_type, [architecture], flags)
+    assert said is None if warns is None else warns in said and core_type in said
+
+
+def test_warning_line_of_a_pinned_process():
+    """OpenBLAS reads the variable when it is loaded, so in a process of its own."""
+    shown = subprocess.run(
+        [sys.executable, "-c", "import minigrad; print(minigrad.show_config('dicts'))"],
+        env={"OPENBLAS_CORETYPE": "Prescott", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert ("'warning': 'OPENBLAS_CORETYPE=Prescott" in shown) == ("openblas" in shown and AVX2 <= config._cpu_flags())
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "nonsense"}, None),
+        ({}, None),
+    ],
+)
+def test_cgroup_quota(files, quota, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert config.cgroup_quota(tmp_path) == quota
+
+
+def test_gpu_missing_broken_and_present(monkeypatch):
+    if "cupy" not in sys.modules and config.find_spec("cupy") is None:
+        assert "CuPy is not installed" in mg.show_config("dicts")["GPU"]
+    runtime = types.SimpleNamespace(
+        getDeviceProperties=lambda index: {"name": b"A GPU"},
+        runtimeGetVersion=lambda: 12040,
+        driverGetVersion=lambda: 13010,
+    )
+    cuda = types.SimpleNamespace(runtime=runtime, Device=lambda: types.SimpleNamespace(id=0))
+    cupy = types.SimpleNamespace(cuda=cuda, __version__="13.6.0", ndarray=type("ndarray", (), {}))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert mg.show_config("dicts")["GPU"] == "A GPU, CuPy 13.6.0, CUDA 12.4, driver for CUDA 13.1"
+    runtime.driverGetVersion = lambda: 1 / 0
+    assert mg.show_config("dicts")["GPU"] == "not used: CuPy finds none (division by zero)"
+
+
+def test_import_stays_quick():
+    """Neither show_config's look-ups nor anything else heavy is imported with minigrad."""
+    heavy = "{'cupy', 'threadpoolctl', 'scipy', 'matplotlib', 'h5py', 'importlib.metadata', 'torch'}"
+    code = f"import sys, minigrad; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
