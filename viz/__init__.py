@@ -1,9 +1,12 @@
 """viz: what a convolutional network sees, standing directly on minigrad.
 
-Every technique is a function of a model (a `minigrad.nn.Sequential` of named layers) and images (N,3,H,W) in the
-model's input space, and returns NumPy arrays, one result for each image:
+Every technique is a function of a model (a `minigrad.nn.Sequential` of named layers) and images, and returns NumPy
+arrays, one result for each image:
 
     viz.NAME(model, image, target=None, layer=None, unit=None, ...)
+
+image: floats (N,3,H,W) in the model's input space, or one (3,H,W); or a picture, that is a PIL image or uint8 (H,W,3),
+    or a list of pictures, which are brought to the model's input size (see `as_images`).
 
 target: a class (index or name), a sequence with one for each image, or None for the top class of each image.
 layer, unit: a layer's name, with a channel or (channel, row, column), to explain in the class's place.
@@ -66,6 +69,8 @@ from .regularize import (
 from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
 from .sparse_attacks import jsma, one_pixel
 from .style import default_layers, reconstruct_content, style_transfer, synthesize_texture
+from .style_augmentation import stylize
+from .target import as_images
 from .tiles import enlarge, outline_box, outline_mask, tile
 from .transform import robust
 from .universal import apply_perturbation, universal_perturbation

@@ -63,7 +63,10 @@ def report_attack(model, image, adversarial, target=None, label=None, epsilon=No
     "saved" the "class" found and "probability" of it, "p_label" and "p_target"; the last two also hold "success" and
     the distances "linf", "l2" and "l0" to `image`, l0 of the saved one counting changes of more than half a level.
     """
-    image, adversarial = checked_images("report_attack", image), checked_images("report_attack", adversarial)
+    image, adversarial = (
+        checked_images("report_attack", model, image),
+        checked_images("report_attack", model, adversarial),
+    )
     if image.shape != adversarial.shape:
         raise ValueError(f"report_attack: image {image.shape} and adversarial {adversarial.shape} must agree in shape")
     if paths is not None and len(paths) != len(image):

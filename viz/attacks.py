@@ -21,16 +21,16 @@ from tqdm import tqdm
 import minigrad as mg
 from minigrad import functional as F
 
-from .target import as_image, classes, logits, pick
+from .target import as_image, as_images, classes, logits, pick
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
 
-def checked_images(name, image):
-    """`image` as a floating point array (N,3,H,W) in [0, 1]; raises ValueError for anything else."""
-    image = np.asarray(image)
-    if image.ndim != 4 or image.dtype.kind != "f" or not image.size:
-        raise ValueError(f"{name}: image must be floating point (N,C,H,W), got shape {image.shape} of {image.dtype}")
+def checked_images(name, model, image):
+    """`image`, as `as_images` takes it, as a floating point array (N,3,H,W) in [0, 1]; raises ValueError for others."""
+    image = np.asarray(as_images(model, image))
+    if not image.size:
+        raise ValueError(f"{name}: image is empty, its shape is {image.shape}")
     if not (image.min() >= 0 and image.max() <= 1):
         raise ValueError(f"{name}: image must lie in [0, 1], it goes from {image.min():.4g} to {image.max():.4g}")
     return image
@@ -38,6 +38,7 @@ def checked_images(name, image):
 
 def scores(model, image, batch_size=64):
     """Scores before the softmax (N,K) of images (N,3,H,W), an array."""
+    image = as_images(model, image)
     with mg.no_grad():
         batches = [image[start : start + batch_size] for start in range(0, len(image), batch_size)]
         return np.concatenate([logits(model, as_image(model, batch)).numpy() for batch in batches])
@@ -146,7 +147,7 @@ def fgsm(model, image, target=None, label=None, epsilon=8 / 255, samples=1):
 
     Returns (N,3,H,W) of the image's dtype.
     """
-    image = checked_images("fgsm", image)
+    image = checked_images("fgsm", model, image)
     _check_budget("fgsm", epsilon, samples=samples)
     chosen, direction = aim("fgsm", model, image, target, label)
     gradient, _ = distance_gradient(model, image, chosen, samples)
@@ -180,7 +181,7 @@ def pgd(
 
     Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
     """
-    image = checked_images("pgd", image)
+    image = checked_images("pgd", model, image)
     _check_budget("pgd", epsilon, steps, samples)
     if norm not in ("linf", "l2"):
         raise ValueError(f'pgd: norm must be "linf" or "l2", got {norm!r}')
@@ -219,7 +220,7 @@ def targeted_ascent(
 
     Returns (N,3,H,W) of the image's dtype.
     """
-    image = checked_images("targeted_ascent", image)
+    image = checked_images("targeted_ascent", model, image)
     _check_budget("targeted_ascent", step_size, steps)
     if objective not in ("score", "cross_entropy"):
         raise ValueError(f'targeted_ascent: objective must be "score" or "cross_entropy", got {objective!r}')

@@ -14,7 +14,7 @@ from minigrad import functional as F
 from minigrad import nn
 
 from .gradients import guided_backprop
-from .target import as_image, as_logits, classes, fixed_target, logits, logits_layer, pick
+from .target import as_image, as_images, as_logits, classes, fixed_target, logits, logits_layer, pick
 
 
 def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False, upsample=True):
@@ -28,6 +28,7 @@ def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, cou
 
     A map that is zero all over comes back as zeros, with a warning.
     """
+    image = as_images(model, image)
     y, a = score_and_maps("grad_cam", model, image, target, layer, unit)
     g = mg.grad(-y.sum() if counterfactual else y.sum(), a)
     weights = g.mean(axis=(2, 3), keepdims=True)
@@ -37,6 +38,7 @@ def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, cou
 
 def guided_grad_cam(model, image, target=None, layer=None, unit=None):
     """(N,3,H,W), signed: guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al., section 3.2)."""
+    image = as_images(model, image)
     cam = grad_cam(model, image, target, layer, unit)
     return guided_backprop(model, image, target) * cam[:, None]
 
@@ -49,6 +51,7 @@ def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsampl
 
     The paper differentiates exp(y), which only multiplies the map by exp(y); that factor is left out.
     """
+    image = as_images(model, image)
     y, a = score_and_maps("grad_cam_plus_plus", model, image, target, layer, unit)
     g, a = mg.grad(y.sum(), a), a.detach()
     divisor = 2.0 * g**2 + a.sum(axis=(2, 3), keepdims=True) * g**3
@@ -59,6 +62,7 @@ def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsampl
 
 def layer_cam(model, image, target=None, layer=None, unit=None, upsample=True):
     """(N,H,W): Layer-CAM (Jiang et al. 2021, IEEE TIP), L = ReLU(sum_k ReLU(g_k) * A_k): a weight for every place."""
+    image = as_images(model, image)
     y, a = score_and_maps("layer_cam", model, image, target, layer, unit)
     weights = F.relu(mg.grad(y.sum(), a))
     return finished("layer_cam", F.relu((weights * a.detach()).sum(axis=1)), image, upsample)
@@ -70,6 +74,7 @@ def eigen_cam(model, image, target=None, layer=None, unit=None, upsample=True):
     With A as a matrix (h*w, C) = U S V^T, not centred, L = A V_1, its sign chosen so that L adds up to at least 0. No
     score enters: the map is the same for every `target`, which is accepted for the sake of one signature.
     """
+    image = as_images(model, image)
     _, a = score_and_maps("eigen_cam", model, image, target, layer, unit)
     n, c, h, w = a.shape
     matrices = a.numpy().reshape(n, c, h * w).transpose(0, 2, 1)
@@ -90,6 +95,7 @@ def score_cam(
     baseline: x_b, what is left where H_k is 0, a number or an array that broadcasts to the image; the masked image is
         x_b + (x - x_b) H_k. batch_size: masked images in one forward pass; there are as many as the layer has channels.
     """
+    image = as_images(model, image)
     with mg.no_grad():
         y, a = score_and_maps("score_cam", model, image, target, layer, unit)
         chosen = fixed_target(model, image, target)

@@ -7,6 +7,7 @@ Eight of the corruptions of ImageNet-C (Hendrycks and Dietterich 2019, arXiv:190
 import numpy as np
 
 from .defenses import jpeg
+from .target import as_images
 
 SEVERITIES = {
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation
@@ -29,7 +30,7 @@ def corrupt(image, kind, severity=3, seed=0):
         raise ValueError(f"corrupt: kind must be one of {', '.join(SEVERITIES)}, got {kind!r}")
     if severity not in (1, 2, 3, 4, 5):
         raise ValueError(f"corrupt: severity must be from 1 to 5, got {severity}")
-    image = np.asarray(image)
+    image = np.asarray(as_images(None, image))
     changed = _KINDS[kind](image, SEVERITIES[kind][severity - 1], np.random.default_rng(seed))
     return np.clip(changed, 0, 1).astype(image.dtype)
 

@@ -135,7 +135,7 @@ def defend(model, defence):
     An attribution or attack treats it like any network: with the layer names of the model, and its labels.
     """
     defended = nn.Sequential({"defence": defence, **dict(model.children())})
-    for name in ("labels", "input_size"):
+    for name in ("labels", "input_size", "short_side"):
         if hasattr(model, name):
             setattr(defended, name, getattr(model, name))
     return defended

@@ -7,7 +7,7 @@ from minigrad import functional as F
 
 from .objective import Objective, energy, evaluate
 from .optimize import Course
-from .target import as_image
+from .target import as_image, as_images
 
 
 def deep_dream(
@@ -31,7 +31,7 @@ def deep_dream(
     if not octave_scale > 1:
         raise ValueError(f"deep_dream: octave_scale must be above 1, got {octave_scale}")
     objective = layer if isinstance(layer, Objective) else energy(layer)
-    photograph, rng = as_image(model, image).detach(), np.random.default_rng(seed)
+    photograph, rng = as_image(model, as_images(None, image)).detach(), np.random.default_rng(seed)
     full = photograph.shape[2:]
     sizes = [tuple(max(1, round(n / octave_scale**k)) for n in full) for k in reversed(range(octaves))]
 

@@ -7,11 +7,12 @@ import numpy as np
 from tqdm import tqdm
 
 from .inside import activation_maps
+from .target import as_images
 
 
 def features(model, image, layer, batch_size=32, progress=False):
     """(N,F): the activations of `layer` for images (N,3,H,W), flattened."""
-    found = []
+    image, found = as_images(model, image), []
     for start in tqdm(range(0, len(image), batch_size), "features", disable=not progress):
         batch = activation_maps(model, image[start : start + batch_size], layer)
         found.append(batch.reshape(len(batch), -1).copy())

@@ -6,6 +6,7 @@ Letters: N images, H W height and width. Boxes are (top, left, bottom, right) in
 import numpy as np
 
 from .grabcut import grabcut
+from .target import as_images
 
 
 def localize(heat, fraction=0.15):
@@ -71,4 +72,5 @@ def segment(image, heat, foreground=0.95, background=0.3, components=5, iteratio
     Returns (H,W) bool: the largest connected part of what GrabCut calls object.
     """
     certain, outside = seeds(heat, foreground, background)
+    image = as_images(None, image)[0]
     return largest_component(grabcut(image, certain, outside, components, iterations, seed=seed))

@@ -18,7 +18,7 @@ from .network import without_preprocessing
 from .objective import as_objective, evaluate, log_probability
 from .optimize import LBFGS, Optimized, optimize_image
 from .regularize import GREY, total_variation
-from .target import as_image
+from .target import as_image, as_images
 from .transform import jitter, transformed
 
 STARTS = ("zeros", "grey", "noise")
@@ -60,7 +60,7 @@ def maximize(
     course: progress, callback, record: see `optimize_image`.
     """
     objectives = [as_objective(o) for o in (objective if isinstance(objective, list | tuple) else [objective])]
-    rng = np.random.default_rng(seed)
+    start, rng = start if isinstance(start, str) else as_images(model, start), np.random.default_rng(seed)
     x, decode = _start(model, start, size, len(objectives), parameterization, rng)
     if transforms is None:
         transforms = [] if optimizer == LBFGS else [jitter(max(1, _size(model, start, size)[0] // 32))]
@@ -129,7 +129,7 @@ def _start(model, start, size, count, parameterization, rng):
 def start_image(model, start, size, count, rng):
     """The leaf Tensor (count,3,H,W) to start from: "zeros", "grey", "noise", or images; size (H, W) or None."""
     if not isinstance(start, str):
-        image = np.asarray(start)
+        image = np.asarray(as_images(model, start))
         if size is not None and image.shape[2:] != tuple(size):
             raise ValueError(f"start has shape {image.shape}, which is not of size {tuple(size)}")
         return as_image(model, np.repeat(image, count, 0) if len(image) == 1 else image)

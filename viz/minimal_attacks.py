@@ -31,7 +31,7 @@ def deepfool(
 
     Returns (N,3,H,W) of the image's dtype; an image that `steps` do not suffice for comes back as far as it got.
     """
-    image = checked_images("deepfool", image)
+    image = checked_images("deepfool", model, image)
     if norm not in ("l2", "linf"):
         raise ValueError(f'deepfool: norm must be "l2" or "linf", got {norm!r}')
     if candidates < 2 or steps < 1 or not overshoot >= 0:
@@ -109,7 +109,7 @@ def carlini_wagner(
 
     Returns (N,3,H,W) of the image's dtype: the nearest adversarial image met, or where none was met, the image itself.
     """
-    image = checked_images("carlini_wagner", image)
+    image = checked_images("carlini_wagner", model, image)
     if not kappa >= 0 or not c > 0 or searches < 1 or steps < 1:
         raise ValueError(
             f"carlini_wagner: needs kappa >= 0, c > 0, searches and steps >= 1, got {kappa}, {c}, {searches}, {steps}"

@@ -39,8 +39,8 @@ def _average_pooled(container):
 
 
 def _described_as(model, network):
-    """`network` with the labels and the input size of `model`, if it has any."""
-    for attribute in ("labels", "input_size"):
+    """`network` with what `model` says of its classes and of its input, if it does."""
+    for attribute in ("labels", "input_size", "short_side"):
         if hasattr(model, attribute):
             setattr(network, attribute, getattr(model, attribute))
     return network

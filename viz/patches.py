@@ -15,7 +15,7 @@ from tqdm import tqdm
 import minigrad as mg
 
 from .gradients import deconvnet, guided_backprop
-from .target import as_image
+from .target import as_image, as_images
 
 METHODS = {"guided_backprop": guided_backprop, "deconvnet": deconvnet}
 
@@ -41,7 +41,7 @@ class Patches:
 
 def channel_maxima(model, image, layers, batch_size=16, progress=False):
     """{layer: (largest activation (N,C), row (N,C), column (N,C))} of images (N,3,H,W), in one pass for all layers."""
-    found = {layer: [] for layer in layers}
+    image, found = as_images(model, image), {layer: [] for layer in layers}
     with mg.no_grad():
         for start in tqdm(range(0, len(image), batch_size), "channel_maxima", disable=not progress):
             for layer, a in model.activations(as_image(model, image[start : start + batch_size]), layers).items():
@@ -61,6 +61,7 @@ def top_patches(model, image, layer, channel, count=9, maxima=None, batch_size=1
 
     maxima: the layer's entry of `channel_maxima`, where it is known already.
     """
+    image = as_images(model, image)
     if maxima is None:
         maxima = channel_maxima(model, image, [layer], batch_size, progress)[layer]
     activation, rows, columns = maxima
@@ -100,7 +101,7 @@ def projections(model, image, patches, method="guided_backprop"):
     """
     if method not in METHODS:
         raise ValueError(f"projections: method must be one of {', '.join(METHODS)}, got {method!r}")
-    found = []
+    image, found = as_images(model, image), []
     for n, row, column, box in zip(patches.image, patches.row, patches.column, patches.box, strict=True):
         unit = (patches.channel, int(row), int(column))
         projected = METHODS[method](model, image[n : n + 1], layer=patches.layer, unit=unit)[0]

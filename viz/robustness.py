@@ -18,6 +18,7 @@ from .attack_report import as_saved, distances
 from .attacks import scores
 from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
+from .target import as_images
 
 
 def accuracy(model, image, label):
@@ -43,7 +44,7 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
     "success_saved", "accuracy" after it over all images, and where it succeeded the medians "linf", "l2"
     and "l0" of the saved pictures (None where it never did).
     """
-    label = np.asarray(label)
+    image, label = as_images(model, image), np.asarray(label)
     right = scores(model, image).argmax(1) == label
     clean, own = image[right], label[right]
     rows = []
@@ -68,7 +69,7 @@ def defence_table(model, image, label, defences, attack, samples=8, batch_size=3
     "attacked" by an attack that saw the bare model, "adaptive" by the same attack on the defended model, which averages
     gradients over `samples` draws where the defence is random. What counts is the lower of the last two.
     """
-    label = np.asarray(label)
+    image, label = as_images(model, image), np.asarray(label)
     rows = []
     with tqdm(total=(1 + len(defences)) * len(image), unit="image", disable=not progress) as bar:
         unaware = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
@@ -92,7 +93,7 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
     Rows, one for each model attacked: "attacked", "images", and under each model's name the share of its right answers
     for the clean images that the attack turned wrong.
     """
-    label = np.asarray(label)
+    image, label = as_images(next(iter(models.values())), image), np.asarray(label)
     right = {name: scores(model, image).argmax(1) == label for name, model in models.items()}
     rows = []
     with tqdm(total=len(models) * len(image), unit="image", disable=not progress) as bar:
@@ -113,7 +114,7 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
     Rows, one for each model: "model", "images", "clean", each of `attacks` ({name: attack}) made on that model, each
     corruption of viz/corruptions.py at this severity, and "corruptions", their mean.
     """
-    label = np.asarray(label)
+    image, label = as_images(next(iter(models.values())), image), np.asarray(label)
     corrupted = {kind: corrupt(image, kind, severity, seed) for kind in SEVERITIES}
     rows = []
     with tqdm(total=len(models) * len(attacks) * len(image), unit="image", disable=not progress) as bar:
@@ -152,5 +153,6 @@ def regroup(model, groups, labels=None):
     grouped = nn.Sequential({**dict(model.children()), "groups": ClassGroups(groups)})
     if hasattr(model, "input_size"):
         grouped.input_size = model.input_size
+    grouped.short_side = getattr(model, "short_side", None)
     grouped.labels = labels
     return grouped

@@ -42,7 +42,7 @@ def one_pixel(
 
     Returns (N,3,H,W) of the image's dtype: `image` but for at most `pixels` pixels.
     """
-    image = checked_images("one_pixel", image)
+    image = checked_images("one_pixel", model, image)
     if min(pixels, generations) < 1 or population < 5:
         raise ValueError(
             f"one_pixel: needs pixels, generations >= 1 and population >= 5, got {pixels}, {generations}, {population}"
@@ -133,7 +133,7 @@ def jsma(model, image, target, theta=1.0, gamma=0.02, candidates=512, progress=F
 
     Returns (N,3,H,W) of the image's dtype.
     """
-    image = checked_images("jsma", image)
+    image = checked_images("jsma", model, image)
     if theta == 0 or not 0 < gamma <= 1 or candidates < 2:
         raise ValueError(
             f"jsma: needs theta != 0, gamma in (0, 1], candidates >= 2, got {theta}, {gamma}, {candidates}"

@@ -17,7 +17,7 @@ from .maximize import start_image
 from .network import with_average_pooling
 from .optimize import Optimized, optimize_image
 from .regularize import total_variation
-from .target import as_image
+from .target import as_image, as_images
 
 # Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
 CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
@@ -108,7 +108,7 @@ def reconstruct_content(
     minimise 1/2 sum (F - P)^2, summed over `layers` (a name or a list; by default the content layer), plus tv_weight *
     sum (dx^2 + dy^2). start, optimizer, lr, steps, course as in `style_transfer`. Returns an Optimized.
     """
-    image = np.asarray(image)
+    image = np.asarray(as_images(None, image))
     layers, _ = default_layers(model, layers, ())
     wanted = _contents(model, image, layers)
 
@@ -252,9 +252,9 @@ def _shares(name, weights, count, normalize=True):
 
 
 def _photograph(name, image):
-    image = np.asarray(image)
-    if image.ndim != 4 or image.shape[:2] != (1, 3):
-        raise ValueError(f"{name} must be (1,3,H,W), got shape {image.shape}")
+    image = np.asarray(as_images(None, image))
+    if image.shape[:2] != (1, 3):
+        raise ValueError(f"{name} must be one picture, (1,3,H,W), got shape {image.shape}")
     return image
 
 

@@ -9,16 +9,59 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from models.images import load_image
 from models.labels import find_class
 
 
-def as_image(model, image):
-    """`image`, an array or Tensor (N,3,H,W), as a new leaf that requires grad, on the model's device, in its dtype."""
-    x = mg.as_tensor(image).detach()
-    if x.ndim != 4:
-        raise ValueError(f"image must be (N,3,H,W), got shape {x.shape}")
+def as_images(model, image):
+    """`image` as floats (N,3,H,W): the one place where pictures become what networks take.
+
+    image: a picture, that is a PIL image or an array (H,W,3) of uint8; a list of pictures; or floats, (N,3,H,W) or one
+        (3,H,W), which are taken as they are, in the model's input space. Tensors stay Tensors.
+    model: gives pictures its `input_size`, as `models.load_image` does; without one, or with None, they keep theirs.
+
+    Raises ValueError for another shape, NaN or infinity, TypeError for another dtype.
+    """
+    listed = image if isinstance(image, list | tuple) else [image]
+    if listed and all(_is_picture(one) for one in listed):
+        found = [_at_input_size(model, one) for one in listed]
+        if len({one.shape for one in found}) > 1:
+            sizes = ", ".join(sorted({f"{one.shape[2]}x{one.shape[3]}" for one in found}))
+            raise ValueError(f"the pictures of one batch must be of one size, these are {sizes}")
+        return np.concatenate(found)
+
+    x = image if isinstance(image, mg.Tensor) else np.asarray(image)
+    if x.ndim == 3:
+        x = x[None]
+    if x.ndim != 4 or (x.shape[-1] == 3 and x.shape[1] not in (1, 3)):
+        raise ValueError(
+            f"image must be (N,3,H,W) or (3,H,W), or a picture: PIL's or uint8 (H,W,3); got shape {np.shape(image)}"
+        )
     if x.dtype.kind != "f":
-        raise TypeError(f"image must be floating point, in the model's input space, got dtype {x.dtype}")
+        raise TypeError(
+            f"image must be floating point, in the model's input space, got dtype {x.dtype}: divide 0-255 by 255"
+        )
+    if isinstance(x, np.ndarray) and not np.isfinite(x).all():
+        raise ValueError("image has NaN or infinite values")
+    return x
+
+
+def _is_picture(image):
+    if hasattr(image, "getbands"):  # PIL's; not imported for this
+        return True
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+def _at_input_size(model, picture):
+    """(1,3,H,W); a picture that has the model's size already is taken whole."""
+    size, short_side = getattr(model, "input_size", None), getattr(model, "short_side", None)
+    whole = load_image(picture)
+    return whole if size is None or whole.shape[2:] == tuple(size) else load_image(picture, size, short_side)
+
+
+def as_image(model, image):
+    """`image` as `as_images` takes it, as a new leaf that requires grad, on the model's device, in its dtype."""
+    x = mg.as_tensor(as_images(model, image)).detach()
     if model.training:
         raise ValueError("the model is in training mode, where images of a batch interact: call model.eval() first")
     weights = next((tensor for _, tensor in model.named_tensors() if tensor.dtype.kind == "f"), None)

@@ -33,7 +33,7 @@ def universal_perturbation(
     Returns v (1,3,H,W) of the image's dtype, |v| <= epsilon: the one with the highest rate met at the end of a round.
     Add it with `apply_perturbation`.
     """
-    image = checked_images("universal_perturbation", image)
+    image = checked_images("universal_perturbation", model, image)
     if epochs < 1 or not epsilon > 0 or not 0 < fooling_rate <= 1:
         raise ValueError(
             f"universal_perturbation: needs epsilon > 0, epochs >= 1 and fooling_rate in (0, 1], "

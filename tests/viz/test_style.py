@@ -245,7 +245,7 @@ def test_seed_ctrl_c_and_mistakes(net):
         stopped.image, viz.style_transfer(net, picture(0), picture(1), steps=2, **arguments).image
     )
     assert stopped.stopped
-    with pytest.raises(ValueError, match=r"style must be \(1,3,H,W\)"):
-        viz.style_transfer(net, picture(0), picture(1)[0])
+    with pytest.raises(ValueError, match=r"style must be one picture, \(1,3,H,W\)"):
+        viz.style_transfer(net, picture(0), picture(1).repeat(2, 0))
     with pytest.raises(ValueError, match="layer_weights"):
         viz.style_transfer(net, picture(0), picture(1), **LAYERS, layer_weights=[1])
