@@ -13,6 +13,7 @@ import minigrad as mg
 from models.images import load_image, save_image
 
 from .attacks import checked_images, scores
+from .table import Table
 from .target import classes
 
 LEVELS = 255
@@ -59,9 +60,10 @@ def report_attack(model, image, adversarial, target=None, label=None, epsilon=No
     the network's own class for `image`). epsilon: round inside this L-infinity budget (`round_within`), not to the
     nearest level. paths: where to save the PNGs, one for each image; a folder that is then deleted, when None.
 
-    Returns a list with a dict for each image, of plain numbers: "label", "target", and under "original", "attacked" and
-    "saved" the "class" found and "probability" of it, "p_label" and "p_target"; the last two also hold "success" and
-    the distances "linf", "l2" and "l0" to `image`, l0 of the saved one counting changes of more than half a level.
+    Returns a Table, a list with a dict of plain numbers for each image: "label", "target", and under "original",
+    "attacked" and "saved" the "class" found and "probability" of it, "p_label" and "p_target"; the last two also hold
+    "success" and the distances "linf", "l2" and "l0" to `image`, l0 of the saved one counting changes of more than half
+    a level.
     """
     image, adversarial = (
         checked_images("report_attack", model, image),
@@ -80,7 +82,7 @@ def report_attack(model, image, adversarial, target=None, label=None, epsilon=No
     targets = None if target is None else classes(model, mg.from_numpy(found["original"]), target)
     moved = {"attacked": distances(image, adversarial), "saved": distances(image, saved, half_a_level)}
 
-    reports = []
+    reports = Table()
     for n, own in enumerate(labels):
         goal = None if targets is None else int(targets[n])
         report = {"label": int(own), "target": goal}

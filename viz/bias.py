@@ -6,6 +6,8 @@ and for the wrong ones, class by class.
 
 import numpy as np
 
+from .table import Table
+
 
 def mass_inside(heat, mask):
     """(N,): the share of each map's |value| that lies inside its mask; NaN for a map that is zero all over.
@@ -38,7 +40,7 @@ def bias_table(inside, area, label, named, names):
     there is no such image), and "most_taken_for", the wrong class most often named, or None.
     """
     inside, area, label, named = (np.asarray(x) for x in (inside, area, label, named))
-    rows = []
+    rows = Table()
     for index in [*np.unique(label), None]:
         member = np.full(len(label), True) if index is None else label == index
         right = named == label

@@ -71,6 +71,13 @@ class Curves:
         """(N,): the area below the deletion curve; lower is better."""
         return np.trapezoid(self.deletion, self.fraction, axis=1)
 
+    def _repr_png_(self):
+        """For notebooks: both curves, means over the images."""
+        from .plot import curves
+
+        lines = {name: (self.fraction, getattr(self, name).mean(0)) for name in ("insertion", "deletion")}
+        return curves(lines, "share of the pixels changed", "probability of the class")._repr_png_()
+
 
 def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed=0, progress=False):
     """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
@@ -222,6 +229,13 @@ class Randomization:
     maps: np.ndarray
     spearman: np.ndarray
     ssim: np.ndarray
+
+    def _repr_png_(self):
+        """For notebooks: the first image's maps, from the trained network's on, with their rank correlations."""
+        from .plot import maps
+
+        steps = zip(("trained", *self.layers), self.spearman[:, 0], strict=True)
+        return maps(self.maps[:, 0], [f"{name}: {r:.2f}" for name, r in steps], shared=False)._repr_png_()
 
 
 def model_randomization(model, image, method, target=None, seed=0, progress=False):

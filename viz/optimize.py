@@ -44,6 +44,13 @@ class Optimized:
         """The sum of all losses, before the first step and after every step."""
         return [sum(terms) for terms in zip(*self.losses.values(), strict=False)]
 
+    def _repr_png_(self):
+        """For notebooks: the images; where pixels leave [0,1], scaled from their smallest to their largest value."""
+        from .plot import pictures
+
+        low, high = min(0.0, float(self.image.min())), max(1.0, float(self.image.max()))
+        return pictures(list((self.image - low) / (high - low)))._repr_png_()
+
     def save_gif(self, path, seconds=0.08):
         """Write the recorded frames as an animated GIF, each shown for `seconds`."""
         save_gif(self.frames, path, seconds)

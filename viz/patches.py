@@ -38,6 +38,13 @@ class Patches:
     box: np.ndarray
     pixels: np.ndarray
 
+    def _repr_png_(self):
+        """For notebooks: the patches, the strongest first, with their activations."""
+        from .plot import pictures
+
+        title = f"{self.layer}, channel {self.channel}"
+        return pictures(list(self.pixels), [f"{a:.3g}" for a in self.activation], title)._repr_png_()
+
 
 def channel_maxima(model, image, layers, batch_size=16, progress=False):
     """{layer: (largest activation (N,C), row (N,C), column (N,C))} of images (N,3,H,W), in one pass for all layers."""

@@ -1,6 +1,7 @@
 """Figures from arrays. Nothing here computes a map; nothing elsewhere draws one.
 
-Every function returns a matplotlib Figure of its own, made without pyplot's global state: `figure.savefig("x.png")`.
+Every function returns a matplotlib Figure of its own, made without pyplot's global state: `figure.savefig("x.png")`; a
+notebook shows it.
 Images are (3,H,W) or (1,3,H,W) in [0,1]; heat maps are (H,W) or (1,H,W), and signed if they hold a negative value: then
 their colours diverge from 0 (red for, blue against), otherwise they go from black to yellow. Colours span the map up to
 its 99.5th percentile, so that one pixel does not darken all others; the colour bar's arrow says when values lie beyond.
@@ -8,6 +9,7 @@ its 99.5th percentile, so that one pixel does not darken all others; the colour 
 Sizes are in inches, sizes of type in points.
 """
 
+import io
 import math
 import textwrap
 from dataclasses import dataclass
@@ -328,8 +330,17 @@ class _Sheet:
                 axes.set_ylabel(text, fontsize=SMALL, color=INK, labelpad=5)
 
 
+class _Shown(Figure):
+    """A Figure that a notebook shows by itself, without pyplot."""
+
+    def _repr_png_(self):
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def _figure(width, height):
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    return _Shown(figsize=(width, height), dpi=DPI, facecolor="white")
 
 
 def _inches(figure):

@@ -5,7 +5,8 @@ function attack(model, image, label, samples) that returns attacked images (N,3,
 
     lambda model, image, label, samples: viz.pgd(model, image, label=label, samples=samples)
 
-Tables are lists of dicts, one a row, of plain numbers; rates are from 0 to 1, and `images` says over how many.
+Tables are lists of dicts, one a row, of plain numbers, which notebooks draw; rates are from 0 to 1, and `images` says
+over how many.
 """
 
 import numpy as np
@@ -18,6 +19,7 @@ from .attack_report import as_saved, distances
 from .attacks import scores
 from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
+from .table import Table
 from .target import as_images
 
 
@@ -47,7 +49,7 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
     image, label = as_images(model, image), np.asarray(label)
     right = scores(model, image).argmax(1) == label
     clean, own = image[right], label[right]
-    rows = []
+    rows = Table()
     with tqdm(total=len(attacks) * len(clean), unit="image", disable=not progress) as bar:
         for name, attack in attacks.items():
             bar.set_description(name)
@@ -70,7 +72,7 @@ def defence_table(model, image, label, defences, attack, samples=8, batch_size=3
     gradients over `samples` draws where the defence is random. What counts is the lower of the last two.
     """
     image, label = as_images(model, image), np.asarray(label)
-    rows = []
+    rows = Table()
     with tqdm(total=(1 + len(defences)) * len(image), unit="image", disable=not progress) as bar:
         unaware = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
         bare = accuracy(model, unaware, label)
@@ -95,7 +97,7 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
     """
     image, label = as_images(next(iter(models.values())), image), np.asarray(label)
     right = {name: scores(model, image).argmax(1) == label for name, model in models.items()}
-    rows = []
+    rows = Table()
     with tqdm(total=len(models) * len(image), unit="image", disable=not progress) as bar:
         for source, model in models.items():
             bar.set_description(source)
@@ -116,7 +118,7 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
     """
     image, label = as_images(next(iter(models.values())), image), np.asarray(label)
     corrupted = {kind: corrupt(image, kind, severity, seed) for kind in SEVERITIES}
-    rows = []
+    rows = Table()
     with tqdm(total=len(models) * len(attacks) * len(image), unit="image", disable=not progress) as bar:
         for name, model in models.items():
             bar.set_description(name)
