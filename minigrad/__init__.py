@@ -12,6 +12,7 @@ from .autograd import Function, backward, detect_anomaly, grad, no_grad
 from .config import show_config
 from .gradcheck import check_gradients
 from .kernels.conv import conv_algorithm
+from .profile import profile
 from .serialization import load, save
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "profile",
     "save",
     "show_config",
 ]

@@ -8,6 +8,7 @@ right one.
 """
 
 import contextlib
+import functools
 import threading
 import weakref
 
@@ -17,10 +18,12 @@ from .tensor import Tensor, as_tensor
 
 
 class _Mode(threading.local):
-    """Per-thread switches: is a graph recorded, are NaNs looked for."""
+    """Per-thread switches: is a graph recorded, are NaNs looked for, is this a backward pass, who watches it."""
 
     recording = True
     anomaly = False
+    backward = False
+    observer = None
 
 
 _mode = _Mode()
@@ -58,7 +61,8 @@ class Function:
             raise RuntimeError(f"{type(self).__name__}: an instance runs once (it keeps what vjp needs); make another")
         inputs = tuple(as_tensor(x) for x in inputs)
         arrays = tuple(x.data for x in inputs)
-        output = Tensor._wrap(np.asarray(result) if isinstance(result := self.forward(*arrays), np.generic) else result)
+        result = self.forward(*arrays) if _mode.observer is None else _mode.observer.forward(self, arrays)
+        output = Tensor._wrap(np.asarray(result) if isinstance(result, np.generic) else result)
         if _mode.anomaly:
             _refuse_nan(output, f"{type(self).__name__}.forward", inputs)
 
@@ -243,7 +247,7 @@ def _backward_pass(outputs, inputs, starts, rules, create_graph):
     for y, g in zip(outputs, starts, strict=True):
         _accumulate(gradients, y, g)
 
-    with _recording(create_graph):
+    with _recording(create_graph), _switched("backward", True):
         for f in reversed(functions):
             if f not in active or id(f.output) not in gradients:
                 continue
@@ -252,8 +256,9 @@ def _backward_pass(outputs, inputs, starts, rules, create_graph):
             g = gradients[key] if key in wanted else gradients.pop(key)
             f.needs_input_grad = tuple(id(x) in wanted or x.function in active for x in f.inputs)
             rule = next((rules[kind] for kind in type(f).__mro__ if kind in rules), None)
+            vjp = f.vjp if rule is None else functools.partial(rule, f)
             try:
-                gxs = f.vjp(g) if rule is None else rule(f, g)
+                gxs = vjp(g) if _mode.observer is None else _mode.observer.vjp(f, vjp, g)
             except FloatingPointError as error:  # from detect_anomaly: vjp is made of other functions
                 raise FloatingPointError(f"{error}, in {type(f).__name__}.vjp") from None
             gxs = gxs if isinstance(gxs, tuple | list) else (gxs,)
@@ -310,13 +315,18 @@ def _check_gradients(f, gxs):
 
 
 @contextlib.contextmanager
-def _recording(value):
-    earlier = _mode.recording
-    _mode.recording = value
+def _switched(name, value):
+    """Within, this thread's switch `name` has another value."""
+    earlier = getattr(_mode, name)
+    setattr(_mode, name, value)
     try:
         yield
     finally:
-        _mode.recording = earlier
+        setattr(_mode, name, earlier)
+
+
+def _recording(value):
+    return _switched("recording", value)
 
 
 def no_grad():
@@ -324,15 +334,17 @@ def no_grad():
     return _recording(False)
 
 
-@contextlib.contextmanager
 def detect_anomaly():
     """`with mg.detect_anomaly():` raises FloatingPointError where a NaN first appears, forward or backward."""
-    earlier = _mode.anomaly
-    _mode.anomaly = True
-    try:
-        yield
-    finally:
-        _mode.anomaly = earlier
+    return _switched("anomaly", True)
+
+
+_UNWATCHED = contextlib.nullcontext()
+
+
+def watched(module):
+    """The context in which a module runs: whoever observes this thread (see profile.py) learns which one it is."""
+    return _UNWATCHED if _mode.observer is None else _mode.observer.inside(module)
 
 
 def _refuse_nan(tensor, where, inputs):

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from . import functional as F
+from .autograd import watched
 from .tensor import Tensor
 
 
@@ -23,7 +24,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, x):
-        return self.forward(x)
+        with watched(self):
+            return self.forward(x)
 
     def children(self):
         """(name, module) of the modules directly inside."""
@@ -350,7 +352,8 @@ class Sequential(Module):
         for name in wanted:
             _find(self, name)
         found = {}
-        _collect(self, x, "", set(wanted), found)
+        with watched(self):
+            _collect(self, x, "", set(wanted), found)
         return {name: found[name] for name in wanted}
 
     def layers(self, input_shape=None):

@@ -9,11 +9,10 @@ where offset is the first pixel seen by the first unit (negative: in the padding
 """
 
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 
-from . import nn
+from . import cost, nn
 from .autograd import no_grad
 from .functional import pair
 from .tensor import Tensor
@@ -98,11 +97,11 @@ def _walk(module, x, field, prefix, rows):
 
 def _flops(layer, x, y):
     if isinstance(layer, nn.Conv2d):
-        return 2 * y.size * prod(layer.weight.shape[1:]) + (y.size if layer.bias is not None else 0)
+        return cost.convolution(y.size, layer.weight.shape, layer.bias is not None)
     if isinstance(layer, nn.Linear):
-        return 2 * y.size * layer.in_features + (y.size if layer.bias is not None else 0)
+        return cost.product(y.size, layer.in_features, layer.bias is not None)
     if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
-        return y.size * prod(pair("layers", "kernel_size", layer.kernel_size, 1))
+        return cost.pooling(y.size, pair("layers", "kernel_size", layer.kernel_size, 1))
     if isinstance(layer, nn.Flatten | nn.Dropout):
         return 0
     return x.size
