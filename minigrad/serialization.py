@@ -9,6 +9,9 @@ import numpy as np
 
 from .backend import to_numpy
 
+DEEPEST = 64  # groups within groups
+MOST_COMPRESSED = 64  # times the file's size, and its arrays are no weights but a trap
+
 
 @contextmanager
 def replacing(path):
@@ -49,26 +52,34 @@ def save(path, state):
 def load(path):
     """The state dict that `save` wrote: {dotted name: array}.
 
-    Raises OSError for a file that cannot be read as HDF5, ValueError for one that holds links or anything but numbers.
+    Raises OSError for a file that cannot be read as HDF5 or is damaged, ValueError for one that holds links, anything
+    but numbers, or more than fits it.
     """
     import h5py
 
     state = {}
     with h5py.File(path, "r") as file:
-        _read(file, "", state, path)
+        try:
+            _read(file, "", state, path)
+        except (KeyError, RuntimeError, TypeError) as error:  # h5py's, for damaged objects
+            raise OSError(f"{path} is damaged ({error})") from None
     return state
 
 
 def _read(group, prefix, state, path):
     import h5py
 
+    if prefix.count(".") > DEEPEST:
+        raise ValueError(f"{path}: its groups are nested far too deep, or contain themselves")
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{path}: {prefix}{name} is a link; a state dict holds its own arrays")
         item = group[name]
         if isinstance(item, h5py.Group):
             _read(item, f"{prefix}{name}.", state, path)
-        elif item.dtype.kind in "fiub":
-            state[prefix + name] = np.asarray(item[()])
+        elif not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
+            raise ValueError(f"{path}: {prefix}{name} holds {getattr(item, 'dtype', 'a type')}, expected numbers")
+        elif item.is_virtual or item.external or item.nbytes > MOST_COMPRESSED * item.file.id.get_filesize():
+            raise ValueError(f"{path}: {prefix}{name} declares shape {item.shape}, which is not all in this file")
         else:
-            raise ValueError(f"{path}: {prefix}{name} holds {item.dtype}, expected numbers")
+            state[prefix + name] = np.asarray(item[()])

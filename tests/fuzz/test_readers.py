@@ -1,0 +1,93 @@
+"""Damaged and malicious files: each is read or refused with a documented error, whatever it holds; `make fuzz`.
+
+No crash, no hang, no memory beyond a limit, no other exception. `make test` tries a few inputs of every kind, `make
+fuzz` thousands: MINIGRAD_FUZZ is the number for each test. An input that fails is made as small as can be by Hypothesis
+and left in MINIGRAD_FUZZ_KEEP, if that is set.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.fuzz import seeds
+from tests.fuzz.child import Reader
+from tests.fuzz.hdf5 import edited
+from tests.fuzz.mutations import damaged, damaged_member, damaged_png, pickle_program
+
+INPUTS = int(os.environ.get("MINIGRAD_FUZZ", 40))
+KEEP = os.environ.get("MINIGRAD_FUZZ_KEEP")
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+
+
+class Content(bytes):
+    def __repr__(self):
+        return f"<{len(self):,} bytes>"
+
+
+CASES = {  # what is damaged and how: (reader, strategy of the seeds, the seeds of a folder)
+    "pictures, bytes": ("image", damaged, lambda folder: seeds.pictures()),
+    "pictures, PNG chunks": ("image", damaged_png, lambda folder: seeds.pngs()),
+    "weights, bytes": ("weights", damaged, seeds.weights_files),
+    "weights, HDF5 objects": ("weights", edited, seeds.weights_files),
+    "Keras, bytes": ("foreign", damaged, seeds.keras_files),
+    "Keras, HDF5 objects": ("foreign", edited, seeds.keras_files),
+    "torch, bytes": ("foreign", damaged, seeds.torch_files),
+    "torch, archive members": ("foreign", damaged_member, lambda folder: seeds.torch_files(folder)[:1]),
+    "torch, pickle instructions": ("foreign", lambda _: pickle_program(), lambda folder: [b""]),
+    "npz, bytes": ("foreign", damaged, seeds.npz_files),
+    "npz, archive members": ("foreign", damaged_member, seeds.npz_files),
+    "state dicts, bytes": ("state", damaged, seeds.state_dicts),
+    "state dicts, HDF5 objects": ("state", edited, seeds.state_dicts),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damaged_files_are_read_or_refused(case, tmp_path, record_property):
+    kind, strategy, made = CASES[case]
+    valid = made(tmp_path)
+    reader = Reader(kind, tmp_path / "input")
+
+    @settings(
+        max_examples=INPUTS,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(content=strategy(valid).map(Content))
+    def read(content):
+        try:
+            reader(content)
+        except AssertionError:
+            if KEEP:  # the last one written is the smallest
+                Path(KEEP).mkdir(parents=True, exist_ok=True)
+                (Path(KEEP) / case.replace(", ", "_").replace(" ", "_")).write_bytes(content)
+            raise
+
+    try:
+        assert [reader(content) for content in valid if content] == ["read"] * len([c for c in valid if c])
+        read()
+    finally:
+        reader.stop()
+        record_property("fuzz", (case, reader))
+
+
+def test_the_watchdog_sees_a_crash_and_a_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.fuzz.child.SECONDS", 0.5)
+    reader = Reader("weights", tmp_path / "input")
+    content = seeds.weights_files(tmp_path)[0]
+    assert reader(content) == "read"
+    reader.process.kill()
+    with pytest.raises(AssertionError, match="died|reset|Broken"):
+        reader(content)
+
+    assert reader(content) == "read"  # a new child
+    os.kill(reader.process.pid, signal.SIGSTOP)  # stopped: it answers no more
+    with pytest.raises(AssertionError, match="hangs"):
+        reader(content)
+    assert reader.process is None
