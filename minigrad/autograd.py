@@ -71,7 +71,7 @@ class Function:
             self.needs_input_grad = tuple(x.requires_grad for x in inputs)
             self._output = weakref.ref(output)  # weak: output -> function -> output would need the garbage collector
             self._used = (*arrays, output.data)
-            self._held = _guard.hold((*self._used, *self.constants()))
+            self._read_only = ReadOnly((*self._used, *self.constants()))
             output.requires_grad = True
             output.function = self
         return output
@@ -85,10 +85,6 @@ class Function:
                 f"{type(self).__name__}.output: the output is gone; keep it while its function is in use"
             )
         return output
-
-    def __del__(self):
-        if held := getattr(self, "_held", None):
-            _guard.release(held)
 
     def _check_unchanged(self):
         """Refuse to differentiate at other values than those `forward` saw."""
@@ -152,6 +148,16 @@ class _Guard:
 
 
 _guard = _Guard()
+
+
+class ReadOnly:
+    """Keeps arrays from being written to for as long as it lives."""
+
+    def __init__(self, arrays):
+        self._held = _guard.hold(arrays)
+
+    def __del__(self):
+        _guard.release(self._held)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------------------

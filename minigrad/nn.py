@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from . import functional as F
-from .autograd import watched
+from .autograd import ReadOnly, watched
+from .kernels.frozen import FrozenWeight
 from .tensor import Tensor
 
 
@@ -126,8 +127,15 @@ class Conv2d(Module):
         self.weight = _weight(shape, math.prod(shape[1:]), rng)
         self.bias = _zeros(out_channels) if bias else None
 
+    _frozen = None  # while the weight does not require grad: its transformed forms, and what keeps it from being written
+
     def forward(self, x):
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        weight = self.weight
+        if weight.requires_grad:
+            self._frozen = None
+        elif self._frozen is None or self._frozen.weight is not weight.data:
+            self._frozen = FrozenWeight(weight.data, ReadOnly([weight.data]))
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def describe(self):
         names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")

@@ -32,11 +32,13 @@ inputs, weights and products, `panel` a run of output channels that is narrow en
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
 from minigrad.backend import Workspace, blocks, parallel, thread_count
 from minigrad.kernels.blocking import grid_blocks
+from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
 _POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)  # and infinity
@@ -82,7 +84,7 @@ def conv2d(x, w, bias, padding):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1."""
     (n, _, h, width), (ph, pw) = x.shape, padding
     y = empty_channels_last((n, len(w), max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)), x.dtype, x)
-    _correlate(_contiguous(x), w, bias, channels_last(y), (-ph, -pw))
+    _correlate(_contiguous(x), _transformed(w, False), bias, channels_last(y), (-ph, -pw))
     return y
 
 
@@ -90,7 +92,7 @@ def conv2d_input_grad(g, w, input_hw, padding):
     """gx (N,C,*input_hw) of g (N,O,OH,OW)."""
     gx = empty_channels_last((len(g), w.shape[1], *input_hw), g.dtype, g)
     origin = (padding[0] - 2, padding[1] - 2)
-    _correlate(_contiguous(g), w.transpose(1, 0, 2, 3), None, channels_last(gx), origin, turned=True)
+    _correlate(_contiguous(g), _transformed(w, True), None, channels_last(gx), origin)
     return gx
 
 
@@ -114,12 +116,10 @@ def _contiguous(x):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _correlate(x, w, bias, out, origin, turned=False):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C) and w (O,C,3,3); origin: the row and column of x under the first tap."""
-    if 144 * w.shape[0] * w.shape[1] > _LARGE:
-        _correlate_by_value(x, _transform_weight(w, len(w), turned), bias, out, origin)
-    else:
-        _correlate_by_tiles(x, _transform_weight(w, _panel(len(w)), turned), bias, out, origin)
+def _correlate(x, u, bias, out, origin):
+    """Fill out (N,OH,OW,O) from x (N,H,W,C) and u, the transformed weights; origin: the row and column of x under the
+    first tap."""
+    (_correlate_by_value if u.nbytes > _LARGE else _correlate_by_tiles)(x, u, bias, out, origin)
 
 
 def _correlate_by_tiles(x, u, bias, out, origin):
@@ -140,13 +140,15 @@ def _correlate_by_tiles(x, u, bias, out, origin):
 
 def _correlate_by_value(x, u, bias, out, origin):
     """Where u is too large to be read for every block: each thread does some of the 36 products for many tiles."""
-    _, _, c, o = u.shape
+    _, panels, c, panel = u.shape
+    o = panels * panel
     for place in _tile_blocks(out.shape, _MANY):
         v = _gather_points(x, _INPUT, place, origin, "inputs", out)
         m, tiles = _new_points("products", place, out, o)
+        by_panel = m.reshape(36, -1, panels, panel).transpose(0, 2, 1, 3)
 
-        def multiply(values, v=v, m=m):
-            np.matmul(v[values], u[values, 0], out=m[values])
+        def multiply(values, v=v, by_panel=by_panel):
+            np.matmul(v[values, None], u[values], out=by_panel[values])
 
         def finish(inner, place=place, tiles=tiles):
             _to_pixels(tiles[inner], bias, _within(place, inner), out)
@@ -159,7 +161,7 @@ def _sum_products_by_tiles(x, g, origin):
     """The sum over tiles of (A dY) * V, (36, O, C): each thread sums over blocks of tiles of its own."""
     c, o = x.shape[3], g.shape[3]
 
-    def partial(share):
+    def sum_of(share):
         total = np.zeros((36, o, c), np.float32)
         product = _workspace.empty("products", total.shape, np.float32)
         for place in share:
@@ -171,7 +173,7 @@ def _sum_products_by_tiles(x, g, origin):
         return total
 
     todo, threads = _tile_blocks(g.shape, max(64, _CACHE // (144 * (c + o)))), thread_count()
-    sums = parallel(partial, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
+    sums = parallel(sum_of, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
     return sum(sums[1:], sums[0])
 
 
@@ -301,11 +303,22 @@ def _view(array, start, shape, strides):
     return np.ndarray(shape, array.dtype, array, start * size, tuple(size * stride for stride in strides))
 
 
-def _transform_weight(w, panel, turned):
-    """U (36, panels, C, panel) of w (O, C, 3, 3); with `turned`, of w turned by half a turn. Scratch memory."""
-    o, c = w.shape[:2]
-    matrix = np.ascontiguousarray(_WEIGHT[:, ::-1]) if turned else _WEIGHT
-    u = _workspace.empty("weights", (36, o // panel, c, panel), np.float32)
+def _transformed(w, turned):
+    """U (36, panels, C, panel) of w (O,C,3,3); `turned`: for the input gradient, of w turned by half a turn, with O and
+    C exchanged. Kept where the weight is frozen, else scratch memory."""
+    taps = w.transpose(1, 0, 2, 3) if turned else w
+    o, c = taps.shape[:2]
+    panel = _panel(o, c)
+
+    def fill(u):
+        _transform_weight(taps, np.ascontiguousarray(_WEIGHT[:, ::-1]) if turned else _WEIGHT, u)
+
+    return form(w, ("winograd", turned), (36, o // panel, c, panel), fill, partial(_workspace.empty, "weights"))
+
+
+def _transform_weight(w, matrix, u):
+    """Fill u (36, panels, C, panel) from w (O,C,3,3); matrix (36, 9)."""
+    _, panels, c, panel = u.shape
     # the 36x9 matrix meets this many columns at a time, few enough for OpenBLAS not to copy them
     run = math.gcd(c, max(1, 2048 // panel)) * panel
 
@@ -319,10 +332,13 @@ def _transform_weight(w, panel, turned):
 
     step = run // panel
     runs = [slice(step * part.start, step * part.stop) for part in blocks(c // step, 16)]
-    parallel(fill, [(i, channels) for i in range(o // panel) for channels in runs])
-    return u
+    parallel(fill, [(i, channels) for i in range(panels) for channels in runs])
 
 
-def _panel(o):
-    """The width of a panel of output channels: the largest multiple of 16 up to 64 that divides o, or all of o."""
-    return next((width for width in (64, 48, 32, 16) if o % width == 0), o)
+def _panel(o, c):
+    """The width of a panel of the O output channels: the largest multiple of 16 that divides O, or all of O.
+
+    At most 64 channels, or 32 where there are many input channels: so measured, with OpenBLAS' AVX-512 kernels.
+    """
+    widest = 64 if c < 256 else 32
+    return next((width for width in (64, 48, 32, 16) if width <= widest and o % width == 0), o)
