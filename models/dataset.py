@@ -81,6 +81,27 @@ class Photographs:
         return np.concatenate(chosen)
 
 
+class Joined:
+    """Images (N,S,S,3) and (K,S,S,3) as one array (N+K,S,S,3) to take some from, nothing being copied before."""
+
+    def __init__(self, first: np.ndarray, second: np.ndarray):
+        if first.shape[1:] != second.shape[1:]:
+            raise ValueError(f"images of shapes {first.shape[1:]} and {second.shape[1:]} cannot be joined")
+        self.first, self.second = first, second
+        self.shape = (len(first) + len(second), *first.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+        """(M,S,S,3): the images at the indices ``chosen`` (M,), none of them negative."""
+        later = chosen >= len(self.first)
+        images = np.empty((len(chosen), *self.shape[1:]), self.first.dtype)
+        images[~later] = self.first[chosen[~later]]
+        images[later] = self.second[chosen[later] - len(self.first)]
+        return images
+
+
 def open_photographs(path: str | Path, size: int = 128, cache: str | Path | None = None, progress=False) -> Photographs:
     """Decode the data set at ``path`` (a folder or tar archive), or find it decoded in the folder ``cache``.
 

@@ -32,6 +32,7 @@ class Recipe:
 
     ``sizes`` are the sides of the training images in pixels, spread evenly over the epochs: small ones first are cheap,
     and a network does best on images somewhat larger than it was trained on (Touvron et al. 2019, arXiv:1906.06423).
+    ``copies`` says what the stylised copies among the photographs were made of, where there are any.
     ``lr`` is the peak of ``one_cycle``, whose rise takes the share ``warmup`` of all steps. Weight decay spares biases
     and batch normalisation. ``dropout`` is the probability of all the model's Dropout layers. ``average`` is the decay,
     at each step, of the running average of the weights; 0 for none.
@@ -49,6 +50,7 @@ class Recipe:
     average: float = 0.999
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
+    copies: str | None = None
 
     def __post_init__(self):
         area = self.augmentation.area

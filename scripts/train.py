@@ -2,27 +2,32 @@
 
 DIR holds train/<class>/ and val/<class>/, or <class>/ (a share of each class is then held out), or is a tar archive of
 either. The run may be stopped at any time, by Ctrl-C or a lost machine: the same command goes on from its checkpoint.
+
+--style-augment mixes in copies of photographs in the style of pictures, to make the network go by shape more than by
+texture (Geirhos et al. 2019, arXiv:1811.12231; Jackson et al. 2019, arXiv:1809.05375).
 """
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from command import UserError, main, parser
 from matplotlib.figure import Figure
 from record import plain, versions
+from stylized import add_style_options, stylized_copies
 from tqdm import tqdm
 
 import models
 from minigrad import nn
 from minigrad.serialization import replacing
 from models.augment import Augmentation
-from models.dataset import Photographs, open_photographs
+from models.dataset import Joined, Photographs, open_photographs
 from models.labels import imagenet_labels, minivgg_labels
 from models.memory import keep_freed_memory
 from models.training import Recipe, Step, Trainer, confusion, probabilities
+from viz import plot
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -81,6 +86,7 @@ def course_options(doc, example):
 
 
 options = course_options(__doc__, "python scripts/train.py --data imagenette_cat_zebra_128px.tar.gz")
+add_style_options(options)
 
 
 def run(job):
@@ -98,8 +104,14 @@ def run(job):
         return {"val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), "val_accuracy": float(accuracy)}
 
     model = models.build(args.model, seed=args.seed, batch_norm=True, labels=label_lines(photographs))
-    data = photographs.images, photographs.labels, members
     check_sides(model, recipe, args)
+    data = photographs.images, photographs.labels, members
+    if (copies := stylized_copies(job, photographs, members)) is not None:
+        if not copies.finished:
+            print("stopped before all stylised copies were made: the same command goes on from there")
+            return
+        data, recipe = with_copies(data, copies), replace(recipe, copies=copies.key)
+        show_copies(job, photographs, copies)
     trainer = Trainer(model, *data, recipe, evaluate, args.eval_every, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / f"train_{args.model}_checkpoint.npz"
@@ -113,6 +125,28 @@ def run(job):
             report(trainer, photographs, held_out, job)
     else:
         print(f"stopped in epoch {trainer.epoch + 1} of {recipe.epochs}: the same command goes on from {checkpoint}")
+
+
+def with_copies(data, copies):
+    """(images, labels, members) of training, with the copies after the photographs, each of its photograph's class."""
+    images, labels, members = data
+    added = np.arange(len(images), len(images) + len(copies.images))
+    together = np.concatenate([labels, labels[copies.owners]])
+    return Joined(images, copies.images), together, np.concatenate([members, added])
+
+
+def show_copies(job, photographs: Photographs, copies) -> None:
+    """A figure of the first few photographs, each above its copy."""
+    few = np.arange(min(6, len(copies.owners)))
+    rows = (photographs.images[copies.owners[few]], copies.images[few])
+    shown = [image.transpose(2, 0, 1) / 255 for row in rows for image in row]
+    names = [photographs.classes[photographs.labels[copies.owners[i]]] for i in few] + ["stylised"] * len(few)
+    job.write(
+        f"{len(copies.owners)} stylised copies",
+        plot.pictures(shown, names, "Photographs and their stylised copies", columns=len(few)),
+        numbers={"copies": len(copies.owners), "key": copies.key},
+        subject=f"{job.args.model}_styled",
+    )
 
 
 def check_sides(model, recipe: Recipe, args) -> None:
@@ -199,7 +233,7 @@ def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job
         "command": job.facts()["command"],
         "seed": args.seed,
         "recipe": plain(asdict(trainer.recipe)),
-        "photographs": {"training": len(trainer.members), "validation": len(held_out)},
+        "photographs": counts_of(trainer, photographs, held_out),
         "validation": {"size": args.eval_size, "flip": args.flip, "top1": accuracy},
         "versions": versions(),
     }
@@ -217,6 +251,12 @@ def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job
         numbers=model.provenance | {"classes": per_class(counts, photographs.classes)},
         subject=f"{args.model}_confusion",
     )
+
+
+def counts_of(trainer: Trainer, photographs: Photographs, held_out: np.ndarray) -> dict:
+    copies = len(trainer.images) - len(photographs.images)
+    styled = {"of these stylised": copies} if copies else {}
+    return {"training": len(trainer.members), **styled, "validation": len(held_out)}
 
 
 def per_class(counts: np.ndarray, classes: tuple[str, ...]) -> dict:

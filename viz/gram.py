@@ -40,10 +40,15 @@ def style_loss(a, wanted, normalization="gatys"):
     Each is divided by its own M, so that style images of any size will do; for equal sizes that is the formula as
     printed. Summed over the images.
     """
+    return style_losses(a, wanted, normalization).sum()
+
+
+def style_losses(a, wanted, normalization="gatys"):
+    """(B,): the `style_loss` of each image."""
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"style_loss: normalization is {normalization!r}, choose from {', '.join(NORMALIZATIONS)}")
     channels = a.shape[1]
-    squares = F.square(mean_gram(a) - wanted).sum()  # sum (G/M - A/M)^2
+    squares = F.square(mean_gram(a) - wanted).sum(axis=(1, 2))  # sum (G/M - A/M)^2
     if normalization == "gatys":
         return squares / (4.0 * channels**2)
     if normalization == "chw":

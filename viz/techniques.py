@@ -294,6 +294,7 @@ FAMILIES = (
                 "texture",
                 "Gatys et al. 2015, arXiv:1505.07376",
             ),
+            ("stylize", "many photographs in styles of their own, to train with", "train --style-augment", GEIRHOS),
         ),
     ),
 )
