@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models.augment import Augmentation, batches_per_epoch, prefetch, training_batches, validation_batches, whole
-from models.dataset import DatasetError, open_photographs
+from models.dataset import DatasetError, Joined, open_photographs
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 60), "red": (220, 30, 20)}
 
@@ -340,3 +340,15 @@ def test_a_jpeg_larger_than_needed_is_read_at_a_fraction(tmp_path):
     row = load(tmp_path / "set").images[0][8, :, 0].astype(float)
     middle = np.linspace(255 * 350 / 1600, 255 * 1250 / 1600, 17)
     assert row == pytest.approx((middle[1:] + middle[:-1]) / 2, abs=3)
+
+
+@pytest.mark.parametrize("chosen", [[0, 4, 7, 2, 5], [1], [6], [], [5, 5, 0]])
+def test_joined_images_are_read_as_one_array(chosen):
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 256, (n, 2, 2, 3), dtype=np.uint8) for n in (5, 3))
+    joined = Joined(first, second)
+    assert joined.shape == (8, 2, 2, 3) and len(joined) == 8
+    chosen = np.array(chosen, dtype=int)
+    np.testing.assert_array_equal(joined[chosen], np.concatenate([first, second])[chosen])
+    with pytest.raises(ValueError, match="cannot be joined"):
+        Joined(first, second[:, :1])
