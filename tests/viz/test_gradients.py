@@ -47,6 +47,9 @@ def test_reductions_by_hand():
     model = hand_network(W1, W2)
     found = {how: viz.saliency(model, X, 0, reduce=how).ravel().tolist() for how in ("max", "sum", "l2", "none")}
     assert found == {"max": [4], "sum": [9], "l2": [np.sqrt(29)], "none": [3, 4, -2]}
+    against = hand_network([[6, -7, 5]], [[1]])  # the channel that matters most speaks against the class
+    assert viz.saliency(against, X, 0).ravel().tolist() == [7]
+    assert viz.saliency(against, X, 0, reduce="sum").ravel().tolist() == [18]
     with pytest.raises(ValueError, match="max, sum, l2, none"):
         viz.saliency(model, X, 0, reduce="mean")
 
