@@ -1,0 +1,353 @@
+"""Make the pictures of the pages in docs/techniques: `python docs/pictures.py`, or some of them by name.
+
+The subject is scikit-image's photograph of a cat, or a pattern rendered here; the network is the embedded one. Each
+picture is written to docs/images with 256 colours. All of them take some minutes on two cores.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage import data
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import models  # noqa: E402  (found in ROOT)
+import viz  # noqa: E402
+from viz import plot  # noqa: E402
+
+WIDTH = 1100
+CLASSES = ("cat", "zebra")
+
+# ---- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def network():
+    return models.load("minivgg").eval().requires_grad_(False)
+
+
+def cat(model=None):
+    """(1,3,H,W): the photograph, as the model takes it."""
+    return viz.as_images(model, data.cat())
+
+
+def pattern(kind, side=112, rng=None):
+    """(3,side,side): "stripes", "checks", "discs", "waves" or "clouds", in colours and at a scale drawn by `rng`."""
+    rng = rng or np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] + rng.uniform(0, side, 2)[:, None, None]
+    turn, period = rng.uniform(0, np.pi), rng.uniform(10, 22)
+    u = 2 * np.pi * (np.cos(turn) * x + np.sin(turn) * y) / period
+    v = 2 * np.pi * (-np.sin(turn) * x + np.cos(turn) * y) / period
+    if kind == "stripes":
+        level = np.sin(u) > 0
+    elif kind == "checks":
+        level = np.sin(u) * np.sin(v) > 0
+    elif kind == "discs":
+        level = np.cos(u) + np.cos(v) > 0.6
+    elif kind == "waves":
+        level = (np.sin(u + 1.5 * np.sin(v / 2)) + 1) / 2
+    else:
+        from scipy.ndimage import gaussian_filter
+
+        level = gaussian_filter(rng.standard_normal((side, side)), period / 4, mode="wrap")
+        level = (level - level.min()) / np.ptp(level)
+    dark, light = rng.uniform(0, 0.45, 3), rng.uniform(0.55, 1, 3)
+    return (dark[:, None, None] + (light - dark)[:, None, None] * level).astype(np.float32)
+
+
+KINDS = ("stripes", "checks", "discs", "waves", "clouds")
+
+
+def patterns(count=24, side=112, seed=0):
+    """Images (5*count,3,side,side) of the five KINDS, and their labels."""
+    rng = np.random.default_rng(seed)
+    images = [pattern(kind, side, rng) for kind in KINDS for _ in range(count)]
+    return np.stack(images), np.repeat(np.arange(len(KINDS)), count)
+
+
+def pieces(side=112, count=48, seed=0):
+    """(count,3,side,side): pieces of the photograph, drawn by `seed`."""
+    photograph, rng = cat()[0], np.random.default_rng(seed)
+    corners = rng.integers(0, np.array(photograph.shape[1:]) - side + 1, (count, 2))
+    return np.stack([photograph[:, r : r + side, c : c + side] for r, c in corners])
+
+
+def painting(side=160):
+    """(1,3,side,side): bands of colour that swirl, for want of a painter."""
+    y, x = np.mgrid[:side, :side] / side * 6
+    for k in (1.0, 1.7, 2.9):
+        x, y = x + np.sin(k * y + 1) / k, y + np.cos(k * x) / k
+    waves = [np.sin(3 * x + p) * np.cos(2 * y + 2 * p) for p in (0.0, 0.7, 2.1)]
+    return ((np.stack(waves) + 1) / 2 * np.array([0.95, 0.8, 0.9])[:, None, None]).astype(np.float32)[None]
+
+
+def probability(model, image, target):
+    """p(target) of one image (1,3,H,W)."""
+    z = viz.attacks.scores(model, image)[0].astype(np.float64)
+    e = np.exp(z - z.max())
+    return float(e[models.find_class(model, target)] / e.sum())
+
+
+# ---- attributions ----------------------------------------------------------------------------------------------------
+
+
+def grid(columns, title, over=()):
+    """Methods {label: function(model, image, class)} side by side, for both classes."""
+    model = network()
+    image = cat(model)
+    rows = [f"{name} (p = {probability(model, image, name):.2f})" for name in CLASSES]
+    maps = [[viz.per_pixel(f(model, image, c), how)[0] for how, f in columns.values()] for c in CLASSES]
+    return plot.attribution_grid(image[0], maps, rows, list(columns), title, over=over)
+
+
+def gradients():
+    columns = {
+        "saliency": ("magnitude", viz.saliency),
+        "deconvnet": ("magnitude", viz.deconvnet),
+        "guided backprop": ("magnitude", viz.guided_backprop),
+        "input x gradient": ("signed", viz.input_x_gradient),
+        "integrated gradients": ("signed", viz.integrated_gradients),
+        "SmoothGrad": ("magnitude", viz.smooth_grad),
+    }
+    return grid(columns, "Attribution by gradients")
+
+
+def cam():
+    names = ("grad_cam", "guided_grad_cam", "grad_cam_plus_plus", "layer_cam", "score_cam", "eigen_cam")
+    labels = ("Grad-CAM", "guided Grad-CAM", "Grad-CAM++", "Layer-CAM", "Score-CAM", "Eigen-CAM")
+    columns = {
+        label: ("magnitude" if name == "guided_grad_cam" else "signed", getattr(viz, name))
+        for label, name in zip(labels, names, strict=True)
+    }
+    return grid(columns, "Class activation maps of relu5_2", over=[x for x in labels if x != "guided Grad-CAM"])
+
+
+def lrp():
+    rules = ("epsilon", "gamma", "zplus", "alphabeta", "composite")
+    columns = {r: ("signed", lambda m, x, c, r=r: viz.lrp(m, x, c, rule=r)) for r in rules}
+    return grid(columns, "Layer-wise relevance propagation, by its rule")
+
+
+def perturbation():
+    columns = {
+        "occlusion, 16 pixels": ("signed", viz.occlusion),
+        "occlusion, 32 pixels": ("signed", lambda m, x, c: viz.occlusion(m, x, c, patch=32)),
+        "RISE, 400 masks": ("signed", lambda m, x, c: viz.rise(m, x, c, samples=400)),
+        "RISE, 2000 masks": ("signed", viz.rise),
+    }
+    return grid(columns, "Covering parts of the photograph", over=list(columns))
+
+
+def checks():
+    model = network()
+    image, maps, kept = cat(model), [], (0, 1, 2, 5, 10)
+    for method in (viz.saliency, viz.guided_backprop, viz.grad_cam):
+        found = viz.model_randomization(model, image, method, "cat")
+        maps.append([found.maps[k, 0] for k in kept])
+    names = ("trained", *found.layers)
+    columns = ["trained", *(f"random from {names[k]}" for k in kept[1:])]
+    rows = ["saliency", "guided backprop", "Grad-CAM"]
+    return plot.attribution_grid(image[0], maps, rows, columns, "What is left of a map without training", over=())
+
+
+def curves():
+    model = network()
+    image = cat(model)
+    rng = np.random.default_rng(0)
+    series = {}
+    for name, heat in (
+        ("Grad-CAM", viz.grad_cam(model, image, "cat")),
+        ("LRP", viz.per_pixel(viz.lrp(model, image, "cat"), "signed")),
+        ("random", rng.random((1, *image.shape[2:]))),
+    ):
+        found = viz.insertion_deletion(model, image, heat, "cat")
+        series[f"{name}, insertion"] = (found.fraction, found.insertion[0])
+        series[f"{name}, deletion"] = (found.fraction, found.deletion[0])
+    return plot.curves(series, "share of the pixels changed", "p(cat)", "Insertion and deletion")
+
+
+# ---- looking inside --------------------------------------------------------------------------------------------------
+
+
+def weights():
+    model = network()
+    kernels = viz.weight_images(model, "conv1_1")
+    return plot.pictures([viz.tile(viz.enlarge(kernels, 24), 16)], ["each scaled by itself"], "Kernels of conv1_1")
+
+
+def activations():
+    model = network()
+    maps, labels = [], []
+    for layer in ("relu1_1", "relu2_2", "relu3_2", "relu4_2", "relu5_2"):
+        a = viz.activation_maps(model, cat(model), layer)
+        for channel in viz.strongest_channels(a, 4):
+            maps.append(a[0, channel])
+            labels.append(f"{layer}, channel {channel}")
+    return plot.maps(maps, labels, "The strongest channels of five layers", "activation", columns=8, shared=False)
+
+
+def patches():
+    model, images = network(), np.concatenate([pieces(), patterns(10)[0]])
+    pictures, labels = [], []
+    layers = ("relu1_1", "relu2_2", "relu3_2", "relu4_2")
+    maxima = viz.channel_maxima(model, images, layers)
+    for layer in layers:
+        channel = int(viz.live_channels(maxima[layer], 1, 9, np.random.default_rng(3))[0])
+        found = viz.top_patches(model, images, layer, channel, 9, maxima[layer])
+        back = np.stack([plot.centred(p) for p in viz.projections(model, images, found, "deconvnet")])
+        pictures += [viz.tile(viz.enlarge(p.astype(np.float32), 60), gap=3) for p in (found.pixels, back)]
+        labels += [f"{layer}, channel {channel}", "deconvnet"]
+    return plot.pictures(
+        pictures, labels, "Patches that a channel responds to most, and what it sees in them", columns=4
+    )
+
+
+def embedding():
+    model = network()
+    images, label = patterns()
+    points, _, shares = viz.pca(viz.features(model, images, "relu6"))
+    title = (
+        f"Five kinds of pattern in relu6: silhouette {viz.silhouette(viz.features(model, images, 'relu6'), label):.2f}"
+    )
+    return plot.scatter(points, label, KINDS, title, f"first axis, {shares[0]:.0%}", f"second axis, {shares[1]:.0%}")
+
+
+def localization():
+    from scipy.ndimage import gaussian_filter
+
+    model = network()
+    image = cat(model)
+    heat = viz.grad_cam(model, image, "cat")
+    _, boxes = viz.localize(heat, 0.4)
+    smooth = gaussian_filter(viz.saliency(model, image, "cat")[0], 4)
+    outlines = [viz.outline_mask(image[0], viz.segment(image[0], m)) for m in (heat[0], smooth)]
+    pictures = [image[0], viz.outline_box(image[0], boxes[0], width=2), *outlines]
+    labels = ["photograph", "box of Grad-CAM", "GrabCut from Grad-CAM", "GrabCut from saliency"]
+    return plot.pictures(pictures, labels, "From a map to a place", columns=4)
+
+
+# ---- optimised images ------------------------------------------------------------------------------------------------
+
+
+def optimised():
+    model = network()
+    smooth = {"tv": lambda x: viz.total_variation(x, "l1", 0.002)}
+    blur = [(2, lambda x, g: viz.gaussian_blur(x, 0.5))]
+    jitter = [viz.transform.jitter(8)]
+    makers = {
+        "nothing": lambda c: viz.maximize(model, c, steps=200, transforms=[]),
+        "jitter": lambda c: viz.maximize(model, c, steps=200, transforms=jitter),
+        "jitter, TV": lambda c: viz.maximize(model, c, steps=200, transforms=jitter, penalties=smooth),
+        "jitter, blur": lambda c: viz.maximize(model, c, steps=200, lr=0.03, transforms=jitter, after_step=blur),
+        "Fourier, robust": lambda c: viz.maximize(
+            model, c, parameterization="fourier", transforms=viz.robust(), steps=200
+        ),
+    }
+    pictures, labels = [], []
+    for c in CLASSES:
+        for name, make in makers.items():
+            pictures.append(make(c).image[0])
+            labels.append(f"{c}: {name}")
+    return plot.pictures(pictures, labels, "What the network likes best, by what holds it back", columns=len(makers))
+
+
+def dream():
+    model = network()
+    photograph = models.load_image(data.cat(), (240, 360))
+    pictures = [photograph[0]]
+    for layer in ("relu3_2", "relu4_2"):
+        pictures.append(viz.deep_dream(model, photograph, layer, octaves=3, steps=8).image[0])
+    return plot.pictures(pictures, ["photograph", "relu3_2", "relu4_2"], "DeepDream", columns=3)
+
+
+def inversion():
+    model = network()
+    image, pictures, labels = cat(model), [cat(model)[0]], ["photograph"]
+    for layer in ("relu1_1", "relu2_2", "relu3_2", "relu4_2", "relu5_2"):
+        result = viz.invert(model, image, layer, steps=200)
+        pictures.append(result.image[0])
+        labels.append(f"{layer} (off by {result.losses['features'][-1]:.2g})")
+    return plot.pictures(pictures, labels, "What each layer still knows", columns=6)
+
+
+# ---- attacks, robustness, style --------------------------------------------------------------------------------------
+
+
+def attacks():
+    model = network()
+    image = viz.as_saved(cat(model))
+    found = {
+        "FGSM, 8/255": viz.fgsm(model, image, "zebra"),
+        "PGD, 4/255": viz.round_within(viz.pgd(model, image, "zebra", epsilon=4 / 255, steps=40), image, 4 / 255),
+        "Carlini-Wagner": viz.carlini_wagner(model, image, "zebra", steps=100, searches=4),
+        "JSMA": viz.jsma(model, image, "zebra", gamma=0.02),
+    }
+    pictures = [image[0]] + [viz.as_saved(x)[0] for x in found.values()] + [np.full_like(image[0], 0.5)]
+    labels = [f"photograph: zebra {probability(model, image, 'zebra'):.2g}"]
+    for name, x in found.items():
+        saved = viz.as_saved(x)
+        moved = viz.distances(image, saved)
+        labels.append(f"{name}: zebra {probability(model, saved, 'zebra'):.2f}, L2 {moved['l2'][0]:.2f}")
+        pictures.append(plot.centred(viz.as_saved(x)[0] - image[0]).astype(np.float32))
+    labels += ["no difference", *(f"difference / {abs(viz.as_saved(x) - image).max():.3f}" for x in found.values())]
+    return plot.pictures(pictures, labels, "Seen as a zebra, after saving as 8-bit PNG", columns=len(found) + 1)
+
+
+def corruptions():
+    model = network()
+    image = cat(model)
+    pictures, labels = [image[0]], [f"clean: {probability(model, image, 'cat'):.2f}"]
+    for kind in viz.corruptions.SEVERITIES:
+        changed = viz.corrupt(image, kind, 3)
+        pictures.append(changed[0])
+        labels.append(f"{kind.replace('_', ' ')}: {probability(model, changed, 'cat'):.2f}")
+    return plot.pictures(pictures, labels, "Corruptions of severity 3, and p(cat)", columns=9)
+
+
+def style():
+    model = network()
+    photograph, brush = models.load_image(data.cat(), (160, 240)), painting()
+    styled = viz.style_transfer(model, photograph, brush, steps=60)
+    kept = viz.style_transfer(model, photograph, brush, steps=60, original_colors=True)
+    texture = viz.synthesize_texture(model, brush, size=(160, 160), steps=60)
+    content = viz.reconstruct_content(model, photograph, steps=60)
+    pictures = [photograph[0], brush[0], styled.image[0], kept.image[0], content.image[0], texture.image[0]]
+    labels = ["content", "style (rendered)", "style transfer", "colours kept", "content alone", "style alone"]
+    return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=6)
+
+
+PICTURES = {
+    f.__name__: f
+    for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
+    + (localization, optimised, dream, inversion, attacks, corruptions, style)
+}
+
+
+def save(figure, path):
+    """Write a Figure as PNG, WIDTH pixels wide at most, with 256 colours."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    picture = Image.open(file).convert("RGB")
+    if picture.width > WIDTH:
+        size = (WIDTH, round(picture.height * WIDTH / picture.width))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1).save(path, optimize=True)
+
+
+def main(names):
+    unknown = [name for name in names if name not in PICTURES]
+    if unknown:
+        print(f"there is no picture {unknown[0]!r}; choose from {', '.join(PICTURES)}", file=sys.stderr)
+        return 2
+    for name in names or PICTURES:
+        path = ROOT / "docs" / "images" / f"{name}.png"
+        save(PICTURES[name](), path)
+        print(f"{path.relative_to(ROOT)} {path.stat().st_size // 1000} KB", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

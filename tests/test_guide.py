@@ -1,0 +1,48 @@
+"""The guide quotes the code as it is, its links lead somewhere, and its pictures are small."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+QUOTE = re.compile(r"^```py\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+QUOTES = [(page, *found) for page in PAGES for found in QUOTE.findall(page.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "path", "quote"), QUOTES, ids=[f"{p.stem}-{path}" for p, path, _ in QUOTES])
+def test_a_quotation_is_in_the_source(page, path, quote):
+    """Line by line, but for the indentation of the whole; a line "..." leaves some lines out."""
+    source = textwrap.dedent((DOCS.parent / path).read_text("utf-8"))
+    for part in re.split(r"^ *\.\.\.\n", quote, flags=re.MULTILINE):
+        lines = textwrap.dedent(part).splitlines()
+        found = [textwrap.indent("\n".join(lines), " " * depth) for depth in range(0, 13, 4)]
+        assert lines and any(f"\n{part}\n" in source for part in found), f"{page.name} quotes what {path} does not say"
+
+
+def test_every_page_of_techniques_quotes_shows_and_runs_something():
+    pages = [page for page in PAGES if page.parent.name == "techniques"]
+    assert len(pages) == 10
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert len(QUOTE.findall(text)) >= 2 and "](../images/" in text and "$$" in text, page.name
+        for heading in ("The equations", "Our lines", "Try it", "What goes wrong", "What to try next"):
+            assert f"## {heading}\n" in text, f"{page.name} has no section {heading!r}"
+        assert text.split("## What to try next")[1].count("assert ") + text.count("print(f") >= 2, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_pictures_are_small_and_all_of_them_are_shown():
+    pictures = sorted((DOCS / "images").glob("*"))
+    assert sum(picture.stat().st_size for picture in pictures) < 6e6
+    texts = "".join(page.read_text("utf-8") for page in [*PAGES, DOCS.parent / "README.md"])
+    for picture in pictures:
+        assert picture.stat().st_size < 300_000, picture.name
+        assert f"images/{picture.name}" in texts, f"{picture.name} is shown nowhere"
