@@ -1,0 +1,1 @@
+"""What verify.py compares: one file for each family of references, and the arithmetic of comparing."""

@@ -1,0 +1,276 @@
+"""Attributions and their measures against captum, every method that both have."""
+
+import contextlib
+import copy
+from unittest import mock
+
+import numpy as np
+import torch
+
+import viz
+from verification.agreement import Check
+from verification.references import reference
+
+STEPS, SAMPLES, SIGMA = 12, 6, 0.15
+
+
+def checks(setting):
+    yield from gradients(setting)
+    yield from many_passes(setting)
+    yield from relevance(setting)
+    yield from measures(setting)
+
+
+def captum(setting, name, image, *layers, **options):
+    """captum's attribution of `image` (an array) for the two classes, an array."""
+    network = setting.pair.torch
+    method = getattr(reference("captum"), name)(network, *(setting.pair.layer(name) for name in layers))
+    x = torch.tensor(image, dtype=torch.float64, requires_grad=True)
+    return method.attribute(x, target=setting.classes, **options).detach().numpy()
+
+
+def ours(setting, function, small=False, **options):
+    """What gives `function` of the network in a precision, for the same images and classes."""
+
+    def found(precision):
+        image = setting.small if small else setting.image
+        return function(setting.pair.ours[precision.dtype], image, setting.classes, **options)
+
+    return found
+
+
+def gradients(setting):
+    """What takes one pass back. The layer of Grad-CAM is this project's default one."""
+
+    def rows():
+        layer = viz.default_layer(setting.pair.model)
+        return {
+            "saliency": (viz.saliency, {"reduce": "none"}, "Saliency", (), {"abs": False}),
+            "input_x_gradient": (viz.input_x_gradient, {}, "InputXGradient", (), {}),
+            "deconvnet": (viz.deconvnet, {}, "Deconvolution", (), {}),
+            "guided_backprop": (viz.guided_backprop, {}, "GuidedBackprop", (), {}),
+            "grad_cam": (
+                viz.grad_cam,
+                {"upsample": False},
+                "LayerGradCam",
+                (layer,),
+                {"relu_attributions": True},
+            ),
+            "grad_cam, signed": (viz.grad_cam, {"upsample": False, "signed": True}, "LayerGradCam", (layer,), {}),
+            "guided_grad_cam": (
+                viz.guided_grad_cam,
+                {},
+                "GuidedGradCam",
+                (layer,),
+                {"interpolate_mode": "bilinear"},
+            ),
+        }
+
+    def theirs(name):
+        *_, method, layers, options = rows()[name]
+        found = captum(setting, method, setting.image, *layers, **options)
+        return found[:, 0] if method == "LayerGradCam" else found
+
+    def found(name, precision):
+        function, options, *_ = rows()[name]
+        return ours(setting, function, **options)(precision)
+
+    names = ("saliency", "input_x_gradient", "deconvnet", "guided_backprop", "grad_cam", "grad_cam, signed")
+    for name in (*names, "guided_grad_cam"):
+        yield Check(
+            *("attribution", name, "captum", lambda: setting.shape),
+            ours=lambda p, n=name: found(n, p),
+            theirs=lambda n=name: theirs(n),
+            gate="decisions",
+        )
+
+
+def many_passes(setting):
+    def size():
+        return setting.small_shape
+
+    yield Check(
+        *("attribution", f"integrated_gradients, {STEPS} midpoints", "captum", size),
+        ours=ours(setting, viz.integrated_gradients, small=True, baseline=0.25, steps=STEPS),
+        theirs=lambda: captum(
+            setting, "IntegratedGradients", setting.small, baselines=0.25, n_steps=STEPS, method="riemann_middle"
+        ),
+        gate="decisions",
+    )
+    yield Check(
+        *("attribution", "occlusion", "captum", size),
+        ours=ours(setting, viz.occlusion, small=True, patch=(16, 12), stride=(12, 10), fill=0.4),
+        theirs=lambda: captum(
+            setting,
+            "Occlusion",
+            setting.small,
+            sliding_window_shapes=(3, 16, 12),
+            strides=(3, 12, 10),
+            baselines=0.4,
+            perturbations_per_eval=8,
+        )[:, 0],
+    )
+    yield Check(
+        *("attribution", f"smooth_grad, {SAMPLES} samples", "captum", size),
+        ours=ours(setting, viz.smooth_grad, small=True, samples=SAMPLES, sigma=SIGMA, seed=setting.seed),
+        theirs=lambda: noise_tunnel(setting),
+        gate="decisions",
+        note="captum's NoiseTunnel over Saliency, its noise replaced by ours",
+    )
+
+
+def noise_tunnel(setting):
+    """Image by image, for the noise is a fraction of each one's range."""
+    attr, found = reference("captum"), []
+    for image, target in zip(setting.small, setting.classes, strict=True):
+        rng = np.random.default_rng(setting.seed)
+        draws = np.stack([rng.standard_normal(image.shape).astype(np.float32) for _ in range(SAMPLES)])
+        noise = torch.tensor(SIGMA * (image.max() - image.min()) * draws, dtype=torch.float64)
+        tunnel = attr.NoiseTunnel(attr.Saliency(setting.pair.torch))
+        x = torch.tensor(image[None], dtype=torch.float64, requires_grad=True)
+        with mock.patch.object(torch, "normal", lambda *_, n=noise: n):
+            found.append(
+                tunnel.attribute(x, nt_type="smoothgrad", nt_samples=SAMPLES, stdevs=1.0, target=target, abs=False)
+            )
+    return torch.cat(found).detach().numpy()
+
+
+# ---- relevance -------------------------------------------------------------------------------------------------------
+
+
+def relevance(setting):
+    """Without biases but for epsilon: where a rule changes weights, captum leaves biases as they are, papers do not."""
+    notes = {
+        "epsilon": "",
+        "gamma": "without biases, which captum's rule leaves as they are",
+        "zplus": "without biases, which captum's rule leaves as they are",
+    }
+    for rule, note in notes.items():
+        yield Check(
+            *("attribution", f"lrp, {rule}", "captum", lambda: setting.small_shape),
+            ours=lambda p, r=rule: _our_relevance(setting, r, p.dtype),
+            theirs=lambda r=rule: _their_relevance(setting, r),
+            gate="decisions",
+            note=note,
+        )
+
+
+def _without_biases(network):
+    network = copy.deepcopy(network)
+    for name, parameter in network.named_parameters():
+        parameter.data = parameter.data * (0 if name.endswith("bias") else 1)
+    return network
+
+
+def _our_relevance(setting, rule, dtype):
+    model = setting.pair.ours[dtype]
+    if rule != "epsilon":
+        model = copy.deepcopy(model)
+        model.load_state_dict({k: a * (not k.endswith("bias")) for k, a in model.state_dict().items()})
+    return viz.lrp(model, setting.small, setting.classes, rule=rule, epsilon=1e-6, gamma=0.25)
+
+
+def _their_relevance(setting, rule):
+    """From the network without preprocessing, whose relevance goes from each value to its pixel."""
+    attr = reference("captum")
+    from captum.attr._utils import lrp_rules
+
+    kinds = {"epsilon": lrp_rules.EpsilonRule, "gamma": lrp_rules.GammaRule, "zplus": lrp_rules.Alpha1_Beta0_Rule}
+    network = copy.deepcopy(setting.pair.bare) if rule == "epsilon" else _without_biases(setting.pair.bare)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Flatten):  # captum has no default for it; in proportion is the identity here
+            layer.rule = lrp_rules.EpsilonRule()
+        elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.rule = kinds[rule]()
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear | torch.nn.AdaptiveAvgPool2d):
+            layer.rule = getattr(layer, "rule", lrp_rules.EpsilonRule())
+            layer.rule.STABILITY_FACTOR = 1e-6
+    prepared = setting.pair.torch.preprocess
+    x = prepared(torch.from_numpy(setting.small).double()).requires_grad_(True)
+    found = attr.LRP(network).attribute(x, setting.classes).detach()
+    return (found.flip(1) if prepared.reverse else found).numpy()
+
+
+# ---- measures --------------------------------------------------------------------------------------------------------
+
+
+def measures(setting):
+    """Infidelity and sensitivity (Yeh et al. 2019) on the very noise that ours draws."""
+
+    def size():
+        return setting.small_shape
+
+    attributed = lambda dtype: viz.saliency(  # noqa: E731
+        setting.pair.ours[dtype], setting.small, setting.classes, reduce="none"
+    )
+    for scaled in (False, True):
+        yield Check(
+            *("attribution", f"infidelity{', scaled' * scaled}", "captum", size),
+            ours=lambda p, s=scaled: viz.infidelity(
+                setting.pair.ours[p.dtype],
+                setting.small,
+                attributed("float64"),
+                setting.classes,
+                samples=SAMPLES,
+                scaled=s,
+                seed=setting.seed,
+            ),
+            theirs=lambda s=scaled: _their_infidelity(setting, attributed("float64"), s),
+            note="of one attribution, on the same noise",
+        )
+    yield Check(
+        *("attribution", "sensitivity", "captum", size),
+        ours=lambda p: viz.sensitivity(
+            setting.pair.ours[p.dtype],
+            setting.small,
+            lambda *given: viz.saliency(*given, reduce="none"),
+            setting.classes,
+            samples=SAMPLES,
+            seed=setting.seed,
+        ),
+        theirs=lambda: _their_sensitivity(setting),
+        note="on the same noise",
+    )
+
+
+def _their_infidelity(setting, attribution, scaled):
+    reference("captum")
+    from captum import metrics
+
+    rng = np.random.default_rng(setting.seed)
+    draws = iter([(0.1 * rng.standard_normal(setting.small.shape[1:])).astype(np.float32) for _ in range(SAMPLES)])
+
+    def perturb(inputs):
+        noise = torch.from_numpy(next(draws)).double().expand_as(inputs)
+        return noise, inputs - noise
+
+    return metrics.infidelity(
+        setting.pair.torch,
+        perturb,
+        torch.from_numpy(setting.small).double(),
+        torch.from_numpy(attribution),
+        target=setting.classes,
+        n_perturb_samples=SAMPLES,
+        max_examples_per_batch=len(setting.small),
+        normalize=scaled,
+    ).numpy()
+
+
+def _their_sensitivity(setting):
+    attr = reference("captum")
+    from captum import metrics
+
+    rng = np.random.default_rng(setting.seed)
+    draws = iter([rng.uniform(-0.02, 0.02, setting.small.shape[1:]).astype(np.float32) for _ in range(SAMPLES)])
+
+    def perturb(inputs, _radius):
+        return inputs + torch.from_numpy(next(draws)).double()
+
+    with contextlib.redirect_stderr(None):
+        return metrics.sensitivity_max(
+            lambda x: attr.Saliency(setting.pair.torch).attribute(x, setting.classes, abs=False),
+            torch.tensor(setting.small, dtype=torch.float64, requires_grad=True),
+            perturb,
+            n_perturb_samples=SAMPLES,
+            max_examples_per_batch=len(setting.small),
+        ).numpy()

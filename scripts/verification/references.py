@@ -1,0 +1,75 @@
+"""The reference frameworks: what they are called, which version is here, and importing them.
+
+torchattacks and grad-cam declare torchvision, which has no build for CPUs on every package index, so the Makefile
+installs them without what they declare. grad-cam also imports torchvision, for the preparation of pictures and for
+detectors, neither of which is used here: where there is none, empty modules of its name stand in while it is imported,
+and any use of them raises.
+"""
+
+import importlib
+import sys
+import warnings
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+# {name: (module, distribution)}
+PACKAGES = {
+    "torch": ("torch", "torch"),
+    "captum": ("captum.attr", "captum"),
+    "grad-cam": ("pytorch_grad_cam", "grad-cam"),
+    "torchattacks": ("torchattacks", "torchattacks"),
+    "foolbox": ("foolbox", "foolbox"),
+}
+
+
+class MissingReference(Exception):
+    """A reference that cannot be imported; the message says why."""
+
+
+@cache
+def reference(name):
+    """The module of the reference `name`. Raises MissingReference if it cannot be imported."""
+    module, _ = PACKAGES[name]
+    try:
+        with warnings.catch_warnings(), _stand_in_for_torchvision():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except Exception as error:  # whatever a package does when it does not fit the others
+        raise MissingReference(f"cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def label(name):
+    """The reference's name and version, or its name alone where it is not installed."""
+    try:
+        return f"{name} {version(PACKAGES[name][1])}"
+    except PackageNotFoundError:
+        return name
+
+
+@contextmanager
+def _stand_in_for_torchvision():
+    """Inside, `import torchvision` gives modules whose every attribute is a class that cannot be made."""
+    if importlib.util.find_spec("torchvision"):
+        yield
+        return
+    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+    for name in names:
+        sys.modules[name] = _Absent(name)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+class _Absent(ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def absent(*_, **__):
+            raise ImportError(f"{self.__name__}.{name}: torchvision is not installed")
+
+        return absent
