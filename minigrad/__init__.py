@@ -11,6 +11,7 @@ from . import functional, nn, optim
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
 from .config import show_config
 from .gradcheck import check_gradients
+from .graph import graph
 from .kernels.conv import conv_algorithm
 from .profile import profile
 from .serialization import load, save
@@ -26,6 +27,7 @@ __all__ = [
     "from_numpy",
     "functional",
     "grad",
+    "graph",
     "load",
     "nn",
     "no_grad",
