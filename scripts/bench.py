@@ -1,0 +1,128 @@
+"""Time minigrad against PyTorch and DeZero, side by side, with accuracy and memory: the table that README shows.
+
+Each case runs in a process of its own, in which the engines take turns. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, with
+which some environments hold BLAS back, are unset. Writes bench.md, bench.json and bench.png (cost against size).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import cases
+from exits import exit_code
+from mistakes import UserError
+from record import check_folder
+
+EXAMPLE = "python scripts/bench.py --only vgg16-b1,vgg16-grad-b1 --rounds 30"
+PINNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+NEEDED = ("torch", "captum", "skimage")
+SCRIPTS = Path(__file__).parent
+
+
+def chosen(text):
+    """The names in "a,b", in the order of `cases.NAMES`. An argparse type."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in cases.NAMES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no case {unknown[0]!r}: choose from {', '.join(cases.NAMES)}")
+    return [name for name in cases.NAMES if name in names]
+
+
+def positive(text):
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"rounds must be at least 2, got {text!r}")
+    return int(text)
+
+
+options = argparse.ArgumentParser(
+    description=__doc__, epilog=f"Example:\n  {EXAMPLE}", formatter_class=argparse.RawDescriptionHelpFormatter
+)
+options.add_argument("--only", type=chosen, default=list(cases.NAMES), metavar="CASE,...", help=", ".join(cases.NAMES))
+options.add_argument("--rounds", type=positive, default=20, metavar="N", help="of every case (default %(default)s)")
+options.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default %(default)s")
+
+
+def unpinned(environment):
+    """The environment without what pins OpenBLAS's kernels, and with this folder's modules to be found."""
+    kept = {name: value for name, value in environment.items() if name not in PINNING}
+    paths = [str(SCRIPTS), str(SCRIPTS.parent), *filter(None, [kept.get("PYTHONPATH")])]
+    return kept | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def child(module, *arguments):
+    """What `python -m benchmarks.MODULE ARGUMENTS` prints as JSON in its last line."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=unpinned(os.environ))
+    if done.returncode:
+        raise RuntimeError(f"benchmarks.{module} {' '.join(map(str, arguments))} failed:\n{done.stderr[-2000:]}")
+    *said, last = done.stdout.splitlines() or [""]
+    for line in said:
+        print(f"  {line}")
+    return json.loads(last) if last.startswith(("{", "[")) else None
+
+
+def timed(case, folder, rounds):
+    """One case: its times, and each engine's peak memory."""
+    result = child("case", case.name, folder, rounds)
+    engines = ["minigrad", "contiguous", "channels_last", *(["dezero"] if "dezero" in result["seconds"] else [])]
+    peaks = {engine: child("peak", engine, case.name, folder)["bytes"] for engine in engines}
+    return result | {"memory": {(n if n in ("minigrad", "dezero") else f"torch {n}"): b for n, b in peaks.items()}}
+
+
+def networks(names):
+    """The networks that these cases need."""
+    needed = {case.network for case in cases.CASES if case.name in names}
+    needed |= {"vgg16"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
+    return sorted(needed | ({"vgg16_features"} if cases.GROWTH in names else set()))
+
+
+def write(found, out):
+    """Replace the files of the report by what there is so far."""
+    from benchmarks import report
+
+    (out / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "bench.md").write_text(report.markdown(found))
+    if found.get("growth"):
+        report.plot(found, out / "bench.png")
+
+
+def run(args):
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)} must be installed to compare with: run `make bench`")
+    check_folder(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="minigrad-bench-") as folder:
+        print(f"writing networks to {folder}", flush=True)
+        child("prepare", folder, *networks(args.only))
+        found = child("machine") | {"rounds": args.rounds, "cases": {}}
+        for name in args.only:
+            start = time.time()
+            print(f"{name} ...", flush=True)
+            if name == cases.COLD:
+                found["cold"] = child("cold", folder, args.rounds)
+            elif name == cases.ACCURACY:
+                found["accuracy"] = child("accuracy", folder)
+            elif name == cases.GROWTH:
+                found["growth"] = child("growth", folder, max(2, args.rounds // 4))
+            else:
+                found["cases"][name] = timed(cases.case(name), folder, args.rounds)
+            write(found, args.out)
+            print(f"  {time.time() - start:.0f} s", flush=True)
+    print((args.out / "bench.md").read_text())
+    print(f"-> {args.out / 'bench.md'} {args.out / 'bench.json'}")
+
+
+def main(argv=None):
+    args = options.parse_args(argv)
+    return exit_code("bench", lambda: run(args))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

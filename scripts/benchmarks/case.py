@@ -1,0 +1,50 @@
+"""One case in a process of its own: `python -m benchmarks.case NAME FOLDER ROUNDS` ends with a line of JSON."""
+
+import contextlib
+import json
+import sys
+
+import numpy as np
+import torch
+
+import minigrad as mg
+from benchmarks import cases, measure, minigrad_side, torch_side
+from minigrad.backend import thread_count
+
+DEZERO_EVERY = 4  # rounds: it is slow
+TOLERANCE = {"forward": 1e-3, "gradient": 1e-2, "style": 1e-2, "training": 0.2}  # of the largest value; see agreement
+
+
+def main(name, folder, rounds):
+    torch.set_num_threads(thread_count())
+    case = cases.case(name)
+    steps = minigrad_side.steps(case, folder) | torch_side.steps(case, folder)
+    if case.numpy_bar is not None:
+        with contextlib.suppress(ImportError):
+            from benchmarks import dezero_side
+
+            steps |= dezero_side.steps(case, folder)
+    apart = {other: agreement(case, steps["minigrad"], step) for other, step in steps.items() if other != "minigrad"}
+    with mg.profile() as profiled:
+        steps["minigrad"]()
+    for step in steps.values():
+        step()
+    taken = measure.interleaved(steps, rounds, {"dezero": DEZERO_EVERY})
+    flops = sum(operation.flops for operation in profiled.operations)
+    print(json.dumps({"seconds": taken, "flops": flops, "difference": apart}))
+
+
+def agreement(case, ours, theirs):
+    """How far two engines' results are apart, of the largest value. Raises RuntimeError where it cannot be rounding.
+
+    Dropout makes training's first loss differ; ReLU and max-pooling may decide near-ties otherwise in a gradient.
+    """
+    a, b = np.asarray(ours(), np.float64), np.asarray(theirs(), np.float64)
+    off = float(np.percentile(np.abs(a - b), 99.9) / np.abs(b).max())
+    if not off < TOLERANCE[case.kind]:
+        raise RuntimeError(f"{case.name}: the engines' results differ by {off:.2g} of the largest value")
+    return off
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,45 @@
+"""What is timed, and the bars: how many times as fast as PyTorch each case is to be."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """One step that all engines do, with the same weights on the same input.
+
+    kind: "forward", "gradient" (of one score by the image), "style" (loss and its gradient by the image) or "training".
+    bar: PyTorch's time divided by minigrad's, at least; None where nothing is promised. numpy_bar: the same for another
+    engine on NumPy, None where it is not asked.
+    """
+
+    name: str
+    title: str
+    kind: str
+    network: str
+    batch: int
+    size: int
+    bar: float | None = None
+    numpy_bar: float | None = None
+
+
+CASES = (
+    Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 1.2, 4.0),
+    Case("vgg16-b8", "VGG16 224 px, batch 8, forward", "forward", "vgg16", 8, 224),
+    Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 1.2, 4.0),
+    Case("vgg16-grad-b8", "VGG16 224 px, batch 8, with input gradient", "gradient", "vgg16", 8, 224),
+    Case("style-512", "style-transfer step, 512 px", "style", "vgg16_features", 1, 512, 1.2),
+    Case("squeezenet", "SqueezeNet 1.1, 227 px, forward", "forward", "squeezenet1_1", 1, 227),
+    Case("minivgg-step", "MiniVGG training step, 96 px, batch 32", "training", "minivgg_bn", 32, 96, 0.8),
+)
+COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 3.0
+ACCURACY, GROWTH = "accuracy", "growth"
+NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH)
+
+CONTENT_LAYER = "relu4_2"
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+STYLE_WEIGHT = 1e3
+LEARNING_RATE, MOMENTUM = 0.01, 0.9
+
+
+def case(name):
+    return next(case for case in CASES if case.name == name)

@@ -1,0 +1,43 @@
+"""Peak memory of one engine on one case, in a process of its own: `python -m benchmarks.peak ENGINE CASE FOLDER`.
+
+ENGINE is minigrad, dezero or a format of torch (contiguous, channels_last). The last line printed is JSON: the growth
+of the largest resident size since the engine was imported, in bytes, over three steps. It counts weights as far as they
+were read (both engines map them), activations, workspaces and transformed weights, but not the libraries themselves.
+"""
+
+import importlib
+import json
+import resource
+import sys
+
+from benchmarks import cases
+from minigrad.backend import thread_count
+
+
+def largest():
+    """The largest resident size of this process so far, in bytes."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+def main(engine, name, folder):
+    case = cases.case(name)
+    if engine in ("minigrad", "dezero"):
+        side = importlib.import_module(f"benchmarks.{engine}_side")
+        chosen = ()
+    else:
+        import torch
+
+        from benchmarks import torch_side as side
+
+        torch.set_num_threads(thread_count())
+        chosen = ([engine],)
+    before = largest()
+    (step,) = side.steps(case, folder, *chosen).values()
+    for _ in range(3):
+        step()
+    print(json.dumps({"bytes": largest() - before, "imported": before}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,35 @@
+"""The networks that all engines run, written once: weights for minigrad (.h5) and torch (.pth), layers as JSON.
+
+python -m benchmarks.prepare FOLDER NETWORK...
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from skimage import data
+
+import models
+from models.architectures import describe
+
+
+def network(name):
+    """He-initialised; "minivgg_bn" has batch normalisation, as it is trained."""
+    if name == "vgg16_features":  # the same weights: their scale is that of the whole network's
+        return models.build("vgg16_features")
+    return models.build(name.removesuffix("_bn"), batch_norm=name.endswith("_bn"))
+
+
+def main(folder, *names):
+    for name in names:
+        model, base = network(name), Path(folder) / name
+        models.save_weights(model, base.with_suffix(".h5"))
+        base.with_suffix(".json").write_text(json.dumps(describe(model)))
+        arrays = {key: torch.from_numpy(array) for key, array in model.state_dict().items()}
+        torch.save(arrays, base.with_suffix(".pth"))
+    models.save_image(models.load_image(data.cat()), Path(folder) / "cat.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

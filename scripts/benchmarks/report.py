@@ -1,0 +1,180 @@
+"""The report: a Markdown table for each question, from what bench.py gathered, and the plot of cost against size."""
+
+from benchmarks import accuracy, cases, measure
+
+MIB = 1 << 20
+
+
+def markdown(found):
+    """The report as Markdown; `found` is what bench.py gathered, the same dictionary that bench.json holds."""
+    parts = [heading(found)]
+    sections = (speed, against_numpy, cold, memory, accuracies, growth, limits)
+    return "\n\n".join(filter(None, [*parts, *(section(found) for section in sections)])) + "\n"
+
+
+def table(head, rows):
+    """A Markdown table; the first column is text, the others stand to the right."""
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, ruler, *rows))
+
+
+def judged(value, bar, at_least=True):
+    """ "1.2 (met)", "1.2 (missed)", or a dash where there is no bar."""
+    if bar is None:
+        return "–"
+    return f"{bar:g} ({'met' if (value >= bar if at_least else value <= bar) else 'missed'})"
+
+
+def milliseconds(seconds):
+    """ "84 (80 to 90) ms": the median and quartiles of a list of seconds."""
+    middle, low, high = (1e3 * value for value in measure.spread(seconds))
+    digits = 1 if middle < 20 else 0
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f}) ms"
+
+
+def times(theirs, ours):
+    """(text, median): "1.31 (1.25 to 1.38)", how many times as fast."""
+    middle, low, high = measure.ratio(theirs, ours)
+    return f"**{middle:.2f}** ({low:.2f} to {high:.2f})", middle
+
+
+# ---- sections --------------------------------------------------------------------------------------------------------
+
+
+def heading(found):
+    machine = "\n".join(f"- {name}: {text}" for name, text in found["machine"].items())
+    return (
+        f"{machine}\n\nMedians, and quartiles in brackets. Engines take turns in one process, with the same threads, "
+        "weights and inputs; ratios are medians of the ratios of neighbouring runs."
+    )
+
+
+def timed(found):
+    """(case, its results) of the cases that ran."""
+    return [(case, found["cases"][case.name]) for case in cases.CASES if case.name in found.get("cases", {})]
+
+
+def speed(found):
+    rows, peak = [], max(found["limits"]["sgemm"].values())
+    for case, result in timed(found):
+        taken, ours = result["seconds"], result["seconds"]["minigrad"]
+        best = measure.fastest(taken, "torch")
+        text, value = times(taken[best], ours)
+        share = result["flops"] / measure.spread(ours)[0] / peak
+        others = ", ".join(
+            f"{name.removeprefix('torch ')} {1e3 * measure.spread(taken[name])[0]:.0f}"
+            for name in taken
+            if name.startswith("torch") and name != best
+        )
+        theirs = f"{milliseconds(taken[best])}, {best.removeprefix('torch ')}; {others}"
+        rows.append((case.title, milliseconds(ours), theirs, text, judged(value, case.bar), f"{share:.0%}"))
+    if not rows:
+        return ""
+    head = ("case", "minigrad", "torch, best mode; others (ms)", "times as fast", "at least", "of the sgemm limit")
+    return table(head, rows) + (
+        "\n\nThe last column counts convolutions by their definition: Winograd's algorithm, which multiplies less, can "
+        "pass 100 %."
+    )
+
+
+def against_numpy(found):
+    rows = []
+    for case, result in timed(found):
+        taken = result["seconds"]
+        if "dezero" in taken:
+            text, value = times(taken["dezero"], taken["minigrad"])
+            rows.append((case.title, milliseconds(taken["dezero"]), text, judged(value, case.numpy_bar)))
+    return table(("another NumPy engine", "DeZero", "times as fast", "at least"), rows) if rows else ""
+
+
+def cold(found):
+    rows = []
+    for name, title in (("cached", "weights in the page cache"), ("uncached", "weights read from the disk")):
+        taken = (found.get("cold") or {}).get(name)
+        if taken:
+            ours, theirs = taken["minigrad"], taken["torch and captum"]
+            text, value = times(theirs, ours)
+            bar = judged(value, cases.COLD_BAR) if name == "cached" else "–"
+            rows.append((f"{cases.COLD_TITLE}, {title}", milliseconds(ours), milliseconds(theirs), text, bar))
+    return table(("case", "minigrad", "torch and captum", "times as fast", "at least"), rows) if rows else ""
+
+
+def memory(found):
+    rows = []
+    for case, result in timed(found):
+        peak = result.get("memory")
+        if peak:
+            other = {name: size for name, size in peak.items() if name != "minigrad"}
+            least = min(size for name, size in other.items() if name != "dezero")
+            bar = judged(peak["minigrad"] / least, 1, at_least=False) if case.name == "vgg16-grad-b1" else "–"
+            sizes = ", ".join(f"{name} {size / MIB:.0f}" for name, size in other.items())
+            rows.append((case.title, f"{peak['minigrad'] / MIB:.0f}", sizes, f"{peak['minigrad'] / least:.2f}", bar))
+    if not rows:
+        return ""
+    head = ("peak memory", "minigrad, MiB", "others, MiB", "of torch's least", "at most")
+    return table(head, rows) + (
+        "\n\nGrowth of the largest resident size, each in its own process, after importing the engine: weights as far "
+        "as they are read, activations, workspaces, transformed weights."
+    )
+
+
+def accuracies(found):
+    rows = []
+    for name, row in (found.get("accuracy") or {}).items():
+        bar = accuracy.BARS.get(name)
+        errors = [f"{row[f'{what} {kind}']:.1e}" for what in ("scores", "gradient") for kind in ("99.9 %", "max")]
+        cosine = f"{max(row['scores 1 - cosine'], row['gradient 1 - cosine']):.1e}"
+        flips = [
+            f"{row[f'{kind} flips']} of {row[f'{kind} decisions']:,}" if f"{kind} flips" in row else "–"
+            for kind in ("relu", "pool")
+        ]
+        verdict = "–" if bar is None else f"{bar:g} ({'met' if accuracy.within(name, row) else 'missed'})"
+        rows.append((name, *errors, cosine, *flips, verdict))
+    if not rows:
+        return ""
+    head = ("error of VGG16 at 224 px, float32", "scores, 99.9 %", "largest", "gradient, 99.9 %", "largest")
+    head += ("1 - cosine", "ReLU flips", "pooling flips", "99.9 % at most")
+    return table(head, rows) + (
+        "\n\nAgainst float64, as shares of the largest value; the worst of three images, flips added up over all three."
+    )
+
+
+def growth(found):
+    rows = []
+    for axis, by_size in (found.get("growth") or {}).items():
+        sizes = [float(size) for size in by_size]
+        for engine in next(iter(by_size.values())):
+            slope = measure.exponent(sizes, [entry[engine] for entry in by_size.values()])
+            rows.append((f"time against {axis}, {engine}", f"{slope:.2f}"))
+    return table(("growth (VGG16's convolutions, forward and input gradient)", "exponent"), rows) if rows else ""
+
+
+def limits(found):
+    head, rows = ("this machine", "1 thread"), []
+    counts = list(found["limits"]["sgemm"])
+    head = ("this machine's limits", *(f"{n} thread{'s' if str(n) != '1' else ''}" for n in counts))
+    rows.append(("sgemm, GFLOP/s", *(f"{rate / 1e9:.0f}" for rate in found["limits"]["sgemm"].values())))
+    rows.append(("copy, GB/s read and written", *(f"{rate / 1e9:.1f}" for rate in found["limits"]["copy"].values())))
+    return table(head, rows)
+
+
+# ---- plot ------------------------------------------------------------------------------------------------------------
+
+
+def plot(found, path):
+    """Time against pixels and against batch, on logarithmic axes, with a dotted line of linear growth."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.4), dpi=150, layout="constrained")
+    titles = {"pixels": "one image: pixels", "batch": "112 px: images in the batch"}
+    for axes, (axis, by_size) in zip(figure.subplots(1, len(found["growth"])), found["growth"].items(), strict=True):
+        sizes = [float(size) for size in by_size]
+        for engine in next(iter(by_size.values())):
+            axes.plot(sizes, [entry[engine] for entry in by_size.values()], "o-", markersize=3, label=engine)
+        first = by_size[next(iter(by_size))]["minigrad"]
+        axes.plot(sizes, [first * size / sizes[0] for size in sizes], ":", color="#888888", label="linear")
+        axes.set(xscale="log", yscale="log", xlabel=titles[axis], ylabel="seconds")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.suptitle("VGG16's convolutions: forward and input gradient", fontsize=10)
+    figure.savefig(path)
