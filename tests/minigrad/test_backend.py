@@ -1,6 +1,8 @@
 """Devices, the stand-in for a second array module, and the threads of the kernels."""
 
+import contextlib
 import os
+import sys
 import threading
 import time
 import types
@@ -8,6 +10,7 @@ import types
 import numpy as np
 import pytest
 
+import minigrad as mg
 from minigrad import backend
 from minigrad.backend import array_module, blocks, device_of, parallel, thread_count, to_device, to_numpy
 
@@ -53,9 +56,88 @@ def test_missing_gpu_is_named(monkeypatch):
         to_device(x, "cuda:1")
 
 
-def test_parallel_keeps_order_and_uses_several_threads():
-    if thread_count() < 2:
+# ---- a GPU, as CuPy shows it -----------------------------------------------------------------------------------------
+
+
+class GpuArray(np.ndarray):
+    """What stands in for cupy.ndarray."""
+
+
+class CUDARuntimeError(Exception):
+    pass
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A module that looks like CuPy on a machine with two GPUs; `used` lists those that arrays were put on."""
+    module = types.ModuleType("cupy")
+    module.ndarray, module.used = GpuArray, []
+    module.asarray = lambda array: np.array(array).view(GpuArray)
+    module.asnumpy = lambda array: np.array(array)
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 2, CUDARuntimeError=CUDARuntimeError)
+
+    @contextlib.contextmanager
+    def device(index=None):
+        module.used.append(index)
+        yield
+
+    module.cuda = types.SimpleNamespace(runtime=runtime, Device=device)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+def test_arrays_go_to_the_gpu_that_is_named(cupy):
+    x = np.arange(3.0)
+    for name in ("cuda", "auto", "cuda:1"):
+        moved = to_device(x, name)
+        assert type(moved) is GpuArray and array_module(moved, 2.0) is cupy and device_of(moved) == "cuda:0"
+    assert cupy.used == [None, None, 1]
+    assert type(to_numpy(moved)) is np.ndarray
+    with pytest.raises(TypeError, match="different devices"):
+        array_module(x, moved)
+
+
+def test_gpus_that_are_not_there_are_named(cupy, monkeypatch):
+    x = np.arange(3.0)
+    with pytest.raises(RuntimeError, match=r"'cuda:2' is not available: this machine has 2 GPU\(s\)"):
+        to_device(x, "cuda:2")
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 0)
+    with pytest.raises(RuntimeError, match="'cuda' is not available: CuPy finds no GPU"):
+        to_device(x, "cuda")
+
+    def no_driver():
+        raise CUDARuntimeError("cudaErrorInsufficientDriver")
+
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", no_driver)
+    with pytest.raises(RuntimeError, match=r"CuPy finds no GPU \(cudaErrorInsufficientDriver\)"):
+        to_device(x, "cuda")
+    assert to_device(x, "auto") is x
+
+
+def test_a_gradient_comes_back_to_the_device_of_its_input(cupy):
+    x = mg.Tensor(np.arange(3.0), requires_grad=True)
+    there = x.to("cuda")
+    assert type(there.data) is GpuArray and there.device == "cuda:0"
+    g = mg.grad((there * there).to("cpu").sum(), x)
+    assert type(g.data) is np.ndarray and g.tolist() == [0, 2, 4]
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["a core each", "roaming"])
+def several_threads(request, monkeypatch):
+    """As many threads as cores, each kept on one of its own; or fewer, free to roam. Whatever the environment says."""
+    if request.param == "roaming":
+        monkeypatch.setattr(backend, "_cores", lambda: [0, 1, 2])
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    elif len(backend._cores()) < 2:
         pytest.skip("this machine lends one core")
+    else:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def test_parallel_keeps_order_and_uses_several_threads(several_threads):
     meeting = threading.Barrier(2, timeout=10)  # passed only if two items run at the same time
 
     def item(i):
@@ -73,15 +155,13 @@ def blas_threads():
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
-def test_blas_is_held_to_one_thread_within_and_freed_after():
-    if thread_count() < 2:
-        pytest.skip("this machine lends one core")
+def test_blas_is_held_to_one_thread_within_and_freed_after(several_threads):
     before = blas_threads()
     assert parallel(lambda i: blas_threads(), range(2)) == [{1}, {1}]
     assert blas_threads() == before
 
 
-def test_nested_parallel_is_a_plain_loop():
+def test_nested_parallel_is_a_plain_loop(several_threads):
     def outer(i):
         here = threading.get_ident()
         return all(parallel(lambda j: threading.get_ident() == here, range(4)))
@@ -89,7 +169,7 @@ def test_nested_parallel_is_a_plain_loop():
     assert all(parallel(outer, range(4)))
 
 
-def test_the_first_exception_comes_out_and_the_pool_goes_on():
+def test_the_first_exception_comes_out_and_the_pool_goes_on(several_threads):
     before = blas_threads()
 
     def item(i):
@@ -104,7 +184,7 @@ def test_the_first_exception_comes_out_and_the_pool_goes_on():
     assert blas_threads() == before
 
 
-def test_many_user_threads_at_once():
+def test_many_user_threads_at_once(several_threads):
     before, wrong = blas_threads(), []
 
     def user(seed):
