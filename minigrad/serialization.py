@@ -9,7 +9,7 @@ import numpy as np
 
 from .backend import to_numpy
 
-DEEPEST = 64  # groups within groups
+MOST_GROUPS = 10_000
 MOST_COMPRESSED = 64  # times the file's size, and its arrays are no weights but a trap
 
 
@@ -60,23 +60,24 @@ def load(path):
     state = {}
     with h5py.File(path, "r") as file:
         try:
-            _read(file, "", state, path)
+            _read(file, "", state, path, set())
         except (KeyError, RuntimeError, TypeError) as error:  # h5py's, for damaged objects
             raise OSError(f"{path} is damaged ({error})") from None
     return state
 
 
-def _read(group, prefix, state, path):
+def _read(group, prefix, state, path, seen):
     import h5py
 
-    if prefix.count(".") > DEEPEST:
-        raise ValueError(f"{path}: its groups are nested far too deep, or contain themselves")
+    if len(seen) > MOST_GROUPS or group.id in seen:
+        raise ValueError(f"{path}: it has far too many groups, or one that contains itself")
+    seen.add(group.id)
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{path}: {prefix}{name} is a link; a state dict holds its own arrays")
         item = group[name]
         if isinstance(item, h5py.Group):
-            _read(item, f"{prefix}{name}.", state, path)
+            _read(item, f"{prefix}{name}.", state, path, seen)
         elif not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
             raise ValueError(f"{path}: {prefix}{name} holds {getattr(item, 'dtype', 'a type')}, expected numbers")
         elif item.is_virtual or item.external or item.nbytes > MOST_COMPRESSED * item.file.id.get_filesize():

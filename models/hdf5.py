@@ -40,10 +40,16 @@ def opened(path):
         try:
             yield file
         except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from None
+            raise WeightsError(f"{path}: {shown(error)}") from None
         except Exception as error:
-            reason = str(error).split("\n")[0] or type(error).__name__
-            raise WeightsError(f"{path} is damaged ({reason})") from None
+            raise WeightsError(f"{path} is damaged ({shown(error)})") from None
+
+
+def shown(error, longest=500):
+    """What an exception says, in one printable line: names that a file gives may hold anything and be of any length."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
 def attribute(parent, name):
@@ -64,6 +70,16 @@ def node(parent, name):
     if type(parent.get(name, getlink=True)) is not h5py.HardLink:
         raise WeightsError(f"{name} is missing, or a link to another place or file, which is never followed")
     return parent[name]
+
+
+def group(parent, name):
+    """parent[name], if it is really there and a group; else WeightsError. (Walking a data set might never end.)"""
+    import h5py
+
+    found = node(parent, name)
+    if not isinstance(found, h5py.Group):
+        raise WeightsError(f"{name} is not a group")
+    return found
 
 
 def dataset(parent, name):

@@ -19,7 +19,7 @@ import numpy as np
 from minigrad.serialization import replacing
 
 from .architectures import construct, describe
-from .hdf5 import WeightsError, attribute, dataset, node, opened
+from .hdf5 import WeightsError, attribute, dataset, group, opened
 from .labels import Label, read_labels
 from .layers import Preprocess
 from .model import Model
@@ -168,8 +168,8 @@ def _mapped(whole, data):
 def _matched(file, model):
     """{state dict name: data set} for all weights of the model, every one checked before any is read."""
     wanted = {name: tensor.shape for name, tensor in model.named_tensors()}
-    layers = node(file, "layers")
-    present = {f"{layer}.{kind}" for layer in layers for kind in node(layers, layer)}
+    layers = group(file, "layers")
+    present = {f"{layer}.{kind}" for layer in layers for kind in group(layers, layer)}
     differences = {
         "lacks": [name for name in wanted if name not in present],
         "has also": sorted(present - wanted.keys()),
@@ -181,7 +181,7 @@ def _matched(file, model):
     found = {}
     for name, shape in wanted.items():
         layer, _, kind = name.rpartition(".")
-        data = found[name] = dataset(node(layers, layer), kind)
+        data = found[name] = dataset(group(layers, layer), kind)
         if data.dtype.kind != "f" or data.dtype.itemsize not in (2, 4, 8):
             raise WeightsError(f"{name} has dtype {data.dtype}, expected float32 or float16")
         if data.shape != tuple(shape):

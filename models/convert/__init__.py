@@ -14,7 +14,7 @@ import numpy as np
 from minigrad import nn
 
 from ..architectures import FEATURES, NAMES, build
-from ..hdf5 import WeightsError
+from ..hdf5 import WeightsError, shown
 from ..layers import PREPROCESSING, Preprocess
 from ..model import Model, fold_batch_norm
 from . import names, partial
@@ -106,7 +106,7 @@ def _grouped(arrays, kind, channels_last):
             found.layers.setdefault(parts[0], {})[parts[1]] = array
     found.torchvision = any(name.startswith("features.") for name in found.layers)
     if not found.layers:
-        raise WeightsError(f"no weights are among its arrays ({', '.join(list(arrays)[:5])})")
+        raise WeightsError(f"no weights are among its arrays ({shown(', '.join(list(arrays)[:5]))})")
     return found
 
 

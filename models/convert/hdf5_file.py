@@ -8,7 +8,7 @@ Keras 3         /layers/conv2d_1/vars/0 (kernel) and 1 (bias), numbered in the o
 
 import re
 
-from ..hdf5 import WeightsError, attribute, dataset, node, opened
+from ..hdf5 import WeightsError, attribute, dataset, group, node, opened
 from ..weights_file import FORMAT
 
 DEEPEST = 8
@@ -24,11 +24,11 @@ def read_keras(path):
 def _layers(file):
     if attribute(file, "format") == FORMAT.encode():
         raise WeightsError("this is a minigrad weights file already: load it as it is")
-    root = node(file, "model_weights") if "model_weights" in file else file
+    root = group(file, "model_weights") if "model_weights" in file else file
     if "layer_names" in root.attrs:
         pairs = [(name, _weights_of(_walk(root, name))) for name in _names(root, "layer_names") or _in_order(root)]
     elif "layers" in file:
-        layers = node(file, "layers")
+        layers = group(file, "layers")
         pairs = [(name, _below(node(layers, name))) for name in _in_order(layers)]
     else:
         raise WeightsError("this is HDF5, but no weights file of Keras: it has neither layer_names nor /layers")
@@ -45,40 +45,42 @@ def _layers(file):
     return layers
 
 
-def _names(group, of):
-    names = attribute(group, of)
+def _names(owner, of):
+    names = attribute(owner, of)
     return None if names is None else [name.decode("utf-8") for name in names]
 
 
-def _in_order(group):
+def _in_order(parent):
     """Names as a person would sort them: conv2d, conv2d_1, ..., conv2d_10, dense."""
 
     def counter(name):
         stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name, re.DOTALL).groups()
         return stem, int(number or 0)
 
-    return sorted(group, key=counter)
+    return sorted(parent, key=counter)
 
 
-def _weights_of(group):
-    names = _names(group, "weight_names")
-    return _below(group) if names is None else [_walk(group, name) for name in names]
+def _weights_of(found):
+    names = _names(found, "weight_names")
+    return _below(found) if names is None else [_walk(found, name) for name in names]
 
 
-def _below(group, depth=0):
+def _below(found, depth=0, seen=None):
     """All data sets under a group, those of more dimensions (kernels) first."""
-    if not hasattr(group, "keys"):
-        return [group]
-    if depth > DEEPEST:
-        raise WeightsError("its groups are nested far too deep")
-    found = [one for name in group for one in _below(node(group, name), depth + 1)]
-    return sorted(found, key=lambda one: -len(one.shape))
+    if not hasattr(found, "keys"):
+        return [found]
+    seen = set() if seen is None else seen
+    if depth > DEEPEST or found.id in seen:  # a hard link may lead back to where it is
+        raise WeightsError("its groups are nested far too deep, or contain themselves")
+    seen.add(found.id)
+    datasets = [one for name in found for one in _below(node(found, name), depth + 1, seen)]
+    return sorted(datasets, key=lambda one: -len(one.shape))
 
 
-def _walk(group, path):
+def _walk(found, path):
     for part in path.strip("/").split("/"):
-        group = node(group, part)
-    return group
+        found = node(found, part)
+    return found
 
 
 def _read(name, found):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hdf5 import WeightsError
+from ..hdf5 import WeightsError, shown
 
 
 def read_npz(path):
@@ -17,9 +17,9 @@ def read_npz(path):
                 raise WeightsError("it would unpack to more than 64 times its size: it is not opened")
             return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{path}: {shown(error)}") from None
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged files
-        raise WeightsError(f"{path} is damaged ({str(error).splitlines()[0] if str(error) else error!r})") from None
+        raise WeightsError(f"{path} is damaged ({shown(error)})") from None
 
 
 def _array(archive, entry):

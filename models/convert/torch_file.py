@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hdf5 import WeightsError
+from ..hdf5 import WeightsError, shown
 
 STORAGES = {  # torch's class -> dtype; bfloat16 is the upper half of a float32
     "FloatStorage": "f4",
@@ -78,10 +78,9 @@ def read_state_dict(path):
             zipped = file.read(2) == b"PK"
         arrays = _read_zip(path) if zipped else _read_legacy(path)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(f"{path}: {shown(error)}") from None
     except Exception as error:  # zipfile, pickletools and damaged values raise a dozen kinds
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise WeightsError(f"{path} is damaged, or no .pth file ({reason})") from None
+        raise WeightsError(f"{path} is damaged, or no .pth file ({shown(error)})") from None
     return arrays
 
 
