@@ -6,7 +6,7 @@
 tensor([2., 4., 6.], dtype=float32)
 """
 
-from .tensor import Tensor, as_tensor, from_numpy  # isort: skip  (first: the rest builds on it)
+from .tensor import Tensor, as_tensor, from_dlpack, from_numpy  # isort: skip  (first: the rest builds on it)
 from . import functional, nn, optim
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
 from .config import show_config
@@ -24,6 +24,7 @@ __all__ = [
     "check_gradients",
     "conv_algorithm",
     "detect_anomaly",
+    "from_dlpack",
     "from_numpy",
     "functional",
     "grad",

@@ -141,7 +141,8 @@ class _Guard:
             if id(base) in self.counts:
                 self.waiting.setdefault(id(base), {})[id(array)] = weakref.ref(array)
             return
-        array.flags.writeable = True
+        with contextlib.suppress(ValueError):  # np.from_dlpack's arrays stay read-only for good
+            array.flags.writeable = True
         for view in self.waiting.pop(id(array), {}).values():
             if (view := view()) is not None and id(view) not in self.counts:
                 self._free(view)

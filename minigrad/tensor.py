@@ -92,7 +92,30 @@ class Tensor:
         return F.cast(self, dtype)
 
     def __array__(self, dtype=None, copy=None):
+        """For NumPy: the array itself unless it must be converted, fetched from a GPU, or `copy` is True."""
+        if copy is False and self.device != "cpu":
+            raise ValueError(f"Tensor: NumPy would need a copy of a tensor on {self.device}, which copy=False forbids")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """For torch.from_dlpack and its like, which then share this memory. A tensor that a graph needs is copied,
+        since not every library minds that it is read-only.
+
+        Raises BufferError for a tensor that requires grad, as torch does, and where copy=False forbids that copy.
+        """
+        if self.requires_grad:
+            raise BufferError("Tensor: this one requires grad, which DLPack cannot pass on; give it .detach()")
+        flags = getattr(self._data, "flags", None)
+        if not getattr(flags, "writeable", True):
+            if copy is False:
+                raise BufferError("Tensor: a graph needs this read-only memory, it cannot be shared; allow a copy")
+            copy = True
+        given = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
+        array = self._data.copy() if copy else self._data
+        return array.__dlpack__(**{name: value for name, value in given.items() if value is not None})
+
+    def __dlpack_device__(self):
+        return self._data.__dlpack_device__()
 
     def __len__(self):
         if not self.ndim:
@@ -264,6 +287,30 @@ def from_numpy(array):
     return Tensor._wrap(array)
 
 
+def from_dlpack(x):
+    """A Tensor that shares the memory of x, an array of any library that speaks DLPack, such as torch.
+
+    x: on the CPU (then it becomes a NumPy array) or on a GPU (CuPy, which must be installed: RuntimeError). What the
+    other library writes later is seen here, also by a graph that was made meanwhile: nothing can stop it. Raises
+    TypeError for what does not speak DLPack or holds no real numbers, and BufferError for what cannot be shared:
+    torch's tensors that require grad, a dtype that NumPy does not have.
+    """
+    if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
+        raise TypeError(f"from_dlpack: expected an array that has __dlpack__, got {type(x).__name__}")
+    on_cpu = int(x.__dlpack_device__()[0]) == 1  # DLPack's kDLCPU
+    module, problem = (np, "") if on_cpu else backend._cupy()
+    if module is None:
+        raise RuntimeError(f"from_dlpack: the {type(x).__name__} is not on the CPU, and {problem}")
+    try:
+        array = module.from_dlpack(x)
+    except RuntimeError as error:  # NumPy's word for a dtype that it does not have
+        raise BufferError(f"from_dlpack: this {type(x).__name__} cannot be shared: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"from_dlpack: data must be numbers or booleans, got dtype {array.dtype}")
+    # NumPy cannot make DLPack's own arrays writeable again after a graph; what it sees through a memoryview, it can
+    return Tensor._wrap(np.asarray(memoryview(array)) if module is np and array.flags.writeable else array)
+
+
 def as_tensor(x):
     """x itself if it is a Tensor, else a constant Tensor of it (arrays are shared, not copied)."""
     if isinstance(x, Tensor):
@@ -282,4 +329,4 @@ def _default_dtype(data):
 from . import autograd, backend  # noqa: E402
 from . import functional as F  # noqa: E402
 
-__all__ = ["Tensor", "as_tensor", "from_numpy"]
+__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy"]
