@@ -18,8 +18,8 @@ options.add_argument("--counterfactual", action="store_true", help="show what sp
 def run(job):
     layer = job.args.layer or viz.default_layer(job.model)
     chosen = {"layer": layer, "signed": job.args.signed, "counterfactual": job.args.counterfactual}
-    low = viz.grad_cam(job.model, job.image, job.target, **chosen, upsample=False)
-    maps = viz.grad_cam(job.model, job.image, job.target, **chosen)
+    target = None if job.args.target is None else job.target  # the top class comes out of the same pass
+    low, maps, job.scores = viz.cam.grad_cam_and_scores(job.model, job.image, target, **chosen)
     name = "Grad-CAM, counterfactual" if job.args.counterfactual else "Grad-CAM"
     job.write(
         figure=plot.attribution(job.image, maps, f"{job.title(name)}, at {layer}", "evidence, in units of the score"),

@@ -87,10 +87,15 @@ class Job:
         return "_".join(parts)
 
     @cached_property
-    def probabilities(self):
-        """(K,) softmax of the model's scores for the image."""
+    def scores(self):
+        """(1,K) of the model for the image; a script whose own pass through the network gives them may set them."""
         with mg.no_grad():
-            return F.softmax(logits(self.model, as_image(self.model, self.image)), 1).numpy()[0]
+            return logits(self.model, as_image(self.model, self.image)).numpy()
+
+    @cached_property
+    def probabilities(self):
+        """(K,) softmax of `scores`."""
+        return F.softmax(mg.from_numpy(self.scores), 1).numpy()[0]
 
     @cached_property
     def target(self):

@@ -29,11 +29,19 @@ def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, cou
     A map that is zero all over comes back as zeros, with a warning.
     """
     image = as_images(model, image)
-    y, a = score_and_maps("grad_cam", model, image, target, layer, unit)
+    low, maps, _ = grad_cam_and_scores(model, image, target, layer, unit, signed, counterfactual)
+    return maps if upsample else low
+
+
+def grad_cam_and_scores(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False):
+    """All that one pass through the network gives: `grad_cam` not upsampled, upsampled, and the scores (N,K)."""
+    y, a, scores = forward("grad_cam", model, image, target, layer, unit)
     g = mg.grad(-y.sum() if counterfactual else y.sum(), a)
     weights = g.mean(axis=(2, 3), keepdims=True)
     cam = (weights * a.detach()).sum(axis=1)
-    return finished("grad_cam", cam if signed else F.relu(cam), image, upsample)
+    cam = cam if signed else F.relu(cam)
+    warn_of_zeros("grad_cam", cam, stacklevel=4)
+    return cam.numpy(), upsampled(cam, image), scores.numpy()
 
 
 def guided_grad_cam(model, image, target=None, layer=None, unit=None):
@@ -126,6 +134,11 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
 
 def score_and_maps(method, model, image, target, layer, unit):
     """y (N,) and A (N,C,h,w), Tensors of one forward pass: the class scores, and the activations of `layer`."""
+    return forward(method, model, image, target, layer, unit)[:2]
+
+
+def forward(method, model, image, target, layer, unit):
+    """The same and the scores of all classes, (N,K)."""
     if unit is not None:
         raise ValueError(f"{method}: explains a class, so it takes no unit; its layer is where the map is drawn")
     layer, last = layer or default_layer(model), logits_layer(model)
@@ -133,7 +146,7 @@ def score_and_maps(method, model, image, target, layer, unit):
     a, y = found[layer], as_logits(found[last])
     if a.ndim != 4:
         raise ValueError(f"{method}: layer {layer!r} has no positions to map, its output is {a.shape[1:]}")
-    return pick(y, classes(model, y, target)), a
+    return pick(y, classes(model, y, target)), a, y.detach()
 
 
 def default_layer(model):
@@ -175,8 +188,15 @@ def _is_rectified(layer):
 
 def finished(method, cam, image, upsample):
     """The maps (N,h,w) as an array, at the size of the image if `upsample`; warns of those that are zero all over."""
+    warn_of_zeros(method, cam, stacklevel=4)
+    return upsampled(cam, image) if upsample else cam.numpy()
+
+
+def warn_of_zeros(method, cam, stacklevel):
     for i in np.flatnonzero(~cam.numpy().any(axis=(1, 2))):
-        warnings.warn(f"{method}: the map of image {i} is zero everywhere", stacklevel=3)
-    if upsample:
-        cam = F.interpolate(cam[:, None], size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-    return cam.numpy()
+        warnings.warn(f"{method}: the map of image {i} is zero everywhere", stacklevel=stacklevel)
+
+
+def upsampled(cam, image):
+    """The maps (N,h,w), a Tensor, at the size of the image, as an array (N,H,W)."""
+    return F.interpolate(cam[:, None], size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0].numpy()
