@@ -11,6 +11,8 @@ How a page marks its code blocks, by the words after the three backticks:
     bash            commands, one on each line (a backslash at the end joins lines, # begins a comment). They are not
                     run: the options of `python scripts/NAME.py` are parsed, a target of `make` and a file or module
                     given to python or pytest must exist, `pip install` must name this package or a requirement of it.
+    py              an excerpt: its first line is "# path/of/the/file.py", the other lines must be in that file in this
+                    order, indentation apart; a line "..." stands for lines left out. No path: only shown.
     anything else   (text, json, or nothing) is only shown.
 
 Blocks may be indented, as in lists. Relative links, `viz.NAME`, and paths such as `viz/cam.py` must exist.
@@ -87,6 +89,20 @@ def test_python_blocks(name, empty_folder):
 def test_python_blocks_with_torch(name, empty_folder):
     pytest.importorskip("torch")
     run(name, with_torch=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_excerpts_are_what_the_files_say(name):
+    for words, code, line in blocks(NAMES[name]):
+        path = re.match(r"# ([\w/]+\.py)\n", code)
+        if words[:1] != ["py"] or not path:
+            continue
+        source = [text.strip() for text in (ROOT / path[1]).read_text("utf-8").splitlines()]
+        position = 0
+        for number, text in enumerate(code.splitlines()[1:], line + 1):
+            if text.strip() not in ("", "..."):
+                assert text.strip() in source[position:], f"{name}, line {number}: not in {path[1]}: {text.strip()}"
+                position = source.index(text.strip(), position) + 1
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
