@@ -154,7 +154,8 @@ class Job:
         base.parent.mkdir(parents=True, exist_ok=True)
         arrays, paths = arrays or {}, []
         if figure is not None:
-            paths.append(save(base, ".png", lambda path: figure.savefig(path, format="png")))
+            quick = {"format": "png", "pil_kwargs": {"compress_level": 1}}  # a tenth larger, in a third of the time
+            paths.append(save(base, ".png", lambda path: figure.savefig(path, **quick)))
         for name, picture in (pictures or {}).items():
             paths.append(base.with_name(f"{base.name}_{file_stem(name)}.png"))
             models.save_image(picture, paths[-1])
