@@ -37,15 +37,15 @@ options.add_argument("--only", metavar="A,B,...", help="rows whose family, name 
 
 def run(job):
     check_arguments(job.args)
-    from verification import agreement, references
+    from verification.setting import Setting
 
-    began, rows = time.perf_counter(), []
+    began, rows, setting = time.perf_counter(), [], Setting(job.args.model, job.args.seed)
     with job.stoppable(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the references, and of maps that are zero
-        for checks in by_reference(chosen(job)):
+        for checks in by_reference(chosen(job.args.only, setting)):
             if job.stopped:
                 break
-            rows += rows_of_all(job, checks, agreement, references)
+            rows += rows_of_all(job, checks, setting)
     write(job, rows, time.perf_counter() - began)
     if any(row.missed for row in rows):
         raise SystemExit(1)
@@ -58,20 +58,18 @@ def check_arguments(args):
         raise UserError(f"--device {args.device}: the references run on the CPU, and so does this comparison")
 
 
-def chosen(job):
-    """The checks that --only names, in order. Raises UserError if it names none."""
+def chosen(only, setting):
+    """The checks that `only`, the text of --only or None, names, in order. Raises UserError if it names none."""
     from verification import architectures, attacks, attribution, cams, functions, optimisers, style
-    from verification.setting import Setting
 
-    setting = Setting(job.args.model, job.args.seed)
     families = (functions, optimisers, architectures, attribution, cams, attacks, style)
     checks = [check for family in families for check in family.checks(setting)]
-    if job.args.only is None:
+    if only is None:
         return checks
-    wanted = [part.strip().lower() for part in job.args.only.split(",") if part.strip()]
+    wanted = [part.strip().lower() for part in only.split(",") if part.strip()]
     found = [c for c in checks if any(w in f"{c.family} {c.name} {c.needs}".lower() for w in wanted)]
     if not found:
-        raise UserError(f"--only {job.args.only}: no row has that in its family, name or reference")
+        raise UserError(f"--only {only}: no row has that in its family, name or reference")
     return found
 
 
@@ -83,8 +81,10 @@ def by_reference(checks):
     return list(runs.values())
 
 
-def rows_of_all(job, checks, agreement, references):
+def rows_of_all(job, checks, setting):
     """The rows of checks that share a reference: one that says why, if it cannot be imported."""
+    from verification import agreement, references
+
     name, rows = checks[0].needs, []
     try:
         references.reference(name)
@@ -95,7 +95,7 @@ def rows_of_all(job, checks, agreement, references):
     for check in tqdm(checks, desc=checks[0].family, disable=not job.progress, leave=False):
         if job.stopped:
             break
-        found = list(agreement.rows_of(check, references.label(name)))
+        found = list(agreement.rows_of(check, references.label(name), setting))
         show(job, found)
         rows += found
     return rows

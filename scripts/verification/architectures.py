@@ -9,7 +9,7 @@ import minigrad as mg
 from minigrad import functional as F
 from verification import references
 from verification.agreement import Check
-from verification.networks import Pair, image_like
+from verification.networks import Pair
 
 
 def checks(setting):
@@ -25,9 +25,8 @@ def checks(setting):
 def compared(family, pair, setting, weights=True):
     """Scores, softmax, and the gradients of the loss; pair: a function, called when the check runs."""
 
-    @cache
     def image():
-        return image_like(setting.rng(family), (1, 3, *pair().model.input_size))
+        return setting.images(family, (1, 3, *pair().model.input_size))
 
     def in_torch(of_weights):
         network, x = pair().torch, torch.tensor(image(), dtype=torch.float64, requires_grad=not of_weights)
@@ -73,9 +72,8 @@ def notebook(pair, setting):
     """What the course's notebooks draw with VGG16, by captum, at 224 px."""
     import viz
 
-    @cache
     def image():
-        return image_like(setting.rng("notebook"), (1, 3, 224, 224))
+        return setting.images("notebook", (1, 3, 224, 224))
 
     def captum(method, *layer, **options):
         attr, names = references.reference("captum"), [pair().layer(name) for name in layer]

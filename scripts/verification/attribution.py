@@ -7,11 +7,13 @@ from unittest import mock
 import numpy as np
 import torch
 
+import models
 import viz
 from verification.agreement import Check
 from verification.references import reference
 
-STEPS, SAMPLES, SIGMA = 12, 6, 0.15
+STEPS = 16  # of a power of two: captum rounds 1 / STEPS to float32
+SAMPLES, SIGMA = 6, 0.15
 
 
 def checks(setting):
@@ -99,14 +101,14 @@ def many_passes(setting):
     )
     yield Check(
         *("attribution", "occlusion", "captum", size),
-        ours=ours(setting, viz.occlusion, small=True, patch=(16, 12), stride=(12, 10), fill=0.4),
+        ours=ours(setting, viz.occlusion, small=True, patch=(16, 14), stride=(12, 10), fill=0.375),
         theirs=lambda: captum(
             setting,
             "Occlusion",
             setting.small,
-            sliding_window_shapes=(3, 16, 12),
+            sliding_window_shapes=(3, 16, 14),
             strides=(3, 12, 10),
-            baselines=0.4,
+            baselines=0.375,
             perturbations_per_eval=8,
         )[:, 0],
     )
@@ -124,7 +126,7 @@ def noise_tunnel(setting):
     attr, found = reference("captum"), []
     for image, target in zip(setting.small, setting.classes, strict=True):
         rng = np.random.default_rng(setting.seed)
-        draws = np.stack([rng.standard_normal(image.shape).astype(np.float32) for _ in range(SAMPLES)])
+        draws = np.stack([rng.standard_normal(image.shape) for _ in range(SAMPLES)])
         noise = torch.tensor(SIGMA * (image.max() - image.min()) * draws, dtype=torch.float64)
         tunnel = attr.NoiseTunnel(attr.Saliency(setting.pair.torch))
         x = torch.tensor(image[None], dtype=torch.float64, requires_grad=True)
@@ -139,56 +141,48 @@ def noise_tunnel(setting):
 
 
 def relevance(setting):
-    """Without biases but for epsilon: where a rule changes weights, captum leaves biases as they are, papers do not."""
-    notes = {
-        "epsilon": "",
-        "gamma": "without biases, which captum's rule leaves as they are",
-        "zplus": "without biases, which captum's rule leaves as they are",
-    }
-    for rule, note in notes.items():
+    """Of the network without preprocessing: captum's gamma and z-plus rules assume inputs of at least 0.
+
+    Without biases but for epsilon: where a rule changes weights, captum leaves biases as they are, and papers do not.
+    """
+    note = "without preprocessing, since captum's rule is for inputs of at least 0"
+    for rule, remark in (("epsilon", ""), ("gamma", note), ("zplus", note)):
         yield Check(
             *("attribution", f"lrp, {rule}", "captum", lambda: setting.small_shape),
             ours=lambda p, r=rule: _our_relevance(setting, r, p.dtype),
             theirs=lambda r=rule: _their_relevance(setting, r),
             gate="decisions",
-            note=note,
+            note=remark and f"{remark}, and biases, which it leaves as they are",
         )
-
-
-def _without_biases(network):
-    network = copy.deepcopy(network)
-    for name, parameter in network.named_parameters():
-        parameter.data = parameter.data * (0 if name.endswith("bias") else 1)
-    return network
 
 
 def _our_relevance(setting, rule, dtype):
     model = setting.pair.ours[dtype]
-    if rule != "epsilon":
-        model = copy.deepcopy(model)
-        model.load_state_dict({k: a * (not k.endswith("bias")) for k, a in model.state_dict().items()})
-    return viz.lrp(model, setting.small, setting.classes, rule=rule, epsilon=1e-6, gamma=0.25)
+    bare = copy.deepcopy(model)
+    bare = bare.replace(dict(bare.children()) | {"preprocess": models.Preprocess()})
+    state = {k: a * (rule == "epsilon" or not k.endswith("bias")) for k, a in model.state_dict().items()}
+    bare.load_state_dict(state)
+    return viz.lrp(bare, setting.small, setting.classes, rule=rule, epsilon=1e-6, gamma=0.25)
 
 
 def _their_relevance(setting, rule):
-    """From the network without preprocessing, whose relevance goes from each value to its pixel."""
     attr = reference("captum")
     from captum.attr._utils import lrp_rules
 
     kinds = {"epsilon": lrp_rules.EpsilonRule, "gamma": lrp_rules.GammaRule, "zplus": lrp_rules.Alpha1_Beta0_Rule}
-    network = copy.deepcopy(setting.pair.bare) if rule == "epsilon" else _without_biases(setting.pair.bare)
+    network = copy.deepcopy(setting.pair.bare)
+    for name, parameter in network.named_parameters():
+        parameter.data = parameter.data * (rule == "epsilon" or not name.endswith("bias"))
     for layer in network.modules():
-        if isinstance(layer, torch.nn.Flatten):  # captum has no default for it; in proportion is the identity here
-            layer.rule = lrp_rules.EpsilonRule()
-        elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             layer.rule = kinds[rule]()
-        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear | torch.nn.AdaptiveAvgPool2d):
-            layer.rule = getattr(layer, "rule", lrp_rules.EpsilonRule())
             layer.rule.STABILITY_FACTOR = 1e-6
-    prepared = setting.pair.torch.preprocess
-    x = prepared(torch.from_numpy(setting.small).double()).requires_grad_(True)
-    found = attr.LRP(network).attribute(x, setting.classes).detach()
-    return (found.flip(1) if prepared.reverse else found).numpy()
+        elif isinstance(layer, torch.nn.AdaptiveAvgPool2d):
+            layer.rule = lrp_rules.EpsilonRule(1e-6)
+        elif isinstance(layer, torch.nn.Flatten | torch.nn.MaxPool2d):  # in proportion is the identity here
+            layer.rule = lrp_rules.EpsilonRule(1e-30)
+    x = torch.from_numpy(setting.small).double().requires_grad_(True)
+    return attr.LRP(network).attribute(x, setting.classes).detach().numpy()
 
 
 # ---- measures --------------------------------------------------------------------------------------------------------
@@ -238,7 +232,7 @@ def _their_infidelity(setting, attribution, scaled):
     from captum import metrics
 
     rng = np.random.default_rng(setting.seed)
-    draws = iter([(0.1 * rng.standard_normal(setting.small.shape[1:])).astype(np.float32) for _ in range(SAMPLES)])
+    draws = iter([0.1 * rng.standard_normal(setting.small.shape[1:]) for _ in range(SAMPLES)])
 
     def perturb(inputs):
         noise = torch.from_numpy(next(draws)).double().expand_as(inputs)
@@ -261,7 +255,7 @@ def _their_sensitivity(setting):
     from captum import metrics
 
     rng = np.random.default_rng(setting.seed)
-    draws = iter([rng.uniform(-0.02, 0.02, setting.small.shape[1:]).astype(np.float32) for _ in range(SAMPLES)])
+    draws = iter([rng.uniform(-0.02, 0.02, setting.small.shape[1:]) for _ in range(SAMPLES)])
 
     def perturb(inputs, _radius):
         return inputs + torch.from_numpy(next(draws)).double()

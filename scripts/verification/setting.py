@@ -1,13 +1,16 @@
 """What all families share: the network under test, its images and classes, drawn from one seed."""
 
 import zlib
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from verification.networks import Pair, image_like
 
 SMALL, TINY = 64, 32  # pixels, for methods that need many passes, or hundreds
+NUDGE = 1e-6  # relative; what float32 makes of activations after a few layers
 
 
 class Setting:
@@ -15,35 +18,53 @@ class Setting:
 
     def __init__(self, model, seed):
         self.name, self.seed = model, seed
+        self._drawn, self._nudge = {}, None
 
     def rng(self, what):
         """A Generator of its own for each thing that is drawn, so that --only draws the same numbers."""
         return np.random.default_rng([self.seed, zlib.crc32(what.encode())])
 
+    def images(self, name, shape):
+        """(N,3,H,W) float32 in [0,1], drawn once for each name; inside `nudged`, changed by a millionth."""
+        if name not in self._drawn:
+            self._drawn[name] = image_like(self.rng(name), shape)
+        image = self._drawn[name]
+        if self._nudge is None:
+            return image
+        noise = self.rng(f"nudge {self._nudge} of {name}").standard_normal(shape)
+        return np.clip(image * (1 + NUDGE * noise), 0, 1).astype(np.float32)
+
+    @contextmanager
+    def nudged(self, number):
+        """Inside, all images differ by a relative 1e-6 at random, in another way for each number."""
+        self._nudge = number
+        try:
+            yield
+        finally:
+            self._nudge = None
+
     @cached_property
     def pair(self):
         return Pair.named(self.name, self.seed)
 
-    @cached_property
+    @property
     def image(self):
-        """(2,3,H,W) float32 at the network's input size."""
-        return image_like(self.rng("image"), (2, 3, *self.pair.model.input_size))
+        """(2,3,H,W) at the network's input size."""
+        return self.images("image", (2, 3, *self.pair.model.input_size))
 
-    @cached_property
+    @property
     def small(self):
-        """(2,3,64,64) float32, for methods that need many passes."""
-        return image_like(self.rng("small"), (2, 3, SMALL, SMALL))
+        """(2,3,64,64), for methods that need many passes."""
+        return self.images("small", (2, 3, SMALL, SMALL))
 
-    @cached_property
+    @property
     def tiny(self):
-        """(2,3,32,32) float32, for searches."""
-        return image_like(self.rng("tiny"), (2, 3, TINY, TINY))
+        """(2,3,32,32), for searches."""
+        return self.images("tiny", (2, 3, TINY, TINY))
 
     @cached_property
     def classes(self):
-        """One class for each of the two images, the two the network finds most likely in the first, in turn."""
-        import torch
-
+        """One class for each of the two images: the two that the network finds most likely in the first."""
         order = self.pair.torch(torch.from_numpy(self.image[:1]).double())[0].argsort(descending=True)
         return order[:2].tolist()
 
@@ -54,7 +75,3 @@ class Setting:
     @property
     def small_shape(self):
         return f"{self.pair.title} {self.small.shape}"
-
-    @property
-    def tiny_shape(self):
-        return f"{self.pair.title} {self.tiny.shape}"
