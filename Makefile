@@ -5,6 +5,7 @@
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
 #   make verify    install PyTorch (CPU) and compare with it live
+#   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30")
 #   make fuzz      read thousands of damaged and malicious files (INPUTS=1000 of each of 13 kinds, SEED=0)
 #   make lint      ruff
 #   make clean     remove .venv and out
@@ -19,7 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage mutants verify fuzz lint clean
+.PHONY: demo test coverage mutants verify bench fuzz lint clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
@@ -42,6 +43,10 @@ verify: $(VENV)/installed-test $(VENV)/installed-verify
 
 fuzz: $(VENV)/installed-test
 	MINIGRAD_FUZZ=$(INPUTS) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
+
+# PyTorch's compiled mode takes part where there is a compiler of C++.
+bench: $(VENV)/installed-bench
+	$(BIN)/python scripts/bench.py $(BENCH)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
