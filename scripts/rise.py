@@ -26,8 +26,10 @@ def run(job):
     names = ("samples", "cells", "keep", "output", "batch_size", "seed")
     how = {name: getattr(job.args, name) for name in names}
     maps = viz.rise(job.model, job.image, **job.explained, **how, progress=job.progress)
+    shown = maps - maps.mean()  # every map lies around the mean over the masks, which would drown what differs
+    label = f"mean {job.args.output} where the pixel is kept, less its mean {maps.mean():.3g}"
     job.write(
-        figure=plot.attribution(job.image, maps, job.title("RISE"), f"mean {job.args.output} where the pixel is kept"),
+        figure=plot.attribution(job.image, shown, job.title("RISE"), label),
         arrays={"image": job.image, "map": maps},
         numbers={"largest": maps.max(), "smallest": maps.min()},
         line=job.title("RISE"),
