@@ -14,12 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 import minigrad as mg
 import models
-from benchmarks import torch_side
+from benchmarks import cases, torch_side
 from minigrad.backend import thread_count
-
-ALGORITHMS = ("direct", "winograd", "auto")
-BARS = {"direct": 2e-6, "winograd": 2e-5, "auto": 2e-5}
-COSINE_BAR = 1e-6  # 1 - cosine, at most
 
 
 def images(folder):
@@ -86,11 +82,11 @@ def main(folder):
     double = models.load(Path(folder) / "vgg16.h5").requires_grad_(False)
     double.load_state_dict({name: array.astype(np.float64) for name, array in double.state_dict().items()})
     reference = torch_side.load(folder, "vgg16").eval().requires_grad_(False)
-    rows = {name: [] for name in (*ALGORITHMS, "torch")}
+    rows = {name: [] for name in (*cases.ERROR_BARS, "torch")}
     for image in images(folder)[:, None]:
         with mg.conv_algorithm("direct"):
             truth = observed(double, image.astype(np.float64))
-        for algorithm in ALGORITHMS:
+        for algorithm in cases.ERROR_BARS:
             with mg.conv_algorithm(algorithm):
                 rows[algorithm].append(differences(observed(single, image, truth["target"]), truth))
         rows["torch"].append(differences(by_torch(reference, image, truth["target"]), truth))
@@ -100,13 +96,6 @@ def main(folder):
 def worst(rows):
     """The largest of each entry; counts are added up."""
     return {key: (sum if "flips" in key or "decisions" in key else max)(row[key] for row in rows) for key in rows[0]}
-
-
-def within(algorithm, row):
-    """Whether the errors of an algorithm keep its bar."""
-    errors = (row["scores 99.9 %"], row["gradient 99.9 %"])
-    cosines = (row["scores 1 - cosine"], row["gradient 1 - cosine"])
-    return max(errors) <= BARS[algorithm] and max(cosines) <= COSINE_BAR
 
 
 if __name__ == "__main__":

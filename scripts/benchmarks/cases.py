@@ -35,6 +35,9 @@ COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold proc
 ACCURACY, GROWTH = "accuracy", "growth"
 NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH)
 
+ERROR_BARS = {"direct": 2e-6, "winograd": 2e-5, "auto": 2e-5}  # by algorithm, as shares of the largest value
+COSINE_BAR = 1e-6  # 1 - cosine, at most
+
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_WEIGHT = 1e3
@@ -43,3 +46,10 @@ LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
 def case(name):
     return next(case for case in CASES if case.name == name)
+
+
+def within(algorithm, row):
+    """Whether the errors of an algorithm (see accuracy.py) keep its bar: the 99.9th percentiles and the cosines."""
+    errors = (row["scores 99.9 %"], row["gradient 99.9 %"])
+    cosines = (row["scores 1 - cosine"], row["gradient 1 - cosine"])
+    return max(errors) <= ERROR_BARS[algorithm] and max(cosines) <= COSINE_BAR

@@ -1,6 +1,6 @@
 """The report: a Markdown table for each question, from what bench.py gathered, and the plot of cost against size."""
 
-from benchmarks import accuracy, cases, measure
+from benchmarks import cases, measure
 
 MIB = 1 << 20
 
@@ -121,14 +121,14 @@ def memory(found):
 def accuracies(found):
     rows = []
     for name, row in (found.get("accuracy") or {}).items():
-        bar = accuracy.BARS.get(name)
+        bar = cases.ERROR_BARS.get(name)
         errors = [f"{row[f'{what} {kind}']:.1e}" for what in ("scores", "gradient") for kind in ("99.9 %", "max")]
         cosine = f"{max(row['scores 1 - cosine'], row['gradient 1 - cosine']):.1e}"
         flips = [
             f"{row[f'{kind} flips']} of {row[f'{kind} decisions']:,}" if f"{kind} flips" in row else "–"
             for kind in ("relu", "pool")
         ]
-        verdict = "–" if bar is None else f"{bar:g} ({'met' if accuracy.within(name, row) else 'missed'})"
+        verdict = "–" if bar is None else f"{bar:g} ({'met' if cases.within(name, row) else 'missed'})"
         rows.append((name, *errors, cosine, *flips, verdict))
     if not rows:
         return ""
@@ -167,7 +167,9 @@ def plot(found, path):
 
     figure = Figure(figsize=(8, 3.4), dpi=150, layout="constrained")
     titles = {"pixels": "one image: pixels", "batch": "112 px: images in the batch"}
-    for axes, (axis, by_size) in zip(figure.subplots(1, len(found["growth"])), found["growth"].items(), strict=True):
+    for axes, (axis, by_size) in zip(
+        figure.subplots(1, len(found["growth"]), squeeze=False)[0], found["growth"].items(), strict=True
+    ):
         sizes = [float(size) for size in by_size]
         for engine in next(iter(by_size.values())):
             axes.plot(sizes, [entry[engine] for entry in by_size.values()], "o-", markersize=3, label=engine)

@@ -1,0 +1,201 @@
+"""The benchmark's arithmetic: taking turns, ratios of neighbours, tables. Nothing here is timed."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import bench
+import numpy as np
+import pytest
+from benchmarks import cases, cold, measure, report
+
+import minigrad as mg
+
+SCRIPTS = Path(bench.__file__).parent
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="compares with PyTorch")
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------
+
+
+def test_engines_take_turns_and_the_order_alternates():
+    called, now = [], [0.0]
+
+    def step(name, seconds):
+        def run():
+            called.append(name)
+            now[0] += seconds
+
+        return run
+
+    taken = measure.interleaved(
+        {"a": step("a", 1.0), "b": step("b", 2.0), "slow": step("slow", 8.0)}, 4, {"slow": 2}, clock=lambda: now[0]
+    )
+    assert called == ["a", "b", "slow", "b", "a", "a", "b", "slow", "b", "a"]
+    assert taken == {"a": [1.0] * 4, "b": [2.0] * 4, "slow": [8.0, None, 8.0, None]}
+
+
+def test_spread_is_median_and_quartiles():
+    assert measure.spread([5, None, 1, 2, 4, 3]) == (3, 2, 4)
+    assert measure.spread([None, 7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_ratio_pairs_runs_of_one_round():
+    """The machine halves its speed half-way: the ratio of medians would say 1.5, neighbours say 2."""
+    ours, theirs = [1, 1, 2, 2, 2], [2, 2, 4, 4, 4]
+    assert measure.ratio(theirs, ours) == (2, 2, 2)
+    assert measure.ratio([4, None, None, 8, None], ours)[0] == 4
+
+
+def test_fastest_of_torchs_modes():
+    taken = {"minigrad": [1], "torch contiguous": [5, 5, 1], "torch channels_last": [3, 3, 9]}
+    assert measure.fastest(taken, "torch") == "torch channels_last"
+    assert measure.fastest({"minigrad": [1]}, "torch") is None
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 2])
+def test_exponent(power):
+    sizes = [1, 2, 4, 8]
+    assert measure.exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
+
+
+# ---- the report ------------------------------------------------------------------------------------------------------
+
+
+def error_row(error, flips=0):
+    errors = {f"{what} {kind}": error for what in ("scores", "gradient") for kind in ("99.9 %", "max")}
+    counts = {"relu flips": flips, "relu decisions": 1000, "pool flips": flips, "pool decisions": 250}
+    return errors | {"scores 1 - cosine": 1e-12, "gradient 1 - cosine": 1e-12} | counts
+
+
+FOUND = {
+    "machine": {"minigrad": "0.1.0", "CPU": "a CPU"},
+    "limits": {"sgemm": {"1": 1e11, "2": 2e11}, "copy": {"1": 1e10, "2": 2e10}},
+    "cases": {
+        "vgg16-b1": {
+            "seconds": {
+                "minigrad": [0.1, 0.1, 0.1],
+                "torch contiguous": [0.2, 0.2, 0.2],
+                "torch channels_last": [0.15, 0.15, 0.15],
+                "dezero": [0.3, None, None],
+            },
+            "flops": 1e10,
+        },
+        "vgg16-grad-b1": {
+            "seconds": {"minigrad": [0.2], "torch contiguous": [0.2]},
+            "flops": 2e10,
+            "memory": {"minigrad": 300 << 20, "torch contiguous": 400 << 20, "torch channels_last": 200 << 20},
+        },
+    },
+    "cold": {"cached": {"minigrad": [1.0], "torch and captum": [3.5]}, "uncached": None},
+    "accuracy": {"direct": error_row(1e-6), "winograd": error_row(1e-4, flips=3)},
+    "growth": {"pixels": {"100": {"minigrad": 0.1}, "400": {"minigrad": 0.4}}},
+}
+
+
+def line(text, beginning):
+    return next(row for row in text.splitlines() if row.startswith(f"| {beginning}"))
+
+
+def test_report_judges_every_bar(tmp_path):
+    text = report.markdown(json.loads(json.dumps(FOUND)))
+    forward = line(text, "VGG16 224 px, batch 1, forward | 100 (100 to 100) ms")
+    assert "150 (150 to 150) ms, channels_last; contiguous 200" in forward
+    assert "| **1.50** (1.50 to 1.50) | 1.2 (met) | 50% |" in forward
+    assert "| **1.00** (1.00 to 1.00) | 1.2 (missed) | 50% |" in line(text, cases.case("vgg16-grad-b1").title)
+    assert "| **3.00** (3.00 to 3.00) | 4 (missed) |" in text
+    assert "| **3.50** (3.50 to 3.50) | 3 (met) |" in line(text, cases.COLD_TITLE)
+    assert "| 300 | torch contiguous 400, torch channels_last 200 | 1.50 | 1 (missed) |" in text
+    assert line(text, "direct").endswith("| 2e-06 (met) |") and line(text, "winograd").endswith("| 2e-05 (missed) |")
+    assert "3 of 1,000 | 3 of 250" in text
+    assert line(text, "time against pixels, minigrad").endswith("| 1.00 |")
+    report.plot(FOUND, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_report_of_a_part_has_only_that_part():
+    text = report.markdown({"machine": {}, "limits": FOUND["limits"], "cold": FOUND["cold"], "cases": {}})
+    assert cases.COLD_TITLE in text and "VGG16 224" not in text and "error of" not in text and "peak" not in text
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_what_pins_openblas_is_unset():
+    kept = bench.unpinned({"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "1", "HOME": "/h", "PYTHONPATH": "/p"})
+    assert kept.keys() == {"HOME", "PYTHONPATH"} and kept["PYTHONPATH"].endswith("/p")
+    assert str(SCRIPTS) in kept["PYTHONPATH"]
+
+
+def test_options(tmp_path, capsys):
+    assert bench.options.parse_args(["--only", "squeezenet,vgg16-b1"]).only == ["vgg16-b1", "squeezenet"]
+    assert bench.networks(["grad-cam-cold", "growth"]) == ["vgg16", "vgg16_features"]
+    for wrong in (["--only", "resnet"], ["--rounds", "1"]):
+        with pytest.raises(SystemExit) as left:
+            bench.main(wrong)
+        assert left.value.code == 2
+    assert "there is no case 'resnet': choose from vgg16-b1," in capsys.readouterr().err
+
+
+def test_without_torch_it_says_what_to_do(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "NEEDED", ("no_such_package",))
+    assert bench.main(["--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "bench: no_such_package must be installed to compare with: run `make bench`\n"
+
+
+def test_a_failing_child_is_no_result():
+    with pytest.raises(RuntimeError, match="benchmarks.case nonsense .* failed:(.|\n)*"):
+        bench.child("case", "nonsense", "nowhere", 2)
+
+
+def test_the_machine_measures_itself():
+    found = bench.child("machine")
+    assert all(rate > 0 for kind in found["limits"].values() for rate in kind.values())
+    assert found["machine"]["NumPy"] == np.__version__ and found["machine"]["CPU"] == mg.show_config("dicts")["CPU"]
+
+
+def test_cold_start_needs_a_png(tmp_path):
+    cold.run([sys.executable, "-c", f"open({str(tmp_path / 'a.png')!r}, 'wb').write(b'\\x89PNG')"], tmp_path / "a.png")
+    with pytest.raises(RuntimeError, match="wrote no PNG"):
+        cold.run([sys.executable, "-c", "pass"], tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
+
+
+@needs_torch
+@pytest.mark.torch
+def test_a_case_from_end_to_end(tmp_path):
+    assert bench.main(["--only", "squeezenet", "--rounds", "2", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "bench.json").read_text())
+    result = found["cases"]["squeezenet"]
+    assert {"minigrad", "torch contiguous", "torch channels_last"} <= result["seconds"].keys()
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in result["seconds"].values())
+    assert max(result["difference"].values()) < 1e-5
+    assert 7e8 < result["flops"] < 9e8  # about 0.39 G multiplications and additions (Iandola et al.)
+    assert all(1 << 20 < size < 1 << 30 for size in result["memory"].values())
+    assert "SqueezeNet 1.1, 227 px, forward" in (tmp_path / "bench.md").read_text()
+
+
+@needs_torch
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", ["forward", "gradient", "style", "training"])
+def test_engines_do_the_same_work(kind, tmp_path, monkeypatch):
+    """On small inputs, each kind of step gives what torch gives."""
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.prepare", str(tmp_path), "vgg16_features", "minivgg_bn"],
+        env=bench.unpinned({}),
+        check=True,
+    )
+    from benchmarks import case as timing
+    from benchmarks import minigrad_side, torch_side
+
+    monkeypatch.setattr("benchmarks.minigrad_side.keep_freed_memory", lambda: None)
+    network = "minivgg_bn" if kind == "training" else "vgg16_features"
+    small = cases.Case("small", "", kind, network, 4 if kind == "training" else 1, 32)
+    steps = minigrad_side.steps(small, tmp_path) | torch_side.steps(small, tmp_path, torch_side.EAGER)
+    for name in ("torch contiguous", "torch channels_last"):
+        timing.agreement(small, steps["minigrad"], steps[name])
+    if kind != "training":
+        with pytest.raises(RuntimeError, match="the engines' results differ by"):
+            timing.agreement(small, lambda: 2 * steps["minigrad"](), steps["torch contiguous"])
