@@ -124,6 +124,24 @@ def test_table_of_layers(network):
     )
 
 
+def test_same_padding_puts_the_field_around_the_unit():
+    kernel = (3, 5)
+    model = nn.Sequential({"conv": nn.Conv2d(1, 1, kernel, padding="same", dilation=(1, 2))})
+    (row,) = model.layers((1, 9, 11))
+    assert row.output_shape == (1, 9, 11)
+    assert row.receptive_field.size == (3, 9) and row.receptive_field.offset == (-1, -4)
+    with pytest.raises(ValueError, match=r"layers: give input_shape, \(C, H, W\) of one image"):
+        model.layers()
+
+
+def test_softmax_is_a_layer_and_a_module_without_forward_is_named():
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    found = nn.Softmax(1)(mg.Tensor(x)).numpy()
+    np.testing.assert_allclose(found, np.exp(x) / np.exp(x).sum(1, keepdims=True), rtol=1e-12)
+    with pytest.raises(NotImplementedError, match="Module.forward"):
+        nn.Module()(x)
+
+
 @pytest.mark.parametrize("name", ["conv1", "pool1", "fire2.expand.b", "conv4"])
 def test_receptive_field_is_where_the_gradient_lives(name):
     """With all weights positive, a unit's gradient fills its receptive field; at the edges some of it is padding."""

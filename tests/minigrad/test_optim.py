@@ -118,8 +118,17 @@ def test_refusals():
         optim.SGD([x * 2], 0.1)
     with pytest.raises(ValueError, match="nesterov needs a momentum"):
         optim.SGD([x], 0.1, nesterov=True)
+    with pytest.raises(ValueError, match="momentum -1 and weight_decay 0.0 must not be negative"):
+        optim.SGD([x], 0.1, momentum=-1)
     with pytest.raises(ValueError, match="betas"):
         optim.Adam([x], betas=(0.9, 1.0))
+    with pytest.raises(ValueError, match="weight_decay must not be negative, got -1"):
+        optim.Adam([x], weight_decay=-1)
+    with pytest.raises(ValueError, match="state of 2 parameters, expected 1"):
+        optim.SGD([x], 0.1).load_state_dict(optim.SGD([x, x], 0.1).state_dict())
+    x.grad = mg.Tensor(np.ones(3))
+    with pytest.raises(NotImplementedError, match="Optimizer.update"):
+        optim.Optimizer([x], 0.1).step()
 
 
 def test_lbfgs_finds_the_minimum_and_keeps_to_bounds():

@@ -228,6 +228,23 @@ def test_groups_nested_without_end_are_refused(tmp_path):
         read(tmp_path / "w.h5")
 
 
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ([np.zeros((3, 3, 3), np.float32)], "layer 'conv2d' is neither a convolution nor a dense layer"),
+        ([np.zeros((3, 4), np.int32)], "layer 'conv2d' has weights of dtype int32, expected floats"),
+        ([], "it holds no weights"),
+    ],
+)
+def test_layers_of_other_kinds_are_refused(tmp_path, arrays, message):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("layers/conv2d/vars")
+        for number, array in enumerate(arrays):
+            group[str(number)] = array
+    with pytest.raises(WeightsError, match=message):
+        read(tmp_path / "w.h5")
+
+
 def test_files_that_do_not_fit(tmp_path):
     write_torchvision(tmp_path / "w.pth", narrow(seed=1))
     with pytest.raises(WeightsError, match="conv1_1.weight is float32 .*expected"):

@@ -139,11 +139,20 @@ def test_reduction_is_antialiased():
     np.testing.assert_allclose(small[..., 1:-1], 0.5, atol=0.02)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 20_000), (20_000, 1)])
+@pytest.mark.parametrize("shape", [(2, 2), (2, 7), (2, 20_000), (20_000, 2)])
 def test_thin_pictures(tmp_path, shape):
     Image.fromarray(np.full(shape, 51, np.uint8)).save(tmp_path / "p.png")
     assert load_image(tmp_path / "p.png").shape == (1, 3, *shape)
     np.testing.assert_allclose(load_image(tmp_path / "p.png", 32), np.full((1, 3, 32, 32), 0.2), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 20_000), (20_000, 1)])
+def test_lines_and_dots_are_no_pictures(tmp_path, shape):
+    Image.fromarray(np.full(shape, 51, np.uint8)).save(tmp_path / "p.png")
+    with pytest.raises(ImageError, match=f"p.png has {shape[1]}x{shape[0]} pixels: a line or a dot shows nothing"):
+        load_image(tmp_path / "p.png")
+    with pytest.raises(ImageError, match="a line or a dot"):
+        load_image(np.zeros(shape, np.uint8))
 
 
 def test_arrays(picture):
@@ -160,8 +169,9 @@ def test_save_and_load_agree_to_half_a_level(tmp_path):
     assert np.abs(load_image(tmp_path / "p.png") - x).max() <= 0.5 / 255 + 1e-6
     save_image(load_image(tmp_path / "p.png"), tmp_path / "again.png")
     np.testing.assert_array_equal(load_image(tmp_path / "again.png"), load_image(tmp_path / "p.png"))
-    save_image(x[0, 0], tmp_path / "grey.png")
-    assert Image.open(tmp_path / "grey.png").mode == "L"
+    for grey in (x[0, 0], x[0, :1], x[:, :1], x[0, 0, :, :, None]):
+        save_image(grey, tmp_path / "grey.png")
+        assert Image.open(tmp_path / "grey.png").mode == "L" and Image.open(tmp_path / "grey.png").size == (13, 9)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["again.png", "grey.png", "p.png"]
 
 

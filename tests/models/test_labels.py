@@ -95,6 +95,12 @@ def test_a_model_without_names_takes_indices():
         find_class(nameless, "cat")
 
 
+def test_a_class_has_a_name():
+    for line in ("", "  ,", "n02123597 ,"):
+        with pytest.raises(ValueError, match="a class label needs a name"):
+            Label(line)
+
+
 def test_a_few_classes_are_listed():
     few = SimpleNamespace(labels=minivgg_labels())
     with pytest.raises(ValueError, match="no class is called 'unicorn'; the classes are: .*cat, zebra"):

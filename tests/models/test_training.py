@@ -136,6 +136,12 @@ def test_running_average_follows_its_formula():
     assert average.state["w"].dtype == np.float32
 
 
+def test_counts_are_not_averaged():
+    average = RunningAverage({"batches": np.array(3)}, decay=0.5)
+    average.update({"batches": np.array(8)})
+    assert average.state["batches"] == 8
+
+
 def test_confusion_counts_true_rows_and_predicted_columns():
     counts = confusion(np.array([0, 1, 1, 2, 0]), np.array([0, 1, 0, 2, 2]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
