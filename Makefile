@@ -4,7 +4,7 @@
 #   make test      all tests that need neither PyTorch nor a GPU
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
-#   make verify    install PyTorch (CPU) and compare with it live
+#   make verify    install PyTorch (CPU), captum and others, and compare with them live
 #   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30")
 #   make fuzz      read thousands of damaged and malicious files (INPUTS=1000 of each of 13 kinds, SEED=0)
 #   make lint      ruff
@@ -37,9 +37,10 @@ mutants: $(VENV)/installed-test
 	$(BIN)/python tests/mutation_check.py
 
 # A machine that has an index of CPU builds set up for pip gets 2.13.0+cpu; PyPI's 2.13.0 does the same sums.
-verify: $(VENV)/installed-test $(VENV)/installed-verify
+verify: $(VENV)/installed-test $(VENV)/installed-verify $(VENV)/installed-references
 	$(BIN)/python -m pytest -m torch
 	MINIGRAD_SLOW=1 $(BIN)/python -m pytest tests/models/test_convert.py -k full_vgg16
+	$(BIN)/python scripts/verify.py --out "$(OUT)"
 
 fuzz: $(VENV)/installed-test
 	MINIGRAD_FUZZ=$(INPUTS) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
@@ -54,6 +55,11 @@ lint: $(VENV)/installed-test
 
 clean:
 	rm -rf $(VENV) out
+
+# References that ask for torchvision, which no result of theirs needs here; what they do import is the extra's.
+$(VENV)/installed-references: $(VENV)/installed-verify
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7 torchattacks==3.5.1
+	@touch $@
 
 # The package itself (editable) with one of its extras; done again when pyproject.toml changes.
 $(VENV)/installed-%: pyproject.toml | $(BIN)/python
