@@ -1,4 +1,5 @@
-"""Cutting an (N, H, W) grid of positions into blocks for the threads, and reading an input with zeros around it."""
+"""Geometry of windows: cutting an (N, H, W) grid of positions into blocks for the threads, reading an input with zeros
+around it, and walking windows tap by tap."""
 
 from minigrad.backend import blocks
 
@@ -33,3 +34,35 @@ def crop(x, top, left, height, width, empty):
     if r0 < r1 and c0 < c1:
         tile[:, r0:r1, c0:c1] = x[:, top + r0 : top + r1, left + c0 : left + c1]
     return tile
+
+
+class Tap:
+    """One position (a, b) of the window: input row i*stride + offset belongs to output row i; columns alike."""
+
+    def __init__(self, offset, hw, out_hw, stride):
+        self.offset, self.stride = offset, stride
+        # the outputs for which this tap lies inside the input
+        self.low = tuple(max(0, -(o // s)) for o, s in zip(offset, stride, strict=True))
+        self.high = tuple(
+            min(out, (size - 1 - o) // s + 1) for o, s, size, out in zip(offset, stride, hw, out_hw, strict=True)
+        )
+
+    def within(self, rows, x):
+        """For output rows `rows`: (index of the outputs this tap serves, counted from rows.start; their view of x)."""
+        low = (max(self.low[0], rows.start), self.low[1])
+        high = (max(low[0], min(self.high[0], rows.stop)), max(low[1], self.high[1]))
+        outputs = slice(low[0] - rows.start, high[0] - rows.start), slice(low[1], high[1])
+        inputs = tuple(
+            slice(lo * s + o, hi * s + o if hi > lo else lo * s + o, s)
+            for lo, hi, s, o in zip(low, high, self.stride, self.offset, strict=True)
+        )
+        return outputs, x[:, :, *inputs]
+
+
+def taps_of(hw, out_hw, kernel, stride, padding, dilation):
+    """All taps of the window, in row-major order."""
+    return [
+        Tap((a * dilation[0] - padding[0], b * dilation[1] - padding[1]), hw, out_hw, stride)
+        for a in range(kernel[0])
+        for b in range(kernel[1])
+    ]

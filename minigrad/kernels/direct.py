@@ -19,8 +19,9 @@ import math
 
 import numpy as np
 
-from minigrad.backend import Workspace, array_module, parallel, thread_count
-from minigrad.kernels.blocking import crop, grid_blocks
+from minigrad.backend import Workspace, array_module, blocks, parallel, thread_count
+from minigrad.kernels.blocking import crop, grid_blocks, taps_of
+from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
 _CPU_BLOCK = 1 << 20  # bytes of windows in a block: half of a core's second-level cache
@@ -50,6 +51,11 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     cg = w.shape[1]
     shape = (g.shape[0], cg * groups, *input_hw)
     gx = empty_channels_last(shape, xp.result_type(g, w), g)
+    if groups == 1 and len(g) * math.prod(input_hw) < cg:
+        by_window = _kept_by_window(w, groups)
+        if by_window is not None:
+            _spread_windows(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)
+            return gx
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
     swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
 
@@ -138,9 +144,12 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=Fal
 
 def _multiply_columns(w, groups, positions, xp):
     """How a block is filled as a rule: its windows as the rows of a matrix, times the weights."""
-    by_tap = _copies_by_tap(w.shape[1], positions, w.shape[0] // groups)
-    ordered = w if by_tap else w.transpose(0, 2, 3, 1)
-    matrix = ordered.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
+    kept = _kept_by_window(w, groups)
+    by_tap = kept is None and _copies_by_tap(w.shape[1], positions, w.shape[0] // groups)
+    if kept is None:
+        ordered = w if by_tap else w.transpose(0, 2, 3, 1)
+        kept = ordered.reshape(groups, w.shape[0] // groups, -1)
+    matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
 
     def fill(windows, target):
         columns = _columns(windows, groups, by_tap, "columns")
@@ -150,6 +159,39 @@ def _multiply_columns(w, groups, positions, xp):
             target[...] = xp.matmul(columns, matrix).swapaxes(0, 1).reshape(target.shape)
 
     return fill
+
+
+def _kept_by_window(w, groups):
+    """(G, O/G, KH*KW*C/G): frozen weights in the order of windows; None where these are not kept, or need no order."""
+    o, c, kh, kw = w.shape
+    if c < 16 or kh * kw == 1:
+        return None
+
+    def fill(matrix):
+        matrix.reshape(o, kh, kw, c)[...] = w.transpose(0, 2, 3, 1)
+
+    return form(w, "by window", (groups, o // groups, kh * kw * c), fill)
+
+
+def _spread_windows(g, w, gx, stride, padding, dilation):
+    """Fill gx (N,C,H,W), the input gradient, by the transpose of im2col: for each tap, g (N,O,OH,OW) times w (O,KH,KW,C)
+    is added to the pixels that the tap took. For few pixels, and weights in this order; threads share out the channels.
+    """
+    rows = np.ascontiguousarray(channels_last(g)).reshape(-1, len(w))
+    taps = taps_of(gx.shape[2:], g.shape[2:], w.shape[1:3], stride, padding, dilation)
+    w = w.reshape(len(w), len(taps), -1)
+
+    def part(channels):
+        part_of_gx = gx[:, channels]
+        part_of_gx[...] = 0
+        product = _workspace.empty("columns", (len(rows), part_of_gx.shape[1]), g.dtype)
+        by_place = product.reshape(len(g), *g.shape[2:], -1).transpose(0, 3, 1, 2)
+        for number, tap in enumerate(taps):
+            np.matmul(rows, w[:, number, channels], out=product)
+            outputs, pixels = tap.within(slice(0, g.shape[2]), part_of_gx)
+            pixels += by_place[:, :, *outputs]
+
+    parallel(part, blocks(gx.shape[1], 256))
 
 
 def _add_shifted(w, dilation, xp):

@@ -1,8 +1,8 @@
 """Weights that do not change, kept as an algorithm wants them: transformed once, and not in every pass.
 
 A layer with a weight that does not require grad owns a `FrozenWeight`. A kernel that transforms weights asks for the
-form it needs with `form`, which looks for it there, and makes it in scratch memory where there is none. Forms take at
-most `limit` bytes in all, first come, first kept, and go with their layer.
+form it needs with `form`, and makes it in scratch memory where that keeps none. Forms take at most `limit` bytes in
+all, first come, first kept, and go with their layer.
 """
 
 import math
@@ -11,7 +11,7 @@ import weakref
 
 import numpy as np
 
-limit = 160 << 20  # bytes; the forms of VGG16's weights up to conv4_3, for one direction, take 122 MiB
+limit = 160 << 20  # bytes; VGG16's forms for the forward pass take 149 MiB
 
 _frozen = weakref.WeakValueDictionary()  # id of a weight -> its FrozenWeight, which keeps the id from being given away
 _lock = threading.Lock()
@@ -29,26 +29,23 @@ class FrozenWeight:
         return type(None), ()  # a copy of the layer starts without
 
 
-def form(weight, name, shape, fill, scratch):
+def form(weight, name, shape, fill):
     """An array of `shape` and the weight's dtype that `fill(array)` has filled, now or in an earlier pass.
 
-    name: tells the forms of one weight apart. scratch(shape, dtype): memory for a form that is not kept. The array is
-    not to be written to.
+    None where nothing is kept: the weight is not frozen, or the limit is reached. name tells the forms of one weight
+    apart. The array is not to be written to.
     """
     owner = _frozen.get(id(weight))
     if owner is None:
-        return _filled(scratch(shape, weight.dtype), fill)
+        return None
     with _lock:  # so that of two threads one makes the form, and the limit holds
         if name not in owner.forms:
             if kept_bytes() + math.prod(shape) * weight.itemsize > limit:
-                return _filled(scratch(shape, weight.dtype), fill)
-            owner.forms[name] = _filled(np.empty(shape, weight.dtype), fill)
-    return owner.forms[name]
-
-
-def _filled(array, fill):
-    fill(array)
-    return array
+                return None
+            made = np.empty(shape, weight.dtype)
+            fill(made)
+            owner.forms[name] = made
+        return owner.forms[name]
 
 
 def kept_bytes():

@@ -9,6 +9,7 @@ where it falls inside the input.
 import numpy as np
 
 from minigrad.backend import array_module, blocks, parallel
+from minigrad.kernels.blocking import taps_of
 from minigrad.kernels.layout import empty_channels_last, zeros_channels_last
 
 _BLOCK = 1 << 18  # bytes of output in a block
@@ -42,7 +43,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     shape = (*x.shape[:2], *out_hw)
     y = empty_channels_last(shape, x.dtype, x)
     winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x) if with_winner else None
-    taps = _taps(x.shape[2:], out_hw, kernel, stride, padding, dilation)
+    taps = taps_of(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     disjoint = _disjoint(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     first = xp.asarray(_first_taps(out_hw, kernel, stride, padding, dilation))
 
@@ -95,7 +96,7 @@ def _max_of_four(x, y, winner, place):
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
     xp = array_module(g, winner)
-    taps = _taps(input_hw, g.shape[2:], kernel, stride, padding, dilation)
+    taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
     gx = zeros_channels_last((*g.shape[:2], *input_hw), g.dtype, g)
     disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
 
@@ -118,7 +119,7 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
 def window_gather(x, winner, kernel, stride, padding, dilation):
     """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; adjoint of window_scatter."""
     xp = array_module(x, winner)
-    taps = _taps(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
+    taps = taps_of(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
     y = zeros_channels_last(winner.shape, x.dtype, x)
 
     def block(place):
@@ -161,8 +162,8 @@ def window_sum(x, kernel, stride, padding, ceil_mode=False):
     xp = array_module(x)
     (h, w), (oh, ow) = x.shape[2:], pool_output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
     y = zeros_channels_last((*x.shape[:2], oh, ow), x.dtype, x)
-    down = _taps((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
-    across = _taps((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
+    down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
+    across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
 
     def block(place):
         images, rows = place
@@ -183,8 +184,8 @@ def window_spread(g, input_hw, kernel, stride, padding):
     xp = array_module(g)
     (h, w), (oh, ow) = input_hw, g.shape[2:]
     gx = zeros_channels_last((*g.shape[:2], h, w), g.dtype, g)
-    down = _taps((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
-    across = _taps((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
+    down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
+    across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
 
     def block(place):
         images, rows = place
@@ -221,38 +222,6 @@ def window_counts(hw, kernel, stride, padding, ceil_mode=False, count_include_pa
 # ---------------------------------------------------------------------------------------------------------------------
 # Taps and blocks
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-class _Tap:
-    """One position (a, b) of the window: input row i*stride + offset belongs to output row i; columns alike."""
-
-    def __init__(self, offset, hw, out_hw, stride):
-        self.offset, self.stride = offset, stride
-        # the outputs for which this tap lies inside the input
-        self.low = tuple(max(0, -(o // s)) for o, s in zip(offset, stride, strict=True))
-        self.high = tuple(
-            min(out, (size - 1 - o) // s + 1) for o, s, size, out in zip(offset, stride, hw, out_hw, strict=True)
-        )
-
-    def within(self, rows, x):
-        """For output rows `rows`: (index of the outputs this tap serves, counted from rows.start; their view of x)."""
-        low = (max(self.low[0], rows.start), self.low[1])
-        high = (max(low[0], min(self.high[0], rows.stop)), max(low[1], self.high[1]))
-        outputs = slice(low[0] - rows.start, high[0] - rows.start), slice(low[1], high[1])
-        inputs = tuple(
-            slice(lo * s + o, hi * s + o if hi > lo else lo * s + o, s)
-            for lo, hi, s, o in zip(low, high, self.stride, self.offset, strict=True)
-        )
-        return outputs, x[:, :, *inputs]
-
-
-def _taps(hw, out_hw, kernel, stride, padding, dilation):
-    """All taps of the window, in row-major order."""
-    return [
-        _Tap((a * dilation[0] - padding[0], b * dilation[1] - padding[1]), hw, out_hw, stride)
-        for a in range(kernel[0])
-        for b in range(kernel[1])
-    ]
 
 
 def _first_taps(out_hw, kernel, stride, padding, dilation):

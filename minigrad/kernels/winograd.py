@@ -32,7 +32,6 @@ inputs, weights and products, `panel` a run of output channels that is narrow en
 """
 
 import math
-from functools import partial
 
 import numpy as np
 
@@ -161,7 +160,7 @@ def _sum_products_by_tiles(x, g, origin):
     """The sum over tiles of (A dY) * V, (36, O, C): each thread sums over blocks of tiles of its own."""
     c, o = x.shape[3], g.shape[3]
 
-    def sum_of(share):
+    def partial(share):
         total = np.zeros((36, o, c), np.float32)
         product = _workspace.empty("products", total.shape, np.float32)
         for place in share:
@@ -173,7 +172,7 @@ def _sum_products_by_tiles(x, g, origin):
         return total
 
     todo, threads = _tile_blocks(g.shape, max(64, _CACHE // (144 * (c + o)))), thread_count()
-    sums = parallel(sum_of, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
+    sums = parallel(partial, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
     return sum(sums[1:], sums[0])
 
 
@@ -313,7 +312,11 @@ def _transformed(w, turned):
     def fill(u):
         _transform_weight(taps, np.ascontiguousarray(_WEIGHT[:, ::-1]) if turned else _WEIGHT, u)
 
-    return form(w, ("winograd", turned), (36, o // panel, c, panel), fill, partial(_workspace.empty, "weights"))
+    shape = (36, o // panel, c, panel)
+    u = form(w, ("winograd", turned), shape, fill)
+    if u is None:
+        fill(u := _workspace.empty("weights", shape, np.float32))
+    return u
 
 
 def _transform_weight(w, matrix, u):
