@@ -8,11 +8,13 @@ where it falls inside the input.
 
 import numpy as np
 
-from minigrad.backend import array_module, blocks, parallel
+from minigrad.backend import Workspace, array_module, blocks, parallel
 from minigrad.kernels.blocking import taps_of
-from minigrad.kernels.layout import empty_channels_last, zeros_channels_last
+from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 
-_BLOCK = 1 << 18  # bytes of output in a block
+_BLOCK = 1 << 20  # bytes of output in a block
+
+_workspace = Workspace()
 
 
 def pool_output_hw(hw, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
@@ -78,19 +80,31 @@ def _max_of_four(x, y, winner, place):
     x, y = x[images], y[images, :, rows]
     x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
     a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
-    upper, lower = xp.maximum(a, b), xp.maximum(c, d)
+    upper, lower = xp.maximum(a, b, out=_scratch("upper", y)), xp.maximum(c, d, out=_scratch("lower", y))
     xp.maximum(upper, lower, out=y)
     if winner is None:
         return True
     if x.dtype.kind == "f" and y.size and xp.isnan(y.max()):
         return False
     # left or right, then by arithmetic, which is much faster than masked assignment: + in_lower * (2 + below - above)
-    above, below, in_lower = ((high > low).view(np.uint8) for high, low in ((b, a), (d, c), (lower, upper)))
+    above, below, in_lower = (
+        xp.greater(high, low, out=_scratch(name, y, np.bool_)).view(np.uint8)
+        for name, high, low in (("above", b, a), ("below", d, c), ("in_lower", lower, upper))
+    )
     below -= above
     below += 2
     below *= in_lower
     xp.add(above, below, out=winner[images, :, rows])
     return True
+
+
+def _scratch(name, like, dtype=None):
+    """An uninitialised array of the shape and memory order of `like`."""
+    dtype = dtype or like.dtype
+    if type(like) is not np.ndarray:
+        return empty_channels_last(like.shape, dtype, like)
+    n, c, h, w = like.shape
+    return channels_first(_workspace.empty(name, (n, h, w, c), dtype))
 
 
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
