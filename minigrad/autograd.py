@@ -66,7 +66,7 @@ class Function:
         if _mode.anomaly:
             _refuse_nan(output, f"{type(self).__name__}.forward", inputs)
 
-        if _mode.recording and any(x.requires_grad for x in inputs) and output.dtype.kind == "f":
+        if is_recorded(*inputs) and output.dtype.kind == "f":
             self.inputs = inputs
             self.needs_input_grad = tuple(x.requires_grad for x in inputs)
             self._output = weakref.ref(output)  # weak: output -> function -> output would need the garbage collector
@@ -334,6 +334,11 @@ def _switched(name, value):
 
 def _recording(value):
     return _switched("recording", value)
+
+
+def is_recorded(*inputs):
+    """Whether a function of these Tensors is noted in a graph: one of them requires grad, and not within no_grad."""
+    return _mode.recording and any(x.requires_grad for x in inputs)
 
 
 def no_grad():

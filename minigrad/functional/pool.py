@@ -13,7 +13,7 @@ Letters: N images, C channels, H W height and width, OH OW of the output.
 
 import numpy as np
 
-from ..autograd import Function
+from ..autograd import Function, is_recorded
 from ..backend import array_module
 from ..kernels import pooling as kernels
 from ..tensor import Tensor, as_tensor
@@ -27,17 +27,17 @@ from .shape import reshape, squeeze, transpose, unsqueeze
 class MaxPool2d(Function):
     """y (N,C,OH,OW): the largest element of each window of x (N,C,H,W); of equal ones the first in row-major order.
 
-    After the call, `winner` (an array of y's shape) holds the place of each maximum in its window, row*KW + column;
-    `scatter(g)` and `gather(x)` send values along it.
+    After the call, `winner` (an array of y's shape) holds the place of each maximum in its window, row*KW + column, and
+    `scatter(g)` and `gather(x)` send values along it. Without `with_winner`, which saves half the time, it is None.
     """
 
-    def __init__(self, kernel, stride, padding, dilation, ceil_mode):
+    def __init__(self, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
         self.geometry = (kernel, stride, padding, dilation)
-        self.ceil_mode = ceil_mode
+        self.ceil_mode, self.with_winner = ceil_mode, with_winner
 
     def forward(self, x):
         self.input_hw = x.shape[2:]
-        y, self.winner = kernels.max_pool(x, *self.geometry, self.ceil_mode)
+        y, self.winner = kernels.max_pool(x, *self.geometry, self.ceil_mode, self.with_winner)
         return y
 
     def vjp(self, g):
@@ -96,7 +96,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
         return tuple(squeeze(t, 0) for t in found) if return_indices else squeeze(found, 0)
 
     _check_output(name, x.shape, kernels.pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode))
-    pool = MaxPool2d(kernel, stride, padding, dilation, ceil_mode)
+    pool = MaxPool2d(kernel, stride, padding, dilation, ceil_mode, with_winner=return_indices or is_recorded(x))
     y = pool(x)
     if not return_indices:
         return y
