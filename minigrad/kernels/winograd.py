@@ -144,16 +144,24 @@ def _correlate_by_value(x, u, bias, out, origin):
     for place in _tile_blocks(out.shape, _MANY):
         v = _gather_points(x, _INPUT, place, origin, "inputs", out)
         m, tiles = _new_points("products", place, out, o)
-        by_panel = m.reshape(36, -1, panels, panel).transpose(0, 2, 1, 3)
+        run = _largest_divisor(v.shape[1], _UNCOPIED // (c * panel))
+        v = v.reshape(36, -1, 1, run, c)
+        products = m.reshape(36, -1, run, panels, panel).transpose(0, 1, 3, 2, 4)
 
-        def multiply(values, v=v, by_panel=by_panel):
-            np.matmul(v[values, None], u[values], out=by_panel[values])
+        def multiply(values, v=v, products=products):
+            np.matmul(v[values], u[values, None], out=products[values])
 
         def finish(inner, place=place, tiles=tiles):
             _to_pixels(tiles[inner], bias, _within(place, inner), out)
 
         parallel(multiply, blocks(36, 4))
         parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (288 * o))))
+
+
+def _largest_divisor(number, limit):
+    """The largest divisor of `number` that is at most `limit`, or `number` itself where that one is small."""
+    divisor = next((n for n in range(min(number, limit), limit // 4, -1) if number % n == 0), number)
+    return max(1, divisor)
 
 
 def _sum_products_by_tiles(x, g, origin):
