@@ -127,7 +127,7 @@ class Conv2d(Module):
         self.weight = _weight(shape, math.prod(shape[1:]), rng)
         self.bias = _zeros(out_channels) if bias else None
 
-    _frozen = None  # while the weight does not require grad: its transformed forms, and what keeps it from being written
+    _frozen = None  # while the weight does not require grad: its transformed forms, and a hold that keeps it read-only
 
     def forward(self, x):
         weight = self.weight

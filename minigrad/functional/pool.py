@@ -33,11 +33,11 @@ class MaxPool2d(Function):
 
     def __init__(self, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
         self.geometry = (kernel, stride, padding, dilation)
-        self.ceil_mode, self.with_winner = ceil_mode, with_winner
+        self.ceil_mode, self._with_winner = ceil_mode, with_winner
 
     def forward(self, x):
         self.input_hw = x.shape[2:]
-        y, self.winner = kernels.max_pool(x, *self.geometry, self.ceil_mode, self.with_winner)
+        y, self.winner = kernels.max_pool(x, *self.geometry, self.ceil_mode, self._with_winner)
         return y
 
     def vjp(self, g):

@@ -174,8 +174,8 @@ def _kept_by_window(w, groups):
 
 
 def _spread_windows(g, w, gx, stride, padding, dilation):
-    """Fill gx (N,C,H,W), the input gradient, by the transpose of im2col: for each tap, g (N,O,OH,OW) times w (O,KH,KW,C)
-    is added to the pixels that the tap took. For few pixels, and weights in this order; threads share out the channels.
+    """Fill gx (N,C,H,W), the input gradient, by the transpose of im2col: for each tap, g (N,O,OH,OW) times w
+    (O,KH,KW,C) is added to the pixels that the tap took. For few pixels; threads share out the channels.
     """
     rows = np.ascontiguousarray(channels_last(g)).reshape(-1, len(w))
     taps = taps_of(gx.shape[2:], g.shape[2:], w.shape[1:3], stride, padding, dilation)
