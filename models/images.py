@@ -32,7 +32,8 @@ def load_image(source, size=None, short_side=None):
 
     Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, 16 bits keep their depth, and a
     photograph is turned as its EXIF orientation asks. Raises ImageError: no such file, a folder, empty, not a picture,
-    damaged, more than 80 megapixels (told from the header, before decoding), NaN or values outside [0, 1].
+    damaged, less than 2 pixels wide or high, more than 80 megapixels (both told from the header, before decoding),
+    NaN or values outside [0, 1].
     """
     size = _checked_size(size)
     if short_side is not None and (size is None or not max(size) <= short_side <= MAX_PIXELS):
@@ -145,6 +146,8 @@ def _check_pixels(size, name):
     width, height = size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width}x{height})")
+    if width < 2 or height < 2:
+        raise ImageError(f"{name} has {width}x{height} pixels: a line or a dot shows nothing, give a picture")
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{name} has {width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first"

@@ -36,12 +36,12 @@ module of the standard library, for its folder is searched first.
 """
 
 import argparse
-import os
 import re
 import sys
 import warnings
 from pathlib import Path
 
+from exits import flush, interruptible  # first: Ctrl-C may come while the rest is imported
 from job import Job
 from mistakes import UserError, users_mistake
 
@@ -103,17 +103,16 @@ def main(options, run, argv=None):
     name = Path(run.__code__.co_filename).stem
     job = None
     try:
-        with warnings.catch_warnings():
+        with interruptible(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
             job = Job(name, options.parse_args(argv), sys.argv[1:] if argv is None else argv)
             run(job)
-            sys.stdout.flush()
+            flush(sys.stdout)
     except KeyboardInterrupt:
         written = ", ".join(map(str, job.written)) if job and job.written else "nothing"
         print(f"{name}: stopped; written so far: {written}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
         sentence = users_mistake(error)

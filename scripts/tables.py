@@ -1,5 +1,7 @@
 """Tables of results as Markdown."""
 
+import re
+
 
 def markdown(rows, form="{:.1%}"):
     """A Markdown table of a list of dicts with the same keys. form: of fractions; None becomes a dash."""
@@ -14,7 +16,13 @@ def _cell(value, column, form):
     if value is None:
         return "–"
     if not isinstance(value, float):
-        return str(value)
+        return escaped(value) if isinstance(value, str) else str(value)
     if column == "linf":
         return f"{255 * value:.1f}/255"
     return f"{value:.3g}" if column in ("l2", "l0") else form.format(value)
+
+
+def escaped(text):
+    """A name from outside (a file's, a class's) as Markdown shows it: no pipe, tag, link or line break of its own."""
+    text = re.sub(r"([\\|*`\[\]])", r"\\\1", " ".join(text.split()))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
