@@ -25,7 +25,9 @@ options.add_argument("--batch-size", type=int, default=32, help="masked images a
 def run(job):
     names = ("samples", "cells", "keep", "output", "batch_size", "seed")
     how = {name: getattr(job.args, name) for name in names}
-    maps = viz.rise(job.model, job.image, **job.explained, **how, progress=job.progress)
+    how |= {"progress": job.progress, "callback": lambda _: job.stopped}
+    with job.stoppable():
+        maps = viz.rise(job.model, job.image, **job.explained, **how)
     shown = maps - maps.mean()  # every map lies around the mean over the masks, which would drown what differs
     label = f"mean {job.args.output} where the pixel is kept, less its mean {maps.mean():.3g}"
     job.write(

@@ -18,7 +18,8 @@ options.add_argument(
 
 def run(job):
     how = {"samples": job.args.samples, "sigma": job.args.sigma, "seed": job.args.seed, "progress": job.progress}
-    found = viz.smooth_grad(job.model, job.image, **job.explained, **how)
+    with job.stoppable():
+        found = viz.smooth_grad(job.model, job.image, **job.explained, **how, callback=lambda _: job.stopped)
     maps = abs(found).max(1)
     job.write(
         figure=plot.attribution(job.image, maps, job.title("SmoothGrad"), "max over channels of |mean dy/dx|"),

@@ -109,7 +109,18 @@ def integrated_gradients(model, image, target=None, layer=None, unit=None, basel
     return difference * total / x.dtype.type(steps)
 
 
-def smooth_grad(model, image, target=None, layer=None, unit=None, samples=50, sigma=0.15, seed=0, progress=False):
+def smooth_grad(
+    model,
+    image,
+    target=None,
+    layer=None,
+    unit=None,
+    samples=50,
+    sigma=0.15,
+    seed=0,
+    progress=False,
+    callback=None,
+):
     """(N,3,H,W), signed: SmoothGrad (Smilkov et al. 2017, arXiv:1706.03825), dy/dx averaged over noisy copies of x.
 
     samples: how many copies. sigma: the noise's standard deviation as a fraction of max - min of each image. seed: of
@@ -122,7 +133,9 @@ def smooth_grad(model, image, target=None, layer=None, unit=None, samples=50, si
     scale = sigma * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
     rng = np.random.default_rng(seed)
     total = np.zeros_like(x)
-    for _ in trange(samples, desc="SmoothGrad", disable=not progress):
+    for done in trange(1, samples + 1, desc="SmoothGrad", disable=not progress):
         noise = rng.standard_normal(x.shape[1:]).astype(x.dtype)
         total += gradient(model, x + scale * noise, target, layer, unit)
-    return total / x.dtype.type(samples)
+        if callback and callback(done):
+            break
+    return total / x.dtype.type(done)

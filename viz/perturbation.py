@@ -75,6 +75,7 @@ def rise(
     seed=0,
     batch_size=32,
     progress=False,
+    callback=None,
 ):
     """(N,H,W): RISE, the mean of random masks weighted by what is scored behind them (Petsiuk et al. 2018).
 
@@ -84,8 +85,11 @@ def rise(
     bilinearly to one cell more than the image and cropped at a random place (section 3.2). All images of the batch see
     the same masks, drawn from `seed`.
 
-    output: "probability" as published, or "logit"; a layer's activation is taken as it is.
+    output: "probability" as published, or "logit"; a layer's activation is taken as it is. callback(n): after n masks;
+        True stops, and the mean over these is the result.
     """
+    if samples < 1 or cells < 1 or not 0 < keep <= 1:
+        raise ValueError(f"rise: needs samples, cells >= 1 and keep in (0, 1], got {samples}, {cells}, {keep}")
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     rng = np.random.default_rng(seed)
@@ -98,7 +102,10 @@ def rise(
             y = _watched_many(model, x * masks[:, None, None], target, layer, unit, output)
             total += np.einsum("mn,mhw->nhw", y, masks)
             bar.update(len(masks))
-    return (total / (keep * samples)).astype(x.dtype)
+            done = start + len(masks)
+            if callback and callback(done):
+                break
+    return (total / (keep * done)).astype(x.dtype)
 
 
 def rise_masks(count, hw, cells, keep, rng):

@@ -89,6 +89,11 @@ def test_rise_is_equation_6(golden):
     for batch_size in (1, 7):  # has no influence
         ours = viz.rise(model, image, target, samples=20, cells=3, keep=0.4, seed=2, batch_size=batch_size)
         np.testing.assert_allclose(ours, expected / (0.4 * 20), rtol=1e-10)
+    few = {"cells": 3, "keep": 0.4, "seed": 2, "batch_size": 8}
+    stopped = viz.rise(model, image, target, samples=50, callback=lambda done: done == 20, **few)
+    np.testing.assert_allclose(stopped, expected / (0.4 * 20), rtol=1e-10)
+    with pytest.raises(ValueError, match="samples, cells >= 1 and keep"):
+        viz.rise(model, image, target, samples=0)
 
 
 def test_rise_finds_the_pixels_that_count():

@@ -69,7 +69,8 @@ def test_a_neuron_or_channel_in_the_classes_place(network, images, name):
     for unit, ending, index in ((neuron, neurons, strongest), (neuron[0], channels, neuron[0])):
         found = explain(name, network, x, layer="relu2", unit=unit)
         assert found.any()
-        np.testing.assert_allclose(found, explain(name, ending, x, index), atol=1e-5 * abs(found).max())  # epsilon, of LRP
+        wanted = explain(name, ending, x, index)
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * abs(found).max())  # LRP has its epsilon
 
 
 @pytest.mark.parametrize("name", CAMS)
