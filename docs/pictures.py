@@ -293,7 +293,7 @@ def attacks():
         labels.append(f"{name}: zebra {probability(model, saved, 'zebra'):.2f}, L2 {moved['l2'][0]:.2f}")
         pictures.append(plot.centred(viz.as_saved(x)[0] - image[0]).astype(np.float32))
     labels += ["no difference", *(f"difference / {abs(viz.as_saved(x) - image).max():.3f}" for x in found.values())]
-    return plot.pictures(pictures, labels, "Seen as a zebra, after saving as 8-bit PNG", columns=len(found) + 1)
+    return plot.pictures(pictures, labels, "Four attacks towards zebra, scored after saving as 8-bit PNG", columns=len(found) + 1)
 
 
 def corruptions():
