@@ -14,8 +14,10 @@ MOST_COMPRESSED = 64  # times the file's size, and its arrays are no weights but
 
 
 @contextmanager
-def replacing(path):
+def replacing(path, room=0):
     """Yield a temporary path beside `path`; on leaving, flush it to disk and move it into place.
+
+    room: how many bytes there must be on the disk.
 
     Whatever goes wrong inside (an exception, Ctrl-C, a full disk), the temporary file goes and `path` is as it was.
     A process killed outright leaves `path` whole and at worst a stray `.name.xxxxxxxx.part` beside it.
@@ -28,25 +30,58 @@ def replacing(path):
         raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        made = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         raise type(error)(f"{path} cannot be written: {error.strerror}") from None
     try:
+        try:
+            _try_room(made, room)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}, {room:,} bytes are needed", str(path)) from None
+        finally:
+            os.close(made)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and (error.filename is None or str(error.filename) == str(temporary)):
+            error.filename = str(path)  # what a person knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def save(path, state):
-    """Write a state dict {"conv1.weight": array, ...} as HDF5, dataset `weight` in group `conv1`; replaces `path`."""
+def _try_room(file, room):
+    """OSError if the empty file cannot become `room` bytes long; it is empty again afterwards."""
+    if room and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, room)
+        os.ftruncate(file, 0)
+
+
+@contextmanager
+def new_hdf5(path, arrays, **options):
+    """The h5py.File of `options` to write `arrays` and a little text to, which replaces `path` in the end, or OSError.
+
+    Room for all of it is made sure of first: on a full disk, the HDF5 library fails again at every object it closes.
+    """
     import h5py
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, array in state.items():
-            file[name.replace(".", "/")] = to_numpy(array)
+    room = sum(array.nbytes + 2048 for array in arrays) + (1 << 16)
+    with replacing(path, room) as temporary:
+        try:
+            with h5py.File(temporary, "w", **options) as file:
+                yield file
+        except RuntimeError as error:  # the disk filled up meanwhile
+            raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
+
+
+def save(path, state):
+    """Write a state dict {"conv1.weight": array, ...} as HDF5, dataset `weight` in group `conv1`; replaces `path`."""
+    arrays = {name: to_numpy(array) for name, array in state.items()}
+    with new_hdf5(path, arrays.values()) as file:
+        for name, array in arrays.items():
+            file[name.replace(".", "/")] = array
 
 
 def load(path):

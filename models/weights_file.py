@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigrad.serialization import replacing
+from minigrad.serialization import new_hdf5
 
 from .architectures import construct, describe
 from .hdf5 import WeightsError, attribute, dataset, group, opened
@@ -43,8 +43,6 @@ def save(model, path, half=False):
     Raises WeightsError for a weight that is NaN or infinite (or too large for float16), ValueError for a layer of a
     kind that cannot be described, OSError where the file cannot be written.
     """
-    import h5py
-
     dtype = np.float16 if half else np.float32
     layers = dict(model.children())
     preprocess = layers.pop("preprocess")
@@ -58,7 +56,7 @@ def save(model, path, half=False):
     }
     # libver: metadata with checksums, so that a damaged file is noticed; alignment: mapped weights start on cache lines
     options = dict(libver=("v110", "v110"), alignment_threshold=1, alignment_interval=64)
-    with replacing(path) as temporary, h5py.File(temporary, "w", **options) as file:
+    with new_hdf5(path, arrays.values(), **options) as file:
         file.attrs["format"], file.attrs["format_version"] = np.bytes_(FORMAT), VERSION
         file.attrs["name"], file.attrs["input_size"] = np.bytes_(model.name.encode()), model.input_size
         file.attrs["weights_sha256"], file.attrs["texts_sha256"] = np.bytes_(_digest(arrays)), np.bytes_(_seal(texts))

@@ -1,6 +1,7 @@
 """The files of a result: names for them, and arrays, pictures and records written whole or not at all."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -61,10 +62,20 @@ def versions():
 
 def save_arrays(arrays, path):
     """As np.savez_compressed does, but in a third of the time: floats hardly shrink further at its level, 6."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+            file = io.BytesIO()
+            np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same arrays, the same bytes
+            archive.writestr(entry, file.getbuffer(), zipfile.ZIP_DEFLATED, compresslevel=1)
+
+
+def save_figure(figure, path):
+    """A matplotlib Figure or a PIL image as PNG, compressed in a third of the time and a tenth larger."""
+    if hasattr(figure, "savefig"):
+        figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})
+    else:
+        figure.save(path, format="png", compress_level=1)
 
 
 def save(base, suffix, write):

@@ -45,7 +45,7 @@ def pictures():
         _encoded(rgb, "PPM"),
         _encoded(grey, "PPM"),
         _encoded(grey.convert("1"), "PPM"),
-        b"P3 2 1 9 1 2 3 4 5 6",
+        b"P3 2 2 9 1 2 3 4 5 6 7 8 9 1 2 3",
     ]
 
 
