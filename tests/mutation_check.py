@@ -68,15 +68,14 @@ def copy_of_the_project(tree):
 def check(trees, mutant):
     """(verdict, seconds, the test that noticed): "caught", "SURVIVED" or "ERROR", of the tests with the mistake."""
     try:
-        planted(ROOT, mutant)
+        code, output, seconds = run_tests(trees, mutant.tests, mutant)
     except ValueError as error:
         return "ERROR", 0.0, str(error)
-    code, output, seconds = run_tests(trees, mutant.tests, mutant)
     if code == 1 and (noticed := re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - |$)", output, re.MULTILINE)):
         return "caught", seconds, noticed[1]
     if code == 0:
         return "SURVIVED", seconds, mutant.why
-    return "ERROR", seconds, f"the tests did not run (exit code {code}): {output.strip().splitlines()[-1:]}"
+    return "ERROR", seconds, f"the tests did not run (exit code {code}): {' '.join(output.strip().splitlines()[-1:])}"
 
 
 def planted(root, mutant):
