@@ -30,7 +30,13 @@ def run(job):
     found, frames = {}, []
     for layer in layers:
         plain = {"start": args.start, "optimizer": args.optimizer, "lr": args.lr, "steps": args.steps}
-        found[layer] = viz.invert(job.model, image, layer, **plain, **penalties, **course(job))
+        try:
+            found[layer] = viz.invert(job.model, image, layer, **plain, **penalties, **course(job))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            job.stopped = True
+            break
         frames += found[layer].frames
         job.stopped = found[layer].stopped
         if job.stopped:

@@ -29,7 +29,14 @@ def run(job):
     found, frames = {}, []
     for group in [layers] if args.together else [[layer] for layer in layers]:
         plain = {name: getattr(args, name) for name in ("tv_weight", "start", "optimizer", "lr", "steps")}
-        result = found[", ".join(group)] = viz.reconstruct_content(job.model, image, group, **plain, **course(job))
+        try:
+            result = viz.reconstruct_content(job.model, image, group, **plain, **course(job))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            job.stopped = True
+            break
+        found[", ".join(group)] = result
         frames += result.frames
         job.stopped = result.stopped
         if job.stopped:

@@ -7,6 +7,7 @@
 Simonyan et al. 2013 (arXiv:1312.6034, section 2), Yosinski et al. 2015 (arXiv:1506.06579), Olah et al. 2017.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -101,7 +102,10 @@ def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=
         return first
 
     penalties = {"tv": lambda x: total_variation(x, "l1", 0.005)}
-    second = plain(10 * log_probability(target), first.image, steps=tv_steps, penalties=penalties)
+    try:
+        second = plain(10 * log_probability(target), first.image, steps=tv_steps, penalties=penalties)
+    except KeyboardInterrupt:  # before the second phase had begun
+        return replace(first, stopped=True)
     losses = {
         "objective": first.losses["objective"][:-1] + second.losses["objective"],
         "tv": [0.0] * (len(first.losses["objective"]) - 1) + second.losses["tv"],

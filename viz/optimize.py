@@ -3,7 +3,7 @@
     result = optimize_image(lambda image: {"content": ..., "tv": ...}, start, optimizer="adam", lr=0.05, steps=200)
 
 The losses are added up and made small. Ctrl-C ends the loop, not the program: the image as far as it has come is the
-result, with `stopped` set.
+result, with `stopped` set. Before the first loss is known there is no result, and Ctrl-C goes on to the caller.
 """
 
 import warnings
@@ -79,9 +79,9 @@ class Course:
     def __exit__(self, kind, error, trace):
         if self.bar is not None:
             self.bar.close()
-        if kind is KeyboardInterrupt:
-            self.stopped = True
-        return kind is KeyboardInterrupt
+        absorbed = kind is KeyboardInterrupt and bool(self.losses)  # before the first loss there is nothing to keep
+        self.stopped |= absorbed
+        return absorbed
 
     def note(self, terms):
         """Take down the losses {name: scalar Tensor or number} of the image as it is now."""

@@ -1,5 +1,7 @@
 """Maximisation where the best image is known, the blog's recipe in plain NumPy, and the course of a run."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -253,6 +255,29 @@ def test_ctrl_c_in_the_middle_of_a_step(small_network):
     stopped = viz.maximize(model, 1, size=8, steps=50, transforms=[], penalties={"l2": penalty})
     whole = viz.maximize(model, 1, size=8, steps=2, transforms=[], penalties={"l2": viz.l2})
     np.testing.assert_array_equal(stopped.image, whole.image)
+
+
+def test_ctrl_c_before_the_first_loss_goes_on_to_the_caller(small_network):
+    def penalty(x):
+        raise KeyboardInterrupt
+
+    for optimizer in ("adam", "lbfgs"):
+        with pytest.raises(KeyboardInterrupt):
+            viz.maximize(small_network(), 1, size=8, transforms=[], optimizer=optimizer, penalties={"l2": penalty})
+
+
+def test_ctrl_c_between_the_blogs_phases_keeps_the_first(small_network, monkeypatch):
+    network = small_network(dtype=np.float32)
+    model = nn.Sequential({"preprocess": Preprocess(scale=255), **dict(network.children())})
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    first = viz.maximize_as_blog(model, 1, size=8, steps=3, tv_steps=0)
+    monkeypatch.setattr(sys.modules["viz.maximize"], "total_variation", interrupt)
+    stopped = viz.maximize_as_blog(model, 1, size=8, steps=3, tv_steps=3)
+    assert stopped.stopped and stopped.losses == first.losses
+    np.testing.assert_array_equal(stopped.image, first.image)
 
 
 def test_the_callback_sees_every_step_and_may_end_it(small_network):
