@@ -1,6 +1,8 @@
 """The guide quotes the code as it is, and its pictures are small and shown; test_docs.py runs its pages."""
 
+import importlib
 import re
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -40,3 +42,15 @@ def test_pictures_are_small_and_all_of_them_are_shown():
     for picture in pictures:
         assert picture.stat().st_size < 300_000, picture.name
         assert f"images/{picture.name}" in texts, f"{picture.name} is shown nowhere"
+
+
+COMMANDS = sorted(
+    {command for page in PAGES for command in re.findall(r"`python (scripts/[^`|]+)`", page.read_text("utf-8"))}
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_within_sentences_and_tables(command, monkeypatch):
+    script, *words = shlex.split(command)
+    monkeypatch.syspath_prepend((DOCS.parent / script).parent)
+    assert importlib.import_module(Path(script).stem).options.parse_args(words)
