@@ -132,11 +132,20 @@ def lrp():
 
 
 def perturbation():
+    def rise(samples):
+        """Its level is the same everywhere and means nothing: shown is what is above or below the mean."""
+
+        def centred(model, image, target):
+            found = viz.rise(model, image, target, samples=samples)
+            return found - found.mean()
+
+        return centred
+
     columns = {
         "occlusion, 16 pixels": ("signed", viz.occlusion),
         "occlusion, 32 pixels": ("signed", lambda m, x, c: viz.occlusion(m, x, c, patch=32)),
-        "RISE, 400 masks": ("signed", lambda m, x, c: viz.rise(m, x, c, samples=400)),
-        "RISE, 2000 masks": ("signed", viz.rise),
+        "RISE, 300 masks": ("signed", rise(300)),
+        "RISE, 1500 masks": ("signed", rise(1500)),
     }
     return grid(columns, "Covering parts of the photograph", over=list(columns))
 
@@ -293,7 +302,9 @@ def attacks():
         labels.append(f"{name}: zebra {probability(model, saved, 'zebra'):.2f}, L2 {moved['l2'][0]:.2f}")
         pictures.append(plot.centred(viz.as_saved(x)[0] - image[0]).astype(np.float32))
     labels += ["no difference", *(f"difference / {abs(viz.as_saved(x) - image).max():.3f}" for x in found.values())]
-    return plot.pictures(pictures, labels, "Four attacks towards zebra, scored after saving as 8-bit PNG", columns=len(found) + 1)
+    return plot.pictures(
+        pictures, labels, "Four attacks towards zebra, scored after saving as 8-bit PNG", columns=len(found) + 1
+    )
 
 
 def corruptions():

@@ -1,11 +1,13 @@
 """The guide quotes the code as it is, and its pictures are small and shown; test_docs.py runs its pages."""
 
 import importlib
+import importlib.util
 import re
 import shlex
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -54,3 +56,30 @@ def test_commands_within_sentences_and_tables(command, monkeypatch):
     script, *words = shlex.split(command)
     monkeypatch.syspath_prepend((DOCS.parent / script).parent)
     assert importlib.import_module(Path(script).stem).options.parse_args(words)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """docs/pictures.py as a module."""
+    pytest.importorskip("skimage")
+    spec = importlib.util.spec_from_file_location("pictures_of_the_guide", DOCS / "pictures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_makes_the_pictures_that_are_shown(pictures, tmp_path):
+    shown = "".join(page.read_text("utf-8") for page in PAGES)
+    for name in pictures.PICTURES:
+        assert (DOCS / "images" / f"{name}.png").is_file() and f"images/{name}.png" in shown, name
+    pictures.save(pictures.PICTURES["weights"](), tmp_path / "weights.png")
+    made, kept = (folder / "weights.png" for folder in (tmp_path, DOCS / "images"))
+    assert 0.5 < made.stat().st_size / kept.stat().st_size < 2
+    assert pictures.main(["nothing"]) == 2
+
+
+def test_rendered_patterns_are_images_and_differ(pictures):
+    images, label = pictures.patterns(count=2, side=32)
+    assert images.shape == (10, 3, 32, 32) and images.min() >= 0 and images.max() <= 1 and images.dtype == np.float32
+    assert (np.bincount(label) == 2).all() and (images.std((2, 3)).max(1) > 0.05).all()
+    np.testing.assert_array_equal(images, pictures.patterns(count=2, side=32)[0])
