@@ -19,9 +19,18 @@ class MatMul(Function):
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         return (
-            sum_to(matmul(g, transpose(b, -1, -2)), a.shape) if by_a else None,
-            sum_to(matmul(transpose(a, -1, -2), g), b.shape) if by_b else None,
+            sum_to(_product_like(a, g, transpose(b, -1, -2)), a.shape) if by_a else None,
+            sum_to(_product_like(b, transpose(a, -1, -2), g), b.shape) if by_b else None,
         )
+
+
+def _product_like(x, a, b):
+    """a @ b, laid out in memory as x is, by rows or by columns: (b^T a^T)^T if by columns.
+
+    A gradient is soon added to others of its tensor, and arrays of different layouts add up slowly.
+    """
+    by_columns = x.data.strides[-2] < x.data.strides[-1]
+    return transpose(matmul(transpose(b, -1, -2), transpose(a, -1, -2)), -1, -2) if by_columns else matmul(a, b)
 
 
 def matmul(a, b):

@@ -12,6 +12,20 @@ from minigrad.kernels.layout import in_memory_order
 _BLOCK = 1 << 18  # elements in a block: with shorter calls, threads wait for each other at the interpreter's lock
 
 
+def add(a, b):
+    """a + b, as NumPy adds them."""
+    alike = type(a) is type(b) is np.ndarray and a.shape == b.shape and a.dtype == b.dtype
+    if not alike or a.size < 2 * _BLOCK:
+        return a + b
+    flat_a, flat_b = in_memory_order(a, b)
+    if flat_a is None:
+        return a + b
+    y = np.empty_like(a)
+    (flat_y,) = in_memory_order(y)
+    parallel(lambda run: np.add(flat_a[run], flat_b[run], out=flat_y[run]), blocks(a.size, _BLOCK))
+    return y
+
+
 def relu(x):
     """max(x, 0); a NaN stays."""
     xp = array_module(x)

@@ -625,3 +625,12 @@ def test_importing_is_light():
     code = f"import sys, minigrad; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_gradient_of_a_product_lies_in_memory_as_its_operand_does():
+    rng = np.random.default_rng(0)
+    columns = mg.Tensor(rng.random((2, 50, 3), np.float32).transpose(0, 2, 1), requires_grad=True)
+    rows = mg.Tensor(rng.random((2, 50, 4), np.float32), requires_grad=True)
+    by_columns, by_rows = mg.grad((columns @ rows).sum(), [columns, rows])
+    assert by_columns.data.strides == columns.data.strides and by_rows.data.strides == rows.data.strides
+    np.testing.assert_allclose(by_columns.numpy(), np.broadcast_to(rows.numpy().sum(2)[:, None], (2, 3, 50)), rtol=1e-5)

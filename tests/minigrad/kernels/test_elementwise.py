@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad.kernels.elementwise import relu, relu_grad
+from minigrad.kernels.elementwise import add, relu, relu_grad
 from minigrad.kernels.layout import in_memory_order
 
 SHAPES = [(), (0, 3), (7,), (3, 5, 4, 6), (2, 64, 70, 80)]
@@ -48,3 +48,20 @@ def test_memory_order_of_arrays_that_differ():
     assert in_memory_order(x, x.T.copy().T) == [None, None]
     assert in_memory_order(x[:, ::2]) == [None]
     assert all(np.shares_memory(flat, x) for flat in in_memory_order(x.T, x.T))
+
+
+def test_add_in_blocks_is_numpys_addition():
+    rng = np.random.default_rng(0)
+    shape = (1, 8, 300, 300)  # large enough for several blocks
+    rows, columns = rng.random(shape, np.float32), rng.random((1, 300, 300, 8), np.float32).transpose(0, 3, 1, 2)
+    for a, b in (
+        (rows, rows),
+        (columns, columns),
+        (rows, columns),
+        (rows, rows[:, :1]),
+        (columns, columns.astype(np.float64)),
+    ):
+        total = add(a, b)
+        assert total.dtype == np.result_type(a, b)
+        np.testing.assert_array_equal(total, a + b)
+    assert add(columns, columns).strides == columns.strides
