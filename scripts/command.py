@@ -7,7 +7,7 @@ A script is a docstring, a `run(job)` and, where it has options of its own, a fe
     from command import main, parser
 
     import viz
-    from viz import plot
+    from viz import sheet
 
     options = parser(__doc__, "python scripts/saliency.py photo.jpg --target zebra", neuron=True)
     options.add_argument("--reduce", choices=("max", "sum", "l2"), default="max", help="how channels become one")
@@ -16,7 +16,7 @@ A script is a docstring, a `run(job)` and, where it has options of its own, a fe
     def run(job):
         maps = viz.saliency(job.model, job.image, **job.explained, reduce=job.args.reduce)
         job.write(
-            figure=plot.attribution(job.image[0], maps[0], title=job.title("Saliency")),
+            figure=sheet.attribution(job.image[0], maps[0], title=job.title("Saliency")),
             arrays={"image": job.image, "map": maps},
             numbers={"largest": maps.max()},
             line=job.title("saliency"),

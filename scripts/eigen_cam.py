@@ -6,7 +6,7 @@ The activations projected on their first principal direction (Muhammad and Yeasi
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/eigen_cam.py photo.jpg --target cat")
 options.add_argument("--layer", metavar="NAME", help="where to look (default: the last rectified convolution)")
@@ -17,7 +17,7 @@ def run(job):
     maps = viz.eigen_cam(job.model, job.image, job.target, layer)
     title = f"{job.title('Eigen-CAM')}, at {layer}"
     job.write(
-        figure=plot.attribution(job.image, maps, title, "activation along the first direction"),
+        figure=sheet.attribution(job.image, maps, title, "activation along the first direction"),
         arrays={"image": job.image, "map": maps},
         numbers={"layer": layer, "largest": maps.max()},
         line=title,

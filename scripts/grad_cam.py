@@ -7,7 +7,7 @@ softmax (Selvaraju et al. 2017, arXiv:1610.02391).
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/grad_cam.py photo.jpg --target cat")
 options.add_argument("--layer", metavar="NAME", help="where to look (default: the last rectified convolution)")
@@ -22,7 +22,7 @@ def run(job):
     low, maps, job.scores = viz.cam.grad_cam_and_scores(job.model, job.image, target, **chosen)
     name = "Grad-CAM, counterfactual" if job.args.counterfactual else "Grad-CAM"
     job.write(
-        figure=plot.attribution(job.image, maps, f"{job.title(name)}, at {layer}", "evidence, in units of the score"),
+        figure=sheet.attribution(job.image, maps, f"{job.title(name)}, at {layer}", "evidence, in units of the score"),
         arrays={"image": job.image, "map": maps, "map_of_layer": low},
         numbers={"layer": layer, "largest": maps.max(), "probability": job.probabilities[job.target]},
         line=f"{job.title(name)}, at {layer}",

@@ -7,7 +7,7 @@ L = ReLU(sum_k w_k A_k).
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/grad_cam_plus_plus.py photo.jpg --target cat")
 options.add_argument("--layer", metavar="NAME", help="where to look (default: the last rectified convolution)")
@@ -18,7 +18,7 @@ def run(job):
     maps = viz.grad_cam_plus_plus(job.model, job.image, job.target, layer)
     title = f"{job.title('Grad-CAM++')}, at {layer}"
     job.write(
-        figure=plot.attribution(job.image, maps, title, "evidence"),
+        figure=sheet.attribution(job.image, maps, title, "evidence"),
         arrays={"image": job.image, "map": maps},
         numbers={"layer": layer, "largest": maps.max()},
         line=title,

@@ -6,7 +6,7 @@ x * dy/dx, y the score before the softmax (Shrikumar et al. 2016, arXiv:1605.017
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/input_x_gradient.py photo.jpg --target cat", neuron=True)
 
@@ -15,7 +15,7 @@ def run(job):
     found = viz.input_x_gradient(job.model, job.image, **job.explained)
     maps = viz.per_pixel(found, "signed")
     job.write(
-        figure=plot.attribution(job.image, maps, job.title("Input x gradient"), "x * dy/dx, in units of the score"),
+        figure=sheet.attribution(job.image, maps, job.title("Input x gradient"), "x * dy/dx, in units of the score"),
         arrays={"image": job.image, "attribution": found},
         numbers={"sum": found.sum(), "largest": found.max(), "smallest": found.min()},
         line=job.title("input x gradient"),

@@ -8,7 +8,7 @@ off from y(x) - y(x').
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/integrated_gradients.py photo.jpg --target cat --steps 100", neuron=True)
 options.add_argument("--steps", type=int, default=50, help="gradients along the way (default %(default)s)")
@@ -23,7 +23,7 @@ def run(job):
     residual = float(viz.completeness(job.model, job.image, found, **job.explained, baseline=baseline)[0])
     maps = viz.per_pixel(found, "signed")
     job.write(
-        figure=plot.attribution(job.image, maps, job.title("Integrated gradients"), "in units of the score"),
+        figure=sheet.attribution(job.image, maps, job.title("Integrated gradients"), "in units of the score"),
         arrays={"image": job.image, "attribution": found},
         numbers={"sum": found.sum(), "residual": residual},
         line=f"{job.title('integrated gradients')}, sum {found.sum():.4g}, residual {residual:.2g}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from mistakes import UserError
-from record import check_folder, described, file_stem, save, save_arrays, save_json, sha256, versions
+from record import check_folder, described, file_stem, save, save_arrays, save_figure, save_json, sha256, versions
 
 import minigrad as mg
 import models
@@ -146,16 +146,15 @@ class Job:
     def write(self, line, figure=None, arrays=None, numbers=None, pictures=None, frames=None, subject=None):
         """Write one result, each file atomically, and print `line` with their paths.
 
-        The files are SCRIPT_SUBJECT.png (figure, a matplotlib Figure), .npz (arrays, by name), .json (the record, with
-        `numbers`), _NAME.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames` (such
-        pictures, in order). subject: by default `.subject`. Returns the list of paths, the record's last.
+        The files are SCRIPT_SUBJECT.png (figure, of plot.py or sheet.py), .npz (arrays, by name), .json (the record,
+        with `numbers`), _NAME.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames`
+        (such pictures, in order). subject: by default `.subject`. Returns the list of paths, the record's last.
         """
         base = self.args.out / file_stem(self.script, self.subject if subject is None else subject)
         base.parent.mkdir(parents=True, exist_ok=True)
         arrays, paths = arrays or {}, []
         if figure is not None:
-            quick = {"format": "png", "pil_kwargs": {"compress_level": 1}}  # a tenth larger, in a third of the time
-            paths.append(save(base, ".png", lambda path: figure.savefig(path, **quick)))
+            paths.append(save(base, ".png", lambda path: save_figure(figure, path)))
         for name, picture in (pictures or {}).items():
             paths.append(base.with_name(f"{base.name}_{file_stem(name)}.png"))
             models.save_image(picture, paths[-1])

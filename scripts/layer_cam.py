@@ -6,7 +6,7 @@ L = ReLU(sum_k ReLU(dy/dA_k) * A_k) (Jiang et al. 2021, IEEE Transactions on Ima
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/layer_cam.py photo.jpg --target cat")
 options.add_argument("--layer", metavar="NAME", help="where to look (default: the last rectified convolution)")
@@ -17,7 +17,7 @@ def run(job):
     maps = viz.layer_cam(job.model, job.image, job.target, layer)
     title = f"{job.title('Layer-CAM')}, at {layer}"
     job.write(
-        figure=plot.attribution(job.image, maps, title, "evidence, in units of the score"),
+        figure=sheet.attribution(job.image, maps, title, "evidence, in units of the score"),
         arrays={"image": job.image, "map": maps},
         numbers={"layer": layer, "largest": maps.max()},
         line=title,

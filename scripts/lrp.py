@@ -8,7 +8,7 @@ arrives at the pixels: biases keep some of it.
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/lrp.py photo.jpg --target cat --rule zplus", neuron=True)
 options.add_argument(
@@ -29,7 +29,7 @@ def run(job):
     maps = viz.per_pixel(found, "signed")
     title = job.title(f"LRP, {job.args.rule}")
     job.write(
-        figure=plot.attribution(job.image, maps, title, "relevance, in units of the score"),
+        figure=sheet.attribution(job.image, maps, title, "relevance, in units of the score"),
         arrays={"image": job.image, "attribution": found},
         numbers={"relevance": found.sum(), "score": found.sum() + lost},
         line=f"{title}: {found.sum():.4g} of {found.sum() + lost:.4g}",

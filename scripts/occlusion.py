@@ -6,7 +6,7 @@ Each pixel gets the mean fall over the squares that cover it (Zeiler and Fergus 
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/occlusion.py photo.jpg --target cat --patch 24", neuron=True)
 options.add_argument("--patch", type=int, default=16, help="side of the square in pixels (default %(default)s)")
@@ -26,7 +26,7 @@ def run(job):
     how = {name: getattr(job.args, name) for name in names}
     maps = viz.occlusion(job.model, job.image, **job.explained, **how, progress=job.progress)
     job.write(
-        figure=plot.attribution(job.image, maps, job.title("Occlusion"), f"fall of the {job.args.output}"),
+        figure=sheet.attribution(job.image, maps, job.title("Occlusion"), f"fall of the {job.args.output}"),
         arrays={"image": job.image, "map": maps},
         numbers={"largest": maps.max(), "smallest": maps.min()},
         line=job.title("occlusion"),

@@ -7,7 +7,7 @@ equation 6). The network is only asked, never differentiated.
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/rise.py photo.jpg --target cat --samples 4000", neuron=True)
 options.add_argument("--samples", type=int, default=2000, help="how many masks (default %(default)s)")
@@ -31,7 +31,7 @@ def run(job):
     shown = maps - maps.mean()  # every map lies around the mean over the masks, which would drown what differs
     label = f"mean {job.args.output} where the pixel is kept, less its mean {maps.mean():.3g}"
     job.write(
-        figure=plot.attribution(job.image, shown, job.title("RISE"), label),
+        figure=sheet.attribution(job.image, shown, job.title("RISE"), label),
         arrays={"image": job.image, "map": maps},
         numbers={"largest": maps.max(), "smallest": maps.min()},
         line=job.title("RISE"),

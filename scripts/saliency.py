@@ -6,7 +6,7 @@ M = max over channels of |dy/dx|, y the score before the softmax (Simonyan et al
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/saliency.py photo.jpg --target zebra", neuron=True)
 options.add_argument(
@@ -21,7 +21,7 @@ def run(job):
     maps = viz.saliency(job.model, job.image, **job.explained, reduce=job.args.reduce)
     label = {"max": "max over channels of |dy/dx|", "sum": "sum over channels of |dy/dx|", "l2": "length of dy/dx"}
     job.write(
-        figure=plot.attribution(job.image, maps, job.title("Saliency"), label[job.args.reduce]),
+        figure=sheet.attribution(job.image, maps, job.title("Saliency"), label[job.args.reduce]),
         arrays={"image": job.image, "map": maps},
         numbers={"largest": maps.max(), "mean": maps.mean()},
         line=job.title("saliency"),

@@ -7,7 +7,7 @@ black image (Wang et al. 2020, arXiv:1910.01279). Takes as many forward passes a
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/score_cam.py photo.jpg --target cat")
 options.add_argument("--layer", metavar="NAME", help="where to look (default: the last rectified convolution)")
@@ -20,7 +20,7 @@ def run(job):
     maps = viz.score_cam(job.model, job.image, job.target, layer, **how)
     title = f"{job.title('Score-CAM')}, at {layer}"
     job.write(
-        figure=plot.attribution(job.image, maps, title, "weighted activation"),
+        figure=sheet.attribution(job.image, maps, title, "weighted activation"),
         arrays={"image": job.image, "map": maps},
         numbers={"layer": layer, "largest": maps.max()},
         line=title,

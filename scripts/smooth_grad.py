@@ -7,7 +7,7 @@ largest |.| of the three channels, as for saliency.
 from command import main, parser
 
 import viz
-from viz import plot
+from viz import sheet
 
 options = parser(__doc__, "python scripts/smooth_grad.py photo.jpg --target cat --samples 100", neuron=True)
 options.add_argument("--samples", type=int, default=50, help="noisy copies (default %(default)s)")
@@ -22,7 +22,7 @@ def run(job):
         found = viz.smooth_grad(job.model, job.image, **job.explained, **how, callback=lambda _: job.stopped)
     maps = abs(found).max(1)
     job.write(
-        figure=plot.attribution(job.image, maps, job.title("SmoothGrad"), "max over channels of |mean dy/dx|"),
+        figure=sheet.attribution(job.image, maps, job.title("SmoothGrad"), "max over channels of |mean dy/dx|"),
         arrays={"image": job.image, "attribution": found},
         numbers={"largest": maps.max(), "mean": maps.mean()},
         line=job.title("SmoothGrad"),
