@@ -88,6 +88,35 @@ def test_box_rule_in_plain_loops():
     np.testing.assert_allclose(ours.ravel(), expected, rtol=1e-9)
 
 
+def test_composite_is_box_then_gamma_then_epsilon():
+    """Two 1x1 convolutions and a linear layer on one pixel, which are three matrices."""
+    rng = np.random.default_rng(4)
+    weights = [rng.normal(size=shape) for shape in ((4, 3), (5, 4), (2, 5))]
+    layers = {"conv1": nn.Conv2d(3, 4, 1, bias=False), "relu1": nn.ReLU(), "conv2": nn.Conv2d(4, 5, 1, bias=False)}
+    layers |= {"relu2": nn.ReLU(), "flatten": nn.Flatten(), "fc": nn.Linear(5, 2, bias=False)}
+    model = nn.Sequential(layers)
+    names = ("conv1.weight", "conv2.weight", "fc.weight")
+    shapes = ((4, 3, 1, 1), (5, 4, 1, 1), (2, 5))
+    model.load_state_dict({n: w.reshape(shape) for n, w, shape in zip(names, weights, shapes, strict=True)})
+
+    w1, w2, w3 = weights
+    x = rng.uniform(size=3)
+    a1 = np.maximum(w1 @ x, 0)
+    a2 = np.maximum(w2 @ a1, 0)
+    r2 = a2 * w3[1]  # epsilon: each input's own part of the score
+    parts = w2 * a1  # (5,4): what each input of conv2 contributes to each output
+    favoured = parts + 0.3 * np.maximum(parts, 0)
+    alive = a2 > 0
+    r1 = (favoured[alive] / favoured[alive].sum(1, keepdims=True) * r2[alive, None]).sum(0)
+    boxed = w1 * x - np.minimum(w1, 0)  # low 0, high 1
+    alive = a1 > 0
+    r0 = (boxed[alive] / boxed[alive].sum(1, keepdims=True) * r1[alive, None]).sum(0)
+    found = viz.lrp(model, x.reshape(1, 3, 1, 1), 1, gamma=0.3, epsilon=1e-12)
+    np.testing.assert_allclose(found.ravel(), r0, rtol=1e-9)
+    others = {viz.lrp(model, x.reshape(1, 3, 1, 1), 1, rule=rule, gamma=0.3).tobytes() for rule in RULES}
+    assert len(others) == len(RULES)
+
+
 # ---- conservation ----------------------------------------------------------------------------------------------------
 
 
