@@ -1,0 +1,176 @@
+"""The sections on one photograph's classes: what the network sees, where it looked, and the sanity check."""
+
+import warnings
+
+import numpy as np
+from methods import METHODS, SLOW
+from mistakes import users_mistake
+
+import viz
+from viz import plot
+
+from . import embed
+from .notes import ATTRIBUTIONS, SECTIONS
+
+FAMILIES = {
+    "Gradients": ("saliency", "smooth_grad", "input_x_gradient", "integrated_gradients"),
+    "Rules for the backward pass": (
+        "deconvnet",
+        "guided_backprop",
+        "lrp",
+        "lrp_epsilon",
+        "lrp_zplus",
+        "lrp_alphabeta",
+    ),
+    "Class activation maps": (
+        "grad_cam",
+        "grad_cam_plus_plus",
+        "layer_cam",
+        "eigen_cam",
+        "score_cam",
+        "guided_grad_cam",
+    ),
+    "Covering": ("occlusion", "rise"),
+}
+BRIEF = ("saliency", "lrp", "grad_cam")  # for each photograph beside the first
+CHECKED = ("saliency", "input_x_gradient", "lrp", "grad_cam", "guided_grad_cam", "deconvnet", "guided_backprop")
+LONG = 6  # units of work of a slow method
+
+
+# ---- what the network sees -------------------------------------------------------------------------------------------
+
+
+def seen(study):
+    """The photograph, what of it the network gets, and the likeliest classes; then the other photographs."""
+    first, job = study.first, study.job
+    height, width = job.model.input_size
+    study.did()
+    return {
+        "photograph": embed.photograph(first.sharp, f"The photograph {first.name}, as much of it as the network sees"),
+        "input": embed.exact(first.image, f"The same at {width} × {height} pixels, which is all the network gets"),
+        "bars": study.bars(job.probabilities),
+        "others": [other(study, photograph) for photograph in study.others],
+        "left_out": len(study.paths) - 1 - len(study.others),
+        "commands": [study.command("classify")],
+        "note": SECTIONS["seen"],
+    }
+
+
+def other(study, photograph):
+    """One of the further photographs: its bars, and a few maps of its top class."""
+    probabilities = study.probabilities(photograph.image)[0]
+    target = int(probabilities.argmax())
+    name = study.job.class_name(target)
+    maps = [shown(study, key, photograph.image, target, f"{name} in {photograph.name}") for key in BRIEF]
+    study.did()
+    return {
+        "name": photograph.name,
+        "top": name,
+        "photograph": embed.photograph(photograph.sharp, f"The photograph {photograph.name}"),
+        "bars": study.bars(probabilities, 3),
+        "maps": [{"title": ATTRIBUTIONS[key].title, **found} for key, found in zip(BRIEF, maps, strict=True)],
+    }
+
+
+# ---- attributions ----------------------------------------------------------------------------------------------------
+
+
+def attributions(study):
+    """Every method for every class explained."""
+    families = [{"title": title, "methods": [method(study, key) for key in keys]} for title, keys in FAMILIES.items()]
+    names = [study.job.class_name(c) for c in study.classes]
+    return {
+        "families": families,
+        "count": sum(map(len, FAMILIES.values())),
+        "classes": names,
+        "commands": [study.command("compare", "--targets", ",".join(names))],
+        "note": SECTIONS["attributions"],
+    }
+
+
+def method(study, key):
+    """One method's maps, one for each class, and its note."""
+    maps = []
+    for target in study.classes:
+        name = study.job.class_name(target)
+        maps.append({"class": name, **shown(study, key, study.first.image, target, name)})
+        study.did(LONG if key in SLOW else 1)
+    return {"maps": maps, "note": ATTRIBUTIONS[key], "commands": [attribution_command(study, key)]}
+
+
+def attribution_command(study, key):
+    script, options = ("lrp", ["--rule", key[4:]]) if key.startswith("lrp_") else (key, [])
+    options += [word for name in ("samples", "steps") if name in METHODS[key].options
+                for word in (f"--{name}", METHODS[key].options[name])]  # fmt: skip
+    return study.command(script, "--target", study.job.class_name(study.classes[0]), *options)
+
+
+def shown(study, key, image, target, subject):
+    """A map as an overlay and alone, with its colour bar; a sentence in their place where the method does not apply."""
+    try:
+        heat = quietly(METHODS[key].map, study.model, image, target)[0]
+    except (NotImplementedError, ValueError, RuntimeError) as error:
+        sentence = users_mistake(error)
+        if sentence is None:
+            raise
+        return {"remark": sentence}
+    title, scale = ATTRIBUTIONS[key].title, plot.Scale.of(heat)
+    return {
+        "overlay": embed.veil(heat, scale, f"{title} for {subject}, over the photograph"),
+        "bare": embed.drawn(heat, scale, f"{title} for {subject}, the map alone"),
+        "scale": embed.colour_bar(scale),
+        "remark": "" if heat.any() else "The map is zero everywhere.",
+    }
+
+
+def quietly(function, *arguments):
+    """Without the warning that a map is zero everywhere: the page says so where it is shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return function(*arguments)
+
+
+# ---- the sanity check ------------------------------------------------------------------------------------------------
+
+
+def sanity(study):
+    """Maps and rank correlations as the network's layers are randomised, for some of the methods."""
+    target, rows, layers = study.classes[0], [], ()
+    for key in CHECKED:
+        try:
+            found = quietly(
+                lambda key=key: viz.model_randomization(
+                    study.model, study.first.image, METHODS[key], target, seed=study.job.args.seed
+                )
+            )
+        except (NotImplementedError, ValueError) as error:
+            if users_mistake(error) is None:
+                raise
+            continue
+        finally:
+            study.did(2)
+        layers = found.layers
+        rows.append(sanity_row(key, found, stages(layers)))
+    rows.sort(key=lambda row: row["left"])
+    name = study.job.class_name(target)
+    return {
+        "rows": rows,
+        "columns": ["trained", *(f"down to {layers[k - 1]}" for k in stages(layers)[1:])],
+        "class": name,
+        "commands": [study.command("sanity_check", "--target", name, "--methods", ",".join(CHECKED))],
+        "note": SECTIONS["sanity"],
+    }
+
+
+def stages(layers):
+    """How many layers are random in each column: none, the top one, the top two, half, and all."""
+    return sorted({0, 1, 2, (len(layers) + 1) // 2, len(layers)})
+
+
+def sanity_row(key, found, shown_stages):
+    title, cells = ATTRIBUTIONS[key].title, []
+    for k in shown_stages:
+        heat, value = found.maps[k][0], float(found.spearman[k][0])
+        alt = f"{title}, {f'{k} layers random' if k else 'trained network'}"
+        cells.append({"picture": embed.drawn(heat, plot.Scale.of(heat), alt), "rho": value, "trained": k == 0})
+    return {"title": title, "cells": cells, "left": float(np.mean(found.spearman[1:]))}

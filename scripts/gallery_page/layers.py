@@ -1,0 +1,86 @@
+"""The sections that look inside: activation maps layer by layer, and the patches that excite a channel most."""
+
+import numpy as np
+from zeiler_fergus import stage_ends
+
+import minigrad as mg
+import viz
+from minigrad import nn
+from viz import plot
+from viz.target import as_image
+
+from . import embed
+from .notes import SECTIONS
+
+SIDE = 48  # pixels of a patch's side on the page, at least
+
+
+def activations(study):
+    """The strongest channels of every rectified layer."""
+    model = study.model
+    rows = [r for r in model.layers() if len(r.output_shape) == 3 and isinstance(model[r.name], nn.ReLU)]
+    names = [row.name for row in rows]
+    with mg.no_grad():
+        found = model.activations(as_image(model, study.first.image), names)
+    study.did()
+    return {
+        "rows": [activation_row(study, row, found[row.name].numpy()) for row in rows],
+        "commands": [study.command("activations", "--layer", names[-1], "--count", study.budget.maps)],
+        "note": SECTIONS["activations"],
+    }
+
+
+def activation_row(study, row, a):
+    channels = viz.strongest_channels(a, study.budget.maps)
+    scale = plot.Scale.of([a[0, c] for c in channels])
+    count, height, width = row.output_shape
+    return {
+        "name": row.name,
+        "size": f"{width} × {height}",
+        "count": count,
+        "silent": int((a[0].max((1, 2)) <= 0).sum()),
+        "field": " × ".join(map(str, row.receptive_field.size[::-1])),
+        "maps": [embed.drawn(a[0, c], scale, f"{row.name}, channel {c}") for c in channels],
+        "channels": [int(c) for c in channels],
+        "scale": embed.colour_bar(scale),
+    }
+
+
+def patches(study):
+    """For some channels of the last layer of each stage, the strongest patches and their projections."""
+    images, _ = study.pool
+    layers, budget, rng = stage_ends(study.model), study.budget, np.random.default_rng(study.job.args.seed)
+    maxima = viz.channel_maxima(study.model, images, layers)
+    study.did()
+    groups = []
+    for layer in layers:
+        cards = []
+        for channel in viz.live_channels(maxima[layer], budget.patch_channels, budget.patches, rng):
+            cards.append(patch_card(study, images, layer, int(channel), maxima[layer]))
+            study.did()
+        if cards:
+            groups.append({"layer": layer, "size": cards[0]["size"], "cards": cards})
+    whole = len(study.paths) >= 12
+    return {
+        "groups": groups,
+        "source": f"{len(images)} photographs" if whole else f"{len(images)} parts of {described(study)}",
+        "commands": [study.command("top_patches", "--data", "DIR", "--layer", layers[-1], photograph=False)],
+        "note": SECTIONS["patches"],
+    }
+
+
+def patch_card(study, images, layer, channel, maxima):
+    found = viz.top_patches(study.model, images, layer, channel, study.budget.patches, maxima)
+    back = viz.projections(study.model, images, found)
+    back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
+    rows = [viz.enlarge(p, SIDE) for p in (found.pixels, back)]
+    sheet = viz.tile(np.concatenate(rows), columns=len(found.pixels), gap=4)
+    size = f"{found.pixels.shape[3]} × {found.pixels.shape[2]}"
+    alt = f"{layer}, channel {channel}: its {len(found.pixels)} strongest patches, and below them their projections"
+    ends = [embed.number(float(found.activation[i])) for i in (0, -1)]
+    return {"channel": channel, "sheet": embed.photograph(sheet, alt), "ends": ends, "size": size}
+
+
+def described(study):
+    """ "cat.png", or "3 photographs"."""
+    return study.first.name if len(study.paths) == 1 else f"{1 + len(study.others)} photographs"

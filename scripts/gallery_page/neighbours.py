@@ -1,0 +1,65 @@
+"""The section that puts photographs, or parts of one, on a map by what the network says of them."""
+
+import numpy as np
+from PIL import Image
+
+import viz
+from viz import plot
+from viz.target import logits_layer
+
+from . import embed
+from .layers import described
+from .notes import SECTIONS
+
+WIDTH, HEIGHT, THUMB, FRAME = 1200, 900, 56, 4  # of a map, in its pixels
+
+
+def neighbours(study):
+    """PCA and, with scikit-learn, t-SNE of the scores, with thumbnails framed in the colour of their class."""
+    whole = len(study.paths) >= 12
+    images, _ = study.pool if whole else study.crops((1, 2, 3), overlap=True)
+    layer = logits_layer(study.model)
+    x = viz.features(study.model, images, layer)
+    study.did(2)
+    named = study.probabilities(images).argmax(1)
+    legend = legend_of(study, named)
+    points, _, shares = viz.pca(x)
+    maps = [drawn_map(images, points, named, legend, "PCA", f"{shares.sum():.0%} of the variance")]
+    try:
+        maps.append(drawn_map(images, viz.tsne(x, 12, study.job.args.seed), named, legend, "t-SNE", "perplexity 12"))
+    except (ImportError, ValueError):  # without scikit-learn, or with too few pictures, PCA stands alone
+        pass
+    study.did(2)
+    apart = viz.silhouette(x, named) if 2 <= len(np.unique(named)) < len(x) else None
+    return {
+        "maps": maps,
+        "legend": [{"name": study.job.class_name(c), "colour": colour, "count": int((named == c).sum())}
+                   for c, colour in legend.items()],
+        "source": f"{len(images)} photographs" if whole else f"{len(images)} parts of {described(study)}",
+        "layer": layer,
+        "silhouette": None if apart is None else embed.number(apart),
+        "commands": [study.command("embedding", "--data", "DIR", "--by", "tsne", photograph=False)],
+        "note": SECTIONS["map"],
+    }  # fmt: skip
+
+
+def legend_of(study, named):
+    """{class: colour}: the most frequent classes first; those beyond the colours there are share a grey."""
+    kinds, counts = np.unique(named, return_counts=True)
+    ranked = [int(c) for c in kinds[np.argsort(-counts, kind="stable")]]
+    colours = [c for c in plot.CYCLE if c != "#000000"]
+    return {c: colours[n] if n < len(colours) else "#8a8a8a" for n, c in enumerate(ranked)}
+
+
+def drawn_map(images, points, named, legend, title, detail):
+    low, high = points.min(0), points.max(0)
+    place = (points - low) / np.where(high > low, high - low, 1)
+    sheet = Image.new("RGBA", (WIDTH, HEIGHT), (0, 0, 0, 0))
+    side = THUMB + 2 * FRAME
+    for image, (px, py), c in sorted(zip(images, place, named, strict=True), key=lambda row: row[1][1]):
+        thumb = Image.fromarray(np.rint(255 * plot.as_picture(image)).astype(np.uint8)).resize((THUMB, THUMB))
+        card = Image.new("RGBA", (side, side), legend[int(c)])
+        card.paste(thumb, (FRAME, FRAME))
+        sheet.paste(card, (round(px * (WIDTH - side)), round((1 - py) * (HEIGHT - side))))
+    alt = f"{title} map of {len(images)} pictures, each framed in the colour of the class that the network names"
+    return {"title": title, "detail": detail, "picture": embed.transparent(np.asarray(sheet), alt)}

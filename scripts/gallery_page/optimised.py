@@ -1,0 +1,128 @@
+"""The sections of pictures that were optimised: class and channel images with their course, and style transfer."""
+
+import numpy as np
+from zeiler_fergus import stage_ends
+
+import viz
+
+from . import embed
+from .notes import SECTIONS
+
+
+def optimised(study):
+    """Films of the images that the likeliest classes, and some channels, grow from noise."""
+    budget, job = study.budget, study.job
+    classes = list(dict.fromkeys([*study.classes, *map(int, np.argsort(-job.probabilities, kind="stable"))]))
+    classes = classes[: budget.class_images]
+    made = ascend(study, classes, budget.class_steps)
+    reached = study.probabilities(made.image)
+    films = []
+    for n, c in enumerate(classes):
+        label = f"{job.class_name(c)}, p = {reached[n, c]:.2f}"
+        films.append(
+            film(made, n, f"What the network grows for {job.class_name(c)}, from noise to the last step", label)
+        )
+
+    channels = []
+    for layer in stage_ends(study.model)[1:][-budget.channel_layers :]:
+        if job.stopped:
+            break
+        chosen = strongest(study, layer)
+        made_here = ascend(study, [viz.channel(layer, c) for c in chosen], budget.channel_steps)
+        for n, c in enumerate(chosen):
+            channels.append(film(made_here, n, f"What channel {c} of {layer} grows", f"{layer}, channel {c}"))
+    name = job.class_name(classes[0])
+    options = ("--preset", "fourier", "--steps", budget.class_steps, "--gif", 6)
+    return {
+        "films": films,
+        "channels": channels,
+        "steps": budget.class_steps,
+        "channel_steps": budget.channel_steps,
+        "frames": max(f.frames for f in films),
+        "commands": [study.command("maximize", "--target", name, *options, photograph=False)],
+        "note": SECTIONS["optimised"],
+        "best": made.image[0],
+    }
+
+
+def ascend(study, objectives, steps):
+    """An Optimized of one image for each objective, made together."""
+    made = viz.maximize(
+        study.model,
+        objectives,
+        parameterization="fourier",
+        transforms=viz.robust(),
+        steps=steps,
+        seed=study.job.args.seed,
+        record=study.record_every(steps),
+        callback=study.step,
+    )
+    study.job.stopped |= made.stopped
+    return made
+
+
+def film(made, n, alt, label):
+    return embed.film([frame[n] for frame in made.frames], alt, label)
+
+
+def strongest(study, layer):
+    """The channels of a layer that the photograph excites most."""
+    return [int(c) for c in viz.strongest_channels(viz.activation_maps(study.model, study.first.image, layer),
+                                                   study.budget.channels)]  # fmt: skip
+
+
+# ---- style -----------------------------------------------------------------------------------------------------------
+
+
+def style(study):
+    """The photograph in the style of --style, or of waves that are drawn here."""
+    budget, job = study.budget, study.job
+    content = fitted(study.first.path, job, budget.style_side)
+    model_style = waves(budget.style_side) if study.style is None else study.style
+    made = viz.style_transfer(
+        study.model,
+        content,
+        model_style,
+        steps=budget.style_steps,
+        seed=job.args.seed,
+        record=study.record_every(budget.style_steps),
+        callback=study.step,
+    )
+    job.stopped |= made.stopped
+    drawn = "waves, drawn for this page" if study.style is None else job.args.style.name
+    given = "STYLE" if study.style is None else job.args.style
+    losses = {name: (values[0], values[-1]) for name, values in made.losses.items()}
+    return {
+        "content": embed.photograph(content, f"The content: {study.first.name}"),
+        "pattern": embed.photograph(model_style, f"The style: {drawn}"),
+        "pattern_name": drawn,
+        "film": embed.film(made.frames, f"{study.first.name} in the style of {drawn}", "result"),
+        "losses": {name: [embed.number(v) for v in ends] for name, ends in losses.items()},
+        "numbers": losses,
+        "steps": budget.style_steps,
+        "commands": [
+            study.command(
+                "style_transfer", "--style", given, "--size", budget.style_side, "--steps", budget.style_steps
+            )
+        ],
+        "note": SECTIONS["style"],
+    }
+
+
+def fitted(path, job, side):
+    from pictures import fitted
+
+    return fitted(job, path, side)
+
+
+def waves(side):
+    """(1,3,side,side): bands of colour that swell and turn, as a pattern with strokes and a palette of its own."""
+    y, x = np.mgrid[:side, :side] / side * 2 * np.pi
+    phase = 3 * x + 1.6 * np.sin(2 * y + np.sin(x)) + 0.8 * np.sin(5 * y - 2 * x)
+    height = 0.5 + 0.5 * np.sin(4 * y + 1.2 * np.sin(phase) + 0.6 * np.sin(2 * phase))
+    palette = np.array([[0.07, 0.16, 0.30], [0.13, 0.42, 0.52], [0.93, 0.80, 0.55], [0.85, 0.36, 0.20]])
+    place = height * (len(palette) - 1)
+    low = np.minimum(place.astype(int), len(palette) - 2)
+    part = (place - low)[..., None]
+    picture = (1 - part) * palette[low] + part * palette[low + 1]
+    return picture.transpose(2, 0, 1)[None].astype(np.float32)

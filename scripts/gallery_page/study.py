@@ -1,0 +1,169 @@
+"""What is looked at: photographs, the classes explained in them, and how much work may go into each section."""
+
+import math
+import shlex
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from mistakes import UserError
+
+import models
+from models.dataset import SUFFIXES
+from viz.attacks import scores
+
+SHARPER = 4  # how many times the network's pixels a photograph has on the page, along each side
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much work goes into a page. The sections take about as long as one another."""
+
+    explained: int = 2  # classes with all attributions
+    class_images: int = 6
+    class_steps: int = 96
+    channel_layers: int = 3
+    channels: int = 2  # of each of these layers
+    channel_steps: int = 64
+    frames: int = 17  # of a film, the first and the last included
+    maps: int = 8  # of each layer
+    patch_channels: int = 3  # of each layer
+    patches: int = 6
+    attack_steps: int = 30
+    style_side: int = 192
+    style_steps: int = 64
+    more: int = 6  # photographs beside the first
+    points: int = 240  # photographs in the map
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph: where it is, image (1,3,h,w) as the network sees it, and the same part with more pixels."""
+
+    path: Path | None
+    image: np.ndarray
+    sharp: np.ndarray
+
+    @property
+    def name(self):
+        return self.path.name if self.path else "the sample photograph"
+
+    @property
+    def argument(self):
+        """What stands for it in a command; nothing for the sample."""
+        return [str(self.path)] if self.path else []
+
+
+@dataclass
+class Study:
+    """A run of gallery.py: `job` as scripts know it, the paths of all photographs, and the budget.
+
+    did: called after each piece of work, with how much it was, for the progress bar.
+    """
+
+    job: object
+    paths: list
+    style: np.ndarray | None
+    budget: Budget
+    did: object = field(default=lambda units=1: None)
+
+    @property
+    def model(self):
+        return self.job.model
+
+    @cached_property
+    def first(self):
+        return self.photograph(self.paths[0])
+
+    @cached_property
+    def others(self):
+        """The photographs beside the first that are shown."""
+        return [self.photograph(path) for path in self.paths[1 : 1 + self.budget.more]]
+
+    def photograph(self, path):
+        job, size, short_side = self.job, self.model.input_size, self.model.short_side
+        image = job.image if path == job.args.image else job.photograph(path, size, short_side)
+        if short_side is not None and (whole := job.photograph(path)).shape[2:] == size:
+            short_side, path_or_whole = None, whole
+        else:
+            path_or_whole = path
+        sharp = tuple(SHARPER * n for n in size)
+        sharp = job.photograph(path_or_whole, sharp, None if short_side is None else SHARPER * short_side)
+        return Photograph(None if path is None else Path(path), image, sharp)
+
+    @cached_property
+    def classes(self):
+        """The classes explained: --target, if it was given, then the likeliest ones."""
+        ranked = [int(c) for c in np.argsort(-self.job.probabilities, kind="stable")]
+        chosen = list(dict.fromkeys([self.job.target, *ranked]))
+        return chosen[: self.budget.explained]
+
+    @cached_property
+    def pool(self):
+        """(images (N,3,h,w), captions): what patches and the map are taken from."""
+        if len(self.paths) >= 12:
+            images = [self.job.photograph(p, self.model.input_size, self.model.short_side) for p in self.paths]
+            return np.concatenate(images), [Path(p).name for p in self.paths]
+        return self.crops((1, 2, 3, 4), overlap=False)
+
+    def crops(self, parts, overlap):
+        """Squares cut from the photographs, at the network's size: sides of 1/part, side by side or overlapping."""
+        size, images, captions = self.model.input_size, [], []
+        for photograph in [self.first, *self.others]:
+            height, width = photograph.sharp.shape[2:]
+            for part in parts:
+                count = 2 * part - 1 if overlap else part
+                for i in range(count):
+                    for j in range(count):
+                        h, w = height // part, width // part
+                        top, left = (round(n * k / max(count - 1, 1)) for n, k in ((height - h, i), (width - w, j)))
+                        cut = photograph.sharp[..., top : top + h, left : left + w]
+                        images.append(models.load_image(cut, size))
+                        captions.append(f"part of {photograph.name}")
+        return np.concatenate(images), captions
+
+    def command(self, script, *options, photograph=True):
+        """The command line that makes one result alone."""
+        words = ["python", f"scripts/{script}.py", *(self.first.argument if photograph else [])]
+        if self.job.args.model != "minivgg":
+            words += ["--model", self.job.args.model]
+        return shlex.join([*words, *map(str, options)])
+
+    def probabilities(self, images):
+        """(N,K) of images (N,3,h,w)."""
+        z = scores(self.model, images).astype(np.float64)
+        e = np.exp(z - z.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    def bars(self, probabilities, count=5):
+        """The likeliest classes as {"name", "value", "explained"}."""
+        ranked = np.argsort(-probabilities, kind="stable")[:count]
+        return [
+            {"name": self.job.class_name(c), "value": float(probabilities[c]), "explained": int(c) in self.classes}
+            for c in ranked
+        ]
+
+    def record_every(self, steps):
+        return max(1, math.ceil(steps / (self.budget.frames - 1)))
+
+    def step(self, *_):
+        """A callback for viz's optimisers."""
+        self.did()
+
+
+def photographs(given, seed, most):
+    """The paths of pictures in `given`, files and folders (with their own), at most `most` of them, drawn by `seed`."""
+    paths = []
+    for path in map(Path, given):
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise UserError(f"the folder {path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        paths += found
+    if len(paths) > most:
+        kept = np.sort(np.random.default_rng(seed).permutation(len(paths))[:most])
+        paths = [paths[i] for i in kept]
+    return paths or [None]
