@@ -109,7 +109,7 @@ class Check:
                signs of gradients, where in float32 a near tie may fall otherwise: the 99.9th percentile within the
                tolerance, and the cosine; float64 is gated as "values". "outcome": numbers of which lower is better,
                none of them more than the tolerance above the reference's.
-    tolerance  in place of the precision's own; `note` says why
+    tolerance  in place of the precision's own where that is less; `note` says why
     wrong      None, or what is wrong with the reference. Then `definition`() and `deviation`() give the result by its
                published definition, and by that with the reference's mistake in it: ours must be the first, the
                reference's the second.
@@ -123,7 +123,7 @@ class Check:
     theirs: Callable
     gate: str = "values"
     precisions: tuple = PRECISIONS
-    tolerance: float | None = None
+    tolerance: float = 0.0
     note: str = ""
     wrong: str | None = None
     definition: Callable | None = None
@@ -161,7 +161,7 @@ def rows_of(check, reference, setting):
     theirs = _listed(check.theirs())
     inputs = check.inputs() if callable(check.inputs) else check.inputs
     for precision in check.precisions:
-        tolerance = check.tolerance or precision.tolerance
+        tolerance = max(check.tolerance, precision.tolerance)
         with mg.conv_algorithm(precision.algorithm):
             ours = _listed(check.ours(precision))
         found = measure(ours, theirs, tolerance)

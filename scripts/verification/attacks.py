@@ -125,7 +125,7 @@ def deepfool(setting):
     def by_torchattacks(duel, steps):
         found = []
         for image, order in zip(duel.double, duel.order, strict=True):
-            network = Likeliest(duel.network, order[:CANDIDATES])
+            network = Likeliest(duel.network, order[:CANDIDATES]).eval()  # torchattacks restores the mode inside too
             attack = reference("torchattacks").DeepFool(network, steps=steps, overshoot=0.02)
             found.append(attack(image[None], torch.tensor([0])))
         return torch.cat(found).numpy()

@@ -11,8 +11,6 @@ from verification.references import reference
 
 FEW_CHANNELS = ("relu3_1", "fire2.relu_expand")  # 128 of them each: Score-CAM takes a pass for every channel
 
-FLOAT32_INSIDE = 2e-6  # where the reference rounds its result to float32 itself
-
 
 def checks(setting):
     def layer():
