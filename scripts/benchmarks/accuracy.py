@@ -2,9 +2,9 @@
 
 VGG16 at 224 px in float32, against itself in float64 (by direct convolution): the scores of all classes, and the
 gradient of the top one by the image. A decision of ReLU or max-pooling between values that nearly tie may flip by
-rounding, in any float32 program, and one flip deep in the network changes the whole gradient by far more than rounding does. So
-flips are counted, and the gradient is judged against the float64 gradient by float32's own decisions ("held"); how far
-it is from the gradient by float64's decisions is reported as well. Of five images, the worst counts.
+rounding, in any float32 program, and one flip deep in the network changes the whole gradient by far more than rounding
+does. So flips are counted, and the gradient is judged against the float64 gradient by float32's own decisions
+("held"); how far it is from the gradient by float64's decisions is reported as well. Of five images, the worst counts.
 """
 
 import json

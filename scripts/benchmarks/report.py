@@ -138,8 +138,8 @@ def accuracies(found):
     head += ("1 - cosine", "ReLU flips", "pooling flips", "99.9 % at most", "gradient with flips, 99.9 %", "largest")
     return table(head, rows) + (
         "\n\nAgainst float64, as shares of the largest value; the worst of five images, flips added up. The gradient "
-        "is compared with float64's by the same decisions of ReLU and max-pooling; in the last two columns, by float64's "
-        "own: one decision that flips deep in the network changes the gradient everywhere."
+        "is compared with float64's by the same decisions of ReLU and max-pooling; in the last two columns, by "
+        "float64's own: one decision that flips deep in the network changes the gradient everywhere."
     )
 
 
