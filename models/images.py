@@ -13,7 +13,8 @@ import numpy as np
 from minigrad.serialization import replacing
 
 MAX_PIXELS = 80_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no format that runs a program to be decoded
+# No format that runs a program to be decoded. Pillow imports all its readers, 40, for the last two alone.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 
 
 class ImageError(ValueError):
@@ -111,6 +112,7 @@ def _open(path):
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty (zero bytes)")
         with _quietly():
+            Image.preinit()  # the readers of the first five formats
             image = Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
