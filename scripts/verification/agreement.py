@@ -201,7 +201,7 @@ def _tied(check, setting, found, theirs, tolerance):
     percentile, cosine = max(m.percentile for m in moves), min(m.cosine for m in moves)
     tied = found.percentile <= MARGIN * percentile and 1 - found.cosine <= MARGIN * (1 - cosine) + COSINE
     note = (
-        f"near ties: images changed by 1e-6 move the reference's own 99.9th percentile by {percentile:.1e} "
+        f"images changed by 1e-6 move the reference's own 99.9th percentile by {percentile:.1e} "
         f"and its cosine to {cosine:.7f}"
     )
     return ("near ties" if tied else "MISS"), note
