@@ -1,6 +1,6 @@
 # From a bare clone and a Python of 3.11 or later, nothing else:
 #
-#   make demo      classify a photograph and map where the network looked
+#   make demo      classify a photograph, and make the page of all that can be shown of it
 #   make test      all tests that need neither PyTorch nor a GPU
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
@@ -10,7 +10,7 @@
 #   make lint      ruff
 #   make clean     remove .venv and out
 #
-# PYTHON=/path/to/python3 chooses the Python that .venv is made with, OUT= the folder of the demo's figures.
+# PYTHON=/path/to/python3 chooses the Python that .venv is made with, OUT= the folder of the demo's results.
 
 PYTHON ?= python3
 OUT ?= out
@@ -24,8 +24,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
-	@$(BIN)/python scripts/saliency.py --out "$(OUT)"
-	@$(BIN)/python scripts/grad_cam.py --out "$(OUT)"
+	@$(BIN)/python scripts/gallery.py --out "$(OUT)"
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch"

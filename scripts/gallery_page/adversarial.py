@@ -3,7 +3,7 @@
 import numpy as np
 
 import viz
-from viz import plot
+from viz.plot import Scale
 
 from . import embed
 from .notes import SECTIONS
@@ -24,15 +24,16 @@ def adversarial(study):
             break
     saved = viz.round_within(attacked, image, levels / 255)
     difference = saved - image
+    gain = max(1, round(0.3 / Scale.of(difference).high))  # grey is 0, and the largest changes stay within the picture
     before, after = (study.probabilities(x)[0] for x in (image, saved))
     name = job.class_name(target)
     return {
         "before": embed.exact(image, f"The photograph before the attack, read as {job.class_name(before.argmax())}"),
         "after": embed.exact(saved, f"The attacked photograph, read as {job.class_name(after.argmax())}"),
         "difference": embed.exact(
-            plot.centred(difference), "The difference between the two, amplified; grey is no change"
+            0.5 + gain * difference, "The difference between the two, amplified; grey is no change"
         ),
-        "amplified": embed.number(0.5 / plot.Scale.of(difference).high),
+        "amplified": gain,
         "bars_before": study.bars(before, 4),
         "bars_after": study.bars(after, 4),
         "target": name,

@@ -88,7 +88,7 @@ def colour_bar(scale):
 def ramp(signed, stops=17):
     """The colours of a colour bar as a CSS gradient."""
     colours = plot.Scale(1.0, signed, False).colormap(np.linspace(0, 1, stops))[:, :3]
-    return "linear-gradient(90deg," + ",".join("#%02x%02x%02x" % tuple(_bytes(c)) for c in colours) + ")"
+    return "linear-gradient(90deg," + ",".join("#" + _bytes(c).tobytes().hex() for c in colours) + ")"
 
 
 def number(value):

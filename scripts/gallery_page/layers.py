@@ -36,10 +36,10 @@ def activation_row(study, row, a):
     count, height, width = row.output_shape
     return {
         "name": row.name,
-        "size": f"{width} × {height}",
+        "size": f"{width}\u00a0×\u00a0{height}",
         "count": count,
-        "silent": int((a[0].max((1, 2)) <= 0).sum()),
-        "field": " × ".join(map(str, row.receptive_field.size[::-1])),
+        "silent": int((a[0].max((1, 2)) <= 0).sum()) or "none",
+        "field": "\u00a0×\u00a0".join(map(str, row.receptive_field.size[::-1])),
         "maps": [embed.drawn(a[0, c], scale, f"{row.name}, channel {c}") for c in channels],
         "channels": [int(c) for c in channels],
         "scale": embed.colour_bar(scale),

@@ -11,13 +11,13 @@ from . import embed
 from .layers import described
 from .notes import SECTIONS
 
-WIDTH, HEIGHT, THUMB, FRAME = 1200, 900, 56, 4  # of a map, in its pixels
+WIDTH, HEIGHT, THUMB, FRAME = 1200, 900, 64, 4  # of a map, in its pixels
 
 
 def neighbours(study):
     """PCA and, with scikit-learn, t-SNE of the scores, with thumbnails framed in the colour of their class."""
     whole = len(study.paths) >= 12
-    images, _ = study.pool if whole else study.crops((1, 2, 3), overlap=True)
+    images, _ = study.pool if whole else study.crops((1, 2, 3, 4), overlap=True)
     layer = logits_layer(study.model)
     x = viz.features(study.model, images, layer)
     study.did(2)

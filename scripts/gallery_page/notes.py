@@ -184,8 +184,8 @@ ATTRIBUTIONS = {
     ),
     "occlusion": Note(
         "Occlusion",
-        "A grey square slides over the photograph; where covering lowers the score it is red, where covering helps, "
-        "blue. The square is itself something the network has never seen, and its size decides how fine the map can be.",
+        "A grey square slides over the photograph: where covering lowers the score, the map is red, where it helps, "
+        "blue. The square is itself something the network has never seen, and its size sets how fine the map can be.",
         r"a_{ij} = \text{mean}_{P \ni (i,j)} \left( y_c(x) - y_c(x_{\setminus P}) \right)",
         ZEILER,
         viz.occlusion,
@@ -252,7 +252,7 @@ SECTIONS = {
         "What it would rather see",
         "Pictures that started as grey noise and were changed step by step until the score of a class, or the mean of "
         "a channel, was as large as it gets. They show what the network looks for when nothing holds it to the world.",
-        r"x^{*} = \arg\max_x \; \mathbb{E}_{t} \left[ y_c(t(x)) \right], \quad "
+        r"x^{*} = \text{arg max}_x \; \mathbb{E}_{t} \left[ y_c(t(x)) \right], \quad "
         r"x = \sigma\left(C \, \mathcal{F}^{-1}(\hat{x} / f)\right)",
         OLAH,
         viz.maximize,

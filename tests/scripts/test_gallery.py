@@ -1,0 +1,297 @@
+"""gallery.py writes one page that holds everything, escapes every text and needs nothing from outside."""
+
+import base64
+import dataclasses
+import html
+import importlib
+import io
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+
+import gallery
+import numpy as np
+import pytest
+from gallery_page import attributions, embed, notes, study
+
+import models
+import viz
+
+HOSTILE = "<img src=x onerror=alert(1)> & 'co'.png"
+SMALL = dict(
+    class_images=3,
+    class_steps=4,
+    channel_layers=1,
+    channel_steps=2,
+    frames=3,
+    maps=4,
+    patch_channels=1,
+    attack_steps=3,
+    style_side=32,
+    style_steps=2,
+)
+
+
+class Page(HTMLParser):
+    """What a page consists of: elements as (tag, attributes), and the text inside elements of a class."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.elements, self.stack, self.within = text, [], [], {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("img", "meta", "link", "input"):
+            self.stack.append((tag, dict(attributes).get("class", "")))
+
+    def handle_endtag(self, tag):
+        assert self.stack[-1][0] == tag, f"</{tag}> closes <{self.stack[-1][0]}>"
+        self.stack.pop()
+
+    def handle_data(self, data):
+        if self.stack:
+            self.within.setdefault(self.stack[-1], []).append(data)
+
+    def all(self, *tags):
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The path of a weights file: a small MiniVGG as it is before training, for 32 pixels."""
+    model = models.build("minivgg", seed=0)
+    model.input_size = (32, 32)
+    path = tmp_path_factory.mktemp("weights") / "small.h5"
+    models.save_weights(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with three pictures, one of them with a name that would be an element."""
+    folder, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    for name in (HOSTILE, "b.png", "c.png"):
+        coarse = rng.random((1, 3, 6, 8))
+        models.save_image(np.clip(viz.enlarge(coarse, 90), 0, 1), folder / name)
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(gallery, "BUDGET", dataclasses.replace(gallery.BUDGET, **SMALL))
+
+
+def run(*argv):
+    return gallery.main(gallery.options, gallery.run, [str(a) for a in argv])
+
+
+@pytest.fixture(scope="module")
+def whole(network, folder, tmp_path_factory):
+    """(the page as text, its record): of the photograph with the hostile name, and two others."""
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "BUDGET", dataclasses.replace(gallery.BUDGET, **SMALL))
+        patch.setattr(attributions, "CHECKED", ("saliency", "grad_cam"))
+        assert run(folder / HOSTILE, folder / "b.png", folder / "c.png", "--model", network, "--out", out) == 0
+    (path,) = out.glob("*.html")
+    return path.read_text("utf-8"), json.loads(path.with_suffix(".json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(whole):
+    return Page(whole[0])
+
+
+def test_the_page_is_well_formed_and_holds_every_section(page, whole):
+    assert page.stack == []
+    assert [a["id"] for a in page.all("section")] == [*gallery.SECTIONS, "made"]
+    assert len(whole[0]) < gallery.LARGEST and whole[1]["numbers"]["bytes"] == len(whole[0].encode())
+    for note in attributions.METHODS.keys() - {"random", "centre"}:
+        assert f">{notes.ATTRIBUTIONS[note].title}</h4>" in whole[0]
+    assert whole[0].count('class="overlay"') == 2 * 18 + 2 * 3
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    for tag, attributes in page.elements:
+        for name in ("src", "srcset", "data", "action", "poster"):
+            assert attributes.get(name, "data:").startswith("data:"), (tag, name)
+        if tag == "link":
+            assert attributes["href"] == "data:,"
+    assert not re.search(r"@import|url\((?![\"']data:)", page.text)
+    (policy,) = [a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:")
+
+
+def test_texts_are_escaped(page, whole):
+    assert "onerror" in whole[0] and "<img src=x" not in whole[0]
+    assert len(page.all("script")) == 1
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    (title,) = [text for (tag, _), text in page.within.items() if tag == "title"]
+    assert HOSTILE in "".join(title)
+
+
+def test_pictures_say_what_they_show_and_how_large_they_are(page):
+    from PIL import Image
+
+    pictures = page.all("img")
+    assert len(pictures) > 100
+    for picture in pictures:
+        assert len(picture["alt"]) > 5
+        with Image.open(io.BytesIO(base64.b64decode(picture["src"].split(",")[1]))) as image:
+            assert image.size == (int(picture["width"]), int(picture["height"]))
+
+
+def test_headings_landmarks_and_names(page):
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert len(page.all("main")) == len(page.all("nav")) == len(page.all("header")) == 1
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    labels = {a["for"] for a in page.all("label")}
+    sliders = page.all("input")
+    assert len(sliders) == 5 and all(s["type"] == "range" and s["id"] in labels for s in sliders)
+    assert all(s["data-scope"] in ids for s in sliders)
+    links = [a["href"] for a in page.all("a") if a["href"].startswith("#")]
+    assert links and all(link[1:] in ids for link in links)
+
+
+def test_every_command_is_one_that_its_script_takes(page):
+    commands = re.findall(r'<code class="command"[^>]*>(.*?)</code>', page.text)
+    assert len(commands) == 18 + len(gallery.SECTIONS) + 1
+    for command in {html.unescape(command) for command in commands}:
+        python, script, *argv = shlex.split(command)
+        assert python == "python"
+        name = re.fullmatch(r"scripts/(\w+)\.py", script)[1]
+        importlib.import_module(name).options.parse_args(argv)
+
+
+def test_the_adversarial_pair_on_the_page_is_read_as_it_says(page, whole, network):
+    model = models.load(network)
+    pair = [a["src"] for a in page.all("img") if a["alt"].startswith(("The photograph before", "The attacked"))]
+    report = whole[1]["numbers"]["adversarial"]
+    for uri, state in zip(pair[:2], ("original", "saved"), strict=True):
+        image = models.load_image(read(uri))
+        scores = viz.attacks.scores(model, image)[0].astype(np.float64)
+        p = np.exp(scores - scores.max())
+        assert int(scores.argmax()) == report[state]["class"]
+        assert p.max() / p.sum() == pytest.approx(report[state]["probability"], rel=1e-4)
+
+
+def read(uri):
+    from PIL import Image
+
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+
+
+def test_numbers_of_the_sanity_check_are_those_of_viz(whole, network, folder):
+    model = models.load(network)
+    image = models.load_image(folder / HOSTILE, model.input_size)
+    target = int(viz.attacks.scores(model, image).argmax())
+    found = viz.model_randomization(model, image, viz.saliency, target)
+    shown = whole[1]["numbers"]["sanity"]["Saliency"]
+    np.testing.assert_allclose(shown, found.spearman[attributions.stages(found.layers), 0], rtol=1e-3)
+
+
+def test_code_is_linked_only_from_within_the_repository(page, tmp_path):
+    from gallery_page.page import code
+
+    assert not [a for a in page.all("a") if a["href"].endswith(".py")]  # the page of this test lies elsewhere
+    assert "viz/cam.py, line" in page.text
+    found = code(viz.grad_cam, notes.ROOT / "out")
+    assert found["link"] == "../viz/cam.py" and code(viz.grad_cam, tmp_path)["link"] is None
+
+
+# ---- what may go wrong -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["nowhere.png"], "there is no file nowhere.png"),
+        (["--style", "nowhere.png"], "there is no file nowhere.png"),
+        (["--target", "unicorn"], "unicorn"),
+        (["--seed", "-1"], "--seed must not be negative"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(argv, sentence, network, folder, tmp_path, capsys, small):
+    argv = argv if argv[0].endswith("png") else [folder / "b.png", *argv]
+    assert run(*argv, "--model", network, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gallery: ") and sentence in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_pictures(tmp_path, network, capsys):
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert run(tmp_path, "--model", network, "--out", tmp_path / "out") == 2
+    assert "holds no pictures" in capsys.readouterr().err
+
+
+def only(monkeypatch, **sections):
+    monkeypatch.setattr(gallery, "SECTIONS", sections)
+
+
+def interrupt(study):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_what_is_done(network, folder, tmp_path, small, monkeypatch):
+    only(monkeypatch, seen=attributions.seen, sanity=interrupt, map=attributions.sanity)
+    assert run(folder / "b.png", "--model", network, "--out", tmp_path) == 130
+    text = (tmp_path / "gallery_b.html").read_text("utf-8")
+    assert "stopped before it was complete" in text and 'id="seen"' in text and 'section id="map"' not in text
+    assert json.loads((tmp_path / "gallery_b.json").read_text())["stopped_early"] is True
+
+
+def test_ctrl_c_before_anything_is_done(network, folder, tmp_path, small, monkeypatch, capsys):
+    only(monkeypatch, seen=interrupt)
+    assert run(folder / "b.png", "--model", network, "--out", tmp_path / "out") == 130
+    assert "nothing" in capsys.readouterr().err and not list(tmp_path.glob("out/*"))
+
+
+def test_a_section_that_does_not_apply_says_why(network, folder, tmp_path, small, monkeypatch):
+    class Nameless:
+        def names(self):
+            return []
+
+    only(monkeypatch, seen=attributions.seen, style=lambda study: viz.style.default_layers(Nameless()))
+    assert run(folder / "b.png", "--model", network, "--out", tmp_path) == 0
+    assert "no layers with the names of VGG" in (tmp_path / "gallery_b.html").read_text("utf-8")
+
+
+# ---- the parts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_its_pictures_and_few_of_many(folder):
+    assert [p.name for p in study.photographs([folder], 0, 10)] == sorted(["b.png", "c.png", HOSTILE])
+    few = study.photographs([folder], 0, 2)
+    assert len(few) == 2 and few == study.photographs([folder], 0, 2)
+    assert study.photographs([], 0, 10) == [None]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (1.0, "1"), (-0.0312, "−0.031"), (123.4, "123"), (1.5e-5, "1.5 × 10⁻⁵"), (-2.5e12, "−2.5 × 10¹²")],
+)
+def test_numbers_have_two_digits_that_count(value, text):
+    assert embed.number(value) == text
+
+
+def test_a_film_has_its_frames_side_by_side_with_their_edges_doubled():
+    frames = [np.full((3, 4, 6), value) for value in (0.0, 0.5, 1.0)]
+    film = embed.film(frames, "three greys", "greys")
+    sheet = np.asarray(read(film.picture.uri).convert("RGB"))
+    assert sheet.shape == (4, 3 * 8, 3) and film.frames == 3
+    for n, value in enumerate((0, 128, 255)):
+        assert abs(sheet[:, 8 * n : 8 * n + 8].astype(int) - value).max() <= 4
+
+
+def test_every_note_has_two_sentences_an_equation_and_code():
+    for note in (*notes.ATTRIBUTIONS.values(), *notes.SECTIONS.values()):
+        assert len(re.findall(r"[.?!;:](?= |$)", note.reading)) >= 2, note.title
+        assert note.equation and note.paper[1].startswith("https://")
+        path, line = notes.place(note.function)
+        assert f"{note.function.__name__}" in (notes.ROOT / path).read_text("utf-8").splitlines()[line - 1]
