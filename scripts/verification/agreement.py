@@ -7,6 +7,7 @@ is this project's own rounding. The bars are those of METHODS.md, 7.
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import numpy as np
 
@@ -160,6 +161,7 @@ def rows_of(check, reference, setting):
     """Run a check: yields one Row for each precision. reference: name and version, for the table."""
     theirs = _listed(check.theirs())
     inputs = check.inputs() if callable(check.inputs) else check.inputs
+    moves = cache(lambda: nudged(check, setting, theirs))
     for precision in check.precisions:
         tolerance = max(check.tolerance, precision.tolerance)
         with mg.conv_algorithm(precision.algorithm):
@@ -171,7 +173,7 @@ def rows_of(check, reference, setting):
             result, evidence = _proven(check, ours, theirs, tolerance)
             note = f"{check.wrong}; {evidence}"
         elif result == "MISS" and gate == "decisions":
-            result, note = _tied(check, setting, found, theirs, tolerance)
+            result, note = _tied(found, moves())
         yield Row(
             *(check.family, check.name, reference, inputs, precision.dtype),
             algorithm=precision.algorithm if FAST in check.precisions else "–",
@@ -189,15 +191,17 @@ def passes(gate, found, ours, theirs, tolerance):
     return found.error <= tolerance
 
 
-def _tied(check, setting, found, theirs, tolerance):
-    """(result, note) where decisions fell otherwise: does the reference itself change as much when images do by 1e-6?
-
-    Only a ReLU, a maximum or a sign that is nearly tied makes so much of so little.
-    """
+def nudged(check, setting, theirs):
+    """How far the reference itself moves when images change by 1e-6, NUDGES times."""
     moves = []
     for number in range(NUDGES):
         with setting.nudged(number):
-            moves.append(measure(check.theirs(), theirs, tolerance))
+            moves.append(measure(check.theirs(), theirs, DIRECT.tolerance))
+    return moves
+
+
+def _tied(found, moves):
+    """(result, note) where decisions fell otherwise: only what is nearly tied makes so much of a change so small."""
     percentile, cosine = max(m.percentile for m in moves), min(m.cosine for m in moves)
     tied = found.percentile <= MARGIN * percentile and 1 - found.cosine <= MARGIN * (1 - cosine) + COSINE
     note = (
