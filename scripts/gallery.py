@@ -69,7 +69,9 @@ def built(study):
         try:
             for key, build in SECTIONS.items():
                 bar.set_description(key)
+                began = time.time()
                 sections[key] = built_or_remark(build, study)
+                study.seconds[key] = round(time.time() - began, 2)
                 if study.job.stopped:
                     break
         except KeyboardInterrupt:
@@ -118,7 +120,7 @@ def write(study, sections):
     path = save(base, ".html", lambda temporary: temporary.write_bytes(html))
     numbers = {
         "bytes": len(html),
-        "sections": list(sections),
+        "seconds": study.seconds,
         "probabilities": {job.class_name(c): job.probabilities[c] for c in study.classes},
         "sanity": {
             row["title"]: [cell["rho"] for cell in row["cells"]] for row in sections.get("sanity", {}).get("rows", ())

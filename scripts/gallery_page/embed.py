@@ -94,11 +94,11 @@ def ramp(signed, stops=17):
 def number(value):
     """Two digits that count, with a true minus sign; powers of ten for what is very small or large."""
     size = abs(value)
-    if size and not 1e-3 <= size < 1e4:
+    if size and not 1e-4 <= size < 1e4:
         digits, power = f"{size:.1e}".split("e")
         text = f"{digits} × 10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
     else:
-        text = f"{size:.2g}" if size < 100 else f"{size:.0f}"
+        text = f"{float(f'{size:.2g}'):.7f}".rstrip("0").rstrip(".") if size < 100 else f"{size:.0f}"
     return f"−{text}" if value < 0 else text
 
 

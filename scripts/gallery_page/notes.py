@@ -105,6 +105,7 @@ ATTRIBUTIONS = {
         r"R_i = \sum_j \frac{x_i (w_{ij} + \gamma w_{ij}^{+})}{\sum_{i'} x_{i'} (w_{i'j} + \gamma w_{i'j}^{+})} R_j",
         MONTAVON,
         viz.lrp,
+        "Biases keep their share of the score. Where little of it reaches the pixels, its sign says little.",
     ),
     "lrp_epsilon": Note(
         "LRP, ε",

@@ -27,6 +27,7 @@ def optimised(study):
     for layer in stage_ends(study.model)[1:][-budget.channel_layers :]:
         if job.stopped:
             break
+        layer = unrectified(study.model, layer)
         chosen = strongest(study, layer)
         made_here = ascend(study, [viz.channel(layer, c) for c in chosen], budget.channel_steps)
         for n, c in enumerate(chosen):
@@ -63,6 +64,14 @@ def ascend(study, objectives, steps):
 
 def film(made, n, alt, label):
     return embed.film([frame[n] for frame in made.frames], alt, label)
+
+
+def unrectified(model, relu):
+    """The layer that `relu` rectifies, if it is the one before: there no unit is dead, and has a gradient from noise."""
+    rows = model.layers()
+    place = next(n for n, row in enumerate(rows) if row.name == relu)
+    before = rows[place - 1]
+    return before.name if before.output_shape == rows[place].output_shape else relu
 
 
 def strongest(study, layer):

@@ -82,4 +82,4 @@ def code(function, out):
     path, line = place(function)
     inside = ROOT in out.resolve().parents
     link = Path(os.path.relpath(ROOT / path, out.resolve())).as_posix() if inside else None
-    return {"text": f"{path}, line {line}", "name": function.__name__, "link": link}
+    return {"text": f"{path}, line\u00a0{line}", "name": function.__name__, "link": link}

@@ -59,7 +59,8 @@ class Photograph:
 class Study:
     """A run of gallery.py: `job` as scripts know it, the paths of all photographs, and the budget.
 
-    did: called after each piece of work, with how much it was, for the progress bar.
+    did: called after each piece of work, with how much it was, for the progress bar. seconds: what each
+    section took, once it is done.
     """
 
     job: object
@@ -67,6 +68,7 @@ class Study:
     style: np.ndarray | None
     budget: Budget
     did: object = field(default=lambda units=1: None)
+    seconds: dict = field(default_factory=dict)
 
     @property
     def model(self):

@@ -1,5 +1,6 @@
 """Scripts are run in this process, as `python scripts/x.py` would: their own folder is where they find each other."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -42,3 +43,50 @@ def script(weights, tmp_path, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+# ---- the gallery: one page for all of its tests ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def gallery_network(tmp_path_factory):
+    """The path of a weights file: MiniVGG as it is before training, for 32 pixels."""
+    model = models.build("minivgg", seed=0)
+    model.input_size = (32, 32)
+    path = tmp_path_factory.mktemp("weights") / "small.h5"
+    models.save_weights(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def gallery_photographs(tmp_path_factory):
+    """A folder of three pictures, the first with a name that would be an element of a page."""
+    folder, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    for name in ("<img src=x onerror=alert(1)> & 'co'.png", "b.png", "c.png"):
+        models.save_image(rng.random((3, 6, 8)).repeat(90, 1).repeat(90, 2), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gallery_budget():
+    """Little work for each section."""
+    import gallery
+
+    steps = dict(class_steps=4, channel_steps=2, attack_steps=3, style_steps=2, style_side=32, frames=3)
+    return dataclasses.replace(gallery.BUDGET, class_images=3, channel_layers=1, maps=4, patch_channels=1, **steps)
+
+
+@pytest.fixture(scope="session")
+def gallery_written(gallery_network, gallery_photographs, gallery_budget, tmp_path_factory):
+    """The path of a page of the three photographs."""
+    import gallery
+    from gallery_page import attributions
+
+    out = tmp_path_factory.mktemp("out")
+    argv = [gallery_photographs, "--model", gallery_network, "--out", out]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "BUDGET", gallery_budget)
+        patch.setattr(attributions, "CHECKED", ("saliency", "grad_cam"))
+        assert gallery.main(gallery.options, gallery.run, [str(a) for a in argv]) == 0
+    (path,) = out.glob("*.html")
+    return path

@@ -1,7 +1,6 @@
 """gallery.py writes one page that holds everything, escapes every text and needs nothing from outside."""
 
 import base64
-import dataclasses
 import html
 import importlib
 import io
@@ -19,18 +18,6 @@ import models
 import viz
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'.png"
-SMALL = dict(
-    class_images=3,
-    class_steps=4,
-    channel_layers=1,
-    channel_steps=2,
-    frames=3,
-    maps=4,
-    patch_channels=1,
-    attack_steps=3,
-    style_side=32,
-    style_steps=2,
-)
 
 
 class Page(HTMLParser):
@@ -58,29 +45,19 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.elements if tag in tags]
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """The path of a weights file: a small MiniVGG as it is before training, for 32 pixels."""
-    model = models.build("minivgg", seed=0)
-    model.input_size = (32, 32)
-    path = tmp_path_factory.mktemp("weights") / "small.h5"
-    models.save_weights(model, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with three pictures, one of them with a name that would be an element."""
-    folder, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
-    for name in (HOSTILE, "b.png", "c.png"):
-        coarse = rng.random((1, 3, 6, 8))
-        models.save_image(np.clip(viz.enlarge(coarse, 90), 0, 1), folder / name)
-    return folder
+@pytest.fixture
+def network(gallery_network):
+    return gallery_network
 
 
 @pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(gallery, "BUDGET", dataclasses.replace(gallery.BUDGET, **SMALL))
+def folder(gallery_photographs):
+    return gallery_photographs
+
+
+@pytest.fixture
+def small(monkeypatch, gallery_budget):
+    monkeypatch.setattr(gallery, "BUDGET", gallery_budget)
 
 
 def run(*argv):
@@ -88,15 +65,9 @@ def run(*argv):
 
 
 @pytest.fixture(scope="module")
-def whole(network, folder, tmp_path_factory):
-    """(the page as text, its record): of the photograph with the hostile name, and two others."""
-    out = tmp_path_factory.mktemp("out")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery, "BUDGET", dataclasses.replace(gallery.BUDGET, **SMALL))
-        patch.setattr(attributions, "CHECKED", ("saliency", "grad_cam"))
-        assert run(folder / HOSTILE, folder / "b.png", folder / "c.png", "--model", network, "--out", out) == 0
-    (path,) = out.glob("*.html")
-    return path.read_text("utf-8"), json.loads(path.with_suffix(".json").read_text("utf-8"))
+def whole(gallery_written):
+    """(the page as text, its record)."""
+    return gallery_written.read_text("utf-8"), json.loads(gallery_written.with_suffix(".json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +170,7 @@ def test_code_is_linked_only_from_within_the_repository(page, tmp_path):
     from gallery_page.page import code
 
     assert not [a for a in page.all("a") if a["href"].endswith(".py")]  # the page of this test lies elsewhere
-    assert "viz/cam.py, line" in page.text
+    assert "viz/cam.py, line\u00a0" in page.text
     found = code(viz.grad_cam, notes.ROOT / "out")
     assert found["link"] == "../viz/cam.py" and code(viz.grad_cam, tmp_path)["link"] is None
 
