@@ -20,7 +20,7 @@ add_data_options(options, count=24)
 add = options.add_argument
 add("--styled-by", metavar="MODEL", help="the network whose layers style transfer looks at (default: --model)")
 add("--steps", type=int, default=60, help="of style transfer (default %(default)s)")
-add("--style-weight", type=float, default=1e3, help="against the content (default %(default)s)")
+add("--style-weight", type=float, help="against the content (default: one that suits the network)")
 
 
 def run(job):
