@@ -132,9 +132,8 @@ def figure(job, image, saved, found):
         f"saved and read again: {outcome(job, found['saved'])}",
     ]
     wanted = "" if found["target"] is None else f" to {job.class_name(found['target'])}"
-    moved = (
-        f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {found['saved']['l0']} pixels"
-    )
+    changed = f"{found['saved']['l0']} pixel{'' if found['saved']['l0'] == 1 else 's'}"
+    moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
     pictures = [image, plot.centred(difference), saved]
     return plot.pictures(pictures, labels, f"{job.args.method}{wanted}: {moved}", columns=3)
 
