@@ -324,10 +324,10 @@ def style():
     styled = viz.style_transfer(model, photograph, brush, steps=60)
     kept = viz.style_transfer(model, photograph, brush, steps=60, original_colors=True)
     texture = viz.synthesize_texture(model, brush, size=(160, 160), steps=60)
-    content = viz.reconstruct_content(model, photograph, steps=60)
+    content = viz.reconstruct_content(model, photograph, "relu3_1", steps=60)
     pictures = [photograph[0], brush[0], styled.image[0], kept.image[0], content.image[0], texture.image[0]]
-    labels = ["content", "style (rendered)", "style transfer", "colours kept", "content alone", "style alone"]
-    return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=6)
+    labels = ["content", "style (rendered)", "style transfer", "colours kept", "content alone (relu3_1)", "style alone"]
+    return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=3)
 
 
 PICTURES = {
