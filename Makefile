@@ -7,7 +7,7 @@
 #   make verify    install PyTorch (CPU), captum and others, and compare with them live
 #   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30")
 #   make fuzz      read thousands of damaged and malicious files (INPUTS=1000 of each of 13 kinds, SEED=0)
-#   make lint      ruff
+#   make lint      ruff, and mypy over minigrad, models and viz
 #   make clean     remove .venv and out
 #
 # PYTHON=/path/to/python3 chooses the Python that .venv is made with, OUT= the folder of the demo's results.
@@ -51,6 +51,7 @@ bench: $(VENV)/installed-bench
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) out

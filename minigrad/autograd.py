@@ -11,6 +11,7 @@ import contextlib
 import functools
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class _Mode(threading.local):
     recording = True
     anomaly = False
     backward = False
-    observer = None
+    observer: Any = None
 
 
 _mode = _Mode()

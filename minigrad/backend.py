@@ -16,7 +16,7 @@ import numpy as np
 # Array modules and devices
 # ---------------------------------------------------------------------------------------------------------------------
 
-_registered = {}  # array type -> module with NumPy's functions
+_registered: dict = {}  # array type -> module with NumPy's functions
 
 
 def register_array_module(array_type, module):

@@ -21,7 +21,7 @@ _MOST_DRAWN = 1500  # boxes
 _LONGEST = 44  # characters of a parameter's value
 _CONVOLUTION = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 _POOL = {"kernel": None, "stride": None, "padding": (0, 0), "dilation": (1, 1)}
-_GEOMETRY = {  # what `geometry` of these Functions holds, with the values that go without saying
+_GEOMETRY: dict[type, dict] = {  # what `geometry` of these Functions holds, with the values that go without saying
     conv.Conv2d: _CONVOLUTION,
     conv.Conv2dInputGrad: _CONVOLUTION,
     conv.Conv2dWeightGrad: _CONVOLUTION,

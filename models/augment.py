@@ -37,7 +37,7 @@ class Augmentation:
     def boxes(self, count: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """(count, 4): left, upper, right, lower of each crop, in pixels; what is too long for the image is cut."""
         area = rng.uniform(*self.area, count) * height * width
-        ratio = np.exp(rng.uniform(*np.log(self.ratio), count))
+        ratio = np.exp(rng.uniform(np.log(self.ratio[0]), np.log(self.ratio[1]), count))
         w, h = np.minimum(np.sqrt(area * ratio), width), np.minimum(np.sqrt(area / ratio), height)
         left, upper = rng.uniform(size=count) * (width - w), rng.uniform(size=count) * (height - h)
         return np.stack([left, upper, left + w, upper + h], axis=1)
@@ -56,12 +56,12 @@ class Augmentation:
         count, height, width, _ = images.shape
         boxes = self.boxes(count, height, width, rng).tolist()
         colours = self.colours(count, rng).reshape(count, 12).tolist()
-        mirrored = rng.uniform(size=count) < self.flip
+        mirrored = rng.uniform(size=(count,)) < self.flip
         views = np.empty((count, size, size, 3), np.uint8)
         for view, image, box, colour, mirror in zip(views, images, boxes, colours, mirrored, strict=True):
             crop = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
-            crop = np.asarray(crop.convert("RGB", colour))
-            view[:] = crop[:, ::-1] if mirror else crop
+            pixels = np.asarray(crop.convert("RGB", colour))
+            view[:] = pixels[:, ::-1] if mirror else pixels
         return to_float(views)
 
 

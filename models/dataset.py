@@ -20,7 +20,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -194,7 +195,7 @@ class _Archive:
                 for member in tar:
                     path = PurePosixPath(member.name)
                     if member.isfile() and not _hidden(path) and wanted(path):
-                        yield path, lambda member=member: tar.extractfile(member).read()
+                        yield path, lambda member=member: cast(IO[bytes], tar.extractfile(member)).read()
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise DatasetError(f"{self.root} is damaged or cut short: {error}") from error
 
@@ -209,7 +210,7 @@ def _open_source(path: Path) -> _Folder | _Archive:
     return _Archive(path)
 
 
-def _hidden(path: PurePosixPath) -> bool:
+def _hidden(path: PurePath) -> bool:
     return any(part.startswith(".") and part != "." for part in path.parts)
 
 

@@ -272,7 +272,7 @@ class Trainer:
                 f"{path} is of another run (it differs in {', '.join(differing)}): "
                 "give the same options, another folder to write to, or delete it"
             )
-        parts = {"model": {}, "average": {}, "optimizer": {}}
+        parts: dict[str, dict] = {"model": {}, "average": {}, "optimizer": {}}
         for name, array in arrays.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = to_device(array, self.device)

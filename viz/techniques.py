@@ -299,4 +299,8 @@ FAMILIES = (
     ),
 )
 
-TECHNIQUES = {row[0]: Technique(*row, family, page) for family, page, rows in FAMILIES for row in rows}
+TECHNIQUES = {
+    row[0]: Technique(*row, family, page)  # type: ignore[call-arg]  # mypy does not know that each row has four values
+    for family, page, rows in FAMILIES
+    for row in rows
+}

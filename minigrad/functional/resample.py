@@ -106,7 +106,8 @@ class Unfold(Function):
 
     def forward(self, x):
         n, c = x.shape[:2]
-        (kh, kw), taps, (oh, ow) = self.geometry[0], *_taps(x.shape[2:], *self.geometry)
+        kh, kw = self.geometry[0]
+        taps, (oh, ow) = _taps(x.shape[2:], *self.geometry)
         out = array_module(x).empty((n, c, kh * kw, oh, ow), x.dtype)
         for k, (rows, columns) in enumerate(taps):
             out[:, :, k] = x[:, :, rows, columns]
@@ -124,7 +125,8 @@ class Fold(Function):
         self.hw, self.geometry = hw, (kernel, stride, dilation)
 
     def forward(self, columns):
-        (kh, kw), taps, out_hw = self.geometry[0], *_taps(self.hw, *self.geometry)
+        kh, kw = self.geometry[0]
+        taps, out_hw = _taps(self.hw, *self.geometry)
         columns = columns.reshape(columns.shape[0], columns.shape[1] // (kh * kw), kh * kw, *out_hw)
         x = array_module(columns).zeros((*columns.shape[:2], *self.hw), columns.dtype)
         for k, (rows, cols) in enumerate(taps):

@@ -13,7 +13,8 @@ import numpy as np
 
 limit = 160 << 20  # bytes; VGG16's forms for the forward pass take 149 MiB
 
-_frozen = weakref.WeakValueDictionary()  # id of a weight -> its FrozenWeight, which keeps the id from being given away
+# id of a weight -> its FrozenWeight, which keeps the id from being given away
+_frozen: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
