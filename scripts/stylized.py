@@ -43,7 +43,7 @@ def add_style_options(options):
         default=0.0,
         metavar="SHARE",
         help="of the training photographs, drawn by --seed, that are also shown in the style of one of --styles "
-        "(default 0; 1 doubles the epoch); made before training, about half a second each at 128 px, and kept in --cache",
+        "(default 0; 1 doubles the epoch); made before training, half a second each at 128 px, and kept in --cache",
     )
     add("--styles", nargs="+", type=Path, default=[], metavar="PATH", help="pictures, or folders of pictures")
     add("--styled-by", metavar="MODEL", default="minivgg", help="whose layers are looked at (default %(default)s)")
