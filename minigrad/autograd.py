@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import awake
 from .tensor import Tensor, as_tensor
 
 
@@ -255,7 +256,7 @@ def _backward_pass(outputs, inputs, starts, rules, create_graph):
     for y, g in zip(outputs, starts, strict=True):
         _accumulate(gradients, y, g)
 
-    with _recording(create_graph), _switched("backward", True):
+    with awake(), _recording(create_graph), _switched("backward", True):
         for f in reversed(functions):
             if f not in active or id(f.output) not in gradients:
                 continue

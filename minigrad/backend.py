@@ -8,9 +8,10 @@ import math
 import os
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from .workers import CAN_SPIN, Worker, stay_on
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Array modules and devices
@@ -131,13 +132,6 @@ def thread_count():
     return max(1, min(len(_cores()), int(limit))) if limit.isdigit() else len(_cores())
 
 
-def _stay_on(cores):
-    """Let this thread run on `cores` only, where the system can say so."""
-    if hasattr(os, "sched_setaffinity"):
-        with contextlib.suppress(OSError):  # a core may have been taken from the process meanwhile
-            os.sched_setaffinity(0, cores)
-
-
 class _Pool:
     """The worker threads, and the hold on BLAS while any of them works.
 
@@ -147,21 +141,28 @@ class _Pool:
     """
 
     def __init__(self):
+        self.in_use = threading.Lock()  # one thread at a time has the workers
         self.lock = threading.Lock()
-        self.workers = {}  # the core it stays on, or the number of one that may roam -> executor of one thread
+        self.workers = {}  # the core it stays on, or the number of one that may roam -> Worker
         self.controller = None
         self.holders = 0
         self.hold = None
-        self.inside = threading.local()  # .active: this thread is in the middle of a block
+        self.inside = threading.local()  # .active: this thread is in the middle of a block; .awake: see awake()
 
-    def submit(self, place, task):
-        """Run task on the worker at `place`: {a core}, or a number for one that may roam."""
-        key = ("core", *place) if isinstance(place, set) else ("roaming", place)
-        with self.lock:
-            if key not in self.workers:
-                stay = {"initializer": _stay_on, "initargs": (place,)} if isinstance(place, set) else {}
-                self.workers[key] = ThreadPoolExecutor(1, thread_name_prefix="minigrad", **stay)
-            return self.workers[key].submit(task)
+    def worker(self, core, number):
+        """The worker that stays on `core`, or, where that is None, the one of this number, which may roam."""
+        key = number if core is None else ("core", core)
+        if key not in self.workers:
+            self.workers[key] = Worker(None if core is None else {core})
+        return self.workers[key]
+
+    def lull(self):
+        """Let the workers that are spinning sleep."""
+        with self.in_use:
+            for worker in self.workers.values():
+                if worker.spins:
+                    worker.start(lambda: None, spin=False)
+                    worker.finish(spin=False)
 
     def __enter__(self):
         """Hold BLAS to one thread; the first of several users takes hold, the last one lets go."""
@@ -191,18 +192,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_pool)  # threads do not survive a fork
 
 
+@contextlib.contextmanager
+def awake():
+    """Within it, workers that have finished wait for more to do spinning, not asleep: see workers.py.
+
+    BLAS is held to one thread meanwhile: threads of its own would be in the way.
+    """
+    pool = _pool
+    if getattr(pool.inside, "awake", False) or getattr(pool.inside, "active", False):
+        yield
+        return
+    pool.inside.awake = True
+    try:
+        with pool:
+            yield
+    finally:
+        pool.inside.awake = False
+        pool.lull()
+
+
 def parallel(function, items):
     """[function(item) for item in items], the items shared out to threads as each becomes free.
 
-    Each thread has BLAS to itself. With one item, one core, or from inside another `parallel`, it is a plain loop.
-    The first exception is raised here once no thread is working any more; items not yet begun are then dropped.
+    Each thread has BLAS to itself. With one item, one core, from inside another `parallel`, or while another thread has
+    the workers, it is a plain loop. The first exception is raised here once no thread is working any more; items not
+    yet begun are then dropped.
     """
-    items, cores = list(items), _cores()
-    workers = min(thread_count(), len(items))
-    if workers <= 1 or getattr(_pool.inside, "active", False):
+    items, cores, pool = list(items), _cores(), _pool
+    threads = min(thread_count(), len(items))
+    if threads <= 1 or getattr(pool.inside, "active", False) or not pool.in_use.acquire(blocking=False):
         return [function(item) for item in items]
 
-    pool, results = _pool, [None] * len(items)
+    results = [None] * len(items)
     queue = iter(range(len(items)))  # next() on it is atomic, so it is all the scheduling there is
 
     def work():
@@ -217,17 +238,25 @@ def parallel(function, items):
         finally:
             pool.inside.active = False
 
-    apart = workers == len(cores)
-    with pool:
-        others = [pool.submit({cores[i]} if apart else i, work) for i in range(1, workers)]
-        try:
-            if apart:
-                _stay_on(cores[:1])
-            work()  # the caller is one of the threads
-        finally:
-            if apart:
-                _stay_on(cores)
-            errors = [other.exception() for other in others]
+    apart = threads == len(cores)
+    spin = CAN_SPIN and getattr(pool.inside, "awake", False)
+    started = []
+    try:
+        with pool:
+            try:
+                for i in range(1, threads):
+                    worker = pool.worker(cores[i] if apart else None, i)
+                    worker.start(work, spin)
+                    started.append(worker)
+                if apart:
+                    stay_on(cores[:1])
+                work()  # the caller is one of the threads
+            finally:
+                if apart:
+                    stay_on(cores)
+                errors = [worker.finish(spin) for worker in started]
+    finally:
+        pool.in_use.release()
     for error in errors:
         if error is not None:
             raise error

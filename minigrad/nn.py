@@ -11,6 +11,7 @@ import numpy as np
 
 from . import functional as F
 from .autograd import ReadOnly, watched
+from .backend import awake
 from .kernels.frozen import FrozenWeight
 from .tensor import Tensor
 
@@ -331,8 +332,9 @@ class Sequential(Module):
         return list(self._layers.items())
 
     def forward(self, x):
-        for layer in self._layers.values():
-            x = layer(x)
+        with awake():
+            for layer in self._layers.values():
+                x = layer(x)
         return x
 
     def __getitem__(self, name):
@@ -360,7 +362,7 @@ class Sequential(Module):
         for name in wanted:
             _find(self, name)
         found = {}
-        with watched(self):
+        with awake(), watched(self):
             _collect(self, x, "", set(wanted), found)
         return {name: found[name] for name in wanted}
 

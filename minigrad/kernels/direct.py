@@ -234,10 +234,13 @@ def _weigh_taps(w, groups, xp):
 def _row_blocks(shape, bytes_per_position, weight_bytes, xp):
     """[(images, rows)] of an (N,OH,OW,_) output whose windows fit in a core's cache, or in a part of a GPU's memory.
 
-    Blocks are no smaller than the weights, which every block reads.
+    Blocks are no smaller than the weights, which every block reads, but for large weights there is one for each thread.
     """
     budget = max(_CPU_BLOCK, weight_bytes) if xp is np else _GPU_BLOCK
-    return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))
+    positions = budget // max(1, bytes_per_position)
+    if xp is np and weight_bytes > _CPU_BLOCK:
+        positions = min(positions, -(-math.prod(shape[:3]) // thread_count()))
+    return grid_blocks(*shape[:3], max(1, positions))
 
 
 def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):

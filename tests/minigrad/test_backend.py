@@ -240,3 +240,44 @@ def test_workspace_is_kept_small_and_apart_for_each_thread():
     thread.start()
     thread.join()
     assert not np.shares_memory(first, other[0])
+
+
+@pytest.mark.skipif(len(backend._cores()) < 2, reason="needs two cores")
+def test_workers_do_their_work_awake_and_asleep(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    expected = [i * i for i in range(50)]
+    for _ in range(20):  # from one way of waiting to the other and back
+        with backend.awake():
+            assert backend.parallel(lambda i: i * i, range(50)) == expected
+            with backend.awake():
+                assert backend.parallel(lambda i: i * i, range(50)) == expected
+            assert any(worker.spins for worker in backend._pool.workers.values()) or not backend.CAN_SPIN
+        assert not any(worker.spins for worker in backend._pool.workers.values())
+        assert backend.parallel(lambda i: i * i, range(50)) == expected
+
+
+def test_workers_are_usable_after_an_error_while_awake():
+    def fail(i):
+        raise ArithmeticError(i)
+
+    for _ in range(3):
+        with pytest.raises(ArithmeticError), backend.awake():
+            backend.parallel(fail, range(10))
+        assert backend.parallel(abs, range(10)) == list(range(10))
+        assert not any(worker.spins for worker in backend._pool.workers.values())
+
+
+def test_two_threads_that_want_the_workers_at_once_both_finish():
+    results = {}
+
+    def use(name):
+        for _ in range(30):
+            with backend.awake():
+                results[name] = backend.parallel(lambda i: i + name, range(20))
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == {name: [i + name for i in range(20)] for name in range(4)}

@@ -1,0 +1,31 @@
+"""Products of matrices, shared out to the kernels' own threads.
+
+BLAS has threads of its own, but they would come on top of ours, which wait spinning while a pass lasts.
+"""
+
+import numpy as np
+
+from minigrad.backend import array_module, blocks, parallel, thread_count
+
+_SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
+
+
+def matmul(a, b):
+    """a @ b for stacks of matrices, (..., M, K) by (..., K, N), cut along N or M, or along K where K is far longer."""
+    if array_module(a, b) is not np or a.size * b.shape[-1] < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f":
+        return array_module(a, b).matmul(a, b)
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    if k > 8 * max(m, n):
+        first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), _shares(k))
+        return sum(others, first)
+
+    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
+    if n >= m:
+        parallel(lambda run: np.matmul(a, b[..., run], out=y[..., run]), _shares(n))
+    else:
+        parallel(lambda run: np.matmul(a[..., run, :], b, out=y[..., run, :]), _shares(m))
+    return y
+
+
+def _shares(length):
+    return blocks(length, -(-length // thread_count()))
