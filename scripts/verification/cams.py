@@ -85,8 +85,8 @@ def score_cam(setting):
         return next(name for name in FEW_CHANNELS if name in setting.pair.model)
 
     def formula(align_corners):
-        a = torch.from_numpy(maps_and_gradients(setting, layer(), setting.small[:2])[0])
-        x, found = torch.from_numpy(setting.small).double(), []
+        a = torch.from_numpy(maps_and_gradients(setting, layer(), setting.tiny)[0])
+        x, found = torch.from_numpy(setting.tiny).double(), []
         masks = torch.nn.functional.interpolate(a, x.shape[2:], mode="bilinear", align_corners=align_corners)
         low, high = masks.amin((2, 3), True), masks.amax((2, 3), True)
         masks = (masks - low) / torch.where(high > low, high - low, 1.0)
@@ -99,11 +99,11 @@ def score_cam(setting):
         import tqdm
 
         with mock.patch.object(tqdm, "tqdm", lambda steps: steps):
-            return raw(setting, "ScoreCAM", layer(), setting.small)
+            return raw(setting, "ScoreCAM", layer(), setting.tiny)
 
     return Check(
-        *("cam", "score_cam", "grad-cam", lambda: setting.small_shape),
-        ours=lambda p: _ours(setting, viz.score_cam, p, setting.small, layer=layer()),
+        *("cam", "score_cam", "grad-cam", lambda: f"{setting.pair.title} {setting.tiny.shape}"),
+        ours=lambda p: _ours(setting, viz.score_cam, p, setting.tiny, layer=layer()),
         theirs=theirs,
         wrong="upsamples the masks with their corners on the image's corners, half a cell off (METHODS.md, 1)",
         definition=lambda: formula(False),
