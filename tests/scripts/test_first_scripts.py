@@ -13,7 +13,7 @@ import viz
 
 @pytest.fixture(scope="module")
 def model(weights):
-    return models.load(weights)
+    return models.load(weights).requires_grad_(False)  # frozen, as the scripts have it: to the same bits
 
 
 @pytest.fixture(scope="module")

@@ -249,12 +249,12 @@ def test_distances_by_hand():
 
 def test_the_report_tells_what_rounding_did(tmp_path, linear_model):
     # Class 1 leads by w.x - c with a border between two levels of the only pixel that counts.
-    weight = np.zeros((2, 3))
+    weight = np.zeros((2, 12))
     weight[1, 0] = 1000.0
     model = linear_model(weight, np.array([0.0, -1000 * 100.4 / 255]))
-    image = np.full((2, 3, 1, 1), 90 / 255)
+    image = np.full((2, 3, 2, 2), 90 / 255)
     adversarial = image.copy()
-    adversarial[:, 0] = np.array([100.45, 101.0])[:, None, None] / 255  # over the border; level 100 is not
+    adversarial[:, 0, 0, 0] = np.array([100.45, 101.0]) / 255  # over the border; level 100 is not
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     first, second = report_attack(model, image, adversarial, paths=paths)
 
@@ -264,7 +264,7 @@ def test_the_report_tells_what_rounding_did(tmp_path, linear_model):
     assert first["saved"]["l0"] == 1 and first["attacked"]["l2"] == pytest.approx(10.45 / 255)
     p = 1 / (1 + np.exp(-1000 * 0.4 / 255))  # of class 0 at level 100
     assert first["saved"]["p_label"] == pytest.approx(p, rel=1e-4) and first["saved"]["class"] == 0
-    np.testing.assert_allclose(load_image(paths[1])[0, 0], 101 / 255, atol=1e-7)
+    np.testing.assert_allclose(load_image(paths[1])[0, 0, 0, 0], 101 / 255, atol=1e-7)
 
 
 def test_the_report_of_a_target_and_its_budget(small_network, images):
