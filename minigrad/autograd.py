@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import awake
-from .tensor import Tensor, as_tensor
+from .tensor import Forgotten, Tensor, as_tensor
 
 
 class _Mode(threading.local):
@@ -91,7 +91,7 @@ class Function:
     def _check_unchanged(self):
         """Refuse to differentiate at other values than those `forward` saw."""
         for i, (x, array) in enumerate(zip((*self.inputs, self.output), self._used, strict=True)):
-            if x.data is not array:
+            if not isinstance(x, Forgotten) and x.data is not array:
                 which = f"inputs[{i}]" if i < len(self.inputs) else "the output"
                 raise RuntimeError(
                     f"{type(self).__name__}: the data of {which} (shape {x.shape}) was replaced after the graph "
@@ -359,6 +359,11 @@ _UNWATCHED = contextlib.nullcontext()
 def watched(module):
     """The context in which a module runs: whoever observes this thread (see profile.py) learns which one it is."""
     return _UNWATCHED if _mode.observer is None else _mode.observer.inside(module)
+
+
+def is_observed():
+    """Whether someone observes this thread, and is to see every layer run."""
+    return _mode.observer is not None
 
 
 def _refuse_nan(tensor, where, inputs):

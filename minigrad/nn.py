@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from . import functional as F
-from .autograd import ReadOnly, watched
+from .autograd import ReadOnly, is_observed, watched
 from .backend import awake
 from .kernels.frozen import FrozenWeight
 from .tensor import Tensor
@@ -130,13 +130,13 @@ class Conv2d(Module):
 
     _frozen = None  # while the weight does not require grad: its transformed forms, and a hold that keeps it read-only
 
-    def forward(self, x):
+    def forward(self, x, convolve=F.conv2d):
         weight = self.weight
         if weight.requires_grad:
             self._frozen = None
         elif self._frozen is None or self._frozen.weight is not weight.data:
             self._frozen = FrozenWeight(weight.data, ReadOnly([weight.data]))
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def describe(self):
         names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
@@ -332,9 +332,14 @@ class Sequential(Module):
         return list(self._layers.items())
 
     def forward(self, x):
+        layers = [*self._layers.values(), None]
         with awake():
-            for layer in self._layers.values():
-                x = layer(x)
+            while (layer := layers.pop(0)) is not None:
+                if type(layer) is Conv2d and type(layers[0]) is ReLU and not is_observed():
+                    layers.pop(0)
+                    x = layer.forward(x, F.conv2d_relu)
+                else:
+                    x = layer(x)
         return x
 
     def __getitem__(self, name):

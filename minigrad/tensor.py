@@ -1,5 +1,7 @@
 """Tensor: an array, and the operation that made it."""
 
+import math
+
 import numpy as np
 
 
@@ -309,6 +311,30 @@ def from_dlpack(x):
         raise TypeError(f"from_dlpack: data must be numbers or booleans, got dtype {array.dtype}")
     # NumPy cannot make DLPack's own arrays writeable again after a graph; what it sees through a memoryview, it can
     return Tensor._wrap(np.asarray(memoryview(array)) if module is np and array.flags.writeable else array)
+
+
+class Forgotten(Tensor):
+    """A Tensor whose array was overwritten by what followed it: its function computes it again for whoever asks.
+
+    Shape, dtype and device are known without.
+    """
+
+    __slots__ = ()
+
+    @property
+    def _data(self):
+        return self.function.output_again()
+
+    @_data.setter
+    def _data(self, array):
+        self.__class__ = Tensor
+        self._data = array
+
+    shape = property(lambda self: Tensor._data.__get__(self).shape)
+    dtype = property(lambda self: Tensor._data.__get__(self).dtype)
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+    device = property(lambda self: backend.device_of(Tensor._data.__get__(self)))
 
 
 def as_tensor(x):

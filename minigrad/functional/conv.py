@@ -16,7 +16,8 @@ import numpy as np
 
 from ..autograd import Function
 from ..kernels import conv as kernels
-from ..tensor import as_tensor
+from ..tensor import Forgotten, as_tensor
+from .activation import ReLU, relu
 from .reduce import sum
 from .shape import getitem, pad, reshape, squeeze, unsqueeze
 
@@ -29,10 +30,22 @@ class _Convolution(Function):
 
 
 class Conv2d(_Convolution):
-    """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,)."""
+    """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,).
+
+    rectify: for `conv2d_relu`, which follows; the array is then max(y, 0).
+    """
+
+    def __init__(self, stride, padding, dilation, groups, rectify=False):
+        super().__init__(stride, padding, dilation, groups)
+        self._rectify = rectify
 
     def forward(self, x, w, bias=None):
-        return kernels.conv2d(x, w, bias, *self.geometry)
+        return kernels.conv2d(x, w, bias, *self.geometry, self._rectify)
+
+    def output_again(self):
+        """The array y, computed once more."""
+        x, w, *bias = (x.data for x in self.inputs)
+        return kernels.conv2d(x, w, bias[0] if bias else None, *self.geometry)
 
     def vjp(self, g):
         x, w, *bias = self.inputs
@@ -95,11 +108,31 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     Returns (N,O,OH,OW) with OH = (H + 2*padding - dilation*(KH-1) - 1) // stride + 1, likewise OW.
     Raises ValueError for shapes or arguments that do not fit, TypeError for mixed dtypes.
     """
+    return _conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d_relu(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """relu(conv2d(...)), arguments as there, with one pass over memory less and without keeping what lies between.
+
+    In a graph these are two functions as ever, for rules to meet. What the convolution gave is computed again if
+    anyone looks at it: `relu.inputs[0].data`, or a rule that uses it.
+    """
+    x = as_tensor(x)
+    if x.ndim == 3:
+        return relu(conv2d(x, weight, bias, stride, padding, dilation, groups))
+    y = _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True)
+    rectified = ReLU(rectified=True)(y)
+    if y.function is not None:
+        y.__class__ = Forgotten
+    return rectified
+
+
+def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False):
     x, weight, bias = _operands("conv2d", x, weight, bias, channel_axis=1)
     stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
     _check_groups("conv2d", weight.shape[0], "weight.shape[0]", groups)
     if x.ndim == 3:
-        return squeeze(conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups), 0)
+        return squeeze(_conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups, rectify), 0)
 
     channels = weight.shape[1] * groups
     if x.shape[1] != channels:
@@ -113,7 +146,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         if size + 2 * p < d * (k - 1) + 1:
             raise ValueError(f"conv2d: the kernel spans {d * (k - 1) + 1} in {name}, the padded x has {size + 2 * p}")
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    return Conv2d(stride, padding, dilation, groups)(*inputs)
+    return Conv2d(stride, padding, dilation, groups, rectify)(*inputs)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):

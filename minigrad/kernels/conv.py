@@ -35,13 +35,13 @@ def current_algorithm():
     return getattr(_chosen, "name", "auto")
 
 
-def conv2d(x, w, bias, stride, padding, dilation, groups):
-    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None."""
+def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None; with `rectify`, max(y, 0)."""
     if winograd.fits(w.shape[2:], stride, dilation, groups, x, w):
         oh, ow = direct.output_hw(x.shape[2:], (3, 3), stride, padding, dilation)
         if _prefers_winograd((x.shape[0], oh, ow), *w.shape[:2]):
-            return winograd.conv2d(x, w, bias, padding)
-    return direct.conv2d(x, w, bias, stride, padding, dilation, groups)
+            return winograd.conv2d(x, w, bias, padding, rectify)
+    return direct.conv2d(x, w, bias, stride, padding, dilation, groups, rectify)
 
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):

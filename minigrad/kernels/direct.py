@@ -23,6 +23,7 @@ from minigrad.backend import Workspace, array_module, blocks, parallel, thread_c
 from minigrad.kernels.blocking import crop, grid_blocks, taps_of
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
+from minigrad.kernels.product import matmul
 
 _CPU_BLOCK = 1 << 20  # bytes of windows in a block: half of a core's second-level cache
 _GPU_BLOCK = 1 << 28
@@ -35,13 +36,16 @@ _workspace = Workspace()
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def conv2d(x, w, bias, stride, padding, dilation, groups):
-    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW), bias (O,) or None; all geometry in (row, column) pairs."""
+def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW), bias (O,) or None; all geometry in (row, column) pairs.
+
+    rectify: max(y, 0), while y is in the cache.
+    """
     xp = array_module(x, w)
     shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
     y = empty_channels_last(shape, xp.result_type(x, w), x)
     origin = (-padding[0], -padding[1])
-    _correlate(channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups)
+    _correlate(channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, rectify=rectify)
     return y
 
 
@@ -118,7 +122,7 @@ def output_hw(hw, kernel_hw, stride, padding, dilation):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=False):
+def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=False, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), which may be a transposed view, and bias (O,) or None."""
     xp = array_module(x, w)
     o, cg, *kernel_hw = w.shape
@@ -138,6 +142,8 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=Fal
         fill(tile if spread else _windows(tile, target.shape[1:3], kernel_hw, stride, dilation), target)
         if bias is not None:
             target += bias
+        if rectify:
+            xp.maximum(target, 0, out=target)
 
     parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize, xp))
 
@@ -154,9 +160,9 @@ def _multiply_columns(w, groups, positions, xp):
     def fill(windows, target):
         columns = _columns(windows, groups, by_tap, "columns")
         if groups == 1 and target.flags.c_contiguous and target.dtype == xp.result_type(columns, matrix):
-            xp.matmul(columns, matrix, out=target.reshape(1, -1, w.shape[0]))
+            matmul(columns, matrix, out=target.reshape(1, -1, w.shape[0]))
         else:
-            target[...] = xp.matmul(columns, matrix).swapaxes(0, 1).reshape(target.shape)
+            target[...] = matmul(columns, matrix).swapaxes(0, 1).reshape(target.shape)
 
     return fill
 
@@ -234,13 +240,11 @@ def _weigh_taps(w, groups, xp):
 def _row_blocks(shape, bytes_per_position, weight_bytes, xp):
     """[(images, rows)] of an (N,OH,OW,_) output whose windows fit in a core's cache, or in a part of a GPU's memory.
 
-    Blocks are no smaller than the weights, which every block reads, but for large weights there is one for each thread.
+    Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, the threads
+    share out its product by output channels, and each reads its part of the weights.
     """
     budget = max(_CPU_BLOCK, weight_bytes) if xp is np else _GPU_BLOCK
-    positions = budget // max(1, bytes_per_position)
-    if xp is np and weight_bytes > _CPU_BLOCK:
-        positions = min(positions, -(-math.prod(shape[:3]) // thread_count()))
-    return grid_blocks(*shape[:3], max(1, positions))
+    return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))
 
 
 def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):

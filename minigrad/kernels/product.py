@@ -10,16 +10,16 @@ from minigrad.backend import array_module, blocks, parallel, thread_count
 _SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
 
 
-def matmul(a, b):
+def matmul(a, b, out=None):
     """a @ b for stacks of matrices, (..., M, K) by (..., K, N), cut along N or M, or along K where K is far longer."""
     if array_module(a, b) is not np or a.size * b.shape[-1] < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f":
-        return array_module(a, b).matmul(a, b)
+        return array_module(a, b).matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]
-    if k > 8 * max(m, n):
+    if k > 32 * max(m, n):
         first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), _shares(k))
-        return sum(others, first)
+        return np.add(first, sum(others), out=out)
 
-    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
+    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), a.dtype) if out is None else out
     if n >= m:
         parallel(lambda run: np.matmul(a, b[..., run], out=y[..., run]), _shares(n))
     else:

@@ -79,11 +79,11 @@ def fits(kernel_hw, stride, dilation, groups, *arrays):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def conv2d(x, w, bias, padding):
-    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1."""
+def conv2d(x, w, bias, padding, rectify=False):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1. rectify: max(y, 0)."""
     (n, _, h, width), (ph, pw) = x.shape, padding
     y = empty_channels_last((n, len(w), max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)), x.dtype, x)
-    _correlate(_contiguous(x), _transformed(w, False), bias, channels_last(y), (-ph, -pw))
+    _correlate(_contiguous(x), _transformed(w, False), bias, channels_last(y), (-ph, -pw), rectify)
     return y
 
 
@@ -115,13 +115,13 @@ def _contiguous(x):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _correlate(x, u, bias, out, origin):
+def _correlate(x, u, bias, out, origin, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C) and u, the transformed weights; origin: the row and column of x under the
     first tap."""
-    (_correlate_by_value if u.nbytes > _LARGE else _correlate_by_tiles)(x, u, bias, out, origin)
+    (_correlate_by_value if u.nbytes > _LARGE else _correlate_by_tiles)(x, u, bias, out, origin, rectify)
 
 
-def _correlate_by_tiles(x, u, bias, out, origin):
+def _correlate_by_tiles(x, u, bias, out, origin, rectify):
     """Each thread takes a block of tiles through all steps: everything but x, u and out stays in its cache."""
     _, panels, c, panel = u.shape
 
@@ -131,13 +131,13 @@ def _correlate_by_tiles(x, u, bias, out, origin):
         m, tiles = _new_points("products", place, out, panels * panel)
         by_panel = m.reshape(36, -1, panels, panel).transpose(0, 2, 1, 3)
         np.matmul(v[:, None], u, out=by_panel)
-        _to_pixels(tiles, bias, place, out)
+        _to_pixels(tiles, bias, place, out, rectify)
 
     tiles = min(_CACHE // (144 * (c + panels * panel)), _UNCOPIED // (c * panel))
     parallel(block, _tile_blocks(out.shape, max(24, tiles)))
 
 
-def _correlate_by_value(x, u, bias, out, origin):
+def _correlate_by_value(x, u, bias, out, origin, rectify):
     """Where u is too large to be read for every block: each thread does some of the 36 products for many tiles."""
     _, panels, c, panel = u.shape
     o = panels * panel
@@ -152,7 +152,7 @@ def _correlate_by_value(x, u, bias, out, origin):
             np.matmul(v[values], u[values, None], out=products[values])
 
         def finish(inner, place=place, tiles=tiles):
-            _to_pixels(tiles[inner], bias, _within(place, inner), out)
+            _to_pixels(tiles[inner], bias, _within(place, inner), out, rectify)
 
         parallel(multiply, blocks(36, 4))
         parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (288 * o))))
@@ -282,8 +282,9 @@ def _tile_rows(rows, origin, k, h):
     return runs + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
 
 
-def _to_pixels(m, bias, place, out):
-    """A^T m A + bias: the products m (N, TH, TW, 6, 6, O) into their 4x4 outputs, as far as these lie in out."""
+def _to_pixels(m, bias, place, out, rectify):
+    """A^T m A + bias: the products m (N, TH, TW, 6, 6, O) into their 4x4 outputs, as far as these lie in out; rectified
+    while they are in the cache if so asked."""
     (images, rows), (oh, w, o), (n, th, tw) = place, out.shape[1:], m.shape[:3]
     h = min(oh, 4 * rows.stop) - 4 * rows.start
     columns = 6 if bias is None else 7
@@ -301,7 +302,10 @@ def _to_pixels(m, bias, place, out):
             if source.size and width:
                 start = (images.start * oh + 4 * (rows.start + tile_rows.start)) * w + 4 * tile_columns.start
                 strides = (oh * w * o, 4 * w * o, 4 * o, w * o, o, 1)
-                np.matmul(matrix[:width], source, out=_view(out, start * o, (*source.shape[:4], width, o), strides))
+                pixels = _view(out, start * o, (*source.shape[:4], width, o), strides)
+                np.matmul(matrix[:width], source, out=pixels)
+                if rectify:
+                    np.maximum(pixels, 0, out=pixels)
 
 
 def _view(array, start, shape, strides):

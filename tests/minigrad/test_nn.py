@@ -169,3 +169,42 @@ def test_receptive_field_is_where_the_gradient_lives(name):
             assert (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) == (top, left, bottom, right)
     inside = field.box(4, 3, (64, 64))
     assert (inside[2] - inside[0], inside[3] - inside[1]) == field.size
+
+
+def test_convolution_and_relu_in_one_pass_are_two_functions_to_whoever_looks():
+    rng = np.random.default_rng(0)
+    convolutions = [nn.Conv2d(3, 16, 3, padding=1, rng=rng), nn.Conv2d(16, 16, 3, padding=1, rng=rng)]
+    for convolution in convolutions:
+        convolution.bias.data = rng.standard_normal(16, np.float32)
+    model = nn.Sequential({"conv1": convolutions[0], "relu1": nn.ReLU(), "conv2": convolutions[1], "relu2": nn.ReLU()})
+    image = mg.Tensor(rng.random((2, 3, 30, 30), np.float32), requires_grad=True)
+
+    separate = image
+    for layer in model:
+        separate = model[layer](separate)
+    fused = model(image)
+    np.testing.assert_array_equal(fused.numpy(), separate.numpy())
+    with mg.no_grad():
+        np.testing.assert_array_equal(model(image).numpy(), separate.numpy())
+
+    relu, relu_apart = fused.function, separate.function
+    assert isinstance(relu, F.ReLU) and isinstance(relu.inputs[0].function, F.Conv2d)
+    before = relu.inputs[0]
+    assert before.shape == (2, 16, 30, 30) and before.dtype == np.float32 and before.ndim == 4
+    assert before.size == 2 * 16 * 30 * 30 and before.device == "cpu"
+    assert before.numpy().min() < 0
+    np.testing.assert_array_equal(before.data, relu_apart.inputs[0].data)
+
+    rules = {
+        None: None,
+        "guided": {F.ReLU: lambda relu, g: relu.vjp(F.relu(g))},
+        "soft": {F.ReLU: lambda relu, g: g * F.sigmoid(relu.inputs[0])},  # sees what is below 0
+        "output": {F.Conv2d: lambda conv, g: (conv.vjp(g * conv.output)[0], None, None)},
+    }
+    for rule in rules.values():
+        one = mg.grad(fused.sum(), image, rules=rule)
+        other = mg.grad(separate.sum(), image, rules=rule)
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    weights = [convolution.weight for convolution in convolutions]
+    for one, other in zip(mg.grad(fused.sum(), weights), mg.grad(separate.sum(), weights), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
