@@ -121,6 +121,8 @@ def _cupy():
 
 def _cores():
     """The cores that this thread may run on, in order."""
+    if cores := getattr(_pool.inside, "cores", None):
+        return cores
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
@@ -147,7 +149,7 @@ class _Pool:
         self.controller = None
         self.holders = 0
         self.hold = None
-        self.inside = threading.local()  # .active: this thread is in the middle of a block; .awake: see awake()
+        self.inside = threading.local()  # .active: this thread is in the middle of a block; .awake, .cores: see awake()
 
     def worker(self, core, number):
         """The worker that stays on `core`, or, where that is None, the one of this number, which may roam."""
@@ -196,7 +198,8 @@ if hasattr(os, "register_at_fork"):
 def awake():
     """Within it, workers that have finished wait for more to do spinning, not asleep: see workers.py.
 
-    BLAS is held to one thread meanwhile: threads of its own would be in the way.
+    BLAS is held to one thread meanwhile: threads of its own would be in the way. This thread stays on its core, once it
+    has been put on one, with `cores` those it may run on otherwise.
     """
     pool = _pool
     if getattr(pool.inside, "awake", False) or getattr(pool.inside, "active", False):
@@ -208,6 +211,9 @@ def awake():
             yield
     finally:
         pool.inside.awake = False
+        if cores := getattr(pool.inside, "cores", None):
+            pool.inside.cores = None
+            stay_on(cores)
         pool.lull()
 
 
@@ -248,11 +254,13 @@ def parallel(function, items):
                     worker = pool.worker(cores[i] if apart else None, i)
                     worker.start(work, spin)
                     started.append(worker)
-                if apart:
+                if apart and not getattr(pool.inside, "cores", None):
                     stay_on(cores[:1])
                 work()  # the caller is one of the threads
             finally:
-                if apart:
+                if apart and spin:
+                    pool.inside.cores = cores
+                elif apart:
                     stay_on(cores)
                 errors = [worker.finish(spin) for worker in started]
     finally:

@@ -111,8 +111,10 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
     xp = array_module(g, winner)
     taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
-    gx = zeros_channels_last((*g.shape[:2], *input_hw), g.dtype, g)
     disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
+    covered = disjoint and all(n * s == size for n, s, size in zip(g.shape[2:], stride, input_hw, strict=True))
+    covered = covered and kernel == stride
+    gx = (empty_channels_last if covered else zeros_channels_last)((*g.shape[:2], *input_hw), g.dtype, g)
 
     def block(place):
         images, rows = place
