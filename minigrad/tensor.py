@@ -1,6 +1,7 @@
 """Tensor: an array, and the operation that made it."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -313,6 +314,9 @@ def from_dlpack(x):
     return Tensor._wrap(np.asarray(memoryview(array)) if module is np and array.flags.writeable else array)
 
 
+_slot: Any = Tensor.__dict__["_data"]  # where a Tensor keeps its array, whatever a subclass makes of `_data`
+
+
 class Forgotten(Tensor):
     """A Tensor whose array was overwritten by what followed it: its function computes it again for whoever asks.
 
@@ -330,11 +334,11 @@ class Forgotten(Tensor):
         self.__class__ = Tensor
         self._data = array
 
-    shape = property(lambda self: Tensor._data.__get__(self).shape)
-    dtype = property(lambda self: Tensor._data.__get__(self).dtype)
+    shape = property(lambda self: _slot.__get__(self).shape)
+    dtype = property(lambda self: _slot.__get__(self).dtype)
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
-    device = property(lambda self: backend.device_of(Tensor._data.__get__(self)))
+    device = property(lambda self: backend.device_of(_slot.__get__(self)))
 
 
 def as_tensor(x):

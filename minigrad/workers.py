@@ -65,8 +65,8 @@ class Worker:
         while self._finished is not self._last:  # the turnstile may be open from an earlier task, interrupted here
             try:
                 self._done.wait(spin)
-            except KeyboardInterrupt as error:
-                interrupt = error
+            except KeyboardInterrupt as pressed:
+                interrupt = pressed
         if interrupt is not None:
             raise interrupt
         error, self._error = self._error, None
