@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from . import backend
+from .kernels import frozen
 from .kernels.conv import current_algorithm
 
 # What OpenBLAS's kernel families need of a CPU, best first; families not listed here need less than AVX2.
@@ -27,7 +28,8 @@ def show_config(mode="stdout"):
     """Print what minigrad runs on, as numpy.show_config does; mode="dicts" returns it as {name: text} instead.
 
     Versions, the BLAS and its family of kernels, the threads and what limits them, the convolution algorithm in force
-    in this thread, the CPU and the GPU; and a warning if OPENBLAS_CORETYPE pins kernels below what the CPU has.
+    in this thread, the memory that transformed weights take, the CPU and the GPU; and a warning if OPENBLAS_CORETYPE
+    pins kernels below what the CPU has.
     CuPy is imported where it is installed. Raises ValueError for any other mode.
     """
     if mode not in ("stdout", "dicts"):
@@ -39,6 +41,7 @@ def show_config(mode="stdout"):
         "BLAS": "; ".join(map(_described, _blas())) or "unknown to threadpoolctl",
         "threads": _threads(),
         "convolution": current_algorithm(),
+        "frozen weights": f"{frozen.kept_bytes() / 2**20:.1f} MiB of at most {frozen.limit >> 20} kept transformed",
         "CPU": cpu_name(),
         "GPU": _gpu(),
     }
