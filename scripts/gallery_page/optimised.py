@@ -67,7 +67,7 @@ def film(made, n, alt, label):
 
 
 def unrectified(model, relu):
-    """The layer that `relu` rectifies, if it is the one before: there no unit is dead, and has a gradient from noise."""
+    """The layer that `relu` rectifies, if it is the one before: there, every unit has a gradient from the start."""
     rows = model.layers()
     place = next(n for n, row in enumerate(rows) if row.name == relu)
     before = rows[place - 1]
