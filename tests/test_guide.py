@@ -12,8 +12,8 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-QUOTE = re.compile(r"^```py\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-QUOTES = [(page, *found) for page in PAGES for found in QUOTE.findall(page.read_text("utf-8"))]
+QUOTE = re.compile(r"^( *)```py\n *# (\S+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)  # indented, within a list
+QUOTES = [(page, *found[1:]) for page in PAGES for found in QUOTE.findall(page.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(("page", "path", "quote"), QUOTES, ids=[f"{p.stem}-{path}" for p, path, _ in QUOTES])
@@ -22,7 +22,7 @@ def test_a_quotation_is_in_the_source(page, path, quote):
     source = textwrap.dedent((DOCS.parent / path).read_text("utf-8"))
     for part in re.split(r"^ *\.\.\.\n", quote, flags=re.MULTILINE):
         lines = textwrap.dedent(part).splitlines()
-        found = [textwrap.indent("\n".join(lines), " " * depth) for depth in range(0, 13, 4)]
+        found = [textwrap.indent("\n".join(lines), " " * depth) for depth in range(0, 17, 4)]
         assert lines and any(f"\n{part}\n" in source for part in found), f"{page.name} quotes what {path} does not say"
 
 
