@@ -30,8 +30,8 @@ options = parser(
     "python scripts/verify.py --only grad_cam,pgd --seed 7",
     image=False,
     target=False,
-    model="a model's name or weights file; vgg16, squeezenet1_1 get random weights if theirs are not here "
-    "(default %(default)s)",
+    model="a model's name or weights file, whose rows are compared; vgg16, squeezenet1_1 get random weights if theirs "
+    "are not here (default %(default)s, and these two at full size beside it)",
 )
 options.add_argument("--only", metavar="A,B,...", help="rows whose family, name or reference has one of these in it")
 

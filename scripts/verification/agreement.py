@@ -111,6 +111,8 @@ class Check:
                tolerance, and the cosine; float64 is gated as "values". "outcome": numbers of which lower is better,
                none of them more than the tolerance above the reference's.
     tolerance  in place of the precision's own where that is less; `note` says why
+    enlarged   None, or a function that says by how much the definition enlarges the relative error of scores, which
+               multiplies the precision's tolerance where it is more than 1
     wrong      None, or what is wrong with the reference. Then `definition`() and `deviation`() give the result by its
                published definition, and by that with the reference's mistake in it: ours must be the first, the
                reference's the second.
@@ -125,6 +127,7 @@ class Check:
     gate: str = "values"
     precisions: tuple = PRECISIONS
     tolerance: float = 0.0
+    enlarged: Callable | None = None
     note: str = ""
     wrong: str | None = None
     definition: Callable | None = None
@@ -162,8 +165,9 @@ def rows_of(check, reference, setting):
     theirs = _listed(check.theirs())
     inputs = check.inputs() if callable(check.inputs) else check.inputs
     moves = cache(lambda: nudged(check, setting, theirs))
+    enlarged = max(1.0, check.enlarged()) if check.enlarged else 1.0
     for precision in check.precisions:
-        tolerance = max(check.tolerance, precision.tolerance)
+        tolerance = max(check.tolerance, precision.tolerance * enlarged)
         with mg.conv_algorithm(precision.algorithm):
             ours = _listed(check.ours(precision))
         found = measure(ours, theirs, tolerance)

@@ -13,11 +13,17 @@ from verification.networks import Pair
 
 
 def checks(setting):
-    """The network of --model, SqueezeNet 1.1 at 227 px and the full VGG16 at 224 px."""
+    """The network of --model; beside the embedded one SqueezeNet 1.1 at 227 px, and the full VGG16 at 224 px.
+
+    These two do not depend on --model, and VGG16 takes longer than all else: another --model has its own rows only.
+    """
     yield from compared("networks", lambda: setting.pair, setting)
-    if setting.name not in ("squeezenet", "squeezenet1_1"):
-        yield from compared("squeezenet at 227 px", cache(lambda: Pair.named("squeezenet1_1", setting.seed)), setting)
-    vgg = cache(lambda: setting.pair if setting.name == "vgg16" else Pair.named("vgg16", setting.seed))
+    if setting.name == "vgg16":
+        yield from notebook(lambda: setting.pair, setting)
+    if setting.name != "minivgg":
+        return
+    yield from compared("squeezenet at 227 px", cache(lambda: Pair.named("squeezenet1_1", setting.seed)), setting)
+    vgg = cache(lambda: Pair.named("vgg16", setting.seed))
     yield from compared("vgg16 at 224 px", vgg, setting, weights=False)
     yield from notebook(vgg, setting)
 

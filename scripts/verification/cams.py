@@ -95,6 +95,11 @@ def score_cam(setting):
             found.append(torch.relu((weights[:, None, None] * maps).sum(0)))
         return torch.stack(found).numpy()
 
+    def largest_score():
+        """A softmax makes of a score's absolute error a weight's relative one: 1e-5 of 50 is 5e-4 of every weight."""
+        y = setting.pair.torch(torch.from_numpy(setting.tiny).double())
+        return float(abs(y[range(len(y)), setting.classes]).max())
+
     def theirs():
         import tqdm
 
@@ -108,6 +113,7 @@ def score_cam(setting):
         wrong="upsamples the masks with their corners on the image's corners, half a cell off (METHODS.md, 1)",
         definition=lambda: formula(False),
         deviation=lambda: formula(True),
+        enlarged=largest_score,
     )
 
 

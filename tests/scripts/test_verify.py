@@ -85,6 +85,13 @@ def test_each_precision_has_its_tolerance():
     assert [row.result for row in rows(check(ours=(1.0, 2.0 + 2e-6), tolerance=1e-5))] == ["pass", "pass"]
 
 
+def test_a_definition_that_enlarges_errors_is_allowed_as_much_more():
+    for enlarged, found in ((0.1, ["MISS", "pass"]), (1e5, ["pass", "pass"])):
+        given = rows(check(ours=(1.0, 2.0 + 8e-6), enlarged=lambda by=enlarged: by))
+        assert [row.result for row in given] == found
+    assert [row.tolerance for row in given] == pytest.approx([1e-5, 1.0])
+
+
 def test_an_outcome_may_be_better_but_not_worse():
     better, worse = check(ours=(0.5,), theirs=(1.0,)), check(ours=(1.2,), theirs=(1.0,))
     for one, result in ((better, "pass"), (worse, "MISS")):
@@ -206,6 +213,20 @@ def test_torchs_network_has_our_weights(name):
     with mg.no_grad():
         ours = pair.ours["float64"](mg.Tensor(x)).numpy()
     np.testing.assert_allclose(ours, pair.torch(torch.from_numpy(x)).numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "name, families",
+    [
+        ("minivgg", {"networks", "squeezenet at 227 px", "vgg16 at 224 px"}),
+        ("squeezenet", {"networks"}),
+        ("some/file.h5", {"networks"}),
+        ("vgg16", {"networks", "vgg16 at 224 px"}),
+    ],
+)
+def test_full_sized_networks_are_compared_beside_the_embedded_one_only(name, families):
+    architectures = importlib.import_module("verification.architectures")
+    assert {check.family for check in architectures.checks(setting.Setting(name, 0))} == families
 
 
 def test_torchvision_is_stood_in_for_while_importing_only():
