@@ -77,6 +77,17 @@ def gradients(setting):
         function, options, *_ = rows()[name]
         return ours(setting, function, **options)(precision)
 
+    for name, function, method, options in (
+        ("saliency", lambda *given: viz.saliency(*given, reduce="none"), "Saliency", {"abs": False}),
+        ("deconvnet", viz.deconvnet, "Deconvolution", {}),
+    ):
+        yield Check(
+            *("attribution", f"{name}, white margin", "captum", lambda: setting.shape),
+            ours=lambda p, f=function: f(setting.pair.ours[p.dtype], setting.framed, setting.classes),
+            theirs=lambda m=method, o=options: captum(setting, m, setting.framed, **o),
+            gate="decisions",
+            note="every maximum in the margin is tied exactly",
+        )
     names = ("saliency", "input_x_gradient", "deconvnet", "guided_backprop", "grad_cam", "grad_cam, signed")
     for name in (*names, "guided_grad_cam"):
         yield Check(

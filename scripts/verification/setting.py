@@ -28,6 +28,8 @@ class Setting:
         """(N,3,H,W) float32 in [0,1], drawn once for each name; inside `nudged`, changed by a millionth."""
         if name not in self._drawn:
             self._drawn[name] = image_like(self.rng(name), shape)
+            if name == "framed":
+                frame(self._drawn[name])
         image = self._drawn[name]
         if self._nudge is None:
             return image
@@ -53,6 +55,11 @@ class Setting:
         return self.images("image", (2, 3, *self.pair.model.input_size))
 
     @property
+    def framed(self):
+        """The same size with a white margin, where every maximum is tied exactly."""
+        return self.images("framed", self.image.shape)
+
+    @property
     def small(self):
         """(2,3,64,64), for methods that need many passes."""
         return self.images("small", (2, 3, SMALL, SMALL))
@@ -75,3 +82,10 @@ class Setting:
     @property
     def small_shape(self):
         return f"{self.pair.title} {self.small.shape}"
+
+
+def frame(image):
+    """Make a fifth of the image (N,3,H,W) white on each side."""
+    h, w = image.shape[2] // 5, image.shape[3] // 5
+    for edge in (image[:, :, :h], image[:, :, -h:], image[..., :w], image[..., -w:]):
+        edge[:] = 1.0

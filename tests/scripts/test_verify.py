@@ -203,6 +203,17 @@ def test_the_same_seed_draws_the_same_images_whatever_else_is_drawn():
     assert (one.images("x", (1, 3, 8, 8)) != setting.Setting("minivgg", 4).images("x", (1, 3, 8, 8))).any()
 
 
+def test_a_framed_image_is_white_at_its_edges_and_drawn_once():
+    world = setting.Setting("minivgg", 0)
+    image = world.framed
+    assert image.shape == world.image.shape and world.framed is image
+    for edge in (image[:, :, :22], image[:, :, -22:], image[..., :22], image[..., -22:]):
+        assert (edge == 1).all()
+    assert (image[:, :, 22:-22, 22:-22] < 1).mean() > 0.9
+    with world.nudged(0):
+        assert 0 < (world.framed < 1)[:, :, :22].mean() < 1
+
+
 @pytest.mark.parametrize("name", ["minivgg", "squeezenet1_1"])
 def test_torchs_network_has_our_weights(name):
     import torch
