@@ -122,7 +122,8 @@ class Job:
     def title(self, what, index=None):
         """ "what: cat (p = 0.98)", for the target or the class `index`; or "what: relu3_1, unit 7"."""
         if index is None and "unit" in self.args and self.args.layer:
-            return f"{what}: {self.args.layer}" + (f", unit {self.args.unit}" if self.args.unit else "")
+            unit = ", ".join(map(str, self.args.unit or ()))
+            return f"{what}: {self.args.layer}" + (f", unit {unit}" if unit else "")
         index = self.target if index is None else index
         return f"{what}: {self.class_name(index)} (p = {self.probabilities[index]:.3g})"
 
