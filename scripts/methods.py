@@ -56,7 +56,7 @@ METHODS = {
     "guided_grad_cam": Method(viz.guided_grad_cam, "magnitude"),
     "score_cam": Method(viz.score_cam, "signed", {"batch_size": 64}),
     "occlusion": Method(viz.occlusion, "signed", {"batch_size": 64}),
-    "rise": Method(viz.rise, "signed", {"samples": 400, "batch_size": 64}),
+    "rise": Method(viz.rise, "signed", {"samples": 100, "batch_size": 64}),  # masks: the paper takes thousands
     "random": Method(random_map, "signed"),
     "centre": Method(centre_map, "signed"),
 }
