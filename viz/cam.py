@@ -193,6 +193,7 @@ def finished(method, cam, image, upsample):
 
 
 def warn_of_zeros(method, cam, stacklevel):
+    """Warn of every map of cam (N,h,w), a Tensor, that is zero all over."""
     for i in np.flatnonzero(~cam.numpy().any(axis=(1, 2))):
         warnings.warn(f"{method}: the map of image {i} is zero everywhere", stacklevel=stacklevel)
 

@@ -1,5 +1,7 @@
 """The section that puts photographs, or parts of one, on a map by what the network says of them."""
 
+import contextlib
+
 import numpy as np
 from PIL import Image
 
@@ -25,10 +27,8 @@ def neighbours(study):
     legend = legend_of(study, named)
     points, _, shares = viz.pca(x)
     maps = [drawn_map(images, points, named, legend, "PCA", f"{shares.sum():.0%} of the variance")]
-    try:
+    with contextlib.suppress(ImportError, ValueError):  # without scikit-learn, or with few pictures, PCA stands alone
         maps.append(drawn_map(images, viz.tsne(x, 12, study.job.args.seed), named, legend, "t-SNE", "perplexity 12"))
-    except (ImportError, ValueError):  # without scikit-learn, or with too few pictures, PCA stands alone
-        pass
     study.did(2)
     apart = viz.silhouette(x, named) if 2 <= len(np.unique(named)) < len(x) else None
     return {
