@@ -112,8 +112,7 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     xp = array_module(g, winner)
     taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
     disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
-    covered = disjoint and all(n * s == size for n, s, size in zip(g.shape[2:], stride, input_hw, strict=True))
-    covered = covered and kernel == stride
+    covered = disjoint and kernel == stride and input_hw == tuple(np.multiply(g.shape[2:], stride))
     gx = (empty_channels_last if covered else zeros_channels_last)((*g.shape[:2], *input_hw), g.dtype, g)
 
     def block(place):
