@@ -45,17 +45,17 @@ def script(weights, tmp_path, capsys):
     return run
 
 
-# ---- the gallery: one page for all of its tests ----------------------------------------------------------------------
-
-
 @pytest.fixture(scope="session")
-def gallery_network(tmp_path_factory):
+def small_weights(tmp_path_factory):
     """The path of a weights file: MiniVGG as it is before training, for 32 pixels."""
     model = models.build("minivgg", seed=0)
     model.input_size = (32, 32)
     path = tmp_path_factory.mktemp("weights") / "small.h5"
     models.save_weights(model, path)
     return path
+
+
+# ---- the gallery: one page for all of its tests ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +77,13 @@ def gallery_budget():
 
 
 @pytest.fixture(scope="session")
-def gallery_written(gallery_network, gallery_photographs, gallery_budget, tmp_path_factory):
+def gallery_written(small_weights, gallery_photographs, gallery_budget, tmp_path_factory):
     """The path of a page of the three photographs."""
     import gallery
     from gallery_page import attributions
 
     out = tmp_path_factory.mktemp("out")
-    argv = [gallery_photographs, "--model", gallery_network, "--out", out]
+    argv = [gallery_photographs, "--model", small_weights, "--out", out]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "BUDGET", gallery_budget)
         patch.setattr(attributions, "CHECKED", ("saliency", "grad_cam"))

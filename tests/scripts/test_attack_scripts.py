@@ -26,16 +26,6 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """The weights of an untrained MiniVGG for 32 pixels."""
-    model = models.build("minivgg", seed=0)
-    model.input_size = (32, 32)
-    path = tmp_path_factory.mktemp("weights") / "small.h5"
-    models.save_weights(model, path)
-    return path
-
-
 def record(out, stem):
     return json.loads((out / f"{stem}.json").read_text())
 
@@ -44,11 +34,11 @@ def record(out, stem):
 
 
 @pytest.fixture
-def attacked(script, small, photograph, tmp_path):
+def attacked(script, small_weights, photograph, tmp_path):
     """Run attack.py: gives what it printed, its arrays and its numbers."""
 
     def run(method, *argv):
-        code, out, err = script("attack", photograph, "--model", small, "--method", method, "--quiet", *argv)
+        code, out, err = script("attack", photograph, "--model", small_weights, "--method", method, "--quiet", *argv)
         assert (code, err) == (0, "")
         stem = f"attack_my_cat_{'zebra_' if '--target' in argv else ''}{method}"
         with np.load(tmp_path / "out" / f"{stem}.npz") as file:
@@ -72,7 +62,7 @@ def attacked(script, small, photograph, tmp_path):
         ("one_pixel", ["--steps", "1", "--pixels", "2"]),
     ],
 )
-def test_every_method_reports_what_it_saved(attacked, small, tmp_path, method, options):
+def test_every_method_reports_what_it_saved(attacked, small_weights, tmp_path, method, options):
     arrays, numbers = attacked(method, *options)
     stem = f"attack_my_cat_zebra_{method}" if "--target" in options else f"attack_my_cat_{method}"
     saved = models.load_image(tmp_path / "out" / f"{stem}_adversarial.png")
@@ -80,7 +70,7 @@ def test_every_method_reports_what_it_saved(attacked, small, tmp_path, method, o
     np.testing.assert_array_equal(saved, arrays["saved"])
     np.testing.assert_array_equal(original, arrays["image"])
     assert numbers["saved"]["linf"] == pytest.approx(np.abs(saved - original).max(), abs=1e-7)
-    z = viz.attacks.scores(models.load(small), saved)[0]
+    z = viz.attacks.scores(models.load(small_weights), saved)[0]
     assert numbers["saved"]["class"] == z.argmax()
     assert numbers["target"] == (3 if "--target" in options else None)
 
@@ -140,8 +130,8 @@ def test_a_thousand_classes_stand_beside_twelve(folder):
     np.testing.assert_array_equal(grouped[:, 3], z[:, 340])  # zebra is one of its own classes
 
 
-def test_universal(script, folder, small, tmp_path):
-    argv = ["--data", folder, "--count", "8", "--model", small, "--epochs", "1", "--epsilon", "20/255"]
+def test_universal(script, folder, small_weights, tmp_path):
+    argv = ["--data", folder, "--count", "8", "--model", small_weights, "--epochs", "1", "--epsilon", "20/255"]
     code, out, err = script("universal", *argv, "--quiet")
     assert (code, out, err) == (0, "", "")
     numbers = record(tmp_path / "out", "universal_small_linf")["numbers"]
@@ -158,8 +148,8 @@ def test_linear_demo(script, folder, tmp_path):
         assert row["measured_move"] == pytest.approx(row["predicted_move"], rel=1e-3)
 
 
-def test_robustness_writes_every_table(script, folder, small, weights, tmp_path):
-    argv = ["--data", folder, "--count", "12", "--model", small, "--beside", weights]
+def test_robustness_writes_every_table(script, folder, small_weights, weights, tmp_path):
+    argv = ["--data", folder, "--count", "12", "--model", small_weights, "--beside", weights]
     code, out, err = script("robustness", *argv, "--steps", "1", "--samples", "1", "--quiet")
     assert (code, out, err) == (0, "", "")
     for name, heading in (
@@ -174,8 +164,10 @@ def test_robustness_writes_every_table(script, folder, small, weights, tmp_path)
     assert {"small", "random"} <= rows[0].keys() | {row["model"] for row in rows}
 
 
-def test_cue_conflict(script, folder, small, tmp_path):
-    code, _, err = script("cue_conflict", "--data", folder, "--count", "2", "--model", small, "--steps", "2", "--quiet")
+def test_cue_conflict(script, folder, small_weights, tmp_path):
+    code, _, err = script(
+        "cue_conflict", "--data", folder, "--count", "2", "--model", small_weights, "--steps", "2", "--quiet"
+    )
     sentence = "the network names photographs of fewer than two classes right"
     assert code == 0 or (code == 2 and sentence in err)  # an untrained network may name everything alike
     if code == 0:
@@ -183,14 +175,27 @@ def test_cue_conflict(script, folder, small, tmp_path):
         assert numbers["images"] == 2 and numbers["shape"] + numbers["texture"] + numbers["neither"] == 1
 
 
-def test_adversarial_training_goes_on_and_measures(script, folder, small, tmp_path):
-    argv = ["--data", folder, "--start", small, "--epochs", "1", "--batch-size", "12", "--sizes", "24", "--lr", "0.001"]
+def test_adversarial_training_goes_on_and_measures(script, folder, small_weights, tmp_path):
+    argv = [
+        "--data",
+        folder,
+        "--start",
+        small_weights,
+        "--epochs",
+        "1",
+        "--batch-size",
+        "12",
+        "--sizes",
+        "24",
+        "--lr",
+        "0.001",
+    ]
     argv += ["--attack-steps", "1", "--eval-size", "32", "--attacked", "6", "--cache", tmp_path / "cache", "--quiet"]
     code, _, err = script("adversarial_training", *argv, "--model", "minivgg")
     assert (code, err) == (0, "")
     out = tmp_path / "out"
     rows = record(out, "adversarial_training_minivgg_robust_attacked")["numbers"]["rows"]
     assert [row["network"] for row in rows] == ["robust", "before"] and rows[0]["images"] == 6
-    trained, before = models.load(out / "minivgg_robust.h5"), models.load(small)
+    trained, before = models.load(out / "minivgg_robust.h5"), models.load(small_weights)
     moved = np.abs(trained["fc7"].weight.numpy() - before["fc7"].weight.numpy()).max()
     assert 0 < moved < 0.1 and trained.labels == before.labels

@@ -46,11 +46,6 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def network(gallery_network):
-    return gallery_network
-
-
-@pytest.fixture
 def folder(gallery_photographs):
     return gallery_photographs
 
@@ -139,8 +134,8 @@ def test_every_command_is_one_that_its_script_takes(page):
         importlib.import_module(name).options.parse_args(argv)
 
 
-def test_the_adversarial_pair_on_the_page_is_read_as_it_says(page, whole, network):
-    model = models.load(network)
+def test_the_adversarial_pair_on_the_page_is_read_as_it_says(page, whole, small_weights):
+    model = models.load(small_weights)
     pair = [a["src"] for a in page.all("img") if a["alt"].startswith(("The photograph before", "The attacked"))]
     report = whole[1]["numbers"]["adversarial"]
     for uri, state in zip(pair[:2], ("original", "saved"), strict=True):
@@ -157,8 +152,8 @@ def read(uri):
     return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
 
 
-def test_numbers_of_the_sanity_check_are_those_of_viz(whole, network, folder):
-    model = models.load(network)
+def test_numbers_of_the_sanity_check_are_those_of_viz(whole, small_weights, folder):
+    model = models.load(small_weights)
     image = models.load_image(folder / HOSTILE, model.input_size)
     target = int(viz.attacks.scores(model, image).argmax())
     found = viz.model_randomization(model, image, viz.saliency, target)
@@ -187,17 +182,17 @@ def test_code_is_linked_only_from_within_the_repository(page, tmp_path):
         (["--seed", "-1"], "--seed must not be negative"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(argv, sentence, network, folder, tmp_path, capsys, small):
+def test_mistakes_are_said_in_a_sentence(argv, sentence, small_weights, folder, tmp_path, capsys, small):
     argv = argv if argv[0].endswith("png") else [folder / "b.png", *argv]
-    assert run(*argv, "--model", network, "--out", tmp_path / "out") == 2
+    assert run(*argv, "--model", small_weights, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert error.startswith("gallery: ") and sentence in error and "Traceback" not in error
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_without_pictures(tmp_path, network, capsys):
+def test_a_folder_without_pictures(tmp_path, small_weights, capsys):
     (tmp_path / "notes.txt").write_text("no picture")
-    assert run(tmp_path, "--model", network, "--out", tmp_path / "out") == 2
+    assert run(tmp_path, "--model", small_weights, "--out", tmp_path / "out") == 2
     assert "holds no pictures" in capsys.readouterr().err
 
 
@@ -209,27 +204,27 @@ def interrupt(study):
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_keeps_what_is_done(network, folder, tmp_path, small, monkeypatch):
+def test_ctrl_c_keeps_what_is_done(small_weights, folder, tmp_path, small, monkeypatch):
     only(monkeypatch, seen=attributions.seen, sanity=interrupt, map=attributions.sanity)
-    assert run(folder / "b.png", "--model", network, "--out", tmp_path) == 130
+    assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 130
     text = (tmp_path / "gallery_b.html").read_text("utf-8")
     assert "stopped before it was complete" in text and 'id="seen"' in text and 'section id="map"' not in text
     assert json.loads((tmp_path / "gallery_b.json").read_text())["stopped_early"] is True
 
 
-def test_ctrl_c_before_anything_is_done(network, folder, tmp_path, small, monkeypatch, capsys):
+def test_ctrl_c_before_anything_is_done(small_weights, folder, tmp_path, small, monkeypatch, capsys):
     only(monkeypatch, seen=interrupt)
-    assert run(folder / "b.png", "--model", network, "--out", tmp_path / "out") == 130
+    assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path / "out") == 130
     assert "nothing" in capsys.readouterr().err and not list(tmp_path.glob("out/*"))
 
 
-def test_a_section_that_does_not_apply_says_why(network, folder, tmp_path, small, monkeypatch):
+def test_a_section_that_does_not_apply_says_why(small_weights, folder, tmp_path, small, monkeypatch):
     class Nameless:
         def names(self):
             return []
 
     only(monkeypatch, seen=attributions.seen, style=lambda study: viz.style.default_layers(Nameless()))
-    assert run(folder / "b.png", "--model", network, "--out", tmp_path) == 0
+    assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 0
     assert "no layers with the names of VGG" in (tmp_path / "gallery_b.html").read_text("utf-8")
 
 
