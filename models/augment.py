@@ -1,19 +1,25 @@
-"""Random views of photographs, and batches of them made one step ahead of the network.
+"""Random views of photographs, and batches of them made ahead of the network.
 
 Every number is drawn from a ``numpy.random.Generator`` seeded by (seed, epoch, batch), so a batch does not depend on
 what was read before it, or on threads: training can stop anywhere and go on with the very same batches.
 
 Resizing and colour are Pillow's: 0.3 ms an image at 112 px, most of it without the interpreter lock, which the
-network's threads need.
+network's threads need. Views are bytes, a quarter of the memory to be moved to a GPU; `to_float` is called where they
+are computed on.
 """
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from minigrad.backend import array_module
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601: grey = LUMA @ (R,G,B)
 
@@ -53,6 +59,10 @@ class Augmentation:
 
     def __call__(self, images: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
         """``images`` (N,H,W,3) uint8 to (N,3,size,size) float32 in [0,1], channels last in memory."""
+        return to_float(self.views(images, size, rng))
+
+    def views(self, images: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+        """The same as (N,size,size,3) uint8."""
         count, height, width, _ = images.shape
         boxes = self.boxes(count, height, width, rng).tolist()
         colours = self.colours(count, rng).reshape(count, 12).tolist()
@@ -62,20 +72,25 @@ class Augmentation:
             crop = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
             pixels = np.asarray(crop.convert("RGB", colour))
             view[:] = pixels[:, ::-1] if mirror else pixels
-        return to_float(views)
+        return views
 
 
 def whole(images: np.ndarray, size: int) -> np.ndarray:
     """``images`` (N,S,S,3) uint8, unchanged but for their size, as (N,3,size,size) float32 in [0,1]."""
-    if images.shape[1:3] != (size, size):
-        shape = (size, size)
-        images = np.stack([np.asarray(Image.fromarray(im).resize(shape, Image.Resampling.BILINEAR)) for im in images])
-    return to_float(images)
+    return to_float(resized(images, size))
 
 
-def to_float(images: np.ndarray) -> np.ndarray:
-    """(N,H,W,3) uint8 to a (N,3,H,W) view of float32 in [0,1]; the memory stays channels-last."""
-    return np.multiply(images, np.float32(1 / 255), dtype=np.float32).transpose(0, 3, 1, 2)
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    """``images`` (N,S,S,3) uint8 as (N,size,size,3) uint8."""
+    if images.shape[1:3] == (size, size):
+        return images
+    shape = (size, size)
+    return np.stack([np.asarray(Image.fromarray(im).resize(shape, Image.Resampling.BILINEAR)) for im in images])
+
+
+def to_float(images: Any) -> Any:
+    """(N,H,W,3) uint8, of any device, to a (N,3,H,W) view of float32 in [0,1]; the memory stays channels-last."""
+    return array_module(images).multiply(images, np.float32(1 / 255), dtype=np.float32).transpose(0, 3, 1, 2)
 
 
 def training_batches(
@@ -89,16 +104,20 @@ def training_batches(
     seed: int,
     epoch: int,
     start: int = 0,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One epoch of (views (B,3,size,size) float32, labels (B,) int64) over ``members``, shuffled, from ``start`` on.
+) -> Iterator[Callable[[], tuple[np.ndarray, np.ndarray]]]:
+    """One epoch over ``members``, shuffled, from batch ``start`` on: for each a function that makes it, in any thread,
+    (views (B,size,size,3) uint8, labels (B,) int64).
 
     The last, smaller batch is left out (it would upset batch normalisation) unless it is the only one.
     """
     order = np.random.default_rng([seed, epoch, 0]).permutation(members)
-    for batch in range(start, batches_per_epoch(len(members), batch_size)):
-        chosen = order[batch * batch_size : (batch + 1) * batch_size]
-        rng = np.random.default_rng([seed, epoch, 1 + batch])
-        yield augmentation(images[chosen], size, rng), labels[chosen]
+
+    def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = order[number * batch_size : (number + 1) * batch_size]
+        rng = np.random.default_rng([seed, epoch, 1 + number])
+        return augmentation.views(images[chosen], size, rng), labels[chosen]
+
+    return (partial(batch, number) for number in range(start, batches_per_epoch(len(members), batch_size)))
 
 
 def batches_per_epoch(count: int, batch_size: int) -> int:
@@ -108,47 +127,26 @@ def batches_per_epoch(count: int, batch_size: int) -> int:
 
 def validation_batches(
     images: np.ndarray, labels: np.ndarray, members: np.ndarray, *, size: int, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each of ``members`` once, in order, unaugmented: (images (B,3,size,size) float32, labels (B,) int64)."""
-    for first in range(0, len(members), batch_size):
-        chosen = members[first : first + batch_size]
-        yield whole(images[chosen], size), labels[chosen]
+) -> Iterator[Callable[[], tuple[np.ndarray, np.ndarray]]]:
+    """Each of ``members`` once, in order, unaugmented: functions that give (images (B,size,size,3) uint8, labels (B,)
+    int64)."""
+
+    def batch(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return resized(images[chosen], size), labels[chosen]
+
+    return (partial(batch, members[first : first + batch_size]) for first in range(0, len(members), batch_size))
 
 
-def prefetch(items: Iterable, depth: int = 2) -> Iterator:
-    """Iterate over ``items`` in one background thread, ``depth`` items ahead; its errors are raised here."""
-    ready: queue.Queue[Callable] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(deliver: Callable) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(deliver, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
+def prefetch(makers: Iterable[Callable[[], Any]], workers: int = 1) -> Iterator:
+    """What each of ``makers`` returns, in order, made ahead by ``workers`` threads, two for each; errors come here."""
+    makers = iter(makers)
+    with ThreadPoolExecutor(workers, "prefetch") as pool:
+        ahead = deque(map(pool.submit, islice(makers, 2 * workers)))
         try:
-            for item in items:
-                if not put(lambda item=item: item):
-                    return
-            put(_finish)
-        except BaseException as error:  # whatever it is, it belongs to the thread that asked
-            put(lambda error=error: _raise(error))
-
-    threading.Thread(target=produce, name="prefetch", daemon=True).start()
-    try:
-        while (deliver := ready.get()) is not _finish:
-            yield deliver()
-    finally:
-        stopped.set()
-
-
-def _finish() -> None:
-    """Marks the end of what ``prefetch`` iterates over."""
-
-
-def _raise(error: BaseException) -> None:
-    raise error
+            while ahead:
+                made = ahead.popleft().result()
+                ahead.extend(map(pool.submit, islice(makers, 1)))
+                yield made
+        finally:
+            for future in ahead:
+                future.cancel()

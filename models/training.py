@@ -2,7 +2,10 @@
 
 A run is a function of its recipe, its photographs and its model's first weights. All that changes during it is in the
 checkpoint, and each batch depends on (seed, epoch, batch) alone, so a run that was stopped goes on to the weights it
-would have had anyway, bit for bit.
+would have had anyway, bit for bit. A checkpoint knows no device: a GPU's run may go on on the CPU, and the other way.
+
+A GPU works through what it is given while the next steps are prepared, as long as nobody waits for a result. So losses
+stay there, and are read back after every few steps; batches are made ahead by more threads than one.
 """
 
 import hashlib
@@ -20,10 +23,12 @@ import numpy as np
 import minigrad as mg
 import minigrad.functional as F
 from minigrad import nn, optim
-from minigrad.backend import to_device, to_numpy
+from minigrad.backend import array_module, thread_count, to_device, to_numpy
 from minigrad.serialization import replacing
 
-from .augment import Augmentation, batches_per_epoch, prefetch, training_batches, validation_batches
+from .augment import Augmentation, batches_per_epoch, prefetch, to_float, training_batches, validation_batches
+
+READ_EVERY = 16  # steps on a GPU, of which the losses are then read back together
 
 
 @dataclass(frozen=True)
@@ -105,19 +110,17 @@ class RunningAverage:
 
 @dataclass
 class Step:
-    """What one step did."""
+    """Which step was done."""
 
     epoch: int
     batch: int  # batches done in this epoch
     size: int
     lr: float
-    loss: float
-    accuracy: float
 
 
 @dataclass
 class Sums:
-    """Over the epoch so far."""
+    """Over the epoch so far, as far as it has been read back."""
 
     loss: float = 0.0
     correct: int = 0
@@ -142,12 +145,14 @@ class Trainer:
     def __init__(self, model, images, labels, members, recipe, evaluate=None, evaluate_every=1, device="cpu"):
         if evaluate_every < 1:
             raise ValueError(f"epochs between evaluations (--eval-every) must be at least 1, got {evaluate_every}")
-        self.model, self.recipe, self.device = model.requires_grad_().to(device), recipe, device
+        self.model, self.recipe = model.requires_grad_().to(device), recipe
+        self.device = next(iter(model.parameters())).device
         self.images, self.labels, self.members = images, labels, members
         self.evaluate, self.evaluate_every = evaluate, evaluate_every
         self.batches = batches_per_epoch(len(members), recipe.batch_size)
         self.epoch, self.batch = 0, 0
         self.sums, self.history = Sums(), []
+        self._unread: list = []  # (loss, right answers, images) of the last steps, numbers where the model is
         self.optimizers = make_optimizers(model, recipe)
         self.average = RunningAverage(model.state_dict(), recipe.average) if recipe.average else None
         self.dropouts = [layer for layer in map(model.__getitem__, model.names()) if isinstance(layer, nn.Dropout)]
@@ -172,24 +177,27 @@ class Trainer:
             start=self.batch,
         )
         began = time.perf_counter()
-        for images, labels in prefetch(batches):
-            step = self._step(images, labels)
+        for views, labels in prefetch(batches, workers(self.device)):
+            step = self._step(views, labels)
             self.sums.seconds += time.perf_counter() - began
             yield step
             began = time.perf_counter()
 
-    def _step(self, images: np.ndarray, labels: np.ndarray) -> Step:
+    def _step(self, views: np.ndarray, labels: np.ndarray) -> Step:
         recipe = self.recipe
         for i, layer in enumerate(self.dropouts):
             layer.rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, i])
         lr = one_cycle(self.epoch * self.batches + self.batch, recipe.epochs * self.batches, recipe.lr, recipe.warmup)
 
+        images = self._images(views, labels)
         self.model.train()
-        scores = self.model(mg.from_numpy(images).to(self.device))
-        loss = F.cross_entropy(scores, mg.from_numpy(labels).to(self.device), label_smoothing=recipe.label_smoothing)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss became {value} in epoch {self.epoch + 1}: lower the learning rate")
+        scores = self.model(mg.from_numpy(images))
+        target = self._target(labels, scores.shape[1])
+        loss = F.cross_entropy(scores, mg.from_numpy(target), label_smoothing=recipe.label_smoothing)
+        right = (scores.data.argmax(1) == (target if target.ndim == 1 else target.argmax(1))).sum()
+        self._unread.append((loss.data, right, len(labels)))
+        if self.device == "cpu" or len(self._unread) >= READ_EVERY:
+            self.read_back()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -198,16 +206,45 @@ class Trainer:
             optimizer.step()
         if self.average:
             self.average.update(self.model.state_dict())
-
-        correct = int((scores.numpy().argmax(1) == labels).sum())
-        self.sums.loss += value * len(labels)
-        self.sums.correct += correct
-        self.sums.images += len(labels)
         self.batch += 1
-        return Step(self.epoch, self.batch, recipe.size(self.epoch), lr, value, correct / len(labels))
+        return Step(self.epoch, self.batch, recipe.size(self.epoch), lr)
+
+    def _images(self, views: np.ndarray, labels: np.ndarray):
+        """The batch to learn from, where the model is: (B,3,size,size) float32 in [0,1]."""
+        return to_float(to_device(views, self.device))
+
+    def _target(self, labels: np.ndarray, classes: int):
+        """What cross_entropy takes: on the CPU the labels, on a GPU the same as probabilities, for it would have to
+        wait for the GPU to check labels."""
+        if self.device == "cpu":
+            return labels
+        return to_device(np.eye(classes, dtype=np.float32)[labels], self.device)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether ``sums`` has every step."""
+        return not self._unread
+
+    def read_back(self) -> None:
+        """Add the last steps' losses to ``sums``. Raises FloatingPointError if one is not finite."""
+        if not self._unread:
+            return
+        losses, right, counts = zip(*self._unread, strict=True)
+        self._unread = []
+        xp = array_module(losses[0])
+        values, hits = (to_numpy(xp.stack(numbers)).tolist() for numbers in (losses, right))
+        for value, hit, count in zip(values, hits, counts, strict=True):
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss became {value} in epoch {self.epoch + 1}: lower the learning rate")
+            self.sums.loss += value * count
+            self.sums.correct += hit
+            self.sums.images += count
 
     def close_epoch(self) -> dict:
+        began = time.perf_counter()
+        self.read_back()
         sums, recipe = self.sums, self.recipe
+        sums.seconds += time.perf_counter() - began
         entry = {
             "epoch": self.epoch + 1,
             "size": recipe.size(self.epoch),
@@ -238,6 +275,7 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write all that the rest of the run depends on; the file is replaced whole or not at all."""
+        self.read_back()
         arrays = {f"model/{name}": array for name, array in self.model.state_dict().items()}
         if self.average:
             arrays |= {f"average/{name}": array for name, array in self.average.state.items()}
@@ -287,6 +325,7 @@ class Trainer:
             self.optimizers[int(group)].state[int(i)][key] = array
         self.epoch, self.batch = progress["epoch"], progress["batch"]
         self.sums, self.history = Sums(**progress["sums"]), progress["history"]
+        self._unread = []
 
     def _fingerprint(self) -> dict:
         """What must be the same for a checkpoint to be gone on from."""
@@ -306,6 +345,11 @@ def make_optimizers(model, recipe: Recipe) -> list[optim.SGD]:
     ]
 
 
+def workers(device: str) -> int:
+    """How many threads make batches: on the CPU the network needs the others."""
+    return 1 if device == "cpu" else max(1, min(8, thread_count() - 1))
+
+
 # ---------------------------------------------------------------- evaluation
 
 
@@ -317,10 +361,12 @@ def probabilities(model, images: np.ndarray, members: np.ndarray, size: int, bat
     model.eval()
     found = []
     unlabelled = np.zeros(len(images), np.int8)
-    for batch, _ in prefetch(validation_batches(images, unlabelled, members, size=size, batch_size=batch_size)):
-        views = [batch, batch[:, :, :, ::-1]] if flip else [batch]
+    batches = validation_batches(images, unlabelled, members, size=size, batch_size=batch_size)
+    for batch, _ in prefetch(batches, workers(device)):
+        views = to_float(to_device(batch, device))
         with mg.no_grad():
-            scores = [F.softmax(model(mg.from_numpy(view).to(device)), 1).numpy() for view in views]
+            sides = [views, views[:, :, :, ::-1]] if flip else [views]
+            scores = [F.softmax(model(mg.from_numpy(side)), 1).numpy() for side in sides]
         found.append(np.mean(scores, axis=0))
     return np.concatenate(found)
 

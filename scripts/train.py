@@ -203,8 +203,9 @@ def train(trainer: Trainer, checkpoint: Path, job) -> None:
 def show(bar: tqdm, step: Step, trainer: Trainer) -> None:
     sums = trainer.sums
     bar.set_description(f"epoch {step.epoch + 1}/{trainer.recipe.epochs} at {step.size} px", refresh=False)
-    loss, accuracy, speed = sums.loss / sums.images, sums.correct / sums.images, sums.images / sums.seconds
-    bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s", refresh=False)
+    if trainer.up_to_date:
+        loss, accuracy, speed = sums.loss / sums.images, sums.correct / sums.images, sums.images / sums.seconds
+        bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s", refresh=False)
     bar.update()
 
 

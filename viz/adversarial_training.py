@@ -6,6 +6,8 @@ The inner maximum is PGD's. It is sought in evaluation mode, so that the attack 
 of the batch, and its random start depends on (seed, epoch, batch) alone: a run that was stopped goes on bit for bit.
 """
 
+from minigrad.backend import to_device
+from models.augment import to_float
 from models.training import Trainer
 
 from .attacks import pgd
@@ -21,17 +23,17 @@ class AdversarialTrainer(Trainer):
         super().__init__(*arguments, **named)
         self.epsilon, self.attack_steps = epsilon, attack_steps
 
-    def _step(self, images, labels):
+    def _images(self, views, labels):
         self.model.eval()
         attacked = pgd(
             self.model,
-            images,
+            to_float(views),
             label=labels,
             epsilon=self.epsilon,
             steps=self.attack_steps,
             seed=[self.recipe.seed, self.epoch, self.batch],
         )
-        return super()._step(attacked, labels)
+        return to_device(attacked, self.device)
 
     def _fingerprint(self):
         return super()._fingerprint() | {"epsilon": self.epsilon, "attack_steps": self.attack_steps}

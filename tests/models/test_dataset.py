@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.augment import Augmentation, batches_per_epoch, prefetch, training_batches, validation_batches, whole
+from models.augment import (
+    Augmentation,
+    batches_per_epoch,
+    prefetch,
+    to_float,
+    training_batches,
+    validation_batches,
+    whole,
+)
 from models.dataset import DatasetError, Joined, open_photographs
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 60), "red": (220, 30, 20)}
@@ -271,63 +279,81 @@ def test_flip_mirrors():
 
 
 def epoch(photographs, **changes):
+    """The functions that make one epoch's batches."""
     options = {"size": 12, "batch_size": 8, "augmentation": Augmentation(), "seed": 5, "epoch": 2}
     members = np.arange(len(photographs.labels))
-    return training_batches(photographs.images, photographs.labels, members, **options | changes)
+    return list(training_batches(photographs.images, photographs.labels, members, **options | changes))
+
+
+def made(makers):
+    return [make() for make in makers]
 
 
 def test_training_batches_have_their_shape_range_and_labels(folder):
     photographs = load(folder)
-    batches = list(epoch(photographs))
+    batches = made(epoch(photographs))
     assert len(batches) == 5 == batches_per_epoch(45, 8)  # 5 pictures of 45 sit this epoch out
-    for images, labels in batches:
-        assert images.shape == (8, 3, 12, 12) and images.dtype == np.float32 and labels.dtype == np.int64
+    for views, labels in batches:
+        assert views.shape == (8, 12, 12, 3) and views.dtype == np.uint8 and labels.dtype == np.int64
+        images = to_float(views)
+        assert images.shape == (8, 3, 12, 12) and images.dtype == np.float32
         assert images.transpose(0, 2, 3, 1).flags.c_contiguous
         assert 0 <= images.min() and images.max() <= 1
         strongest = images.mean((2, 3)).argmax(1)  # R, G or B, whatever the crop
         assert np.array_equal(strongest, 2 - labels)
-    assert [len(labels) for _, labels in epoch(photographs, batch_size=100)] == [45]
+    assert [len(labels) for _, labels in made(epoch(photographs, batch_size=100))] == [45]
 
 
 def test_batches_depend_on_the_seed_and_the_epoch_alone(folder):
     photographs = load(folder)
-    first = list(epoch(photographs))
-    for again in (list(epoch(photographs)), list(prefetch(epoch(photographs), depth=3))):
+    first = made(epoch(photographs))
+    backwards = made(epoch(photographs)[::-1])[::-1]
+    for again in (backwards, list(prefetch(epoch(photographs))), list(prefetch(epoch(photographs), workers=3))):
         assert all(np.array_equal(a, b) and np.array_equal(i, j) for (a, i), (b, j) in zip(first, again, strict=True))
-    later = list(epoch(photographs, start=3))
+    later = made(epoch(photographs, start=3))
     assert len(later) == 2 and np.array_equal(later[0][0], first[3][0])
     for changes in ({"seed": 6}, {"epoch": 3}):
-        assert not np.array_equal(next(epoch(photographs, **changes))[0], first[0][0])
+        assert not np.array_equal(epoch(photographs, **changes)[0]()[0], first[0][0])
 
 
 def test_validation_batches_visit_each_picture_once_in_order(folder):
     photographs = load(folder)
     members = np.array([3, 1, 40, 17, 22])
-    batches = list(validation_batches(photographs.images, photographs.labels, members, size=16, batch_size=2))
+    makers = validation_batches(photographs.images, photographs.labels, members, size=16, batch_size=2)
+    batches = made(makers)
     assert [len(labels) for _, labels in batches] == [2, 2, 1]
-    images = np.concatenate([images for images, _ in batches])
-    assert np.array_equal(np.round(images * 255).transpose(0, 2, 3, 1), photographs.images[members])
+    assert np.array_equal(np.concatenate([images for images, _ in batches]), photographs.images[members])
     assert np.array_equal(np.concatenate([labels for _, labels in batches]), photographs.labels[members])
+    images = whole(photographs.images[members], 16)
+    assert np.array_equal(np.round(images * 255).transpose(0, 2, 3, 1), photographs.images[members])
     assert whole(photographs.images[members], 10).shape == (5, 3, 10, 10)
 
 
+def test_prefetch_keeps_the_order_whichever_is_made_first():
+    def maker(number):
+        return lambda: (time.sleep(0.02 * (number % 3 == 0)), number)[1]
+
+    assert list(prefetch(map(maker, range(20)), workers=4)) == list(range(20))
+
+
 def test_prefetch_hands_on_errors_and_stops_when_left():
-    def items():
-        yield 1
+    def fails():
         raise DatasetError("no more")
 
-    received = prefetch(items())
+    received = prefetch([lambda: 1, fails])
     assert next(received) == 1
     with pytest.raises(DatasetError, match="no more"):
         next(received)
 
-    endless = prefetch(iter(int, 1))
+    calls = []
+    endless = prefetch(iter(lambda: lambda: calls.append(1), None), workers=2)
     next(endless)
     endless.close()
+    assert len(calls) <= 5  # no more than those that were ahead
     deadline = time.monotonic() + 5
-    while any(thread.name == "prefetch" for thread in threading.enumerate()) and time.monotonic() < deadline:
+    while any(thread.name.startswith("prefetch") for thread in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+    assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
 def test_a_jpeg_larger_than_needed_is_read_at_a_fraction(tmp_path):

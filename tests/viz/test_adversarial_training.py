@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minigrad import nn
-from models.augment import Augmentation
-from models.training import Recipe, Trainer
+from models.augment import Augmentation, to_float
+from models.training import Recipe
 from viz.adversarial_training import AdversarialTrainer
 
 
@@ -28,20 +28,19 @@ def run():
 
 
 def test_batches_are_attacked_within_the_budget_before_the_step(run, monkeypatch):
-    seen = {}
-    for kind in (AdversarialTrainer, Trainer):
+    trainer, given, clean = run(), [], []
 
-        def note(self, images, labels, kind=kind, step=kind._step):
-            seen.setdefault(kind, []).append(images.copy())
-            assert kind is AdversarialTrainer or not self.model.training  # attacked in evaluation mode
-            return step(self, images, labels)
+    def note(views, labels, images=trainer._images):
+        clean.append(to_float(views))
+        given.append(images(views, labels))
+        assert not trainer.model.training  # attacked in evaluation mode
+        return given[-1]
 
-        monkeypatch.setattr(kind, "_step", note)
-    trainer = run()
+    monkeypatch.setattr(trainer, "_images", note)
     list(trainer.steps())
-    assert len(seen[Trainer]) == 4
-    for clean, attacked in zip(seen[AdversarialTrainer], seen[Trainer], strict=True):
-        moved = np.abs(attacked - clean).max()
+    assert len(given) == 4
+    for before, attacked in zip(clean, given, strict=True):
+        moved = np.abs(attacked - before).max()
         assert 0 < moved <= 8 / 255 + 1e-6 and attacked.min() >= 0 and attacked.max() <= 1
     assert trainer.model.training
 
