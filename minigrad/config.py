@@ -28,8 +28,8 @@ def show_config(mode="stdout"):
     """Print what minigrad runs on, as numpy.show_config does; mode="dicts" returns it as {name: text} instead.
 
     Versions, the BLAS and its family of kernels, the threads and what limits them, the convolution algorithm in force
-    in this thread, the memory that transformed weights take, the CPU and the GPU; and a warning if OPENBLAS_CORETYPE
-    pins kernels below what the CPU has.
+    in this thread, the memory that transformed weights take, the CPU, the GPU with its driver and CuPy's pool of its
+    memory; and a warning if OPENBLAS_CORETYPE pins kernels below what the CPU has.
     CuPy is imported where it is installed. Raises ValueError for any other mode.
     """
     if mode not in ("stdout", "dicts"):
@@ -43,7 +43,7 @@ def show_config(mode="stdout"):
         "convolution": current_algorithm(),
         "frozen weights": f"{frozen.kept_bytes() / 2**20:.1f} MiB of at most {frozen.limit >> 20} kept transformed",
         "CPU": cpu_name(),
-        "GPU": _gpu(),
+        **_gpu(),
     }
     warning = pinned_below(os.environ.get("OPENBLAS_CORETYPE"), [blas.get("architecture") for blas in _blas()])
     if warning:
@@ -143,20 +143,66 @@ def cgroup_quota(root=Path("/sys/fs/cgroup")):
 # ---- GPU -------------------------------------------------------------------------------------------------------------
 
 
+def gpu_facts(cupy):
+    """What a record says of the current GPU: {"gpu": its name, "driver", "cuda", "cupy", "memory_pool": bytes}.
+
+    cupy: the module. memory_pool holds used_bytes, total_bytes (kept from the system) and limit_bytes (0: none) of
+    CuPy's pool on this GPU. What cannot be found out is None: nothing is raised.
+    """
+    runtime = cupy.cuda.runtime
+    return {
+        "gpu": _asked(lambda: runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()),
+        "driver": _driver_version(),
+        "cuda": _asked(lambda: _cuda_version(runtime.runtimeGetVersion())),
+        "cupy": _asked(lambda: cupy.__version__),
+        "memory_pool": _asked(lambda: _pool_bytes(cupy.get_default_memory_pool())),
+    }
+
+
+def _asked(question):
+    """question(), or None: a broken driver raises whatever it likes, and a record is to be written all the same."""
+    try:
+        return question()
+    except Exception:
+        return None
+
+
+def _pool_bytes(pool):
+    return {"used_bytes": pool.used_bytes(), "total_bytes": pool.total_bytes(), "limit_bytes": pool.get_limit()}
+
+
 def _gpu():
-    """The current GPU, its driver and CuPy; or why there is none. Nothing that goes wrong here is raised."""
+    """{"GPU": the current one, its driver and CuPy; or why there is none, "GPU memory": what the pool holds}.
+
+    Nothing that goes wrong here is raised.
+    """
     if "cupy" not in sys.modules and find_spec("cupy") is None:
-        return f"not used: CuPy is not installed{_driver()}"
+        driver = _driver_version()
+        there = f"; there is an NVIDIA driver, {driver}" if driver else ""
+        return {"GPU": f"not used: CuPy is not installed{there}"}
     try:
         import cupy
 
-        name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-        runtime, driver = cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.runtime.driverGetVersion()
-        return (
-            f"{name}, CuPy {cupy.__version__}, CUDA {_cuda_version(runtime)}, driver for CUDA {_cuda_version(driver)}"
-        )
+        runtime = cupy.cuda.runtime
+        name = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+        cuda, supported = runtime.runtimeGetVersion(), runtime.driverGetVersion()
     except Exception as error:  # a broken driver raises whatever it likes, and this function is what one looks at then
-        return f"not used: CuPy finds none ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        return {
+            "GPU": f"not used: CuPy finds none ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        }
+    driver = f"driver {_driver_version() or 'of unknown version'} for CUDA {_cuda_version(supported)}"
+    found = {"GPU": f"{name}, CuPy {cupy.__version__}, CUDA {_cuda_version(cuda)}, {driver}"}
+    memory = _asked(lambda: _memory(cupy))
+    return found | ({"GPU memory": memory} if memory else {})
+
+
+def _memory(cupy):
+    """ "12 MiB used of 40 kept in CuPy's pool, no limit; 70000 of 81000 MiB free on the GPU"."""
+    used, kept, limit = (n / 2**20 for n in _pool_bytes(cupy.get_default_memory_pool()).values())
+    free, total = (n / 2**20 for n in cupy.cuda.runtime.memGetInfo())
+    bound = f"limit {limit:.0f} MiB" if limit else "no limit"
+    pool = f"{used:.0f} MiB used of {kept:.0f} MiB kept in CuPy's pool, {bound}"
+    return f"{pool}; {free:.0f} of {total:.0f} MiB free on the GPU"
 
 
 def _cuda_version(number):
@@ -164,9 +210,9 @@ def _cuda_version(number):
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _driver():
-    """ "; NVIDIA driver 550.54", or nothing."""
+def _driver_version():
+    """The version of NVIDIA's driver, as far as the system tells it; None where there is none."""
     with contextlib.suppress(OSError):
         words = Path("/proc/driver/nvidia/version").read_text("utf-8").splitlines()[0].split()
-        return f"; there is an NVIDIA driver, {next((w for w in words if w[0].isdigit()), 'unknown')}"
-    return ""
+        return next((w for w in words if w[0].isdigit()), None)
+    return None

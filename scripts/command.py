@@ -79,7 +79,11 @@ def parser(doc, example, image=True, target=True, neuron=False, model=A_MODEL):
     if neuron:
         add("--layer", metavar="NAME", help="explain this layer in the class's place, its mean or that of --unit")
         add("--unit", type=unit, metavar="C[,ROW,COL]", help="a channel of --layer, or one neuron of it")
-    add("--device", default="cpu", help="cpu, cuda, or auto for a GPU if there is one (default %(default)s)")
+    add(
+        "--device",
+        default="cpu",
+        help="cpu, cuda, cuda:1, or auto: a GPU if there is one (default %(default)s)",
+    )
     add("--seed", type=int, default=0, help="of everything random (default %(default)s)")
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default %(default)s)")
     add("--quiet", action="store_true", help="no progress bar and no line for each result")
@@ -106,7 +110,8 @@ def main(options, run, argv=None):
         with interruptible(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
             job = Job(name, options.parse_args(argv), sys.argv[1:] if argv is None else argv)
-            run(job)
+            with job.on_device():
+                run(job)
             flush(sys.stdout)
     except KeyboardInterrupt:
         written = ", ".join(map(str, job.written)) if job and job.written else "nothing"

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from record import check_folder, described, file_stem, save, save_arrays, save_f
 import minigrad as mg
 import models
 from minigrad import functional as F
-from minigrad.backend import to_device
+from minigrad.backend import array_module, device_of, to_device
+from minigrad.config import gpu_facts
 from viz.animation import save_gif
 from viz.target import as_image, logits
 
@@ -23,7 +24,8 @@ from viz.target import as_image, logits
 class Job:
     """One run of a script: what it was asked (`.args`), its model, image and target, and the writing of results.
 
-    Model, image and target are loaded when first used. `.written` lists the paths written so far, `.rng` is the run's
+    Model, image and target are loaded when first used. `.args.device` is what --device came to, "cpu" or "cuda:1", say;
+    inside `with job.on_device():` it is the current one. `.written` lists the paths written so far, `.rng` is the run's
     numpy Generator, `.progress` whether to show a bar (on a terminal, unless --quiet).
     """
 
@@ -35,7 +37,14 @@ class Job:
             raise UserError(f"--seed must not be negative, got {args.seed}")
         self.rng = np.random.default_rng(args.seed)
         check_folder(args.out)
-        to_device(np.zeros(1, np.float32), args.device)  # says now what is wrong with the device
+        self._probe = to_device(np.zeros(1, np.float32), args.device)  # says now what is wrong with the device
+        self.device_asked, args.device = args.device, device_of(self._probe)
+
+    def on_device(self):
+        """A context in which the run's GPU is the current one; on the CPU, one that does nothing."""
+        if self.args.device == "cpu":
+            return nullcontext()
+        return array_module(self._probe).cuda.Device(int(self.args.device.partition(":")[2]))
 
     # ---- what was asked for
 
@@ -182,6 +191,7 @@ class Job:
         return {
             "command": shlex.join(["python", f"scripts/{self.script}.py", *map(str, self.argv)]),
             "options": vars(self.args),
+            "device": self._device(),
             "seed": self.args.seed,
             "target": {"index": self.target, "name": self.class_name(self.target)} if "target" in used else None,
             "image": {"shape": self.image.shape, "sha256": sha256(self.image)} if "image" in used else None,
@@ -191,3 +201,8 @@ class Job:
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began)),
             "seconds": round(time.time() - self.began, 3),
         }
+
+    def _device(self):
+        """The device asked for and the one used; of a GPU its name and CUDA's versions, and the memory pool's bytes."""
+        facts = {} if self.args.device == "cpu" else gpu_facts(array_module(self._probe))
+        return {"asked": self.device_asked, "used": self.args.device, **facts}

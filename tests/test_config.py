@@ -80,20 +80,48 @@ def test_cgroup_quota(files, quota, tmp_path):
     assert config.cgroup_quota(tmp_path) == quota
 
 
-def test_gpu_missing_broken_and_present(monkeypatch):
-    if "cupy" not in sys.modules and config.find_spec("cupy") is None:
-        assert "CuPy is not installed" in mg.show_config("dicts")["GPU"]
+@pytest.fixture
+def cupy(monkeypatch):
+    """A module that answers what is asked of CuPy here, in CuPy's place."""
     runtime = types.SimpleNamespace(
         getDeviceProperties=lambda index: {"name": b"A GPU"},
         runtimeGetVersion=lambda: 12040,
         driverGetVersion=lambda: 13010,
+        memGetInfo=lambda: (3 << 30, 4 << 30),
     )
     cuda = types.SimpleNamespace(runtime=runtime, Device=lambda: types.SimpleNamespace(id=0))
-    cupy = types.SimpleNamespace(cuda=cuda, __version__="13.6.0", ndarray=type("ndarray", (), {}))
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    assert mg.show_config("dicts")["GPU"] == "A GPU, CuPy 13.6.0, CUDA 12.4, driver for CUDA 13.1"
-    runtime.driverGetVersion = lambda: 1 / 0
-    assert mg.show_config("dicts")["GPU"] == "not used: CuPy finds none (division by zero)"
+    pool = types.SimpleNamespace(used_bytes=lambda: 5 << 20, total_bytes=lambda: 9 << 20, get_limit=lambda: 0)
+    module = types.SimpleNamespace(
+        cuda=cuda, get_default_memory_pool=lambda: pool, __version__="13.6.0", ndarray=type("ndarray", (), {})
+    )
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr(config, "_driver_version", lambda: "580.1")
+    return module
+
+
+def test_gpu_missing():
+    if "cupy" not in sys.modules and config.find_spec("cupy") is None:
+        assert "CuPy is not installed" in mg.show_config("dicts")["GPU"]
+
+
+def test_gpu_present_and_broken(cupy):
+    found = mg.show_config("dicts")
+    assert found["GPU"] == "A GPU, CuPy 13.6.0, CUDA 12.4, driver 580.1 for CUDA 13.1"
+    pool = "5 MiB used of 9 MiB kept in CuPy's pool, no limit"
+    assert found["GPU memory"] == f"{pool}; 3072 of 4096 MiB free on the GPU"
+    cupy.get_default_memory_pool().get_limit = lambda: 1 << 30
+    assert "limit 1024 MiB" in mg.show_config("dicts")["GPU memory"]
+    cupy.cuda.runtime.driverGetVersion = lambda: 1 / 0
+    found = mg.show_config("dicts")
+    assert found["GPU"] == "not used: CuPy finds none (division by zero)" and "GPU memory" not in found
+
+
+def test_facts_of_a_gpu_for_a_record(cupy):
+    pool = {"used_bytes": 5 << 20, "total_bytes": 9 << 20, "limit_bytes": 0}
+    expected = {"gpu": "A GPU", "driver": "580.1", "cuda": "12.4", "cupy": "13.6.0", "memory_pool": pool}
+    assert config.gpu_facts(cupy) == expected
+    cupy.cuda.runtime.getDeviceProperties = lambda index: 1 / 0
+    assert config.gpu_facts(cupy) == expected | {"gpu": None}
 
 
 def test_import_stays_quick():
