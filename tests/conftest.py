@@ -1,9 +1,41 @@
-"""Settings of the property tests: no deadlines, and with CI set the same examples in every run."""
+"""Settings of the property tests (no deadlines, with CI set the same examples in every run), and tests marked gpu."""
 
+import importlib.util
 import os
+from functools import cache
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+# ---- tests marked gpu ------------------------------------------------------------------------------------------------
+
+
+@cache
+def no_gpu():
+    """Why tests marked gpu cannot run here; "" where they can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "no GPU: CuPy is not installed"
+    try:
+        import cupy
+
+        return "" if cupy.cuda.runtime.getDeviceCount() else "no GPU: CuPy finds no GPU"
+    except Exception as error:  # a CUDA library that is missing, no driver, a driver too old
+        return f"no GPU: CuPy finds no GPU ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("gpu") and no_gpu():
+            item.add_marker(pytest.mark.skip(reason=no_gpu()))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say plainly that tests for a GPU did not run, and why."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "gpu" in report.keywords]
+    if skipped and no_gpu():
+        terminalreporter.write_line(f"{len(skipped)} tests marked gpu did not run: {no_gpu()}")
