@@ -1,8 +1,8 @@
 """Weights that do not change, kept as an algorithm wants them: transformed once, and not in every pass.
 
 A layer with a weight that does not require grad owns a `FrozenWeight`. A kernel that transforms weights asks for the
-form it needs with `form`, and makes it in scratch memory where that keeps none. Forms take at most `limit` bytes in
-all, first come, first kept, and go with their layer.
+form it needs with `form`, and makes it in scratch memory where that keeps none. Forms lie where their weight does, take
+at most `limit` bytes in all on the CPU and `gpu_limit` on GPUs, first come, first kept, and go with their layer.
 """
 
 import math
@@ -11,7 +11,10 @@ import weakref
 
 import numpy as np
 
+from minigrad.backend import array_module
+
 limit = 192 << 20  # bytes; VGG16's forms for the forward pass take 143 MiB
+gpu_limit = 1 << 30  # VGG16's forms for the forward pass and the input gradient take 449 MiB there
 
 # id of a weight -> its FrozenWeight, which keeps the id from being given away
 _frozen: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
@@ -39,16 +42,19 @@ def form(weight, name, shape, fill):
     owner = _frozen.get(id(weight))
     if owner is None:
         return None
+    xp = array_module(weight)
     with _lock:  # so that of two threads one makes the form, and the limit holds
         if name not in owner.forms:
-            if kept_bytes() + math.prod(shape) * weight.itemsize > limit:
+            kept, most = (kept_bytes(), limit) if xp is np else (kept_bytes(gpu=True), gpu_limit)
+            if kept + math.prod(shape) * weight.itemsize > most:
                 return None
-            made = np.empty(shape, weight.dtype)
+            made = xp.empty(shape, weight.dtype)
             fill(made)
             owner.forms[name] = made
         return owner.forms[name]
 
 
-def kept_bytes():
-    """How much memory all forms take."""
-    return sum(made.nbytes for owner in list(_frozen.values()) for made in owner.forms.values())
+def kept_bytes(gpu=False):
+    """How much memory all forms on the CPU take, or all on GPUs."""
+    forms = [made for owner in list(_frozen.values()) for made in owner.forms.values()]
+    return sum(made.nbytes for made in forms if gpu is (array_module(made) is not np))

@@ -6,14 +6,18 @@ BLAS has threads of its own, but they would come on top of ours, which wait spin
 import numpy as np
 
 from minigrad.backend import array_module, blocks, parallel, thread_count
+from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
 _SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
 
 
 def matmul(a, b, out=None):
     """a @ b for stacks of matrices, (..., M, K) by (..., K, N), cut along N or M, or along K where K is far longer."""
-    if array_module(a, b) is not np or a.size * b.shape[-1] < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f":
-        return array_module(a, b).matmul(a, b, out=out)
+    xp = array_module(a, b)
+    if xp is not np and tf32_allowed():
+        return matmul_tf32(xp, a, b, out)
+    if xp is not np or a.size * b.shape[-1] < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f":
+        return xp.matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]
     if k > 32 * max(m, n):
         first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), _shares(k))

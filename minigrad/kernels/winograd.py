@@ -49,11 +49,12 @@ def _evaluation(coefficients):
     return np.array([*finite, [0] * (coefficients - 1) + [1]], np.float64)
 
 
-_A, _G = _evaluation(4), _evaluation(3)
-_INPUT = np.linalg.inv(_evaluation(6)).T.astype(np.float32)  # B^T (6, 6)
-_OUTPUT = _A.T.astype(np.float32)  # (4, 6)
-_OUTPUT_GRAD = _A.astype(np.float32)  # (6, 4)
-_WEIGHT = np.kron(_G, _G).astype(np.float32)  # (36, 9)
+# In float64, for kernels of other kinds: B^T (6, 6), A^T (4, 6) and G (6, 3).
+INPUT_TRANSFORM, OUTPUT_TRANSFORM, G = np.linalg.inv(_evaluation(6)).T, _evaluation(4).T, _evaluation(3)
+
+_INPUT, _OUTPUT = INPUT_TRANSFORM.astype(np.float32), OUTPUT_TRANSFORM.astype(np.float32)
+_OUTPUT_GRAD = np.ascontiguousarray(_OUTPUT.T)  # A (6, 4)
+_WEIGHT = np.kron(G, G).astype(np.float32)  # (36, 9)
 _WITH_BIAS = np.hstack([_OUTPUT, np.ones((4, 1), np.float32)])  # (4, 7): the bias rides as a 7th column of the tile
 
 _CACHE = 1 << 21  # bytes of V and M in a block: most of a core's second-level cache

@@ -182,7 +182,7 @@ def test_winograds_matrices_satisfy_the_bilinear_identity():
     """A^T [(G h) * (B^T d)] is the correlation of d with h, for every pair of unit vectors."""
     for i, j in itertools.product(range(6), range(3)):
         d, h = np.eye(6)[i], np.eye(3)[j]
-        y = winograd._A.T @ ((winograd._G @ h) * (np.linalg.inv(winograd._evaluation(6)).T @ d))
+        y = winograd.OUTPUT_TRANSFORM @ ((winograd.G @ h) * (winograd.INPUT_TRANSFORM @ d))
         np.testing.assert_allclose(y, np.correlate(d, h), atol=1e-13)
 
 
