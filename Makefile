@@ -5,7 +5,8 @@
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
 #   make verify    install PyTorch (CPU), captum and others, and compare with them live
-#   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30")
+#   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30");
+#                  DEVICE=cuda on a GPU, with CuPy for CUDA 13 (CUDA=12 for the other)
 #   make fuzz      read thousands of damaged and malicious files (INPUTS=1000 of each of 13 kinds, SEED=0)
 #   make lint      ruff, and mypy over minigrad, models and viz
 #   make clean     remove .venv and out
@@ -16,6 +17,8 @@ PYTHON ?= python3
 OUT ?= out
 INPUTS ?= 1000
 SEED ?= 0
+DEVICE ?= cpu
+CUDA ?= 13
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -45,8 +48,8 @@ fuzz: $(VENV)/installed-test
 	MINIGRAD_FUZZ=$(INPUTS) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
 
 # PyTorch's compiled mode takes part where there is a compiler of C++.
-bench: $(VENV)/installed-bench
-	$(BIN)/python scripts/bench.py $(BENCH)
+bench: $(VENV)/installed-bench $(if $(filter cpu,$(DEVICE)),,$(VENV)/installed-cuda$(CUDA))
+	$(BIN)/python scripts/bench.py --device $(DEVICE) $(BENCH)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

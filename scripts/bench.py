@@ -2,6 +2,9 @@
 
 Each case runs in a process of its own, in which the engines take turns. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, with
 which some environments hold BLAS back, are unset. Writes bench.md, bench.json and bench.png (cost against size).
+
+--device cuda times it on a GPU instead, against PyTorch on the same one, and writes bench_cuda.md and bench_cuda.json.
+It needs CuPy and a torch for CUDA, nothing else.
 """
 
 import argparse
@@ -14,24 +17,28 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from benchmarks import cases
 from exits import exit_code
 from mistakes import UserError
 from record import check_folder
 
+from minigrad.backend import device_of, to_device
+
 EXAMPLE = "python scripts/bench.py --only vgg16-b1,vgg16-grad-b1 --rounds 30"
 PINNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 NEEDED = ("torch", "captum", "skimage")
+NEEDED_ON_GPU = ("torch",)
 SCRIPTS = Path(__file__).parent
 
 
-def chosen(text):
-    """The names in "a,b", in the order of `cases.NAMES`. An argparse type."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in cases.NAMES]
+def chosen(text, known):
+    """The names in "a,b", in the order of `known`; all of those where nothing was asked for."""
+    names = known if text is None else text.split(",")
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no case {unknown[0]!r}: choose from {', '.join(cases.NAMES)}")
-    return [name for name in cases.NAMES if name in names]
+        raise UserError(f"there is no case {unknown[0]!r}: choose from {', '.join(known)}")
+    return [name for name in known if name in names]
 
 
 def positive(text):
@@ -43,7 +50,9 @@ def positive(text):
 options = argparse.ArgumentParser(
     description=__doc__, epilog=f"Example:\n  {EXAMPLE}", formatter_class=argparse.RawDescriptionHelpFormatter
 )
-options.add_argument("--only", type=chosen, default=list(cases.NAMES), metavar="CASE,...", help=", ".join(cases.NAMES))
+ON_GPU = f"{', '.join(cases.NAMES)}; on a GPU {', '.join(cases.GPU_NAMES)}"
+options.add_argument("--only", metavar="CASE,...", help=ON_GPU)
+options.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default %(default)s)")
 options.add_argument("--rounds", type=positive, default=20, metavar="N", help="of every case (default %(default)s)")
 options.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default %(default)s")
 
@@ -79,6 +88,7 @@ def networks(names):
     """The networks that these cases need."""
     needed = {case.network for case in cases.CASES if case.name in names}
     needed |= {"vgg16"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
+    needed |= {"photograph"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
     return sorted(needed | ({"vgg16_features"} if cases.GROWTH in names else set()))
 
 
@@ -92,31 +102,69 @@ def write(found, out):
         report.plot(found, out / "bench.png")
 
 
-def run(args):
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+def needs(packages):
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{', '.join(missing)} must be installed to compare with: run `make bench`")
+
+
+def run(args):
+    device = device_of(to_device(np.zeros(1, np.float32), args.device))  # says what is wrong with it
+    names = chosen(args.only, cases.NAMES if device == "cpu" else cases.GPU_NAMES)
+    needs(NEEDED if device == "cpu" else NEEDED_ON_GPU)
     check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="minigrad-bench-") as folder:
-        print(f"writing networks to {folder}", flush=True)
-        child("prepare", folder, *networks(args.only))
-        found = child("machine") | {"rounds": args.rounds, "cases": {}}
-        for name in args.only:
-            start = time.time()
-            print(f"{name} ...", flush=True)
-            if name == cases.COLD:
-                found["cold"] = child("cold", folder, args.rounds)
-            elif name == cases.ACCURACY:
-                found["accuracy"] = child("accuracy", folder)
-            elif name == cases.GROWTH:
-                found["growth"] = child("growth", folder, max(2, args.rounds // 4))
-            else:
-                found["cases"][name] = timed(cases.case(name), folder, args.rounds)
-            write(found, args.out)
-            print(f"  {time.time() - start:.0f} s", flush=True)
-    print((args.out / "bench.md").read_text())
-    print(f"-> {args.out / 'bench.md'} {args.out / 'bench.json'}")
+        report = (on_cpu if device == "cpu" else on_gpu)(args, names, folder, device)
+    print(report.read_text())
+    print(f"-> {report} {report.with_suffix('.json')}")
+
+
+def on_cpu(args, names, folder, device):
+    print(f"writing networks to {folder}", flush=True)
+    child("prepare", folder, *networks(names))
+    found = child("machine") | {"rounds": args.rounds, "cases": {}}
+    for name in names:
+        start = time.time()
+        print(f"{name} ...", flush=True)
+        if name == cases.COLD:
+            found["cold"] = child("cold", folder, args.rounds)
+        elif name == cases.ACCURACY:
+            found["accuracy"] = child("accuracy", folder)
+        elif name == cases.GROWTH:
+            found["growth"] = child("growth", folder, max(2, args.rounds // 4))
+        else:
+            found["cases"][name] = timed(cases.case(name), folder, args.rounds)
+        write(found, args.out)
+        print(f"  {time.time() - start:.0f} s", flush=True)
+    return args.out / "bench.md"
+
+
+def on_gpu(args, names, folder, device):
+    """The same on a GPU: each case timed in one process, and each engine's peak memory in another."""
+    from benchmarks import gpu_report
+
+    if not importlib.import_module("torch").cuda.is_available():
+        raise UserError("torch finds no GPU to compare on: install its build for CUDA")
+    chosen_cases = [case for case in cases.GPU_CASES if case.name in names]
+    needed = {case.network for case in chosen_cases} | ({"vgg16"} if cases.ACCURACY in names else set())
+    print(f"writing networks to {folder}", flush=True)
+    child("prepare", folder, *sorted(needed))
+    found = child("machine", device) | {"device": device, "rounds": args.rounds, "cases": {}}
+    for name in names:
+        start = time.time()
+        print(f"{name} ...", flush=True)
+        if name == cases.ACCURACY:
+            found["accuracy"] = child("gpu_accuracy", folder, device)
+        else:
+            result = child("gpu", name, folder, device, args.rounds)
+            engines = {"minigrad": "minigrad", "torch contiguous": "contiguous", "torch channels_last": "channels_last"}
+            peaks = {title: child("gpu_peak", engine, name, folder, device) for title, engine in engines.items()}
+            found["cases"][name] = result | {"memory": peaks}
+        (args.out / "bench_cuda.json").write_text(json.dumps(found, indent=1) + "\n")
+        (args.out / "bench_cuda.md").write_text(gpu_report.markdown(found))
+        print(f"  {time.time() - start:.0f} s", flush=True)
+    return args.out / "bench_cuda.md"
 
 
 def main(argv=None):

@@ -12,33 +12,47 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter
 
 import minigrad as mg
 import models
-from benchmarks import cases, torch_side
+from benchmarks import cases
 from minigrad import functional as F
-from minigrad.backend import thread_count
+from minigrad import nn
+from minigrad.backend import thread_count, to_device
 
 
 def images(folder):
     """(5,3,224,224): the sample photograph's centre, and noise of four scales."""
-    photograph = models.load_image(Path(folder) / "cat.png", 224, 256)
-    noise = np.random.default_rng(0).standard_normal((4, 3, 224, 224))
-    smooth = [gaussian_filter(noise[i], (0, scale, scale)) for i, scale in enumerate((1, 2, 4, 8))]
-    smooth = [np.clip(0.5 + 0.2 * image / image.std(), 0, 1)[None] for image in smooth]
-    return np.concatenate([photograph, *smooth]).astype(np.float32)
+    return np.concatenate([models.load_image(Path(folder) / "cat.png", 224, 256), noises()])
 
 
-def observed(model, image, target=None):
-    """Scores, input gradient of the target (default: the top class), and the choices made by ReLU and max-pooling."""
-    x = mg.Tensor(image, requires_grad=True)
+def noises(scales=(1, 2, 4, 8), size=224):
+    """(len(scales),3,size,size) float32 in [0,1]: noise blurred by so many pixels each."""
+    noise = np.random.default_rng(0).standard_normal((len(scales), 3, size, size))
+    smooth = [gaussian_filter(noise[i], (0, scale, scale)) for i, scale in enumerate(scales)]
+    return np.stack([np.clip(0.5 + 0.2 * image / image.std(), 0, 1) for image in smooth]).astype(np.float32)
+
+
+def in_double(path):
+    """The network of a weights file in float64, on the CPU."""
+    model = models.load(path).requires_grad_(False)
+    model.load_state_dict({name: array.astype(np.float64) for name, array in model.state_dict().items()})
+    return model
+
+
+def observed(model, image, target=None, device="cpu"):
+    """Scores, input gradient of the target (default: the top class), and the choices made by ReLU and max-pooling.
+
+    device: where the model is. What is found is on the CPU.
+    """
+    x = mg.Tensor(to_device(image, device), requires_grad=True)
     rectified = [name for name in model.names() if name.startswith("relu")]
-    found = model.activations(x, [*rectified, "fc8"])
-    scores = found["fc8"]
+    names = model.names()
+    found = model.activations(x, [*rectified, names[-1]])
+    scores = found[names[-1]]
     target = int(scores.numpy()[0].argmax()) if target is None else target
-    pooled = [max(name for name in rectified if name.startswith(f"relu{stage}_")) for stage in range(1, 6)]
+    pooled = [before for before, name in zip(names, names[1:], strict=False) if isinstance(model[name], nn.MaxPool2d)]
 
     def gradient(rules=None):
         return mg.grad(scores[0, target], x, rules=rules).numpy()
@@ -103,19 +117,24 @@ def errors(name, found, true):
     }
 
 
-def by_torch(model, image, target):
+def by_torch(model, image, target, device="cpu"):
     """PyTorch's own float32, contiguous: how much is to be expected of any."""
-    x = torch.from_numpy(image).requires_grad_(True)
+    import torch
+
+    x = torch.from_numpy(image).to(device).requires_grad_(True)
     scores = model(x)
     gradient = torch.autograd.grad(scores[0, target], x)[0]
-    return {"scores": scores.detach().numpy(), "gradient": gradient.numpy()}
+    return {"scores": scores.detach().cpu().numpy(), "gradient": gradient.cpu().numpy()}
 
 
 def main(folder):
+    import torch
+
+    from benchmarks import torch_side
+
     torch.set_num_threads(thread_count())
     single = models.load(Path(folder) / "vgg16.h5").requires_grad_(False)
-    double = models.load(Path(folder) / "vgg16.h5").requires_grad_(False)
-    double.load_state_dict({name: array.astype(np.float64) for name, array in double.state_dict().items()})
+    double = in_double(Path(folder) / "vgg16.h5")
     reference = torch_side.load(folder, "vgg16").eval().requires_grad_(False)
     rows = {name: [] for name in (*cases.ERROR_BARS, "torch")}
     for image in images(folder)[:, None]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Case:
     """One step that all engines do, with the same weights on the same input.
 
-    kind: "forward", "gradient" (of one score by the image), "style" (loss and its gradient by the image) or "training".
+    kind: "forward", "gradient" (of one score by the image), "style" (loss and its gradient by the image), "training" (a
+    step on one batch) or "fed" (such steps on new batches, augmented and moved to the GPU meanwhile).
     bar: PyTorch's time divided by minigrad's, at least; None where nothing is promised. numpy_bar: the same for another
     engine on NumPy, None where it is not asked.
     """
@@ -31,12 +32,26 @@ CASES = (
     Case("squeezenet", "SqueezeNet 1.1, 227 px, forward", "forward", "squeezenet1_1", 1, 227),
     Case("minivgg-step", "MiniVGG training step, 96 px, batch 32", "training", "minivgg_bn", 32, 96, 0.8),
 )
+GPU_CASES = (
+    Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 0.8),
+    Case("vgg16-b16", "VGG16 224 px, batch 16, forward", "forward", "vgg16", 16, 224, 0.8),
+    Case("vgg16-b64", "VGG16 224 px, batch 64, forward", "forward", "vgg16", 64, 224, 0.8),
+    Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 0.8),
+    Case("vgg16-grad-b16", "VGG16 224 px, batch 16, with input gradient", "gradient", "vgg16", 16, 224, 0.8),
+    Case("vgg16-grad-b64", "VGG16 224 px, batch 64, with input gradient", "gradient", "vgg16", 64, 224, 0.8),
+    Case("style-512", "style-transfer step, 512 px", "style", "vgg16_features", 1, 512, 0.8),
+    Case("style-1024", "style-transfer step, 1024 px", "style", "vgg16_features", 1, 1024, 0.8),
+    Case("minivgg-step", "MiniVGG training step, 96 px, batch 128", "training", "minivgg_bn", 128, 96, 0.8),
+    Case("minivgg-fed", "the same, augmentation on the host included", "fed", "minivgg_bn", 128, 96, 0.8),
+)
 COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 3.0
 ACCURACY, GROWTH = "accuracy", "growth"
 NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH)
+GPU_NAMES = (*(case.name for case in GPU_CASES), ACCURACY)
 
 ERROR_BARS = {"direct": 2e-6, "winograd": 2e-5, "auto": 2e-5}  # by algorithm, as shares of the largest value
 COSINE_BAR = 1e-6  # 1 - cosine, at most
+GPU_ERROR_BAR = 1e-5  # the largest error of scores and gradients, as a share of the largest value
 
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -44,8 +59,8 @@ STYLE_WEIGHT = 1e3
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
 
 
-def case(name):
-    return next(case for case in CASES if case.name == name)
+def case(name, gpu=False):
+    return next(case for case in (GPU_CASES if gpu else CASES) if case.name == name)
 
 
 def within(algorithm, row):

@@ -1,13 +1,17 @@
-"""What this machine can do: the rates of a large matrix product and of a large copy, by one thread and by all."""
+"""What this machine can do: the rates of a large matrix product and of a large copy, by one thread and by all.
+
+`python -m benchmarks.machine` ends with a line of JSON; with cuda:0, say, it describes the GPU and its libraries.
+"""
 
 import json
 import os
+import sys
 import time
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import blocks, parallel, thread_count
+from minigrad.backend import array_module, blocks, parallel, thread_count, to_device
 
 SIDE = 2048  # of the matrices
 COPIED = 64 << 20  # bytes
@@ -60,5 +64,20 @@ def described():
     return found
 
 
+def described_gpu(device):
+    """What ran where: minigrad's configuration with this GPU, and torch with its CUDA and cuDNN."""
+    import torch
+
+    cupy = array_module(to_device(np.zeros(1, np.float32), device))
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        found = described()
+    for package in ("captum", "dezero"):
+        del found[package]
+    return found | {"torch": f"{torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"}
+
+
 if __name__ == "__main__":
-    print(json.dumps({"machine": described(), "limits": limits()}))
+    if sys.argv[1:]:
+        print(json.dumps({"machine": described_gpu(sys.argv[1])}))
+    else:
+        print(json.dumps({"machine": described(), "limits": limits()}))

@@ -9,19 +9,27 @@ import time
 
 
 def interleaved(steps, rounds, every=None, clock=time.perf_counter):
-    """{name: [seconds, one for each round]} of steps {name: callable}; the order is reversed in every second round.
+    """{name: [seconds, one for each round]} of steps {name: callable}: see `in_turns`."""
+
+    def timed(step):
+        start = clock()
+        step()
+        return clock() - start
+
+    return in_turns({name: lambda step=step: timed(step) for name, step in steps.items()}, rounds, every)
+
+
+def in_turns(timers, rounds, every=None):
+    """{name: [seconds, one for each round]} of timers {name: callable that returns seconds}; the order is reversed in
+    every second round.
 
     every: {name: n} for steps that are only run in each n-th round; in the others their entry is None.
     """
-    taken = {name: [] for name in steps}
+    taken = {name: [] for name in timers}
     for turn in range(rounds):
-        for name in list(steps)[:: -1 if turn % 2 else 1]:
-            if every and turn % every.get(name, 1):
-                taken[name].append(None)
-                continue
-            start = clock()
-            steps[name]()
-            taken[name].append(clock() - start)
+        for name in list(timers)[:: -1 if turn % 2 else 1]:
+            left_out = every and turn % every.get(name, 1)
+            taken[name].append(None if left_out else timers[name]())
     return taken
 
 

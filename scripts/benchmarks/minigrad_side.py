@@ -1,5 +1,6 @@
-"""The cases as minigrad does them. A step returns what it computed, as an array."""
+"""The cases as minigrad does them. A step returns what it computed, as a Tensor, and does not wait for a GPU."""
 
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import models
 import viz
 from benchmarks import cases
 from minigrad import functional as F
+from minigrad.backend import to_device
+from models.augment import Augmentation, prefetch, to_float, training_batches
 from models.memory import keep_freed_memory
+from models.training import workers
+
+CLASSES = 12
+PHOTOGRAPHS, STORED = 1024, 128  # how many, and their side in pixels, for "fed"
 
 
 def inputs(case):
@@ -17,11 +24,37 @@ def inputs(case):
     return np.random.default_rng(0).random((case.batch, 3, case.size, case.size), dtype=np.float32)
 
 
-def steps(case, folder):
+def fed(case, device):
+    """Batches without end, made ahead as train.py makes them: (views (N,H,W,3) uint8, labels (N,)), on the host."""
+    rng = np.random.default_rng(0)
+    photographs = rng.integers(0, 256, (PHOTOGRAPHS, STORED, STORED, 3), dtype=np.uint8)
+    labels, members = np.arange(PHOTOGRAPHS) % CLASSES, np.arange(PHOTOGRAPHS)
+    how = {"size": case.size, "batch_size": case.batch, "augmentation": Augmentation(), "seed": 0}
+    epochs = (training_batches(photographs, labels, members, **how, epoch=epoch) for epoch in count())
+    return prefetch(chain.from_iterable(epochs), workers(device))
+
+
+def steps(case, folder, device="cpu"):
     """{"minigrad": step}"""
-    model = models.load(Path(folder) / f"{case.network}.h5")
-    make = {"forward": forward, "gradient": gradient, "style": style, "training": training}[case.kind]
-    return {"minigrad": make(model, inputs(case))}
+    model = models.load(Path(folder) / f"{case.network}.h5", device=device)
+    if case.kind == "fed":
+        batches = fed(case, device)
+        return {"minigrad": training(model, lambda: moved(*next(batches), device))}
+    images = to_device(inputs(case), device)
+    if case.kind == "training":
+        target = targets(np.arange(len(images)) % CLASSES, device)
+        return {"minigrad": training(model, lambda: (images, target))}
+    make = {"forward": forward, "gradient": gradient, "style": style}[case.kind]
+    return {"minigrad": make(model, images)}
+
+
+def moved(views, labels, device):
+    return to_float(to_device(views, device)), targets(labels, device)
+
+
+def targets(labels, device):
+    """What cross_entropy takes: labels, or on a GPU probabilities, which need not be checked (see Trainer._target)."""
+    return labels if device == "cpu" else to_device(np.eye(CLASSES, dtype=np.float32)[labels], device)
 
 
 def forward(model, images):
@@ -29,7 +62,7 @@ def forward(model, images):
 
     def step():
         with mg.no_grad():
-            return model(mg.Tensor(images)).numpy()
+            return model(mg.Tensor(images))
 
     return step
 
@@ -39,7 +72,7 @@ def gradient(model, images):
 
     def step():
         x = mg.Tensor(images, requires_grad=True)
-        return mg.grad(model(x)[:, 0].sum(), x).numpy()
+        return mg.grad(model(x)[:, 0].sum(), x)
 
     return step
 
@@ -58,24 +91,27 @@ def style(model, images):
         loss = viz.content_loss(found[cases.CONTENT_LAYER], content)
         for layer, gram in grams.items():
             loss = loss + viz.style_loss(found[layer], gram) * cases.STYLE_WEIGHT
-        return mg.grad(loss, x).numpy()
+        return mg.grad(loss, x)
 
     return step
 
 
-def training(model, images):
-    """Cross entropy, backward pass, SGD with momentum; batch normalisation and dropout as in training."""
+def training(model, batch):
+    """Cross entropy, backward pass, SGD with momentum; batch normalisation and dropout as in training.
+
+    batch() gives (images, targets), where the model is.
+    """
     keep_freed_memory()  # as train.py does; in this process it serves both engines
     model.train().requires_grad_(True)
     model["drop6"].rng = np.random.default_rng(0)
-    labels = np.arange(len(images)) % 12
     optimizer = mg.optim.SGD(model.parameters(), cases.LEARNING_RATE, momentum=cases.MOMENTUM)
 
     def step():
+        images, target = batch()
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(mg.Tensor(images)), labels)
+        loss = F.cross_entropy(model(mg.Tensor(images)), target)
         loss.backward()
         optimizer.step()
-        return loss.numpy()
+        return loss.detach()
 
     return step

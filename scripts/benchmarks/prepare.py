@@ -1,6 +1,6 @@
 """The networks that all engines run, written once: weights for minigrad (.h5) and torch (.pth), layers as JSON.
 
-python -m benchmarks.prepare FOLDER NETWORK...
+python -m benchmarks.prepare FOLDER NETWORK...; the name "photograph" stands for the sample, cat.png.
 """
 
 import json
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import torch
-from skimage import data
 
 import models
 from models.architectures import describe
+
+PHOTOGRAPH = "photograph"
 
 
 def network(name):
@@ -23,12 +24,16 @@ def network(name):
 
 def main(folder, *names):
     for name in names:
+        if name == PHOTOGRAPH:
+            from skimage import data
+
+            models.save_image(models.load_image(data.cat()), Path(folder) / "cat.png")
+            continue
         model, base = network(name), Path(folder) / name
         models.save_weights(model, base.with_suffix(".h5"))
         base.with_suffix(".json").write_text(json.dumps(describe(model)))
         arrays = {key: torch.from_numpy(array) for key, array in model.state_dict().items()}
         torch.save(arrays, base.with_suffix(".pth"))
-    models.save_image(models.load_image(data.cat()), Path(folder) / "cat.png")
 
 
 if __name__ == "__main__":

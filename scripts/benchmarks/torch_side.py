@@ -4,11 +4,10 @@ import json
 from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import cases
+from benchmarks import cases, minigrad_side
 
 EAGER = ("contiguous", "channels_last")
 VARIANTS = (*EAGER, "compiled")
@@ -23,8 +22,8 @@ class Preprocess(nn.Module):
     def __init__(self, scale, mean, std, channel_order):
         super().__init__()
         self.scale, self.turned = scale, channel_order == "BGR"
-        self.mean = torch.tensor(mean, device="cpu").reshape(3, 1, 1)
-        self.std = torch.tensor(std, device="cpu").reshape(3, 1, 1)
+        self.register_buffer("mean", torch.tensor(mean, device="cpu").reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, device="cpu").reshape(3, 1, 1), persistent=False)
 
     def forward(self, x):
         x = x.flip(1) if self.turned else x
@@ -71,18 +70,16 @@ def load(folder, name):
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 
-def steps(case, folder, variants=VARIANTS):
+def steps(case, folder, variants=VARIANTS, device="cpu"):
     """{"torch contiguous": step, ...}; a variant that does not work here is left out, with the reason printed."""
-    found, make = {}, {"forward": forward, "gradient": gradient, "style": style, "training": training}[case.kind]
-    images = np.random.default_rng(0).random((case.batch, 3, case.size, case.size), dtype=np.float32)
+    found = {}
     for variant in variants:
         layout = torch.contiguous_format if variant == "contiguous" else torch.channels_last
-        model = load(folder, case.network).eval()
-        x = torch.from_numpy(images).to(memory_format=layout)
+        model = load(folder, case.network).eval().to(device)
         if variant != "contiguous":
             model = model.to(memory_format=layout)
         try:
-            step = make(model, x, variant == "compiled")
+            step = made(case, model, layout, variant == "compiled", device)
             step()
         except Exception as error:  # torch.compile needs a compiler of C++, and fails in many ways without
             if variant != "compiled":
@@ -91,6 +88,25 @@ def steps(case, folder, variants=VARIANTS):
             continue
         found[f"torch {variant}"] = step
     return found
+
+
+def made(case, model, layout, compile, device):
+    """The step of one variant."""
+    if case.kind == "fed":
+        batches = minigrad_side.fed(case, device)
+        return training(model, lambda: moved(*next(batches), layout, device), compile)
+    x = torch.from_numpy(minigrad_side.inputs(case)).to(device, memory_format=layout)
+    if case.kind == "training":
+        labels = torch.arange(len(x), device=device) % minigrad_side.CLASSES
+        return training(model, lambda: (x, labels), compile)
+    return {"forward": forward, "gradient": gradient, "style": style}[case.kind](model, x, compile)
+
+
+def moved(views, labels, layout, device):
+    """A batch of the feed on the device, as float32 in [0,1]."""
+    views = torch.from_numpy(views).pin_memory().to(device, non_blocking=True)
+    images = (views.permute(0, 3, 1, 2) * (1 / 255)).contiguous(memory_format=layout)
+    return images, torch.from_numpy(labels).pin_memory().to(device, non_blocking=True)
 
 
 def compiled(function, wanted, **options):
@@ -158,15 +174,15 @@ def style(model, x, compile):
     return step
 
 
-def training(model, x, compile):
+def training(model, batch, compile):
     model = nn.Sequential(OrderedDict((n, p) for n, p in model.named_children())).train()
     for parameter in model.parameters():  # out of the file's mapping, into memory of their own
         parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
-    labels = torch.arange(len(x)) % 12
     optimizer = torch.optim.SGD(model.parameters(), cases.LEARNING_RATE, momentum=cases.MOMENTUM)
     forward = compiled(model, compile)
 
     def step():
+        x, labels = batch()
         optimizer.zero_grad(set_to_none=True)
         loss = nn.functional.cross_entropy(forward(x), labels)
         loss.backward()

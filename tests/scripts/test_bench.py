@@ -133,13 +133,14 @@ def test_what_pins_openblas_is_unset():
 
 
 def test_options(tmp_path, capsys):
-    assert bench.options.parse_args(["--only", "squeezenet,vgg16-b1"]).only == ["vgg16-b1", "squeezenet"]
-    assert bench.networks(["grad-cam-cold", "growth"]) == ["vgg16", "vgg16_features"]
-    for wrong in (["--only", "resnet"], ["--rounds", "1"]):
-        with pytest.raises(SystemExit) as left:
-            bench.main(wrong)
-        assert left.value.code == 2
-    assert "there is no case 'resnet': choose from vgg16-b1," in capsys.readouterr().err
+    assert bench.chosen("squeezenet,vgg16-b1", cases.NAMES) == ["vgg16-b1", "squeezenet"]
+    assert bench.chosen(None, cases.GPU_NAMES) == list(cases.GPU_NAMES)
+    assert bench.networks(["grad-cam-cold", "growth"]) == ["photograph", "vgg16", "vgg16_features"]
+    with pytest.raises(SystemExit) as left:
+        bench.main(["--rounds", "1"])
+    assert left.value.code == 2 and "rounds must be at least 2" in capsys.readouterr().err
+    assert bench.main(["--only", "resnet", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("bench: there is no case 'resnet': choose from vgg16-b1, ")
 
 
 def test_without_torch_it_says_what_to_do(monkeypatch, tmp_path, capsys):
