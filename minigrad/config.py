@@ -15,6 +15,7 @@ import numpy as np
 from . import backend
 from .kernels import frozen
 from .kernels.conv import current_algorithm
+from .kernels.cuda.product import tf32_allowed
 
 # What OpenBLAS's kernel families need of a CPU, best first; families not listed here need less than AVX2.
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -28,8 +29,8 @@ def show_config(mode="stdout"):
     """Print what minigrad runs on, as numpy.show_config does; mode="dicts" returns it as {name: text} instead.
 
     Versions, the BLAS and its family of kernels, the threads and what limits them, the convolution algorithm in force
-    in this thread, the memory that transformed weights take, the CPU, the GPU with its driver and CuPy's pool of its
-    memory; and a warning if OPENBLAS_CORETYPE pins kernels below what the CPU has.
+    in this thread, the memory that transformed weights take, the CPU, the GPU with its driver, CuPy's pool of its
+    memory and whether TF32 is allowed; and a warning if OPENBLAS_CORETYPE pins kernels below what the CPU has.
     CuPy is imported where it is installed. Raises ValueError for any other mode.
     """
     if mode not in ("stdout", "dicts"):
@@ -41,7 +42,7 @@ def show_config(mode="stdout"):
         "BLAS": "; ".join(map(_described, _blas())) or "unknown to threadpoolctl",
         "threads": _threads(),
         "convolution": current_algorithm(),
-        "frozen weights": f"{frozen.kept_bytes() / 2**20:.1f} MiB of at most {frozen.limit >> 20} kept transformed",
+        "frozen weights": _frozen_weights(),
         "CPU": cpu_name(),
         **_gpu(),
     }
@@ -52,6 +53,16 @@ def show_config(mode="stdout"):
         return found
     width = max(map(len, found))
     print("\n".join(f"{name:{width}}  {text}" for name, text in found.items()))
+
+
+def _frozen_weights():
+    """ "143.0 MiB of at most 192 kept transformed; of at most 1024 on GPUs, 449.0 MiB on cuda:0"."""
+    kept = {device: f"{size / 2**20:.1f} MiB" for device, size in frozen.kept_by_device().items()}
+    text = f"{kept.pop('cpu', '0.0 MiB')} of at most {frozen.limit >> 20} kept transformed"
+    if not kept:
+        return text
+    there = ", ".join(f"{size} on {device}" for device, size in kept.items())
+    return f"{text}; of at most {frozen.gpu_limit >> 20} on GPUs, {there}"
 
 
 def _version():
@@ -172,7 +183,7 @@ def _pool_bytes(pool):
 
 
 def _gpu():
-    """{"GPU": the current one, its driver and CuPy; or why there is none, "GPU memory": what the pool holds}.
+    """{"GPU": the current one, its driver and CuPy; or why there is none, "GPU memory": the pool's, "TF32": on or off}.
 
     Nothing that goes wrong here is raised.
     """
@@ -193,7 +204,8 @@ def _gpu():
     driver = f"driver {_driver_version() or 'of unknown version'} for CUDA {_cuda_version(supported)}"
     found = {"GPU": f"{name}, CuPy {cupy.__version__}, CUDA {_cuda_version(cuda)}, {driver}"}
     memory = _asked(lambda: _memory(cupy))
-    return found | ({"GPU memory": memory} if memory else {})
+    factors = "on: products round their factors to TF32" if tf32_allowed() else "off: float32 products are exact"
+    return found | ({"GPU memory": memory} if memory else {}) | {"TF32": f"{factors} (in this thread)"}
 
 
 def _memory(cupy):

@@ -9,6 +9,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import backend, config
+from minigrad.kernels import frozen
+from minigrad.kernels.cuda.product import tf32
 
 AVX2 = {"avx2", "fma"}
 
@@ -109,11 +111,22 @@ def test_gpu_present_and_broken(cupy):
     assert found["GPU"] == "A GPU, CuPy 13.6.0, CUDA 12.4, driver 580.1 for CUDA 13.1"
     pool = "5 MiB used of 9 MiB kept in CuPy's pool, no limit"
     assert found["GPU memory"] == f"{pool}; 3072 of 4096 MiB free on the GPU"
+    assert found["TF32"].startswith("off: ")
+    with tf32():
+        assert mg.show_config("dicts")["TF32"].startswith("on: ")
     cupy.get_default_memory_pool().get_limit = lambda: 1 << 30
     assert "limit 1024 MiB" in mg.show_config("dicts")["GPU memory"]
     cupy.cuda.runtime.driverGetVersion = lambda: 1 / 0
     found = mg.show_config("dicts")
     assert found["GPU"] == "not used: CuPy finds none (division by zero)" and "GPU memory" not in found
+
+
+def test_kept_forms_of_each_device(monkeypatch):
+    monkeypatch.setattr(frozen, "kept_by_device", lambda: {"cuda:0": 3 << 20, "cpu": 2 << 20, "cuda:1": 1 << 20})
+    assert mg.show_config("dicts")["frozen weights"] == (
+        f"2.0 MiB of at most {frozen.limit >> 20} kept transformed; of at most {frozen.gpu_limit >> 20} on GPUs, "
+        "3.0 MiB on cuda:0, 1.0 MiB on cuda:1"
+    )
 
 
 def test_facts_of_a_gpu_for_a_record(cupy):

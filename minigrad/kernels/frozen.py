@@ -11,7 +11,7 @@ import weakref
 
 import numpy as np
 
-from minigrad.backend import array_module
+from minigrad.backend import array_module, device_of
 
 limit = 192 << 20  # bytes; VGG16's forms for the forward pass take 143 MiB
 gpu_limit = 1 << 30  # VGG16's forms for the forward pass and the input gradient take 449 MiB there
@@ -56,5 +56,13 @@ def form(weight, name, shape, fill):
 
 def kept_bytes(gpu=False):
     """How much memory all forms on the CPU take, or all on GPUs."""
-    forms = [made for owner in list(_frozen.values()) for made in owner.forms.values()]
-    return sum(made.nbytes for made in forms if gpu is (array_module(made) is not np))
+    return sum(size for device, size in kept_by_device().items() if gpu is (device != "cpu"))
+
+
+def kept_by_device():
+    """{"cpu": bytes, "cuda:0": bytes, ...}: how much memory forms take, where there are any."""
+    found = {}
+    for owner in list(_frozen.values()):
+        for made in list(owner.forms.values()):
+            found[device_of(made)] = found.get(device_of(made), 0) + made.nbytes
+    return found
