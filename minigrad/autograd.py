@@ -9,13 +9,14 @@ right one.
 
 import contextlib
 import functools
+import inspect
 import threading
 import weakref
 from typing import Any
 
 import numpy as np
 
-from .backend import awake
+from .backend import awake, current_device, one_device
 from .tensor import Forgotten, Tensor, as_tensor
 
 
@@ -29,6 +30,7 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
+_on_cpu = contextlib.nullcontext()
 
 
 class Function:
@@ -63,7 +65,8 @@ class Function:
             raise RuntimeError(f"{type(self).__name__}: an instance runs once (it keeps what vjp needs); make another")
         inputs = tuple(as_tensor(x) for x in inputs)
         arrays = tuple(x.data for x in inputs)
-        result = self.forward(*arrays) if _mode.observer is None else _mode.observer.forward(self, arrays)
+        with self._device(arrays):
+            result = self.forward(*arrays) if _mode.observer is None else _mode.observer.forward(self, arrays)
         output = Tensor._wrap(np.asarray(result) if isinstance(result, np.generic) else result)
         if _mode.anomaly:
             _refuse_nan(output, f"{type(self).__name__}.forward", inputs)
@@ -77,6 +80,17 @@ class Function:
             output.requires_grad = True
             output.function = self
         return output
+
+    def _device(self, arrays):
+        """The context in which forward runs, with the arrays' GPU the current one; TypeError if they are on several."""
+        if all(type(array) is np.ndarray for array in arrays):
+            return _on_cpu
+        kind = type(self).__name__
+        names = list(inspect.signature(self.forward).parameters)
+        names = [names[i] if len(names) >= len(arrays) else f"{names[0]}[{i}]" for i in range(len(arrays))]
+        public = {name.replace("_", ""): name for name in dir(F)}.get(kind.lower(), kind)
+        one_device(public, dict(zip(names, arrays, strict=True)))
+        return current_device(arrays[0])
 
     @property
     def output(self):
@@ -367,7 +381,11 @@ def is_observed():
 
 
 def _refuse_nan(tensor, where, inputs):
-    if tensor.dtype.kind == "f" and bool((tensor.data != tensor.data).any()):
+    if tensor.dtype.kind != "f":
+        return
+    with current_device(tensor.data):
+        found = bool((tensor.data != tensor.data).any())
+    if found:
         shapes = ", ".join(str(x.shape) for x in inputs)
         raise FloatingPointError(f"a NaN first appeared in {where}, called with inputs of shape {shapes}")
 

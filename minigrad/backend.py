@@ -62,10 +62,32 @@ def array_module(*arrays):
 
 def device_of(array):
     """ "cpu" for a NumPy array, "cuda:0" for a CuPy array on the first GPU."""
-    module = array_module(array)
-    if module is np:
+    if type(array) is np.ndarray or array_module(array) is np:
         return "cpu"
     return f"cuda:{int(getattr(getattr(array, 'device', None), 'id', 0))}"
+
+
+_host = contextlib.nullcontext()
+
+
+def current_device(array):
+    """A context in which what is computed and made anew is where `array` is: its GPU is the current one."""
+    if type(array) is np.ndarray or array_module(array) is np:
+        return _host
+    return getattr(array, "device", _host)
+
+
+def one_device(function, arguments):
+    """TypeError where the arrays or Tensors `arguments` ({name: value}) of `function` are not on one device."""
+    devices = {
+        name: getattr(x, "device", None) if isinstance(getattr(x, "device", None), str) else device_of(x)
+        for name, x in arguments.items()
+        if x is not None
+    }
+    if len(set(devices.values())) > 1:
+        first, *others = devices.items()
+        other = next(pair for pair in others if pair[1] != first[1])
+        raise TypeError(f"{function}: {first[0]} is on {first[1]}, {other[0]} on {other[1]}: move one with .to(device)")
 
 
 def to_numpy(array):
@@ -77,24 +99,39 @@ def to_numpy(array):
 def to_device(array, device):
     """The array on `device`: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
 
-    Returns the array itself where it is there already. Raises ValueError for a name that is none of these, and
-    RuntimeError where CuPy or the GPU is missing.
+    Returns the array itself where it is there already. Raises as `find_device` does.
     """
+    device = find_device(device)
     if device == "cpu":
         return to_numpy(array)
+    if device_of(array) == device:
+        return array
+    import cupy
+
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        return cupy.asarray(array)
+
+
+def find_device(device):
+    """The device that the name stands for, "cpu" or "cuda:0" with the GPU's number.
+
+    device: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (the current GPU if there is one, else the CPU). Raises
+    ValueError for a name that is none of these, and RuntimeError where CuPy or the GPU is missing.
+    """
+    if device == "cpu":
+        return device
     kind, _, index = str(device).partition(":")
     if kind not in ("cuda", "auto") or (kind == "auto" and index) or (index and not index.isdigit()):
         raise ValueError(f'device is {device!r}: give "cpu", "cuda", "cuda:0" (a GPU\'s number) or "auto"')
     cupy, problem = _cupy()
     if cupy is None:
         if kind == "auto":
-            return to_numpy(array)
+            return "cpu"
         raise RuntimeError(f"device {device!r} is not available: {problem}")
     count = cupy.cuda.runtime.getDeviceCount()
     if index and int(index) >= count:
         raise RuntimeError(f"device {device!r} is not available: this machine has {count} GPU(s), numbered from 0")
-    with cupy.cuda.Device(int(index)) if index else cupy.cuda.Device():
-        return cupy.asarray(array)
+    return f"cuda:{int(index) if index else cupy.cuda.Device().id}"
 
 
 def _cupy():

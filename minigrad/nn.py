@@ -11,7 +11,7 @@ import numpy as np
 
 from . import functional as F
 from .autograd import ReadOnly, is_observed, watched
-from .backend import awake
+from .backend import awake, device_of, to_device
 from .kernels.frozen import FrozenWeight
 from .tensor import Tensor
 
@@ -53,8 +53,10 @@ class Module:
         return {name: tensor.data for name, tensor in self.named_tensors()}
 
     def load_state_dict(self, state):
-        """Take over the arrays of `state` (no copy: a memory map stays one). Raises ValueError for missing, extra or
-        mis-shaped entries, before anything is changed."""
+        """Take over the arrays of `state` (no copy: a memory map stays one), moved to where the module's own are.
+
+        Raises ValueError for missing, extra or mis-shaped entries, before anything is changed.
+        """
         tensors = dict(self.named_tensors())
         missing, extra = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
         if missing or extra:
@@ -63,7 +65,8 @@ class Module:
             if state[name].shape != tensor.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {state[name].shape}, expected {tensor.shape}")
         for name, tensor in tensors.items():
-            tensor.data = state[name]
+            array = state[name]
+            tensor.data = array if device_of(array) == tensor.device else to_device(array, tensor.device)
 
     def train(self, mode=True):
         """Set training mode (dropout drops, batch norm uses the batch); returns the module."""
@@ -84,9 +87,13 @@ class Module:
         return self
 
     def to(self, device):
-        """Move parameters and buffers to `device`; returns the module."""
+        """Move parameters, their gradients and buffers to `device`, in place; returns the module.
+
+        device: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
+        """
         for _, tensor in self.named_tensors():
-            tensor.data = tensor.detach().to(device).data
+            tensor.data = to_device(tensor.data, device)
+            tensor.grad = None if tensor.grad is None else tensor.grad.detach().to(device)
         return self
 
     def __repr__(self):

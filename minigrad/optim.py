@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .autograd import grad as gradient_of
-from .backend import array_module
+from .backend import array_module, current_device, device_of, one_device, to_device
 from .tensor import Tensor
 
 
@@ -36,8 +36,14 @@ class Optimizer:
     def step(self):
         """Move every parameter that has a `.grad`."""
         self.steps += 1
-        for p, state in zip(self.params, self.state, strict=True):
-            if p.grad is not None:
+        for i, (p, state) in enumerate(zip(self.params, self.state, strict=True)):
+            if p.grad is None:
+                continue
+            one_device(type(self).__name__, {f"params[{i}]": p, f"params[{i}].grad": p.grad})
+            for name, array in state.items():  # a parameter that was moved takes its state along
+                if device_of(array) != p.device:
+                    state[name] = to_device(array, p.device)
+            with current_device(p.data):
                 p.data = p.data - self.update(p.data, p.grad.data, state).astype(p.dtype, copy=False)
 
     def update(self, x, g, state):

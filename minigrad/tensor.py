@@ -26,7 +26,8 @@ class Tensor:
         if isinstance(data, Tensor):
             data = data._data
         if backend.is_array(data):
-            data = data.astype(dtype or data.dtype, copy=True)
+            with backend.current_device(data):
+                data = data.astype(dtype or data.dtype, copy=True)
         else:
             data = np.array(data, dtype or _default_dtype(data))
         if data.dtype.kind not in "fiub":

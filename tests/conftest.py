@@ -1,4 +1,5 @@
-"""Settings of the property tests (no deadlines, with CI set the same examples in every run), and tests marked gpu."""
+"""Settings of the property tests (no deadlines, with CI set the same examples in every run), tests marked gpu, and
+the tests of the engine and of viz on a device: `pytest --device standin` (see tests/standin/plugin.py)."""
 
 import importlib.util
 import os
@@ -39,3 +40,30 @@ def pytest_terminal_summary(terminalreporter):
     skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "gpu" in report.keywords]
     if skipped and no_gpu():
         terminalreporter.write_line(f"{len(skipped)} tests marked gpu did not run: {no_gpu()}")
+
+
+# ---- the tests on a device -------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help='where tests compute: "cpu", "cuda", "cuda:1" or "standin"')
+
+
+def pytest_configure(config):
+    if (device := config.getoption("--device")) != "cpu":
+        from tests.standin.plugin import OnDevice
+
+        no_gpu()  # asked before the stand-in looks like one
+        config.pluginmanager.register(OnDevice(device))
+
+
+@pytest.fixture
+def standin(request):
+    """The stand-in for CuPy, as `import cupy` gives it for the time of the test: see tests/standin."""
+    from tests.standin import module
+
+    if request.config.getoption("--device") == "standin":
+        yield module.installed()
+        return
+    yield module.install()
+    module.uninstall()

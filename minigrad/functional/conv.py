@@ -15,6 +15,7 @@ Letters: N images, C channels in, O channels out, H W height and width, KH KW of
 import numpy as np
 
 from ..autograd import Function
+from ..backend import current_device, one_device
 from ..kernels import conv as kernels
 from ..tensor import Forgotten, as_tensor
 from .activation import ReLU, relu
@@ -45,7 +46,8 @@ class Conv2d(_Convolution):
     def output_again(self):
         """The array y, computed once more."""
         x, w, *bias = (x.data for x in self.inputs)
-        return kernels.conv2d(x, w, bias[0] if bias else None, *self.geometry)
+        with current_device(x):
+            return kernels.conv2d(x, w, bias[0] if bias else None, *self.geometry)
 
     def vjp(self, g):
         x, w, *bias = self.inputs
@@ -214,6 +216,7 @@ def _operands(name, x, weight, bias, channel_axis):
     for other, argument in ((weight, "weight"), (bias, "bias")):
         if other is not None and other.dtype != x.dtype:
             raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {other.dtype}; convert one with .astype")
+    one_device(name, {"x": x, "weight": weight, "bias": bias})
     return x, weight, bias
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module
+from ..backend import array_module, current_device, find_device
 from ..backend import to_device as move
 from ..tensor import Tensor, as_tensor
 
@@ -44,7 +44,7 @@ class ToDevice(Function):
 
 def to_device(x, device):
     """x on `device` ("cpu", "cuda", "cuda:1", "auto"); x itself if it is there. The only way data moves."""
-    x = as_tensor(x)
+    x, device = as_tensor(x), find_device(device)
     return x if x.device == device else ToDevice(device)(x)
 
 
@@ -56,9 +56,17 @@ def floating(x):
 
 def ones_like(x):
     """Ones of the shape and dtype of x."""
-    return Tensor._wrap(array_module(x.data).ones_like(x.data))
+    with current_device(x.data):
+        return Tensor._wrap(array_module(x.data).ones_like(x.data))
 
 
 def zeros_like(x):
     """Zeros of the shape and dtype of x."""
-    return Tensor._wrap(array_module(x.data).zeros_like(x.data))
+    with current_device(x.data):
+        return Tensor._wrap(array_module(x.data).zeros_like(x.data))
+
+
+def constant_like(x, values, dtype=None):
+    """A Tensor of numbers or a NumPy array, on the device of x and in its dtype, or another."""
+    with current_device(x.data):
+        return Tensor._wrap(array_module(x.data).asarray(values, dtype=dtype or x.dtype))

@@ -9,10 +9,10 @@ from numbers import Number
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module
+from ..backend import array_module, current_device, one_device
 from ..kernels import elementwise as kernels
 from ..tensor import Tensor, as_tensor
-from .convert import cast, floating
+from .convert import cast, constant_like, floating
 from .shape import sum_to
 
 
@@ -47,7 +47,7 @@ def _constant_like(x, number):
         dtype = x.dtype
     else:
         dtype = np.dtype(np.float32 if isinstance(number, float) else np.int64)
-    return Tensor._wrap(array_module(x.data).asarray(number, dtype=dtype))
+    return constant_like(x, number, dtype)
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
@@ -272,7 +272,8 @@ def square(x):
 def sign(x):
     """-1, 0 or 1 for each element, in its dtype; no gradient."""
     x = as_tensor(x)
-    return Tensor._wrap(array_module(x.data).sign(x.data))
+    with current_device(x.data):
+        return Tensor._wrap(array_module(x.data).sign(x.data))
 
 
 # ---- rectifiers and limits -------------------------------------------------------------------------------------------
@@ -307,6 +308,7 @@ def where(condition, a, b):
     if condition.dtype.kind != "b":
         raise TypeError(f"where: condition must be boolean, got {condition.dtype}")
     a, b = _operands("where", a, b)
+    one_device("where", {"condition": condition, "a": a, "b": b})
     try:
         np.broadcast_shapes(condition.shape, a.shape, b.shape)
     except ValueError:
@@ -393,8 +395,10 @@ def clamp(x, min=None, max=None):
 def _comparison(name, ufunc, meaning):
     def compare(a, b):
         a, b = _operands(name, a, b)
+        one_device(name, {"a": a, "b": b})
         xp = array_module(a.data, b.data)
-        return Tensor._wrap(xp.asarray(getattr(xp, ufunc)(a.data, b.data)))  # NumPy gives no array for 0-d operands
+        with current_device(a.data):  # NumPy gives no array for 0-d operands
+            return Tensor._wrap(xp.asarray(getattr(xp, ufunc)(a.data, b.data)))
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"Whether {meaning}, elementwise with broadcasting: a boolean tensor, which has no gradient."
@@ -414,4 +418,6 @@ logical_or = _comparison("logical_or", "logical_or", "a or b is true")
 def logical_not(x):
     """True where x is 0 or False; no gradient."""
     x = as_tensor(x)
-    return Tensor._wrap(np.asarray(array_module(x.data).logical_not(x.data)))
+    xp = array_module(x.data)
+    with current_device(x.data):
+        return Tensor._wrap(xp.asarray(xp.logical_not(x.data)))

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module
+from ..backend import array_module, current_device, one_device
 from ..tensor import Tensor, as_tensor
 from .convert import floating
 from .elementwise import abs, exp, square, where
@@ -148,11 +148,13 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
 def _picked(name, logp, index, weight, ignore_index, reduction):
     """The loss of the target classes: -weight * logp there, reduced."""
     xp = array_module(logp.data)
-    counts = index != ignore_index
-    safe = xp.where(counts, index, 0).reshape(-1)
+    with current_device(index):
+        counts = index != ignore_index
+        safe = xp.where(counts, index, 0).reshape(-1)
+        places = xp.arange(safe.size), safe
     dim = _class_dim(logp)
     rows = reshape(permute(logp, (*range(dim), *range(dim + 1, logp.ndim), dim)), (-1, logp.shape[dim]))
-    picked = reshape(getitem(rows, (xp.arange(safe.size), safe)), index.shape)
+    picked = reshape(getitem(rows, places), index.shape)
     factors = _factors(logp, index, weight, ignore_index)
     return _reduced(name, where(Tensor._wrap(counts), -picked * factors, 0.0), reduction, sum(factors))
 
@@ -161,16 +163,17 @@ def _even(name, logp, index, weight, ignore_index, reduction):
     """The loss had all classes been targets: the sum of -weight * logp over classes, reduced like that of _picked."""
     dim = _class_dim(logp)
     losses = -sum(_weighted(logp, weight, dim), dim)
-    losses = where(Tensor._wrap(array_module(logp.data).asarray(index != ignore_index)), losses, 0.0)
+    losses = where(Tensor._wrap(index) != ignore_index, losses, 0.0)
     return _reduced(name, losses, reduction, sum(_factors(logp, index, weight, ignore_index)))
 
 
 def _factors(logp, index, weight, ignore_index):
     """For each sample the weight of its class (1 without weights), 0 where it is ignored."""
     xp = array_module(logp.data)
-    counts = index != ignore_index
-    per_sample = counts if weight is None else xp.where(counts, weight.data[xp.where(counts, index, 0)], 0)
-    return Tensor._wrap(xp.asarray(per_sample, dtype=logp.dtype))
+    with current_device(index):
+        counts = index != ignore_index
+        per_sample = counts if weight is None else xp.where(counts, weight.data[xp.where(counts, index, 0)], 0)
+        return Tensor._wrap(xp.asarray(per_sample, dtype=logp.dtype))
 
 
 def _weighted(x, weight, dim):
@@ -213,10 +216,12 @@ def _class_index(name, x, target, weight, ignore_index):
         raise TypeError(f"{name}: target must hold class indices of int64 or uint8, got dtype {target.dtype}")
     if weight is not None and weight.dtype != x.dtype:
         raise TypeError(f"{name}: x has dtype {x.dtype}, weight has {weight.dtype}; convert one with .astype")
+    one_device(name, {"x": x, "target": target, "weight": weight})
     index = target.data
-    wrong = (index != ignore_index) & ((index < 0) | (index >= x.shape[dim]))
-    if wrong.any():
-        raise ValueError(f"{name}: target holds {int(index[wrong][0])}, but classes are 0 to {x.shape[dim] - 1}")
+    with current_device(index):
+        wrong = (index != ignore_index) & ((index < 0) | (index >= x.shape[dim]))
+        if wrong.any():
+            raise ValueError(f"{name}: target holds {int(index[wrong][0])}, but classes are 0 to {x.shape[dim] - 1}")
     return index
 
 

@@ -17,10 +17,10 @@ Letters: N images, C channels, m = N*H*W elements of one channel.
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module, to_device
+from ..backend import array_module, current_device, one_device, to_device
 from ..kernels import channel as kernels
 from ..tensor import Tensor, as_tensor
-from .convert import floating
+from .convert import constant_like, floating
 from .elementwise import sqrt, square
 from .linalg import matmul
 from .reduce import sum
@@ -124,11 +124,13 @@ def _column(x):
 
 
 def _zeros(x):
-    return Tensor._wrap(array_module(x.data).zeros(x.shape[1], x.dtype))
+    with current_device(x.data):
+        return Tensor._wrap(array_module(x.data).zeros(x.shape[1], x.dtype))
 
 
 def _ones(x):
-    return Tensor._wrap(array_module(x.data).ones(x.shape[1], x.dtype))
+    with current_device(x.data):
+        return Tensor._wrap(array_module(x.data).ones(x.shape[1], x.dtype))
 
 
 # ---- batch normalisation ---------------------------------------------------------------------------------------------
@@ -189,6 +191,7 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         raise ValueError(f"batch_norm: eps must be {'positive in training' if training else '0 or more'}, got {eps}")
     if training and (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give both running_mean and running_var, or neither")
+    one_device("batch_norm", {"x": x} | vectors)
     weight = _ones(x) if weight is None else as_tensor(weight)
     bias = _zeros(x) if bias is None else as_tensor(bias)
 
@@ -203,10 +206,11 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     function = BatchNorm(eps)
     y = function(x, weight, bias)
     m = _count(x)
-    for running, batch in ((running_mean, function.mean), (running_var, function.variance * (m / (m - 1)))):
-        if running is not None:
-            old = running.data
-            running.data = (old * (1 - momentum) + batch * momentum).astype(old.dtype)
+    with current_device(x.data):
+        for running, batch in ((running_mean, function.mean), (running_var, function.variance * (m / (m - 1)))):
+            if running is not None:
+                old = running.data
+                running.data = (old * (1 - momentum) + batch * momentum).astype(old.dtype)
     return y
 
 
@@ -230,8 +234,7 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     c = np.arange(x.shape[1])
     distance = c - c[:, None]  # of the window's channel from its own
     band = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
-    band = Tensor._wrap(array_module(x.data).asarray(band / size, dtype=x.dtype))
-    means = reshape(matmul(band, reshape(square(x), (*x.shape[:2], -1))), x.shape)
+    means = reshape(matmul(constant_like(x, band / size), reshape(square(x), (*x.shape[:2], -1))), x.shape)
     return x / (means * alpha + k) ** beta
 
 

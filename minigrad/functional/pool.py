@@ -14,10 +14,11 @@ Letters: N images, C channels, H W height and width, OH OW of the output.
 import numpy as np
 
 from ..autograd import Function, is_recorded
-from ..backend import array_module
+from ..backend import array_module, current_device, one_device
 from ..kernels import pooling as kernels
 from ..tensor import Tensor, as_tensor
 from .conv import pair
+from .convert import constant_like
 from .linalg import matmul
 from .shape import reshape, squeeze, transpose, unsqueeze
 
@@ -100,7 +101,9 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     y = pool(x)
     if not return_indices:
         return y
-    return y, Tensor._wrap(kernels.flat_indices(pool.winner, x.shape[2:], kernel, stride, padding, dilation))
+    with current_device(x.data):
+        indices = kernels.flat_indices(pool.winner, x.shape[2:], kernel, stride, padding, dilation)
+    return y, Tensor._wrap(indices)
 
 
 def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
@@ -119,7 +122,8 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
         raise ValueError(f"{name}: indices has shape {indices.shape}, x has {x.shape}; they must agree")
     smallest = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[-2:], stride, padding, kernel, strict=True)]
     hw = _unpooled_hw(smallest, stride, output_size)
-    if indices.size and not (0 <= int(indices.data.min()) and int(indices.data.max()) < hw[0] * hw[1]):
+    one_device(name, {"x": x, "indices": indices})
+    if indices.size and not 0 <= indices.min().item() <= indices.max().item() < hw[0] * hw[1]:
         raise ValueError(f"{name}: indices must be from 0 to {hw[0] * hw[1] - 1} for an output of {hw[0]} by {hw[1]}")
 
     flat = reshape(indices, (*x.shape[:-2], -1)).data
@@ -266,7 +270,7 @@ def _averaging(x, size, count):
     start, stop = i * size // max(count, 1), -(-(i + 1) * size // max(count, 1))
     j = np.arange(size)
     weights = ((start <= j) & (j < stop)) / (stop - start)
-    return Tensor._wrap(array_module(x.data).asarray(weights, dtype=x.dtype))
+    return constant_like(x, weights)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module
+from ..backend import array_module, current_device
 from ..kernels.channel import channel_sum
 from ..tensor import Tensor, as_tensor
 from .convert import cast, floating
@@ -128,5 +128,6 @@ def _place(name, x, axis, keepdims):
     axes, _ = _axes(name, axis, x.shape)
     if not prod(x.shape[a] for a in axes):
         raise ValueError(f"{name}: no elements along axis {axis} of shape {x.shape}")
-    found = getattr(array_module(x.data), name)(x.data, axis=axis, keepdims=keepdims)
+    with current_device(x.data):
+        found = getattr(array_module(x.data), name)(x.data, axis=axis, keepdims=keepdims)
     return Tensor._wrap(np.asarray(found) if isinstance(found, np.generic) else found)

@@ -10,8 +10,9 @@ import numpy as np
 from ..autograd import Function
 from ..backend import array_module
 from ..kernels.pooling import pool_output_hw
-from ..tensor import Tensor, as_tensor
+from ..tensor import as_tensor
 from .conv import pair
+from .convert import constant_like
 from .linalg import matmul
 from .shape import getitem, pad, squeeze, transpose, unsqueeze
 
@@ -60,7 +61,8 @@ def interpolate(
 
     if mode == "nearest":
         rows, columns = (_nearest(*sizes) for sizes in zip(x.shape[2:], size, scales, strict=True))
-        return getitem(x, (slice(None), slice(None), rows[:, None], columns))
+        rows, columns = (constant_like(x, index, np.int64) for index in (rows[:, None], columns))
+        return getitem(x, (slice(None), slice(None), rows, columns))
     rows, columns = (_bilinear(x, *sizes, align_corners) for sizes in zip(x.shape[2:], size, scales, strict=True))
     return matmul(matmul(rows, x), transpose(columns, 0, 1))
 
@@ -92,7 +94,7 @@ def _bilinear(x, size, out, factor, align_corners):
     weights = np.zeros((out, size))
     np.add.at(weights, (np.arange(out), low), 1 - share)
     np.add.at(weights, (np.arange(out), high), share)
-    return Tensor._wrap(array_module(x.data).asarray(weights, dtype=x.dtype))
+    return constant_like(x, weights)
 
 
 # ---- windows as columns ----------------------------------------------------------------------------------------------

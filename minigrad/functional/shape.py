@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module
+from ..backend import array_module, current_device, one_device
 from ..tensor import Tensor, as_tensor
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
@@ -236,7 +236,10 @@ class PutItem(Function):
 
 
 def getitem(x, index):
-    """x[index]: integers, slices, None, Ellipsis, integer and boolean arrays or tensors, in any mix."""
+    """x[index]: integers, slices, None, Ellipsis, integer and boolean arrays or tensors, in any mix.
+
+    Arrays and tensors must be on the device of x; lists go there.
+    """
     x = as_tensor(x)
     parts = tuple(_index(x, i) for i in index) if isinstance(index, tuple) else _index(x, index)
     try:
@@ -254,11 +257,12 @@ def _index(x, i):
     if isinstance(i, Tensor):
         i = i.data
     elif isinstance(i, list):
-        i = np.asarray(i, dtype=None if len(i) else np.intp)
-    if isinstance(i, np.ndarray):
-        i = array_module(x.data).asarray(i)
+        with current_device(x.data):
+            i = array_module(x.data).asarray(np.asarray(i, dtype=None if len(i) else np.intp))
     if getattr(i, "dtype", np.dtype(int)).kind not in "iub":
         raise IndexError(f"getitem: an index array must hold integers or booleans, this one holds {i.dtype}")
+    if hasattr(i, "dtype") and not isinstance(i, np.generic):
+        one_device("getitem", {"x": x, "index": i})
     return i
 
 

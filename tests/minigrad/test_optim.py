@@ -14,7 +14,7 @@ def quadratic(seed=0, n=6):
     a, c = m @ m.T / n + np.eye(n), rng.standard_normal(n)
 
     def f(x):
-        d = x - c
+        d = x - mg.from_numpy(c)
         return (d @ mg.from_numpy(a) @ d) * 0.5
 
     return f, a, c

@@ -46,6 +46,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.host("NumPy's arrays as operands")
 def test_it_behaves_as_the_array(name):
     found = ALIKE[name](mg.Tensor(A))
     np.testing.assert_allclose(np.asarray(found), ALIKE[name](A), rtol=1e-14)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+import minigrad as mg
+
 
 class Input(NamedTuple):
     """What an argument looks like; `array()` makes it."""
@@ -146,8 +148,17 @@ INDICES = {
     "mask": np.array([[True, False, True], [False, False, True]]),
     "mask and slice": (slice(None), np.array([True, False, True])),
 }
+
+
+def beside(x, index):
+    """`index` with its arrays as ours, on the device of x; torch takes NumPy's."""
+    if isinstance(index, tuple):
+        return tuple(beside(x, i) for i in index)
+    return mg.from_numpy(index) if isinstance(x, mg.Tensor) and isinstance(index, np.ndarray) else index
+
+
 for name, index in INDICES.items():
-    case(f"index by {name}", lambda M, x, i=index: x[i], x3)
+    case(f"index by {name}", lambda M, x, i=index: x[beside(x, i)], x3)
 x4 = normal(1, 2, 4, 5)
 for mode in ("constant", "reflect", "replicate", "circular"):
     each(

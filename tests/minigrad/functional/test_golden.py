@@ -60,9 +60,9 @@ def tensors_of(case, dtype=np.float64):
 def channels_last(x):
     """The same tensor with another order of memory."""
     if x.ndim < 3:
-        array = x.data.copy(order="F")
+        array = x.numpy().copy(order="F")
     else:
-        array = np.moveaxis(np.ascontiguousarray(np.moveaxis(x.data, -3, -1)), -1, -3)
+        array = np.moveaxis(np.ascontiguousarray(np.moveaxis(x.numpy(), -3, -1)), -1, -3)
     other = mg.from_numpy(array)
     other.requires_grad = x.requires_grad
     return other

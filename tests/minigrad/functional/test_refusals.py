@@ -67,7 +67,10 @@ REFUSED = {
         (lambda: F.batch_norm(X, *STATS, eps=-1.0), "batch_norm: eps must be 0 or more, got -1.0"),
         (lambda: F.batch_norm(X, *STATS, training=True, eps=0), "batch_norm: eps must be positive in training, got 0"),
         (lambda: F.batch_norm(X, STATS[0], None, training=True), "give both running_mean and running_var, or neither"),
-        (lambda: F.batch_norm(ROWS[:1], *STATS, training=True), "training needs more than 1 element in each channel"),
+        (
+            lambda: F.batch_norm(mg.Tensor(ROWS[:1]), *STATS, training=True),
+            "training needs more than 1 element in each channel",
+        ),
         (lambda: F.local_response_norm(ROWS, 3), "local_response_norm: x must be (N,C,...) of 3 or more dimensions"),
         (lambda: F.local_response_norm(X, 0), "local_response_norm: size must be a positive int, got 0"),
     ],
@@ -169,6 +172,7 @@ def test_winners_gather_what_they_scattered():
     np.testing.assert_array_equal(found.numpy(), pool.scatter(g).numpy())
 
 
+@pytest.mark.host("NumPy's arrays among the arguments")
 def test_numbers():
     """Functions of a single number, which has no dimensions to name."""
     assert F.softmax(3.0, 0).item() == 1 and F.log_softmax(3.0, -1).item() == 0
