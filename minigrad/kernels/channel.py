@@ -8,6 +8,8 @@ blocks, so their error does not grow with the batch.
 import numpy as np
 
 from minigrad.backend import Workspace, array_module, blocks, parallel
+from minigrad.kernels.cuda import channel as gpu
+from minigrad.kernels.cuda.launch import floating
 from minigrad.kernels.layout import as_rows
 
 _BLOCK = (
@@ -20,6 +22,8 @@ _workspace = Workspace()
 def channel_sum(x):
     """(C,) in x's dtype: the sum of x over every axis but 1."""
     xp, rows = array_module(x), as_rows(x)
+    if rows is not None and floating(x):
+        return gpu.column_sums(rows).astype(x.dtype)
     if rows is None or xp is not np:
         return x.sum(axis=_others(x), dtype=np.float64).astype(x.dtype)
     (rows,), times = _widened(rows)
@@ -33,6 +37,8 @@ def channel_sum(x):
 def channel_sum_product(x, y):
     """(C,) in x's dtype: the sum of x*y over every axis but 1."""
     xp, xs, ys = array_module(x, y), as_rows(x), as_rows(y)
+    if xs is not None and ys is not None and floating(x, y):
+        return gpu.column_sums(xs, ys).astype(x.dtype)
     if xs is None or ys is None or xp is not np:
         return (x * y).sum(axis=_others(x), dtype=np.float64).astype(x.dtype)
     (xs, ys), times = _widened(xs, ys)
@@ -53,6 +59,9 @@ def channel_moments(x):
     """
     xp, rows = array_module(x), as_rows(x)
     count = x.size // x.shape[1]
+    if rows is not None and floating(x):
+        mean = (gpu.column_sums(rows) / count).astype(x.dtype)
+        return mean, (gpu.column_sums(rows, mean=mean) / count).astype(x.dtype)
     if rows is None or xp is not np:
         mean = x.mean(axis=_others(x), dtype=np.float64)
         squares = xp.square(x - _column(mean.astype(x.dtype), x)).sum(axis=_others(x), dtype=np.float64)
@@ -81,6 +90,8 @@ def channel_moments(x):
 def channel_affine(x, scale, shift):
     """x * scale[c] + shift[c], channels-last where x is."""
     xp, rows = array_module(x, scale, shift), as_rows(x)
+    if rows is not None and floating(x, scale, shift):
+        return _like(gpu.affine(rows, scale, None, None, shift), x)
     if rows is None or xp is not np:
         return x * _column(scale, x) + _column(shift, x)
     (rows,), times = _widened(rows)
@@ -98,6 +109,8 @@ def channel_affine(x, scale, shift):
 def channel_affine2(x, a, y, b, c):
     """x * a[c] + y * b[c] + c[c], for each channel: batch normalisation's input gradient from g and x."""
     xp, xs, ys = array_module(x, a, y, b, c), as_rows(x), as_rows(y)
+    if xs is not None and ys is not None and floating(x, a, y, b, c):
+        return _like(gpu.affine(xs, a, ys, b, c), x)
     if xs is None or ys is None or xp is not np:
         return x * _column(a, x) + y * _column(b, x) + _column(c, x)
     (xs, ys), times = _widened(xs, ys)
@@ -149,4 +162,4 @@ def _column(values, x):
 
 def _like(rows, x):
     """(positions, C) rows seen as (N, C, ...)."""
-    return np.moveaxis(rows.reshape(x.shape[0], *x.shape[2:], x.shape[1]), -1, 1)
+    return array_module(rows).moveaxis(rows.reshape(x.shape[0], *x.shape[2:], x.shape[1]), -1, 1)

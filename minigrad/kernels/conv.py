@@ -7,8 +7,9 @@ import threading
 from contextlib import contextmanager
 
 from minigrad.kernels import direct, winograd
+from minigrad.kernels.cuda import direct as gpu_direct
 from minigrad.kernels.cuda import winograd as gpu_winograd
-from minigrad.kernels.cuda.launch import on_gpu
+from minigrad.kernels.cuda.launch import floating, on_gpu
 
 _ALGORITHMS = ("auto", "direct", "winograd")
 _chosen = threading.local()
@@ -44,7 +45,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
         oh, ow = direct.output_hw(x.shape[2:], (3, 3), stride, padding, dilation)
         if _prefers(fast, (x.shape[0], oh, ow), *w.shape[:2]):
             return fast.conv2d(x, w, bias, padding, rectify)
-    return direct.conv2d(x, w, bias, stride, padding, dilation, groups, rectify)
+    return _direct(x, w).conv2d(x, w, bias, stride, padding, dilation, groups, rectify)
 
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
@@ -56,7 +57,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     if fast.fits(w.shape[2:], stride, dilation, groups, g, w):
         if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2]):
             return fast.conv2d_input_grad(g, w, input_hw, padding)
-    return direct.conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
+    return _direct(g, w).conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
 
 
 def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
@@ -65,11 +66,15 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     if fast.fits(kernel_hw, stride, dilation, groups, x, g):
         if _prefers(fast, (g.shape[0], *g.shape[2:]), g.shape[1], x.shape[1]):
             return fast.conv2d_weight_grad(x, g, padding)
-    return direct.conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups)
+    return _direct(x, g).conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups)
 
 
 def _winograd(array):
     return gpu_winograd if on_gpu(array) else winograd
+
+
+def _direct(*arrays):
+    return gpu_direct if floating(*arrays) else direct
 
 
 def _prefers(fast, grid, o, c):

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.backend import Workspace, array_module, blocks, parallel
 from minigrad.kernels.blocking import taps_of
+from minigrad.kernels.cuda import pooling as gpu
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 
 _BLOCK = 1 << 20  # bytes of output in a block
@@ -42,6 +43,8 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     """
     xp = array_module(x)
     out_hw = pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    if gpu.fits(x):
+        return gpu.max_pool(x, out_hw, kernel, stride, padding, dilation, with_winner)
     shape = (*x.shape[:2], *out_hw)
     y = empty_channels_last(shape, x.dtype, x)
     winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x) if with_winner else None
@@ -110,6 +113,8 @@ def _scratch(name, like, dtype=None):
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
     xp = array_module(g, winner)
+    if gpu.fits(g, winner):
+        return gpu.window_scatter(g, winner, input_hw, kernel, stride, padding, dilation)
     taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
     disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
     covered = disjoint and kernel == stride and input_hw == tuple(np.multiply(g.shape[2:], stride))
@@ -134,6 +139,8 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
 def window_gather(x, winner, kernel, stride, padding, dilation):
     """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; adjoint of window_scatter."""
     xp = array_module(x, winner)
+    if gpu.fits(x, winner):
+        return gpu.window_gather(x, winner, kernel, stride, padding, dilation)
     taps = taps_of(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
     y = zeros_channels_last(winner.shape, x.dtype, x)
 
@@ -176,6 +183,8 @@ def window_sum(x, kernel, stride, padding, ceil_mode=False):
     """y (N,C,OH,OW): the sum of every window of x (N,C,H,W). Sums along columns first, then along rows."""
     xp = array_module(x)
     (h, w), (oh, ow) = x.shape[2:], pool_output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
+    if gpu.fits(x):
+        return gpu.window_sum(x, (oh, ow), kernel, stride, padding)
     y = zeros_channels_last((*x.shape[:2], oh, ow), x.dtype, x)
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
@@ -198,6 +207,8 @@ def window_spread(g, input_hw, kernel, stride, padding):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window; adjoint of window_sum."""
     xp = array_module(g)
     (h, w), (oh, ow) = input_hw, g.shape[2:]
+    if gpu.fits(g):
+        return gpu.window_spread(g, input_hw, kernel, stride, padding)
     gx = zeros_channels_last((*g.shape[:2], h, w), g.dtype, g)
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))

@@ -4,6 +4,8 @@ import threading
 import time
 import types
 
+from . import cublas
+
 COUNT = 2
 _state = threading.local()
 
@@ -164,4 +166,6 @@ def offered():
         "get_current_stream": Stream,
         "is_available": lambda: True,
         "runtime": runtime,
+        "cublas": cublas,
+        "get_cublas_handle": cublas.get_cublas_handle,
     }

@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 
 import numpy as np
 
-from . import cuda, names
+from . import cuda, names, raw_kernel
 from .array import Counts, DeviceArray, apply, check_devices, flat, plain, wrap
 
 FROM_HOST = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
@@ -174,6 +174,8 @@ def make():
         "get_default_memory_pool": lambda: cuda.pool,
         "get_default_pinned_memory_pool": cuda.MemoryPool,
     }
+    if raw_kernel.COMPILER is not None:
+        own["RawKernel"] = raw_kernel.RawKernel
     unknown = [name for name in own if not name.startswith("_") and name not in names.LISTED[""]]
     assert not unknown and all(hasattr(np, name) or name in own for name in KEEP_ORDER), unknown
     return Module("", np, own)

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .array import Counts, DeviceArray, check_devices
+
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 launches: list = []  # the names of all kernels launched, in order; for tests to count
 
@@ -38,9 +40,6 @@ struct dim3 { unsigned x, y, z; };
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 static dim3 blockIdx, threadIdx, blockDim, gridDim;  // Python's lock is held while a kernel runs
-"""
-
-_AFTER = r"""
 template <class T> struct Letter;
 #define LETTER(type, letter) template <> struct Letter<type> { static std::string get() { return letter; } };
 LETTER(bool, "?") LETTER(signed char, "b") LETTER(char, "b") LETTER(unsigned char, "B") LETTER(short, "h")
@@ -74,6 +73,9 @@ template <class... A> static void launch_all(void (*kernel)(A...), const unsigne
             call(kernel, args, std::index_sequence_for<A...>());
         }
 }
+"""
+
+_AFTER = r"""
 extern "C" const char* signature() { static std::string found = letters(KERNEL); return found.c_str(); }
 extern "C" void launch(const unsigned* sizes, void** args) { launch_all(KERNEL, sizes, args); }
 """
@@ -89,6 +91,7 @@ class RawKernel:
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         sizes = _sizes(self.name, grid, block)
+        check_devices(args)
         library = _library(self.code, self.name, self.options)
         letters = library.signature().decode().split()
         if len(letters) != len(args):
@@ -97,6 +100,7 @@ class RawKernel:
         pointers = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
         library.launch((ctypes.c_uint * 6)(*sizes), pointers)
         launches.append(self.name)
+        Counts.launches += 1
 
 
 def _sizes(name, grid, block):
@@ -115,7 +119,7 @@ def _value(name, i, letter, value):
     """The bytes that the kernel gets for an argument, as a NumPy array of one element."""
     what = f"{name}: argument {i}"
     if letter.startswith("*"):
-        if type(value) is np.ndarray or isinstance(value, np.generic) or not hasattr(value, "dtype"):
+        if not isinstance(value, DeviceArray):
             raise TypeError(f"{what} must be an array on the device, got {type(value).__name__}")
         lanes, kind = (int(letter[1]), letter[2]) if letter[1].isdigit() else (1, letter[1])
         if value.dtype != np.dtype(kind):

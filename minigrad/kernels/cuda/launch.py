@@ -3,9 +3,10 @@
 import numpy as np
 
 from minigrad.backend import array_module
+from minigrad.kernels.layout import channels_last
 
 _BLOCK = 128  # threads in a block: few enough for small layers to reach every multiprocessor
-_INT = 2**31 - 1
+SHORT = 2**31 - 2 * _BLOCK  # up to here, an int numbers elements and the threads of the last block
 
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
@@ -20,12 +21,16 @@ def floating(*arrays):
     return arrays[0].dtype in TYPES and all(a.dtype == arrays[0].dtype for a in arrays) and on_gpu(*arrays)
 
 
+_PACK = "struct alignas(V * sizeof(T)) Pack { T at[V]; };\n"
+
+
 class Kernel:
     """`code`, a function `extern "C" __global__ void name(...)` whose integers are all `long long`.
 
     kernel(xp, threads, *args) runs it on `threads` threads or a few more: each finds its number by `THREAD`, and must
     return where that is not below the count it was told. Arguments are arrays and Python ints. Words in `words` are
-    defined before the code: kernel.of(T="double") is the same kernel with other ones.
+    defined before the code: kernel.of(T="double") is the same kernel with other ones. Usual are T, the type of numbers,
+    INDEX, that of indices, and V, how many neighbouring channels a thread takes, as a Pack.
     """
 
     def __init__(self, name, code, **words):
@@ -42,7 +47,8 @@ class Kernel:
     def source(self):
         """What is given to the compiler."""
         words = {"THREAD": "((long long)blockIdx.x * blockDim.x + threadIdx.x)", **self.words}
-        return "".join(f"#define {word} {meaning}\n" for word, meaning in words.items()) + self.code
+        pack = _PACK if "V" in words else ""
+        return "".join(f"#define {word} {meaning}\n" for word, meaning in words.items()) + pack + self.code
 
     def __call__(self, xp, threads, *args):
         if threads <= 0:
@@ -55,4 +61,14 @@ class Kernel:
 
 def index_type(*sizes):
     """The C type for indices below all `sizes`: 32-bit divisions are several times faster than 64-bit ones."""
-    return "int" if max(sizes) + _BLOCK <= _INT else "long long"
+    return "int" if max(sizes) <= SHORT else "long long"
+
+
+def rows_of(x):
+    """(N,C,H,W) as a contiguous (N,H,W,C) array; a copy only where memory is not channels-last already."""
+    return array_module(x).ascontiguousarray(channels_last(x))
+
+
+def lanes(channels, *arrays):
+    """4 where a thread may take 4 channels at once of all these contiguous channels-last arrays, else 1."""
+    return 4 if channels % 4 == 0 and all(a.data.ptr % (4 * a.itemsize) == 0 for a in arrays) else 1

@@ -22,7 +22,7 @@ holds 50 MB. Where U is large, blocks are larger, so that reading U for each is 
 import numpy as np
 
 from minigrad.backend import array_module
-from minigrad.kernels.cuda.launch import Kernel, on_gpu
+from minigrad.kernels.cuda.launch import SHORT, Kernel, on_gpu, rows_of
 from minigrad.kernels.cuda.product import multiply
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
@@ -52,7 +52,7 @@ def conv2d(x, w, bias, padding, rectify=False):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1. rectify: max(y, 0)."""
     (n, _, h, width), (ph, pw) = x.shape, padding
     y = empty_channels_last((n, len(w), max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)), x.dtype, x)
-    _correlate(_contiguous(x), _transformed(w, False), bias, channels_last(y), (-ph, -pw), rectify)
+    _correlate(rows_of(x), _transformed(w, False), bias, channels_last(y), (-ph, -pw), rectify)
     return y
 
 
@@ -60,13 +60,13 @@ def conv2d_input_grad(g, w, input_hw, padding):
     """gx (N,C,*input_hw) of g (N,O,OH,OW)."""
     gx = empty_channels_last((len(g), w.shape[1], *input_hw), g.dtype, g)
     origin = (padding[0] - 2, padding[1] - 2)
-    _correlate(_contiguous(g), _transformed(w, True), None, channels_last(gx), origin, turned=True)
+    _correlate(rows_of(g), _transformed(w, True), None, channels_last(gx), origin, turned=True)
     return gx
 
 
 def conv2d_weight_grad(x, g, padding):
     """gw (O,C,3,3) of x (N,C,H,W) and g (N,O,OH,OW)."""
-    xp, x, g = array_module(x, g), _contiguous(x), _contiguous(g)
+    xp, x, g = array_module(x, g), rows_of(x), rows_of(g)
     c, o = x.shape[3], g.shape[3]
     total, grid = xp.zeros((36, o, c), np.float32), _tile_grid(g.shape)
     for first, tiles in _blocks(grid, c + o, total.nbytes):
@@ -92,11 +92,6 @@ def _correlate(x, u, bias, out, origin, rectify=False, turned=False):
         _output(xp, tiles * o, m, u if bias is None else bias, out, first, tiles, *grid[1:], *out.shape[1:], *flags)
 
 
-def _contiguous(x):
-    """(N,C,H,W) as a contiguous (N,H,W,C) array; a copy only where memory is not channels-last already."""
-    return array_module(x).ascontiguousarray(channels_last(x))
-
-
 def _tile_grid(shape):
     """(N, TH, TW) tiles of an output (N,OH,OW,_)."""
     return shape[0], -(-shape[1] // 4), -(-shape[2] // 4)
@@ -106,7 +101,7 @@ def _blocks(grid, channels, weight_bytes):
     """[(first tile, number of tiles)] in near-equal blocks; channels: of V and M together."""
     total = grid[0] * grid[1] * grid[2]
     size = max(1, max(_BLOCK, _PER_WEIGHT * weight_bytes) // (144 * channels))
-    size = min(size, (2**31 - 256) // channels)  # threads of a block are numbered by an int
+    size = min(size, SHORT // channels)  # threads of a block are numbered by an int
     count = max(1, -(-total // size))
     edges = [total * i // count for i in range(count + 1)]
     return [(lo, hi - lo) for lo, hi in zip(edges, edges[1:], strict=False) if hi > lo]
