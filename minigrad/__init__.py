@@ -13,6 +13,7 @@ from .config import show_config
 from .gradcheck import check_gradients
 from .graph import graph
 from .kernels.conv import conv_algorithm
+from .kernels.cuda.product import tf32
 from .profile import profile
 from .serialization import load, save
 
@@ -36,4 +37,5 @@ __all__ = [
     "profile",
     "save",
     "show_config",
+    "tf32",
 ]

@@ -14,8 +14,8 @@ import numpy as np
 import minigrad as mg
 import models
 from benchmarks import accuracy
+from minigrad import tf32
 from minigrad.backend import array_module, to_device
-from minigrad.kernels.cuda.product import tf32
 
 SCALES = (2, 8)  # pixels that the noise of the images is blurred by
 
