@@ -23,7 +23,7 @@ import numpy as np
 import minigrad as mg
 import minigrad.functional as F
 from minigrad import nn, optim
-from minigrad.backend import array_module, thread_count, to_device, to_numpy
+from minigrad.backend import array_module, current_device, thread_count, to_device, to_numpy
 from minigrad.serialization import replacing
 
 from .augment import Augmentation, batches_per_epoch, prefetch, to_float, training_batches, validation_batches
@@ -178,7 +178,8 @@ class Trainer:
         )
         began = time.perf_counter()
         for views, labels in prefetch(batches, workers(self.device)):
-            step = self._step(views, labels)
+            with current_device(next(iter(self.model.parameters())).data):
+                step = self._step(views, labels)
             self.sums.seconds += time.perf_counter() - began
             yield step
             began = time.perf_counter()
@@ -232,7 +233,8 @@ class Trainer:
         losses, right, counts = zip(*self._unread, strict=True)
         self._unread = []
         xp = array_module(losses[0])
-        values, hits = (to_numpy(xp.stack(numbers)).tolist() for numbers in (losses, right))
+        with current_device(losses[0]):
+            values, hits = (to_numpy(xp.stack(numbers)).tolist() for numbers in (losses, right))
         for value, hit, count in zip(values, hits, counts, strict=True):
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss became {value} in epoch {self.epoch + 1}: lower the learning rate")
@@ -363,8 +365,9 @@ def probabilities(model, images: np.ndarray, members: np.ndarray, size: int, bat
     unlabelled = np.zeros(len(images), np.int8)
     batches = validation_batches(images, unlabelled, members, size=size, batch_size=batch_size)
     for batch, _ in prefetch(batches, workers(device)):
-        views = to_float(to_device(batch, device))
-        with mg.no_grad():
+        moved = to_device(batch, device)
+        with mg.no_grad(), current_device(moved):
+            views = to_float(moved)
             sides = [views, views[:, :, :, ::-1]] if flip else [views]
             scores = [F.softmax(model(mg.from_numpy(side)), 1).numpy() for side in sides]
         found.append(np.mean(scores, axis=0))

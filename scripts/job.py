@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from record import check_folder, described, file_stem, save, save_arrays, save_f
 import minigrad as mg
 import models
 from minigrad import functional as F
-from minigrad.backend import array_module, device_of, to_device
+from minigrad.backend import array_module, current_device, device_of, to_device
 from minigrad.config import gpu_facts
 from viz.animation import save_gif
 from viz.target import as_image, logits
@@ -42,9 +42,7 @@ class Job:
 
     def on_device(self):
         """A context in which the run's GPU is the current one; on the CPU, one that does nothing."""
-        if self.args.device == "cpu":
-            return nullcontext()
-        return array_module(self._probe).cuda.Device(int(self.args.device.partition(":")[2]))
+        return current_device(self._probe)
 
     # ---- what was asked for
 

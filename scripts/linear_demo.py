@@ -28,7 +28,7 @@ def run(job):
     rows, shown = [], []
     for size in args.sizes:
         data = labelled_images(args.data, size, args.count, args.seed)
-        model = linear_classifier((3, size, size), len(data.names), args.seed)
+        model = linear_classifier((3, size, size), len(data.names), args.seed).to(args.device)
         train_linear(model, data.images, data.labels, args.epochs, seed=args.seed, progress=job.progress)
         row, example = measure(model, data, args.epsilon)
         rows.append(row)

@@ -36,7 +36,7 @@ class Centre(nn.Module):
 def train_linear(
     model, image, label, epochs=20, lr=1e-3, weight_decay=0.0, batch_size=64, seed=0, progress=False, callback=None
 ):
-    """Train a `linear_classifier` in place, by Adam on the cross-entropy, and return the losses, one for each epoch.
+    """Train a `linear_classifier` in place, where it is, by Adam on the cross-entropy; returns the losses by epoch.
 
     image: (N,C,H,W) in [0, 1]. label: (N,) class indices. weight_decay: decoupled; it smooths the templates.
     callback(epoch, loss): after each; True stops.
@@ -46,12 +46,13 @@ def train_linear(
         raise ValueError(f"train_linear: {len(image)} images but {len(label)} labels; give one for each")
     rng = np.random.default_rng(seed)
     optimizer = optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, decoupled=True)
-    losses = []
+    losses, device = [], model["fc"].weight.device
     for epoch in tqdm(range(epochs), "train_linear", disable=not progress):
         order, total = rng.permutation(len(image)), 0.0
         for start in range(0, len(image), batch_size):
             chosen = order[start : start + batch_size]
-            loss = F.cross_entropy(model(mg.from_numpy(image[chosen])), label[chosen])
+            x, y = (mg.from_numpy(a[chosen]).to(device) for a in (image, label))
+            loss = F.cross_entropy(model(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import cases, measure, minigrad_side
 from minigrad import tf32
-from minigrad.backend import array_module, to_device
+from minigrad.backend import array_module, current_device, to_device
 
 BLOCK = 0.03  # seconds that the steps timed together are to take, at least
 MOST, FED = 30, 50  # steps timed together: at most; where batches are made meanwhile, of which a few are there at first
@@ -125,7 +125,7 @@ def main(name, folder, device, rounds):
     import torch
 
     torch.cuda.set_device(device)
-    with array_module(to_device(np.zeros(1, np.float32), device)).cuda.Device(int(device.partition(":")[2])):
+    with current_device(to_device(np.zeros(1, np.float32), device)):
         case = cases.case(name, gpu=True)
         engines = ours(case, folder, device), theirs(case, folder, device)
         exact = [{n: step for n, step in steps.items() if TF32 not in n} for steps, _ in engines]

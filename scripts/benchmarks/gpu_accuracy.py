@@ -15,7 +15,7 @@ import minigrad as mg
 import models
 from benchmarks import accuracy
 from minigrad import tf32
-from minigrad.backend import array_module, to_device
+from minigrad.backend import current_device, to_device
 
 SCALES = (2, 8)  # pixels that the noise of the images is blurred by
 
@@ -51,7 +51,7 @@ def of_torch(folder, images, truth, device):
 def main(folder, device):
     images, path = accuracy.noises(SCALES), Path(folder) / "vgg16.h5"
     truth = truths(path, images)
-    with array_module(to_device(np.zeros(1, np.float32), device)).cuda.Device(int(device.partition(":")[2])):
+    with current_device(to_device(np.zeros(1, np.float32), device)):
         rows = of_minigrad(path, images, truth, device) | of_torch(folder, images, truth, device)
     print(json.dumps(rows))
 

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from benchmarks import cases
-from minigrad.backend import array_module, to_device
+from minigrad.backend import array_module, current_device, to_device
 
 STEPS = 3
 
@@ -20,12 +20,12 @@ STEPS = 3
 def of_minigrad(case, folder, device):
     from benchmarks import minigrad_side
 
-    cupy = array_module(to_device(np.zeros(1, np.float32), device))
-    with cupy.cuda.Device(int(device.partition(":")[2])):
+    probe = to_device(np.zeros(1, np.float32), device)
+    with current_device(probe):
         (step,) = minigrad_side.steps(case, folder, device).values()
         for _ in range(STEPS):
             step()
-        return {"kept": cupy.get_default_memory_pool().total_bytes()}
+        return {"kept": array_module(probe).get_default_memory_pool().total_bytes()}
 
 
 def of_torch(case, folder, device, variant):

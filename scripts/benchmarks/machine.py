@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import array_module, blocks, parallel, thread_count, to_device
+from minigrad.backend import blocks, current_device, parallel, thread_count, to_device
 
 SIDE = 2048  # of the matrices
 COPIED = 64 << 20  # bytes
@@ -68,8 +68,7 @@ def described_gpu(device):
     """What ran where: minigrad's configuration with this GPU, and torch with its CUDA and cuDNN."""
     import torch
 
-    cupy = array_module(to_device(np.zeros(1, np.float32), device))
-    with cupy.cuda.Device(int(device.partition(":")[2])):
+    with current_device(to_device(np.zeros(1, np.float32), device)):
         found = described()
     for package in ("captum", "dezero"):
         del found[package]
