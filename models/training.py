@@ -92,7 +92,10 @@ class RunningAverage:
     """Exponential moving average of arrays, of decay min(d, (1 + n) / (10 + n)) at step n to forget the first ones."""
 
     def __init__(self, state: dict[str, np.ndarray], decay: float):
-        self.state = {name: array.copy() for name, array in state.items()}
+        self.state = {}
+        for name, array in state.items():
+            with current_device(array):
+                self.state[name] = array.copy()
         self.decay, self.count = decay, 0
 
     def update(self, state: dict[str, np.ndarray]) -> None:
