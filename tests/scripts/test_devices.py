@@ -17,16 +17,13 @@ import models
 from minigrad import autograd, nn
 from minigrad.backend import to_device
 from models.training import Recipe, Trainer
-from tests.standin import module as standin
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
-def gpus(monkeypatch):
+def gpus(monkeypatch, standin):
     """The stand-in in CuPy's place; the list of devices on which functions of minigrad then computed."""
-    before = {name: entry for name, entry in sys.modules.items() if name.partition(".")[0] == "cupy"}
-    standin.install()
     seen, call = [], autograd.Function.__call__
 
     def noted(function, *inputs):
@@ -35,9 +32,7 @@ def gpus(monkeypatch):
         return output
 
     monkeypatch.setattr(autograd.Function, "__call__", noted)
-    yield seen
-    standin.uninstall()
-    sys.modules.update(before)
+    return seen
 
 
 @pytest.fixture(scope="module")

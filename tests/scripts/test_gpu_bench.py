@@ -9,18 +9,17 @@ import pytest
 from benchmarks import accuracy, cases, gpu, gpu_accuracy, gpu_peak, minigrad_side
 
 import models
-from tests.standin import module as standin
+from minigrad.backend import find_device
 
 
-@pytest.fixture
-def device():
-    """The stand-in's second GPU, as the current one."""
-    before = {name: entry for name, entry in sys.modules.items() if name.partition(".")[0] == "cupy"}
-    cupy = standin.install()
-    with cupy.cuda.Device(1):
-        yield "cuda:1"
-    standin.uninstall()
-    sys.modules.update(before)
+@pytest.fixture(params=["standin", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """The stand-in's second GPU, as the current one; and a real one, where there is any."""
+    if request.param == "cuda":
+        yield find_device("cuda")
+    else:
+        with request.getfixturevalue("standin").cuda.Device(1):
+            yield "cuda:1"
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +112,11 @@ def test_a_run_on_a_gpu_asks_for_each_case_and_each_peak(device, tmp_path, monke
     argv = ["--device", device, "--only", "vgg16-b64,accuracy", "--rounds", "5", "--out", str(tmp_path)]
     assert bench.main(argv) == 0
     folder = asked[0][1]
-    assert asked[0] == ("prepare", folder, "vgg16") and asked[1] == ("machine", "cuda:1")
-    assert asked[2] == ("gpu", "vgg16-b64", folder, "cuda:1", 5)
+    assert asked[0] == ("prepare", folder, "vgg16") and asked[1] == ("machine", device)
+    assert asked[2] == ("gpu", "vgg16-b64", folder, device, 5)
     assert [a[1] for a in asked if a[0] == "gpu_peak"] == ["minigrad", "contiguous", "channels_last"]
     found = json.loads((tmp_path / "bench_cuda.json").read_text())
-    assert found["device"] == "cuda:1"
+    assert found["device"] == device
     assert found["cases"]["vgg16-b64"]["memory"]["minigrad"] == {"kept": 1 << 20, "used": 1 << 20}
     assert (tmp_path / "bench_cuda.md").read_text() in capsys.readouterr().out
     Torch.cuda.is_available = staticmethod(lambda: False)
