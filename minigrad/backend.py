@@ -138,8 +138,11 @@ def _cupy():
     """(cupy, "") or (None, why not)."""
     try:
         import cupy
-    except ImportError:
-        return None, "CuPy is not installed (pip install 'minigrad[cuda12]' or 'minigrad[cuda13]')"
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            return None, "CuPy is not installed (pip install 'minigrad[cuda12]' or 'minigrad[cuda13]')"
+        said = [line.strip() for line in str(error).splitlines() if line.strip(" =")]  # of which the cause comes last
+        return None, f"CuPy is installed but cannot be imported ({said[-1] if said else type(error).__name__})"
     try:
         if cupy.cuda.runtime.getDeviceCount() > 0:
             return cupy, ""

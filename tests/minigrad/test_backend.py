@@ -1,6 +1,7 @@
 """Devices, the stand-in for a second array module, and the threads of the kernels."""
 
 import os
+import sys
 import threading
 import time
 import types
@@ -44,6 +45,20 @@ def test_moves():
     for wrong in ("gpu", "cuda:x", "auto:1", "cpu:0", 3):
         with pytest.raises(ValueError, match="device is"):
             to_device(x, wrong)
+
+
+def test_a_cupy_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
+        monkeypatch.delitem(sys.modules, name)
+    message = "=====\nFailed to import CuPy.\n\nOriginal error:\n  ImportError: libcublas.so.13: no such file\n=====\n"
+    (tmp_path / "cupy.py").write_text(f"raise ImportError({message!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match=r"cannot be imported \(ImportError: libcublas.so.13: no such file\)$"):
+        backend.find_device("cuda")
+    assert backend.find_device("auto") == "cpu"
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(RuntimeError, match="CuPy is not installed"):
+        backend.find_device("cuda")
 
 
 def test_missing_gpu_is_named(monkeypatch):
