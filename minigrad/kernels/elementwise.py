@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.backend import array_module, blocks, parallel
 from minigrad.kernels.cuda import elementwise as gpu
-from minigrad.kernels.cuda.launch import floating
+from minigrad.kernels.cuda.launch import floating, on_gpu
 from minigrad.kernels.layout import in_memory_order
 
 _BLOCK = 1 << 18  # elements in a block: with shorter calls, threads wait for each other at the interpreter's lock
@@ -16,8 +16,10 @@ _BLOCK = 1 << 18  # elements in a block: with shorter calls, threads wait for ea
 
 def add(a, b):
     """a + b, as NumPy adds them."""
-    alike = type(a) is type(b) is np.ndarray and a.shape == b.shape and a.dtype == b.dtype
-    if not alike or a.size < 2 * _BLOCK:
+    alike = type(a) is type(b) and a.shape == b.shape and a.dtype == b.dtype
+    if alike and on_gpu(a, b):  # CuPy's sum would not be channels-last where a is
+        return array_module(a, b).add(a, b, out=array_module(a).empty_like(a))
+    if not alike or type(a) is not np.ndarray or a.size < 2 * _BLOCK:
         return a + b
     flat_a, flat_b = in_memory_order(a, b)
     if flat_a is None:

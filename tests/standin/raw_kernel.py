@@ -4,7 +4,7 @@ The source is compiled as C++, the words that only CUDA knows defined away, and 
 the other. What CuPy would take without a word and turn into a wrong result or a fault is refused: a wrong number of
 arguments, an array of another type than the pointer's, a pointer that is not aligned, a NumPy array, a scalar of
 another type than the parameter's (CuPy passes a Python int as a long long, a float as a double, NumPy's scalars as they
-are).
+are, and a NumPy array of one element by value, whatever it is made of).
 """
 
 import ctypes
@@ -40,7 +40,7 @@ struct dim3 { unsigned x, y, z; };
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 static dim3 blockIdx, threadIdx, blockDim, gridDim;  // Python's lock is held while a kernel runs
-template <class T> struct Letter;
+template <class T> struct Letter { static std::string get() { return "V" + std::to_string(sizeof(T)); } };
 #define LETTER(type, letter) template <> struct Letter<type> { static std::string get() { return letter; } };
 LETTER(bool, "?") LETTER(signed char, "b") LETTER(char, "b") LETTER(unsigned char, "B") LETTER(short, "h")
 LETTER(unsigned short, "H") LETTER(int, "i") LETTER(unsigned, "I") LETTER(long, "l") LETTER(unsigned long, "L")
@@ -127,6 +127,10 @@ def _value(name, i, letter, value):
         if value.size and value.data.ptr % (lanes * value.dtype.itemsize):
             raise ValueError(f"{what} is not aligned to {lanes * value.dtype.itemsize} bytes")
         return np.array([value.data.ptr], np.uintp)
+    if letter.startswith("V") or isinstance(value, np.ndarray):
+        if not isinstance(value, np.ndarray) or value.size != 1 or value.dtype != np.dtype(letter):
+            raise TypeError(f"{what} is {np.dtype(letter)} by value, a NumPy array of one element; got {value!r}")
+        return value
     exact = {bool: "?", int: "q", float: "d"}.get(type(value))
     if exact is None and isinstance(value, np.generic):
         exact = value.dtype.char

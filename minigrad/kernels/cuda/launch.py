@@ -1,5 +1,8 @@
 """Kernels in CUDA C++: compiled at their first launch, one thread for each index."""
 
+import functools
+import re
+
 import numpy as np
 
 from minigrad.backend import array_module
@@ -25,16 +28,20 @@ _PACK = "struct alignas(V * sizeof(T)) Pack { T at[V]; };\n"
 
 
 class Kernel:
-    """`code`, a function `extern "C" __global__ void name(...)` whose integers are all `long long`.
+    """`code`, a function `extern "C" __global__ void name(arrays, then long longs)`, and how to launch it.
 
-    kernel(xp, threads, *args) runs it on `threads` threads or a few more: each finds its number by `THREAD`, and must
-    return where that is not below the count it was told. Arguments are arrays and Python ints. Words in `words` are
-    defined before the code: kernel.of(T="double") is the same kernel with other ones. Usual are T, the type of numbers,
-    INDEX, that of indices, and V, how many neighbouring channels a thread takes, as a Pack.
+    kernel(xp, threads, *arrays, *ints) runs it on `threads` threads or a few more: each finds its number by `THREAD`,
+    and must return where that is not below the count it was told. Words in `words` are defined before the code:
+    kernel.of(T="double") is the same kernel with other ones. Usual are T, the type of numbers, INDEX, that of indices,
+    and V, how many neighbouring channels a thread takes, as a Pack.
+
+    CuPy takes about as long to pass one integer as to pass one array, and kernels have a dozen. So all of them go as
+    one struct, made of the same integers once: `source` is the code with that struct in place of its long longs.
     """
 
     def __init__(self, name, code, **words):
         self.name, self.code, self.words = name, code, words
+        self.arrays = code[code.index(f"{name}(") : code.index(") {")].count("*")
         self._variants, self._compiled = {}, {}
 
     def of(self, **words):
@@ -47,8 +54,13 @@ class Kernel:
     def source(self):
         """What is given to the compiler."""
         words = {"THREAD": "((long long)blockIdx.x * blockDim.x + threadIdx.x)", **self.words}
-        pack = _PACK if "V" in words else ""
-        return "".join(f"#define {word} {meaning}\n" for word, meaning in words.items()) + pack + self.code
+        head, body = self.code.split(") {", 1)
+        integers = re.findall(r"long long (\w+)", head)
+        head = re.sub(r",\s*long long \w+", "", head) + ", const Numbers numbers) {\n    const long long "
+        named = ", ".join(f"{integer} = numbers.{integer}" for integer in integers)
+        parts = [f"#define {word} {meaning}\n" for word, meaning in words.items()]
+        parts += [_PACK if "V" in words else "", f"struct Numbers {{ long long {', '.join(integers)}; }};\n"]
+        return "".join(parts) + head + named + ";" + body
 
     def __call__(self, xp, threads, *args):
         if threads <= 0:
@@ -56,7 +68,13 @@ class Kernel:
         compiled = self._compiled.get(xp.RawKernel)
         if compiled is None:
             compiled = self._compiled[xp.RawKernel] = xp.RawKernel(self.source, self.name)
-        compiled((-(-threads // _BLOCK),), (_BLOCK,), args)
+        compiled((-(-threads // _BLOCK),), (_BLOCK,), (*args[: self.arrays], _numbers(args[self.arrays :])))
+
+
+@functools.lru_cache(4096)
+def _numbers(integers):
+    """A struct of long longs, as CuPy passes it by value: a NumPy array of one element."""
+    return np.array(integers, np.int64).view(f"V{8 * len(integers)}")
 
 
 def index_type(*sizes):
