@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
-import minigrad as mg
 from minigrad import Function
 from minigrad import functional as F
 from minigrad.backend import array_module
+from minigrad.functional.convert import constant_like
 
 # Covariance of the RGB values in [0,1] of all pixels of 3,845 photographs of Imagenette, cats and zebras
 # (`color_covariance` of every third training picture at 128 px).
@@ -118,8 +118,7 @@ class FourierImage:
 
     def __call__(self, coefficients):
         """The images (N,3,H,W), strictly inside [0,1]. Differentiable."""
-        x, xp = coefficients, array_module(coefficients.data)
-        planes = inverse_real_fft(x * mg.from_numpy(xp.asarray(self.scale, dtype=x.dtype)), self.width)
-        mixing = mg.from_numpy(xp.asarray(self.colors, dtype=x.dtype))
-        mixed = F.matmul(mixing, planes.reshape(len(planes), 3, -1))
+        x = coefficients
+        planes = inverse_real_fft(x * constant_like(x, self.scale), self.width)
+        mixed = F.matmul(constant_like(x, self.colors), planes.reshape(len(planes), 3, -1))
         return F.sigmoid(mixed.reshape(planes.shape))

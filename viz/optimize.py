@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.backend import array_module, to_numpy
+from minigrad.backend import array_module, current_device, to_numpy
 
 from .animation import save_gif
 
@@ -158,7 +158,8 @@ def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
         optimizer.step()
         for every, change in after_step:
             if step % every == 0:
-                x.data = change(x.data, x.grad.data)
+                with current_device(x.data):
+                    x.data = change(x.data, x.grad.data)
         if clip is not None:
             x.data = _clipped(x.data, clip)
         if course.stepped(decode(x.detach()).data):
@@ -187,7 +188,7 @@ def _lbfgs(course, losses, x, steps, clip, decode):
 
 
 def _warn_if_flat(gradient):
-    if not bool((gradient.data != 0).any()):
+    if not (gradient != 0).sum().item():
         warnings.warn("the gradient is 0 all over the first image, a ReLU sees to that: start elsewhere", stacklevel=4)
 
 
@@ -199,7 +200,8 @@ def _total(terms):
 
 
 def _clipped(x, clip):
-    return array_module(x).clip(x, *clip)
+    with current_device(x):
+        return array_module(x).clip(x, *clip)
 
 
 def _check(optimizer, lr, steps, clip, after_step):

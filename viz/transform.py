@@ -11,6 +11,7 @@ import numpy as np
 from minigrad import Function
 from minigrad import functional as F
 from minigrad.backend import array_module
+from minigrad.functional.convert import constant_like
 
 from .regularize import GREY
 
@@ -67,10 +68,9 @@ def rotated(x, degrees, fill=GREY):
     rows = np.cos(angle) * i + np.sin(angle) * j + (height - 1) / 2
     columns = -np.sin(angle) * i + np.cos(angle) * j + (width - 1) / 2
 
-    xp = array_module(x.data)
     index, weight = _neighbours(rows.ravel(), columns.ravel(), height, width)
-    index, weight = xp.asarray(index), xp.asarray(weight, dtype=x.dtype)
-    return Gather(index, weight, (height, width))(x - fill) + fill
+    index, weight = constant_like(x, index, index.dtype), constant_like(x, weight)
+    return Gather(index.data, weight.data, (height, width))(x - fill) + fill
 
 
 def _neighbours(rows, columns, height, width):

@@ -35,7 +35,7 @@ def small_network():
             "fc": nn.Linear(8, classes, rng=rng),
         }
         model = nn.Sequential(layers)
-        model.load_state_dict({name: array.astype(dtype) for name, array in model.state_dict().items()})
+        model.load_state_dict({name: tensor.numpy().astype(dtype) for name, tensor in model.named_tensors()})
         return model
 
     return build

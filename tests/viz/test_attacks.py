@@ -30,7 +30,7 @@ def test_the_gradient_is_that_of_cross_entropy_divided_by_1_minus_p(small_networ
     gradient, distance = attacks.distance_gradient(model, x, labels)
     variable = mg.Tensor(x, requires_grad=True)
     scores = model(variable)
-    expected = mg.grad(F.cross_entropy(scores, labels, reduction="sum"), variable).numpy()
+    expected = mg.grad(F.cross_entropy(scores, mg.Tensor(labels), reduction="sum"), variable).numpy()
     p = F.softmax(scores, 1).numpy()[np.arange(3), labels]
     np.testing.assert_allclose(gradient * (1 - p)[:, None, None, None], expected, rtol=1e-9, atol=1e-13)
     np.testing.assert_allclose(distance, np.log((1 - p) / p), rtol=1e-10)
@@ -130,7 +130,7 @@ def test_pgd_takes_the_iterative_methods_steps_without_a_random_start(small_netw
     expected = x
     for _ in range(3):
         variable = mg.Tensor(expected, requires_grad=True)
-        gradient = mg.grad(F.cross_entropy(model(variable), np.array([2, 2, 2])), variable).numpy()
+        gradient = mg.grad(F.cross_entropy(model(variable), mg.Tensor([2, 2, 2])), variable).numpy()
         expected = np.clip(x + np.clip(expected - 0.02 * np.sign(gradient) - x, -0.05, 0.05), 0, 1)
     found = attacks.pgd(model, x, target=2, epsilon=0.05, steps=3, step_size=0.02, random_start=False)
     np.testing.assert_allclose(found, expected, atol=1e-15)

@@ -173,11 +173,11 @@ def test_sensitivity_explains_the_class_of_the_unchanged_image(golden):
 
 def test_randomisation_goes_down_from_the_top_in_a_copy(golden):
     model, image, target, _ = golden
-    before = {name: array.copy() for name, array in model.state_dict().items()}
+    before = {name: tensor.numpy().copy() for name, tensor in model.named_tensors()}
     states = []
 
     def method(model, image, target):
-        states.append({name: array.copy() for name, array in model.state_dict().items()})
+        states.append({name: tensor.numpy().copy() for name, tensor in model.named_tensors()})
         return viz.gradient(model, image, target)
 
     found = viz.model_randomization(model, image, method, target, seed=5)
@@ -187,8 +187,8 @@ def test_randomisation_goes_down_from_the_top_in_a_copy(golden):
         assert same == {f"{layer}.{kind}" for layer in found.layers[k:] for kind in ("weight", "bias")}
     spread = states[-1]["fc3.weight"].std() / np.sqrt(2 / 54)
     assert 0.85 < spread < 1.15 and not states[-1]["fc3.bias"].any()  # as before training
-    for name, array in model.state_dict().items():
-        np.testing.assert_array_equal(array, before[name])
+    for name, tensor in model.named_tensors():
+        np.testing.assert_array_equal(tensor.numpy(), before[name])
 
     assert found.spearman.shape == found.ssim.shape == (5, 2) and found.maps.shape == (5, 2, 12, 12)
     np.testing.assert_allclose([found.spearman[0], found.ssim[0]], 1)

@@ -151,7 +151,7 @@ def test_the_class_of_the_image_itself_is_followed(method, linear_model):
 
 def test_input_x_gradient_adds_up_without_biases():
     model, image, target, found = reference("vgg")
-    model.load_state_dict({k: v * k.endswith("weight") for k, v in model.state_dict().items()})
+    model.load_state_dict({k: tensor.numpy() * k.endswith("weight") for k, tensor in model.named_tensors()})
     sums = viz.input_x_gradient(model, image, target).sum((1, 2, 3))
     np.testing.assert_allclose(sums, score_of(model, image, target), rtol=1e-12)
 

@@ -43,7 +43,7 @@ def test_two_layers_by_hand():
 def test_captum(rule):
     """On the network without its biases, which captum's rules treat in another way."""
     model, image, target, found = reference("vgg")
-    model.load_state_dict({name: array * name.endswith("weight") for name, array in model.state_dict().items()})
+    model.load_state_dict({name: tensor.numpy() * name.endswith("weight") for name, tensor in model.named_tensors()})
     ours = viz.lrp(model, image, target, rule=rule, epsilon=1e-9)
     np.testing.assert_allclose(ours, found[f"lrp_{rule}"], rtol=1e-5, atol=1e-7)
     assert abs(ours).max() > 1e-2
@@ -145,7 +145,7 @@ def everything(rng):
         "fc5": nn.Linear(6, 3, bias=False, rng=rng),
     }
     model = nn.Sequential(layers)
-    model.load_state_dict({name: array.astype(np.float64) for name, array in model.state_dict().items()})
+    model.load_state_dict({name: tensor.numpy().astype(np.float64) for name, tensor in model.named_tensors()})
     return model
 
 

@@ -79,7 +79,7 @@ def test_the_margin_of_all_negative_scores():
 @pytest.mark.parametrize("offset", [0.0, -1000.0])
 def test_carlini_wagner_on_an_affine_classifier_comes_near_the_exact_distance(offset, affine):
     model, weight, x = affine(seed=2, classes=3)
-    model["fc"].bias.data = model["fc"].bias.data + offset  # all scores negative: nothing may change
+    model["fc"].bias.data = (model["fc"].bias.detach() + offset).data  # all scores negative: nothing may change
     target = (scores(model, x).argmax(1) + 1) % 3
     found = attacks.carlini_wagner(model, x, target=target, searches=2, steps=60)
     assert (scores(model, found).argmax(1) == target).all()

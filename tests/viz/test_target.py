@@ -91,7 +91,7 @@ def test_float32_images_go_through_a_float64_network(network):
 
 def test_nothing_is_left_behind(network):
     model, image = network
-    before = {name: array.copy() for name, array in model.state_dict().items()}
+    before = {name: tensor.numpy().copy() for name, tensor in model.named_tensors()}
     image_before, plain = image.copy(), viz.gradient(model, image, 1)
     for method in (viz.guided_backprop, viz.deconvnet, viz.grad_cam, viz.lrp):
         method(model, image, 1)
