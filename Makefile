@@ -29,8 +29,13 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
 	@$(BIN)/python scripts/gallery.py --out "$(OUT)"
 
+# The second run has the tensors and networks of the engine's and of viz' tests on a stand-in for CuPy (tests/standin).
+ON_DEVICE := tests/minigrad/functional tests/minigrad/test_autograd.py tests/minigrad/test_nn.py \
+    tests/minigrad/test_optim.py tests/minigrad/test_tensor.py tests/viz
+
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch"
+	$(BIN)/python -m pytest -m "not torch" --device standin $(ON_DEVICE)
 
 coverage: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch" --cov

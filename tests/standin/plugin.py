@@ -3,9 +3,10 @@
     pytest --device standin tests/viz       on the stand-in's second GPU, while its first one is current
     pytest --device cuda tests/viz          on a GPU
 
-What a test file makes with mg.Tensor, mg.from_numpy, mg.as_tensor, the layers of minigrad.nn, models.build and
-models.load goes to the device; what minigrad, models and viz make is left as it is. A file whose tests did not compute
-on the device at all fails.
+What a test file makes with mg.Tensor, mg.from_numpy, mg.as_tensor, the layers of minigrad.nn, models.build,
+models.load and viz.linear's linear_classifier goes to the device; what minigrad, models and viz make is left as it is:
+an array that they make on the host meets others on the device, and is refused. A file whose tests did not compute on
+the device at all fails. Tests marked `host` are left out, for the reason that they give.
 """
 
 import functools
@@ -38,6 +39,7 @@ class OnDevice:
         import minigrad as mg
         import models
         from minigrad import autograd, backend, nn
+        from viz import linear
 
         on_device, init = self.device, mg.Tensor.__init__
 
@@ -49,6 +51,7 @@ class OnDevice:
         mg.Tensor.__init__ = init_on_device
         for owner, name in ((mg, "from_numpy"), (mg, "as_tensor"), (models, "build"), (models, "load")):
             setattr(owner, name, self._moved(getattr(owner, name)))
+        linear.linear_classifier = self._moved(linear.linear_classifier)
         for kind in vars(nn).values():
             if inspect.isclass(kind) and issubclass(kind, nn.Module) and "__init__" in vars(kind):
                 kind.__init__ = self._moved_module(kind.__init__)

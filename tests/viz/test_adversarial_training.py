@@ -8,6 +8,8 @@ from models.augment import Augmentation, to_float
 from models.training import Recipe
 from viz.adversarial_training import AdversarialTrainer
 
+pytestmark = pytest.mark.host("a Trainer is told its device, see tests/standin")
+
 
 @pytest.fixture
 def run():

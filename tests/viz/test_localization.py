@@ -8,6 +8,8 @@ import pytest
 from viz import bias, localization, tiles
 from viz.grabcut import _costs, _fit, _links, grabcut, minimum_cut
 
+pytestmark = pytest.mark.host("maps and boxes are NumPy's arrays")
+
 # ---- regions and boxes -----------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,9 @@ def test_deepfool_leaves_alone_what_is_wrong_already_and_batches_agree_with_sing
     np.testing.assert_array_equal(found[1], x[1])
     for n in (0, 2):
         np.testing.assert_allclose(attacks.deepfool(model, x[n : n + 1], own[n])[0], found[n], atol=1e-12)
-    assert (scores(model, found).argmax(1) != labels).all()
+    z, rows = scores(model, found), np.arange(len(x))
+    others = np.where(np.arange(4) == labels[:, None], -np.inf, z).max(1)
+    assert (others >= z[rows, labels] - 1e-12).all()  # at the border rounding decides, which depends on the batch
     assert found.min() >= 0 and found.max() <= 1
 
 

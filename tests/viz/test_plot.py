@@ -13,6 +13,8 @@ from matplotlib.text import Text
 
 from viz import plot
 
+pytestmark = pytest.mark.host("figures are drawn of NumPy's arrays")
+
 rng = np.random.default_rng(0)
 SHAPES = [(32, 32), (16, 160), (160, 16), (1, 1)]
 LONG = "guided integrated gradients: English springer, English springer spaniel, of all the dogs here (p = 0.0123)"

@@ -9,6 +9,8 @@ from matplotlib import colormaps
 
 from viz import colours, plot, sheet
 
+pytestmark = pytest.mark.host("maps are drawn from NumPy's arrays")
+
 LONG = "a long text about what a map measures, in units of the score, that needs several lines " * 2
 
 

@@ -13,6 +13,8 @@ import viz
 from viz.__main__ import main
 from viz.techniques import FAMILIES, TECHNIQUES
 
+pytestmark = pytest.mark.host("a list of names")
+
 ROOT = Path(__file__).parents[2]
 
 

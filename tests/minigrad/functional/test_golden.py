@@ -116,6 +116,7 @@ def of_differentiable_inputs(case):
     return function, [tensors[i] for i in places]
 
 
+@pytest.mark.host("the same gradients are compared with golden values, in a hundredth of the time")
 @pytest.mark.parametrize("case", SMOOTH, ids=lambda c: c.name)
 def test_jacobian(case):
     check_gradients(*of_differentiable_inputs(case), rtol=1e-5, atol=1e-6)
