@@ -4,7 +4,7 @@ Each case runs in a process of its own, in which the engines take turns. OPENBLA
 which some environments hold BLAS back, are unset. Writes bench.md, bench.json and bench.png (cost against size).
 
 --device cuda times it on a GPU instead, against PyTorch on the same one, and writes bench_cuda.md and bench_cuda.json.
-It needs CuPy and a torch for CUDA, nothing else.
+It needs CuPy and a torch for CUDA, nothing else. A case that fails is named in the report, and the exit code is 1.
 """
 
 import argparse
@@ -115,9 +115,11 @@ def run(args):
     check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="minigrad-bench-") as folder:
-        report = (on_cpu if device == "cpu" else on_gpu)(args, names, folder, device)
+        report, whole = (on_cpu if device == "cpu" else on_gpu)(args, names, folder, device)
     print(report.read_text())
     print(f"-> {report} {report.with_suffix('.json')}")
+    if not whole:
+        raise SystemExit(1)
 
 
 def on_cpu(args, names, folder, device):
@@ -137,7 +139,7 @@ def on_cpu(args, names, folder, device):
             found["cases"][name] = timed(cases.case(name), folder, args.rounds)
         write(found, args.out)
         print(f"  {time.time() - start:.0f} s", flush=True)
-    return args.out / "bench.md"
+    return args.out / "bench.md", True
 
 
 def on_gpu(args, names, folder, device):
@@ -150,21 +152,30 @@ def on_gpu(args, names, folder, device):
     needed = {case.network for case in chosen_cases} | ({"vgg16"} if cases.ACCURACY in names else set())
     print(f"writing networks to {folder}", flush=True)
     child("prepare", folder, *sorted(needed))
-    found = child("machine", device) | {"device": device, "rounds": args.rounds, "cases": {}}
+    found = child("machine", device) | {"device": device, "rounds": args.rounds, "cases": {}, "failed": {}}
     for name in names:
         start = time.time()
         print(f"{name} ...", flush=True)
-        if name == cases.ACCURACY:
-            found["accuracy"] = child("gpu_accuracy", folder, device)
-        else:
-            result = child("gpu", name, folder, device, args.rounds)
-            engines = {"minigrad": "minigrad", "torch contiguous": "contiguous", "torch channels_last": "channels_last"}
-            peaks = {title: child("gpu_peak", engine, name, folder, device) for title, engine in engines.items()}
-            found["cases"][name] = result | {"memory": peaks}
+        try:
+            if name == cases.ACCURACY:
+                found["accuracy"] = child("gpu_accuracy", folder, device)
+            else:
+                found["cases"][name] = timed_on_gpu(name, folder, device, args.rounds)
+        except RuntimeError as error:  # the other cases are still worth having
+            print(error, file=sys.stderr)
+            found["failed"][name] = str(error).splitlines()[-1]
         (args.out / "bench_cuda.json").write_text(json.dumps(found, indent=1) + "\n")
         (args.out / "bench_cuda.md").write_text(gpu_report.markdown(found))
         print(f"  {time.time() - start:.0f} s", flush=True)
-    return args.out / "bench_cuda.md"
+    return args.out / "bench_cuda.md", not found["failed"]
+
+
+def timed_on_gpu(name, folder, device, rounds):
+    """One case: its times, and each engine's peak memory."""
+    result = child("gpu", name, folder, device, rounds)
+    engines = {"minigrad": "minigrad", "torch contiguous": "contiguous", "torch channels_last": "channels_last"}
+    peaks = {title: child("gpu_peak", engine, name, folder, device) for title, engine in engines.items()}
+    return result | {"memory": peaks}
 
 
 def main(argv=None):

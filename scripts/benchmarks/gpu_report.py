@@ -13,7 +13,7 @@ def markdown(found):
         "one process, with the same weights and inputs; ratios are medians of the ratios of neighbouring runs. torch "
         "runs eagerly, in the better of its memory formats, with cudnn.benchmark."
     )
-    return "\n\n".join(filter(None, [heading, speed(found), memory(found), errors(found)])) + "\n"
+    return "\n\n".join(filter(None, [heading, speed(found), memory(found), errors(found), failed(found)])) + "\n"
 
 
 def ran(found):
@@ -79,3 +79,7 @@ def errors(found):
         "added up. The gradient is compared with float64's by the same decisions of ReLU and max-pooling, then by "
         "float64's own: one decision that flips deep in the network changes the gradient everywhere."
     )
+
+
+def failed(found):
+    return "\n".join(f"- {name} failed: {reason}" for name, reason in (found.get("failed") or {}).items())

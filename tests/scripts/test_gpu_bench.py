@@ -119,5 +119,16 @@ def test_a_run_on_a_gpu_asks_for_each_case_and_each_peak(device, tmp_path, monke
     assert found["device"] == device
     assert found["cases"]["vgg16-b64"]["memory"]["minigrad"] == {"kept": 1 << 20, "used": 1 << 20}
     assert (tmp_path / "bench_cuda.md").read_text() in capsys.readouterr().out
+
+    def fails(module, *arguments):
+        if module == "gpu":
+            raise RuntimeError("benchmarks.gpu vgg16-b64 failed:\nOut of memory")
+        return child(module, *arguments)
+
+    monkeypatch.setattr(bench, "child", fails)
+    with pytest.raises(SystemExit) as left:
+        bench.main(argv)
+    assert left.value.code == 1 and "- vgg16-b64 failed: Out of memory" in capsys.readouterr().out
+    assert json.loads((tmp_path / "bench_cuda.json").read_text())["accuracy"]  # the rest was done
     Torch.cuda.is_available = staticmethod(lambda: False)
     assert bench.main(argv) == 2 and "torch finds no GPU" in capsys.readouterr().err
