@@ -10,6 +10,8 @@ from minigrad.kernels.cuda import direct as gpu_direct
 from minigrad.kernels.cuda import few_channels, launch
 from tests.standin import raw_kernel
 
+pytestmark = pytest.mark.host("kernels are called with arrays that the tests put on a device")
+
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 

@@ -7,6 +7,8 @@ import minigrad as mg
 from minigrad import nn
 from tests.standin import cublas, raw_kernel
 
+pytestmark = pytest.mark.host("kernels are called with arrays that the tests put on a device")
+
 
 def vgg16(dtype, device, widths=(16, 32, 64, 128, 128), side=224):
     """VGG16 with a quarter of its channels and small linear layers."""

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels import channel, elementwise, pooling
+from minigrad.kernels import channel, conv, elementwise, pooling
 from minigrad.kernels.cuda import launch
 from tests.standin import raw_kernel
+
+pytestmark = pytest.mark.host("kernels are called with arrays that the tests put on a device")
 
 SPECIAL = [0.0, -0.0, 1.0, 1.0, -1.0, np.inf, -np.inf, np.nan]
 
@@ -129,3 +131,20 @@ def test_moments_do_not_cancel(gpu):
     mean, variance = channel.channel_moments(gpu.put(x))
     np.testing.assert_allclose(gpu.get(variance), x.astype(np.float64).var((0, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(gpu.get(mean), x.astype(np.float64).mean((0, 2, 3)), rtol=1e-6)
+
+
+def test_slices_and_steps_are_taken_as_they_are(gpu):
+    whole = np.random.default_rng(0).standard_normal((4, 20, 22, 8)).astype(np.float32).transpose(0, 3, 1, 2)
+    weight = np.random.default_rng(1).standard_normal((8, 4, 3, 3)).astype(np.float32)
+    moved, geometry = gpu.put(whole), ((2, 2), (2, 2), (0, 0), (1, 1), False)
+    for part in (np.s_[1:3, ::2], np.s_[:, 2:6, ::2], np.s_[:, 4:, :, 1:], np.s_[::2, :4, 3:, ::-1]):
+        x = whole[part]
+        for got, expected in zip(pooling.max_pool(moved[part], *geometry), pooling.max_pool(x, *geometry), strict=True):
+            np.testing.assert_array_equal(gpu.get(got), expected)
+        for algorithm in ("direct", "winograd"):
+            with conv.conv_algorithm(algorithm):
+                got = conv.conv2d(moved[part], gpu.put(weight), None, (1, 1), (1, 1), (1, 1), 1)
+                expected = conv.conv2d(x, weight, None, (1, 1), (1, 1), (1, 1), 1)
+            np.testing.assert_allclose(gpu.get(got), expected, atol=1e-4)
+        got = elementwise.relu_grad(moved[part], moved[part])
+        np.testing.assert_array_equal(gpu.get(got), elementwise.relu_grad(x, x))

@@ -5,9 +5,16 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from minigrad.kernels.cuda import channel, depthwise, direct, elementwise, few_channels, pooling, winograd
+from minigrad.kernels.cuda.launch import Kernel
+from tests.standin import raw_kernel
+
+from .conftest import StandIn
+
+pytestmark = pytest.mark.host("kernels are called with arrays that the tests put on a device")
 
 NVCC = shutil.which("nvcc")
 FILES = (channel, depthwise, direct, elementwise, few_channels, pooling, winograd)
@@ -69,3 +76,23 @@ def test_nvcc_compiles_every_kernel_without_spilling_registers(tmp_path):
         assert max(registers) <= 128
         spilled = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", done.stderr)
         assert set(spilled) == {("0", "0")}, done.stderr
+
+
+def test_the_stand_in_sees_what_is_written_beside_an_array_and_what_is_not_written(standin):
+    if raw_kernel.COMPILER is None:
+        pytest.skip("no C++ compiler: the kernels' source is not run")
+    gpu = StandIn(standin)
+    code = r"""
+extern "C" __global__ void beside(const float* __restrict__ x, float* __restrict__ y, long long count) {
+    if (THREAD < count) y[THREAD] = THREAD < 4 ? x[THREAD + 1] : 7;
+}
+"""
+    x, y = gpu.put(np.arange(4, dtype=np.float32)), gpu.xp.empty((5,), np.float32)
+    kernel = Kernel("beside", code)
+    kernel(gpu.xp, 4, x, y, 4)
+    values = gpu.get(y)
+    assert values[:3].tolist() == [1, 2, 3] and np.isnan(values[3:]).all()
+    gpu.check()
+    kernel(gpu.xp, 6, x, y, 6)
+    with pytest.raises(AssertionError, match="written beside an array"):
+        gpu.check()

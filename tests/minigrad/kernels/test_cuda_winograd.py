@@ -1,6 +1,7 @@
 """Winograd's CUDA kernels, compiled as C++, against the direct convolution in float64."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -8,6 +9,8 @@ from minigrad.kernels import conv, direct, frozen
 from minigrad.kernels import product as any_product
 from minigrad.kernels.cuda import product, winograd
 from tests.standin import cublas, raw_kernel
+
+pytestmark = pytest.mark.host("kernels are called with arrays that the tests put on a device")
 
 
 def close(gpu, got, expected, tolerance=3e-6):

@@ -10,6 +10,8 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.kernels import direct, frozen, winograd
 
+pytestmark = pytest.mark.host("what the CPU's kernels keep, and read-only arrays, which only NumPy has")
+
 
 def layer(c=16, o=32, seed=0):
     return nn.Conv2d(c, o, 3, padding=1, rng=np.random.default_rng(seed)).requires_grad_(False)
