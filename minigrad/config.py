@@ -204,7 +204,7 @@ def _gpu():
     driver = f"driver {_driver_version() or 'of unknown version'} for CUDA {_cuda_version(supported)}"
     found = {"GPU": f"{name}, CuPy {cupy.__version__}, CUDA {_cuda_version(cuda)}, {driver}"}
     memory = _asked(lambda: _memory(cupy))
-    factors = "on: products round their factors to TF32" if tf32_allowed() else "off: float32 products are exact"
+    factors = "on: products round their factors to TF32" if tf32_allowed() else "off: products of float32 stay float32"
     return found | ({"GPU memory": memory} if memory else {}) | {"TF32": f"{factors} (in this thread)"}
 
 
