@@ -10,6 +10,7 @@ from minigrad.kernels import direct, winograd
 from minigrad.kernels.cuda import direct as gpu_direct
 from minigrad.kernels.cuda import winograd as gpu_winograd
 from minigrad.kernels.cuda.launch import floating, on_gpu
+from minigrad.kernels.frozen import is_frozen
 
 _ALGORITHMS = ("auto", "direct", "winograd")
 _chosen = threading.local()
@@ -43,7 +44,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
     fast = _winograd(x)
     if fast.fits(w.shape[2:], stride, dilation, groups, x, w):
         oh, ow = direct.output_hw(x.shape[2:], (3, 3), stride, padding, dilation)
-        if _prefers(fast, (x.shape[0], oh, ow), *w.shape[:2]):
+        if _prefers(fast, (x.shape[0], oh, ow), *w.shape[:2], is_frozen(w)):
             return fast.conv2d(x, w, bias, padding, rectify)
     return _direct(x, w).conv2d(x, w, bias, stride, padding, dilation, groups, rectify)
 
@@ -55,7 +56,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """
     fast = _winograd(g)
     if fast.fits(w.shape[2:], stride, dilation, groups, g, w):
-        if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2]):
+        if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2], is_frozen(w)):
             return fast.conv2d_input_grad(g, w, input_hw, padding)
     return _direct(g, w).conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
 
@@ -77,16 +78,20 @@ def _direct(*arrays):
     return gpu_direct if floating(*arrays) else direct
 
 
-def _prefers(fast, grid, o, c):
+def _prefers(fast, grid, o, c, frozen=False):
     """Whether Winograd is to do a convolution that it can do; grid is (N, OH, OW) of what is computed.
 
     Transforming the weights, or reading their transformed form, must cost less than a quarter of the products saves.
-    On the CPU 40 tiles are enough, as measured. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and does 5e13
+    On the CPU that takes `winograd.MANY` tiles, as measured; smaller ones will do for frozen weights, which are
+    transformed once and for all. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and does 5e13
     operations a second. A weight takes 144 bytes transformed and 72 operations for a tile, and 36 bytes and 288
     operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it also transforms the weight.
     """
     algorithm = current_algorithm()
     if algorithm != "auto":
         return algorithm == "winograd"
-    tiles = grid[0] * -(-grid[1] // 4) * -(-grid[2] // 4)
-    return c >= 16 and o >= 16 and tiles >= (16 if fast is gpu_winograd else 40)
+    if min(c, o) < 16:
+        return False
+    if fast is gpu_winograd:
+        return winograd.tile_count(grid, 4) >= 16
+    return winograd.tile_count(grid, 2 if frozen else 4) >= winograd.MANY

@@ -26,7 +26,7 @@ from minigrad.kernels.cuda.launch import SHORT, Kernel, on_gpu, rows_of
 from minigrad.kernels.cuda.product import multiply
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
-from minigrad.kernels.winograd import INPUT_TRANSFORM, OUTPUT_TRANSFORM, G
+from minigrad.kernels.winograd import POINTS, matrices
 
 _BLOCK = 64 << 20  # bytes of V and M in a block; by arithmetic, not measured
 _PER_WEIGHT = 8  # or so many times the bytes of U
@@ -238,10 +238,11 @@ def _kernel(name, template, matrix):
     return Kernel(name, code.replace("NAME", name), K=matrix.shape[1])
 
 
-_input = _kernel("winograd_input", _TO_POINTS, INPUT_TRANSFORM)
-_output = _kernel("winograd_output", _TO_PIXELS, OUTPUT_TRANSFORM)
-_output_grad = _kernel("winograd_output_grad", _TO_POINTS, OUTPUT_TRANSFORM.T)
-_weight = _kernel("winograd_weight", _WEIGHTS, G)
-_weight_grad = _kernel("winograd_weight_grad", _WEIGHT_GRAD, G.T)
+_B, _A, _G = matrices(4, POINTS)
+_input = _kernel("winograd_input", _TO_POINTS, _B)
+_output = _kernel("winograd_output", _TO_PIXELS, _A)
+_output_grad = _kernel("winograd_output_grad", _TO_POINTS, _A.T)
+_weight = _kernel("winograd_weight", _WEIGHTS, _G)
+_weight_grad = _kernel("winograd_weight_grad", _WEIGHT_GRAD, _G.T)
 
 KERNELS = (_input, _output, _output_grad, _weight, _weight_grad)

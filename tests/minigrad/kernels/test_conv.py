@@ -166,7 +166,7 @@ def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, la
 @pytest.mark.parametrize("shape", [(1, 256, 300, 18, 22), (9, 48, 64, 20, 16), (1, 3, 16, 30, 1500)])
 def test_winograd_in_many_blocks(shape, monkeypatch):
     """Large weights, many images and long rows are each cut up in their own way."""
-    monkeypatch.setattr(winograd, "_MANY", 20)
+    monkeypatch.setattr(winograd, "_TOGETHER", 20)
     n, c, o, h, w = shape
     rng = np.random.default_rng(0)
     x, weight, bias, g = arrays(rng, "channels-last", (n, c, h, w), (o, c, 3, 3), (o,), (n, o, h, w))
@@ -178,12 +178,28 @@ def test_winograd_in_many_blocks(shape, monkeypatch):
     assert relative_error(winograd.conv2d_weight_grad(half[0], half[3], (1, 1)), gw) < 5e-6
 
 
-def test_winograds_matrices_satisfy_the_bilinear_identity():
+@pytest.mark.parametrize(("m", "points"), [(4, winograd.POINTS), (2, (0, 1, -1))])
+def test_winograds_matrices_satisfy_the_bilinear_identity(m, points):
     """A^T [(G h) * (B^T d)] is the correlation of d with h, for every pair of unit vectors."""
-    for i, j in itertools.product(range(6), range(3)):
-        d, h = np.eye(6)[i], np.eye(3)[j]
-        y = winograd.OUTPUT_TRANSFORM @ ((winograd.G @ h) * (winograd.INPUT_TRANSFORM @ d))
-        np.testing.assert_allclose(y, np.correlate(d, h), atol=1e-13)
+    b, a, g = winograd.matrices(m, points)
+    for i, j in itertools.product(range(m + 2), range(3)):
+        d, h = np.eye(m + 2)[i], np.eye(3)[j]
+        np.testing.assert_allclose(a @ ((g @ h) * (b @ d)), np.correlate(d, h), atol=1e-13)
+
+
+@pytest.mark.parametrize("many", [0, 10**9], ids=["F(4x4)", "F(2x2)"])
+@pytest.mark.parametrize("c", [24, 512])
+def test_both_tilings_agree_with_the_direct_convolution(many, c, monkeypatch):
+    """Also with sides that are no multiple of the tile, and with channels in several parts."""
+    monkeypatch.setattr(winograd, "MANY", many)
+    rng = np.random.default_rng(0)
+    x, w, bias, g = arrays(rng, "channels-last", (2, c, 11, 9), (64, c, 3, 3), (64,), (2, 64, 11, 9))
+    geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, w, bias, g)]
+    y = direct.conv2d(x, w, bias, *geometry)
+    assert relative_error(winograd.conv2d(*half[:3], (1, 1)), y) < 5e-6
+    assert relative_error(winograd.conv2d(*half[:3], (1, 1), rectify=True), np.maximum(y, 0)) < 5e-6
+    gx = direct.conv2d_input_grad(g, w, (11, 9), *geometry)
+    assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (11, 9), (1, 1)), gx) < 5e-6
 
 
 def test_algorithm_is_chosen_by_name_and_restored():
