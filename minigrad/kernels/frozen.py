@@ -11,7 +11,7 @@ import weakref
 
 import numpy as np
 
-from minigrad.backend import array_module, device_of
+from minigrad.backend import array_module, device_of, lasting_empty
 
 limit = 336 << 20  # bytes; VGG16's forms at 224 px take 165 MiB for the forward pass, as much again for the gradient
 gpu_limit = 1 << 30  # VGG16's forms for the forward pass and the input gradient take 449 MiB there
@@ -53,7 +53,7 @@ def form(weight, name, shape, fill):
             kept, most = (kept_bytes(), limit) if xp is np else (kept_bytes(gpu=True), gpu_limit)
             if kept + math.prod(shape) * weight.itemsize > most:
                 return None
-            made = xp.empty(shape, weight.dtype)
+            made = (lasting_empty if xp is np else xp.empty)(shape, weight.dtype)
             fill(made)
             owner.forms[name] = made
         return owner.forms[name]

@@ -241,7 +241,7 @@ def _new_points(name, place, out, c, tiling, by_value=False):
 
     In memory tile by tile, or by_value: all tiles' first values, then all their second ones, and so on.
     """
-    n, th, tw, side = *_tile_grid(place, out, tiling), tiling.n
+    (n, th, tw), side = _tile_grid(place, out, tiling), tiling.n
     if by_value:
         points = _workspace.empty(name, (side**2, n * th * tw, c), np.float32)
         return points, points.reshape(side, side, n, th, tw, c).transpose(2, 3, 4, 0, 1, 5)
