@@ -1,4 +1,4 @@
-"""Keeping the memory that one training step frees for the next one."""
+"""Keeping the memory that one pass through a network frees for the next one."""
 
 import ctypes
 
@@ -9,8 +9,9 @@ def keep_freed_memory():
     """Tell glibc's malloc to keep all freed memory for this process; does nothing where there is no glibc.
 
     By default each large array is mapped anew and unmapped when freed, and the system clears it page by page as it is
-    first written: a quarter of the time of a training step, which frees hundreds of megabytes and asks for them again.
-    The process then stays as large as it ever was.
+    first written: a quarter of the time of a training step or of a step of style transfer, which free hundreds of
+    megabytes and ask for them again. The process then stays as large as it ever was, so load the network first: what
+    loading frees is better given back.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -109,7 +109,7 @@ def main(options, run, argv=None):
     try:
         with interruptible(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
-            job = Job(name, options.parse_args(argv), sys.argv[1:] if argv is None else argv)
+            job = Job(name, options.parse_args(argv), sys.argv[1:] if argv is None else argv, own_process=argv is None)
             with job.on_device():
                 run(job)
             flush(sys.stdout)

@@ -17,6 +17,7 @@ import models
 from minigrad import functional as F
 from minigrad.backend import array_module, current_device, device_of, to_device
 from minigrad.config import gpu_facts
+from models.memory import keep_freed_memory
 from viz.animation import save_gif
 from viz.target import as_image, logits
 
@@ -29,8 +30,9 @@ class Job:
     numpy Generator, `.progress` whether to show a bar (on a terminal, unless --quiet).
     """
 
-    def __init__(self, script, args, argv):
-        self.script, self.args, self.argv = script, args, list(argv)
+    def __init__(self, script, args, argv, own_process=False):
+        """own_process: the process is this run's alone, so that its memory may be kept between passes."""
+        self.script, self.args, self.argv, self.own_process = script, args, list(argv), own_process
         self.began, self.written, self.stopped = time.time(), [], False
         self.progress = not args.quiet and sys.stderr.isatty()
         if args.seed < 0:
@@ -49,7 +51,10 @@ class Job:
     @cached_property
     def model(self):
         """The network, on the device, in evaluation mode, frozen; `.labels`, `.input_size`, `.provenance`."""
-        return models.load(self.args.model, device=self.args.device).eval().requires_grad_(False)
+        model = models.load(self.args.model, device=self.args.device).eval().requires_grad_(False)
+        if self.own_process:
+            keep_freed_memory()
+        return model
 
     @cached_property
     def image(self):

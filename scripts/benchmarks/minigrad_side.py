@@ -37,6 +37,7 @@ def fed(case, device):
 def steps(case, folder, device="cpu"):
     """{"minigrad": step}"""
     model = models.load(Path(folder) / f"{case.network}.h5", device=device)
+    keep_freed_memory()  # as the scripts do once they have their network; in this process it serves all engines
     if case.kind == "fed":
         batches = fed(case, device)
         return {"minigrad": training(model, lambda: moved(*next(batches), device))}
@@ -101,7 +102,6 @@ def training(model, batch):
 
     batch() gives (images, targets), where the model is.
     """
-    keep_freed_memory()  # as train.py does; in this process it serves both engines
     model.train().requires_grad_(True)
     model["drop6"].rng = np.random.default_rng(0)
     optimizer = mg.optim.SGD(model.parameters(), cases.LEARNING_RATE, momentum=cases.MOMENTUM)
