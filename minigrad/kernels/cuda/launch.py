@@ -16,7 +16,8 @@ TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 def on_gpu(*arrays):
     """Whether the arrays are where kernels can be launched: their module is CuPy, or one that has its RawKernel."""
-    return hasattr(array_module(*arrays), "RawKernel")
+    xp = array_module(*arrays)
+    return xp is not np and hasattr(xp, "RawKernel")
 
 
 def floating(*arrays):

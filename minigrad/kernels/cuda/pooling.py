@@ -177,8 +177,14 @@ _window_sum = _kernel(
 extern "C" __global__ void window_sum(const T* __restrict__ x, T* __restrict__ y, SIZES) {
     OF_WINDOWS
     T total = 0;
-    for (INDEX r = top < 0 ? 0 : top; r < top + kh && r < h; r++)
-        for (INDEX s = left < 0 ? 0 : left; s < left + kw && s < w; s++) total += source[(r * w + s) * c];
+    for (INDEX a = 0; a < kh; a++) {
+        const INDEX r = top + a * dh;
+        if (r < 0 || r >= h) continue;
+        for (INDEX b = 0; b < kw; b++) {
+            const INDEX s = left + b * dw;
+            if (s >= 0 && s < w) total += source[(r * w + s) * c];
+        }
+    }
     y[i] = total;
 }
 """,
