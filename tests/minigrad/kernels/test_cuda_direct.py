@@ -21,11 +21,11 @@ def arrays(dtype, *shapes, seed=0):
 
 
 def close(gpu, got, expected, tolerance=None):
-    got = gpu.get(got)
+    got = gpu.get(got)  # what cancels in a sum is not lost from its error: hence at least 1
     tolerance = tolerance or (3e-6 if got.dtype == np.float32 else 1e-12)
     assert got.shape == expected.shape
     if expected.size:
-        assert np.abs(got - expected).max() <= tolerance * max(np.abs(expected).max(), 1)  # what cancels is not lost from the error
+        assert np.abs(got - expected).max() <= tolerance * max(np.abs(expected).max(), 1)
 
 
 def check(gpu, dtype, n, c, o, hw, kernel, stride, padding, dilation, groups, rectify=False, last=True, by=gpu_direct):
