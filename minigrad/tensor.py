@@ -96,9 +96,9 @@ class Tensor:
         return F.cast(self, dtype)
 
     def __array__(self, dtype=None, copy=None):
-        """For NumPy: the array itself unless it must be converted, fetched from a GPU, or `copy` is True."""
-        if copy is False and self.device != "cpu":
-            raise ValueError(f"Tensor: NumPy would need a copy of a tensor on {self.device}, which copy=False forbids")
+        """For NumPy: the array itself unless it must be converted or `copy` is True. TypeError for one on a GPU."""
+        if self.device != "cpu":
+            raise TypeError(f"Tensor: this one is on {self.device}, NumPy's functions are on cpu: give them .numpy()")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):

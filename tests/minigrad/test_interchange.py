@@ -155,5 +155,5 @@ def test_cupy_shares_memory_both_ways():
     array = cupy.from_dlpack(x)
     array[0] = 9
     assert x.tolist() == [9.0, 2.0] and mg.from_dlpack(array).device.startswith("cuda")
-    with pytest.raises(ValueError, match="copy=False forbids"):
-        np.array(x, copy=False)
+    with pytest.raises(TypeError, match="this one is on cuda:0"):
+        np.asarray(x)

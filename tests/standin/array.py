@@ -242,7 +242,8 @@ def apply(ufunc, inputs, kwargs):
     Counts.launches += 1
     check_devices(given)
     order = {} if ufunc.signature else {"order": "C"}
-    result = ufunc(*plain(inputs), **{name: plain(value) for name, value in kwargs.items()}, **order)
+    with np.errstate(all="ignore"):  # a GPU has nobody to warn
+        result = ufunc(*plain(inputs), **{name: plain(value) for name, value in kwargs.items()}, **order)
     if out is not None:
         return out[0] if isinstance(out, tuple) and len(out) == 1 else out
     return tuple(map(_result, result)) if isinstance(result, tuple) else _result(result)
@@ -302,7 +303,8 @@ def _method(name):
         Counts.launches += 1
         check_devices([self, *flat((*args, *kwargs.values()))])
         kwargs = {k: plain(v) for k, v in kwargs.items() if not (k in ("copy", "casting", "subok") and v is None)}
-        result = getattr(self._values, name)(*plain(args), **kwargs)
+        with np.errstate(all="ignore"):
+            result = getattr(self._values, name)(*plain(args), **kwargs)
         return names.wrapped(result, lambda values: wrap(values, self))
 
     method.__name__ = name

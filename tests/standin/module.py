@@ -108,7 +108,8 @@ def _function(name, beneath, listed):
         Counts.launches += 1
         check_devices(flat(args))
         check_devices(flat(kwargs.values()))
-        result = beneath(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
+        with np.errstate(all="ignore"):
+            result = beneath(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
         if (out := kwargs.get("out")) is not None:
             return out
         if takes_host and result is plain(args)[0]:  # as it is already: of the host's, a copy

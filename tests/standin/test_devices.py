@@ -177,3 +177,14 @@ def test_writing_into_a_device_array_that_a_graph_needs_is_not_noticed(standin):
     x.data = (x.detach() * 2).data
     with pytest.raises(RuntimeError, match="replaced after the graph"):
         mg.grad(y, x)
+
+
+def test_numpy_gets_a_tensor_of_a_gpu_only_when_asked(standin):
+    x = on("cuda:1")
+    for call in (lambda: np.asarray(x), lambda: np.array(x, copy=True), lambda: np.stack([x, x])):
+        with pytest.raises(
+            TypeError, match=r"this one is on cuda:1, NumPy's functions are on cpu: give them .numpy\(\)"
+        ):
+            call()
+    np.testing.assert_array_equal(x.numpy(), X)
+    assert "tensor(" in repr(x) and x[0, 0, 0].tolist() == X[0, 0, 0].tolist() and float(x.sum()) == x.sum().item()
