@@ -67,6 +67,7 @@ def test_one_element_is_a_number():
         len(mg.Tensor(1.0))
 
 
+@pytest.mark.host("NumPy takes tensors of the CPU only")
 def test_numpy_takes_it_for_an_array():
     x = mg.Tensor(A)
     assert np.asarray(x).dtype == np.float64 and np.asarray(x, np.float32).dtype == np.float32

@@ -19,7 +19,9 @@ def test_the_same_tests_pass_on_a_gpu(suite):
 
 def test_a_file_that_stayed_on_the_cpu_fails(tmp_path):
     """`--device` cannot silently run on NumPy: here the tensors are made by a function outside of any test file."""
-    (tmp_path / "test_cpu.py").write_text("import minigrad as mg\n\ndef test_cpu():\n    assert mg.Tensor([1.0]).exp()\n")
+    (tmp_path / "test_cpu.py").write_text(
+        "import minigrad as mg\n\ndef test_cpu():\n    assert mg.Tensor([1.0]).exp()\n"
+    )
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--device", "standin", "-p", "no:cacheprovider"]
     done = subprocess.run([*command, tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "no test computed on cuda:1 in" in done.stdout, done.stdout + done.stderr
