@@ -67,6 +67,7 @@ class Tiling:
         self.input, self.output = b.astype(np.float32), a.astype(np.float32)  # B^T and A^T
         self.output_grad = np.ascontiguousarray(self.output.T)  # A
         self.weight = np.kron(g, g).astype(np.float32)  # (n^2, 9)
+        self.with_bias = np.hstack([self.output, np.ones((m, 1), np.float32)])  # the bias rides as one more column
         self.turned = np.ascontiguousarray(self.weight[:, ::-1])  # the same for weights turned by half a turn
 
 
@@ -329,10 +330,13 @@ def _to_pixels(tiling, products, bias, place, out, rectify):
     m, side = tiling.m, tiling.n
     h = min(oh, m * rows.stop) - m * rows.start
     add_up = np.hstack([tiling.output] * parts)
+    columns, matrix = (side, tiling.output) if bias is None else (side + 1, tiling.with_bias)
 
-    half = _workspace.empty("half", (n, th, tw, m, side * o), np.float32)
-    np.matmul(add_up, products.reshape(n, th, tw, parts * side, side * o), out=half)
-    half = half.reshape(n, th, tw, m, side, o)
+    half = _workspace.empty("half", (n, th, tw, m, columns * o), np.float32)
+    np.matmul(add_up, products.reshape(n, th, tw, parts * side, side * o), out=half[..., : side * o])
+    if bias is not None:
+        half[..., side * o :] = bias
+    half = half.reshape(n, th, tw, m, columns, o)
     for tile_rows, height in ((slice(0, h // m), m), (slice(h // m, th), h % m)):
         for tile_columns, width in ((slice(0, w // m), m), (slice(w // m, tw), w % m)):
             source = half[:, tile_rows, tile_columns, :height]
@@ -340,13 +344,10 @@ def _to_pixels(tiling, products, bias, place, out, rectify):
                 start = (images.start * oh + m * (rows.start + tile_rows.start)) * w + m * tile_columns.start
                 strides = (oh * w * o, m * w * o, m * o, w * o, o, 1)
                 pixels = _view(out, start * o, (*source.shape[:4], width, o), strides)
-                np.matmul(tiling.output[:width], source, out=pixels)
-
-    lines = out[images, m * rows.start : m * rows.start + h].reshape(n, h, w * o)
-    if bias is not None:
-        lines += np.tile(bias, w)
+                np.matmul(matrix[:width], source, out=pixels)
     if rectify:
-        np.maximum(lines, 0, out=lines)
+        pixels = out[images, m * rows.start : m * rows.start + h]
+        np.maximum(pixels, 0, out=pixels)
 
 
 def _view(array, start, shape, strides):
