@@ -171,6 +171,8 @@ def _cores():
 
 def thread_count():
     """How many threads the kernels use: the cores this thread may run on, at most OMP_NUM_THREADS if that is set."""
+    if threads := getattr(_pool.inside, "threads", None):
+        return threads
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return max(1, min(len(_cores()), int(limit))) if limit.isdigit() else len(_cores())
 
@@ -190,7 +192,7 @@ class _Pool:
         self.controller = None
         self.holders = 0
         self.hold = None
-        self.inside = threading.local()  # .active: this thread is in the middle of a block; .awake, .cores: see awake()
+        self.inside = threading.local()  # .active: this thread is in the middle of a block; the others: see awake()
 
     def worker(self, core, number):
         """The worker that stays on `core`, or, where that is None, the one of this number, which may roam."""
@@ -240,18 +242,18 @@ def awake():
     """Within it, workers that have finished wait for more to do spinning, not asleep: see workers.py.
 
     BLAS is held to one thread meanwhile: threads of its own would be in the way. This thread stays on its core, once it
-    has been put on one, with `cores` those it may run on otherwise.
+    has been put on one, with `cores` those it may run on otherwise; `threads` is counted once.
     """
     pool = _pool
     if getattr(pool.inside, "awake", False) or getattr(pool.inside, "active", False):
         yield
         return
-    pool.inside.awake = True
+    pool.inside.awake, pool.inside.threads = True, thread_count()
     try:
         with pool:
             yield
     finally:
-        pool.inside.awake = False
+        pool.inside.awake, pool.inside.threads = False, None
         if cores := getattr(pool.inside, "cores", None):
             pool.inside.cores = None
             stay_on(cores)

@@ -1,6 +1,8 @@
 """Geometry of windows: cutting an (N, H, W) grid of positions into blocks for the threads, reading an input with zeros
 around it, and walking windows tap by tap."""
 
+import functools
+
 from minigrad.backend import blocks
 
 
@@ -59,10 +61,11 @@ class Tap:
         return outputs, x[:, :, *inputs]
 
 
+@functools.lru_cache(maxsize=256)
 def taps_of(hw, out_hw, kernel, stride, padding, dilation):
     """All taps of the window, in row-major order."""
-    return [
+    return tuple(
         Tap((a * dilation[0] - padding[0], b * dilation[1] - padding[1]), hw, out_hw, stride)
         for a in range(kernel[0])
         for b in range(kernel[1])
-    ]
+    )

@@ -6,6 +6,8 @@ np.maximum or += over such views, whatever its size. Padding is never made: a ta
 where it falls inside the input.
 """
 
+import functools
+
 import numpy as np
 
 from minigrad.backend import Workspace, array_module, blocks, parallel
@@ -72,7 +74,8 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
                 xp.maximum(latest, better * latest.dtype.type(number), out=latest)
             xp.maximum(current, values, out=current)
 
-    parallel(block, _places(shape, x.itemsize, xp))
+    # where whole rows are compared first, smaller blocks keep the rows in the cache
+    parallel(block, _places(shape, x.itemsize if with_winner else 4 * x.itemsize, xp))
     return y, winner
 
 
@@ -82,11 +85,13 @@ def _max_of_four(x, y, winner, place):
     images, rows = place
     x, y = x[images], y[images, :, rows]
     x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
+    if winner is None:  # whole rows first: long runs of memory
+        upper = xp.maximum(x[:, :, ::2], x[:, :, 1::2], out=_scratch("rows", x[:, :, ::2]))
+        xp.maximum(upper[..., ::2], upper[..., 1::2], out=y)
+        return True
     a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
     upper, lower = xp.maximum(a, b, out=_scratch("upper", y)), xp.maximum(c, d, out=_scratch("lower", y))
     xp.maximum(upper, lower, out=y)
-    if winner is None:
-        return True
     if x.dtype.kind == "f" and y.size and xp.isnan(y.max()):
         return False
     # left or right, then by arithmetic, which is much faster than masked assignment: + in_lower * (2 + below - above)
@@ -250,6 +255,7 @@ def window_counts(hw, kernel, stride, padding, ceil_mode=False, count_include_pa
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=256)
 def _first_taps(out_hw, kernel, stride, padding, dilation):
     """(OH, OW): each window's first tap inside the input, the winner where all values are -inf."""
     first = []
