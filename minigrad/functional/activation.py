@@ -3,7 +3,7 @@
 from ..autograd import Function
 from ..backend import array_module
 from ..kernels import elementwise as kernels
-from ..tensor import as_tensor
+from ..tensor import Forgotten, as_tensor
 from .convert import floating
 from .elementwise import where
 
@@ -11,7 +11,7 @@ from .elementwise import where
 class ReLU(Function):
     """max(x, 0), elementwise. The derivative at 0 is taken as 0.
 
-    rectified: what is below 0 in the array it gets is 0 already (see conv2d_relu), so that there is nothing to do.
+    rectified: what is below 0 in the array it gets is 0 already (see relu_of_rectified), so there is nothing to do.
     """
 
     def __init__(self, rectified=False):
@@ -41,6 +41,18 @@ def relu(x):
     if x.dtype.kind == "b":
         raise TypeError("relu: x must be numbers, got dtype bool; convert with .astype")
     return ReLU()(x)
+
+
+def relu_of_rectified(y):
+    """relu(y), where the Function that made y has rectified its array already, in the same pass over memory.
+
+    In a graph these are two functions as ever, for rules to meet. What lay between is not kept: the function computes
+    it again, by `output_again`, if anyone looks at it (`relu.inputs[0].data`, or a rule that uses it).
+    """
+    rectified = ReLU(rectified=True)(y)
+    if y.function is not None:
+        y.__class__ = Forgotten
+    return rectified
 
 
 class LeakyReLU(Function):

@@ -17,8 +17,8 @@ import numpy as np
 from ..autograd import Function
 from ..backend import current_device, one_device
 from ..kernels import conv as kernels
-from ..tensor import Forgotten, as_tensor
-from .activation import ReLU, relu
+from ..tensor import as_tensor
+from .activation import relu, relu_of_rectified
 from .reduce import sum
 from .shape import getitem, pad, reshape, squeeze, unsqueeze
 
@@ -114,19 +114,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 
 def conv2d_relu(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """relu(conv2d(...)), arguments as there, with one pass over memory less and without keeping what lies between.
-
-    In a graph these are two functions as ever, for rules to meet. What the convolution gave is computed again if
-    anyone looks at it: `relu.inputs[0].data`, or a rule that uses it.
-    """
+    """relu(conv2d(...)), arguments as there, with one pass over memory less: see `relu_of_rectified`."""
     x = as_tensor(x)
     if x.ndim == 3:
         return relu(conv2d(x, weight, bias, stride, padding, dilation, groups))
-    y = _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True)
-    rectified = ReLU(rectified=True)(y)
-    if y.function is not None:
-        y.__class__ = Forgotten
-    return rectified
+    return relu_of_rectified(_conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True))
 
 
 def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False):

@@ -20,6 +20,7 @@ from ..autograd import Function
 from ..backend import array_module, current_device, one_device, to_device
 from ..kernels import channel as kernels
 from ..tensor import Tensor, as_tensor
+from .activation import relu, relu_of_rectified
 from .convert import constant_like, floating
 from .elementwise import sqrt, square
 from .linalg import matmul
@@ -139,16 +140,26 @@ def _ones(x):
 class BatchNorm(Function):
     """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance per channel.
 
-    After the call, `mean` and `variance` hold these as arrays (C,).
+    After the call, `mean` and `variance` hold these as arrays (C,). rectify: for `batch_norm_relu`, which follows; the
+    array is then max(y, 0).
     """
 
-    def __init__(self, eps):
-        self.eps = eps
+    def __init__(self, eps, rectify=False):
+        self.eps, self._rectify = eps, rectify
 
     def forward(self, x, weight, bias):
         self.mean, self.variance = kernels.channel_moments(x)
+        return self._normalized(x, weight, bias, self._rectify)
+
+    def _normalized(self, x, weight, bias, rectify=False):
         scale = weight / array_module(x).sqrt(self.variance + x.dtype.type(self.eps))
-        return kernels.channel_affine(x, scale, bias - self.mean * scale)
+        return kernels.channel_affine(x, scale, bias - self.mean * scale, rectify)
+
+    def output_again(self):
+        """The array y, computed once more."""
+        arrays = [x.data for x in self.inputs]
+        with current_device(arrays[0]):
+            return self._normalized(*arrays)
 
     def vjp(self, g):
         x, weight, _ = self.inputs
@@ -177,6 +188,16 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     without the other, and for an eps that is negative, or 0 when training; TypeError where a vector's dtype is not that
     of x.
     """
+    return _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_relu(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """relu(batch_norm(...)), arguments as there, when training with one pass over memory less: `relu_of_rectified`."""
+    y = _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, rectify=training)
+    return relu_of_rectified(y) if training else relu(y)
+
+
+def _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, rectify=False):
     x = as_tensor(x)
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ValueError(f"batch_norm: x must be floating point (N,C,...), got {x.dtype} of shape {x.shape}")
@@ -203,7 +224,7 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
 
     if x.size <= channels:
         raise ValueError(f"batch_norm: training needs more than 1 element in each channel, x has shape {x.shape}")
-    function = BatchNorm(eps)
+    function = BatchNorm(eps, rectify)
     y = function(x, weight, bias)
     m = _count(x)
     with current_device(x.data):

@@ -12,9 +12,7 @@ from minigrad.kernels.cuda import channel as gpu
 from minigrad.kernels.cuda.launch import floating
 from minigrad.kernels.layout import as_rows
 
-_BLOCK = (
-    1 << 20
-)  # bytes of one operand in a block: shorter calls than this leave the threads waiting for the interpreter
+_BLOCK = 1 << 20  # bytes of one operand in a block: with shorter calls, threads wait for the interpreter
 
 _workspace = Workspace()
 
@@ -87,13 +85,15 @@ def channel_moments(x):
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-def channel_affine(x, scale, shift):
-    """x * scale[c] + shift[c], channels-last where x is."""
+def channel_affine(x, scale, shift, rectify=False):
+    """y = x * scale[c] + shift[c], channels-last where x is. rectify: max(y, 0), while y is in the cache."""
     xp, rows = array_module(x, scale, shift), as_rows(x)
-    if rows is not None and floating(x, scale, shift):
-        return _like(gpu.affine(rows, scale, None, None, shift), x)
     if rows is None or xp is not np:
-        return x * _column(scale, x) + _column(shift, x)
+        if rows is not None and floating(x, scale, shift):
+            y = _like(gpu.affine(rows, scale, None, None, shift), x)
+        else:
+            y = x * _column(scale, x) + _column(shift, x)
+        return xp.maximum(y, 0, out=y) if rectify else y
     (rows,), times = _widened(rows)
     scale, shift = np.tile(scale, times), np.tile(shift, times)
     y = np.empty_like(rows)
@@ -101,6 +101,8 @@ def channel_affine(x, scale, shift):
     def fill(block):
         np.multiply(rows[block], scale, out=y[block])
         y[block] += shift
+        if rectify:
+            np.maximum(y[block], 0, out=y[block])
 
     parallel(fill, _row_blocks(rows))
     return _like(y, x)

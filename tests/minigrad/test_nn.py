@@ -172,12 +172,15 @@ def test_receptive_field_is_where_the_gradient_lives(name):
     assert (inside[2] - inside[0], inside[3] - inside[1]) == field.size
 
 
-def test_convolution_and_relu_in_one_pass_are_two_functions_to_whoever_looks():
+@pytest.mark.parametrize("last", ["convolution", "batch norm"])
+def test_a_layer_and_its_relu_in_one_pass_are_two_functions_to_whoever_looks(last):
     rng = np.random.default_rng(0)
-    convolutions = [nn.Conv2d(3, 16, 3, padding=1, rng=rng), nn.Conv2d(16, 16, 3, padding=1, rng=rng)]
-    for convolution in convolutions:
-        convolution.bias.data = rng.standard_normal(16, np.float32)
-    model = nn.Sequential({"conv1": convolutions[0], "relu1": nn.ReLU(), "conv2": convolutions[1], "relu2": nn.ReLU()})
+    second = nn.Conv2d(16, 16, 3, padding=1, rng=rng) if last == "convolution" else nn.BatchNorm2d(16)
+    layers = [nn.Conv2d(3, 16, 3, padding=1, rng=rng), second]
+    for layer in layers:
+        layer.bias.data = rng.standard_normal(16, np.float32)
+    model = nn.Sequential({"conv1": layers[0], "relu1": nn.ReLU(), "second": second, "relu2": nn.ReLU()}).train()
+    kind = {"convolution": F.Conv2d, "batch norm": F.BatchNorm}[last]
     image = mg.Tensor(rng.random((2, 3, 30, 30), np.float32), requires_grad=True)
 
     separate = image
@@ -189,7 +192,7 @@ def test_convolution_and_relu_in_one_pass_are_two_functions_to_whoever_looks():
         np.testing.assert_array_equal(model(image).numpy(), separate.numpy())
 
     relu, relu_apart = fused.function, separate.function
-    assert isinstance(relu, F.ReLU) and isinstance(relu.inputs[0].function, F.Conv2d)
+    assert isinstance(relu, F.ReLU) and isinstance(relu.inputs[0].function, kind)
     before = relu.inputs[0]
     assert before.shape == (2, 16, 30, 30) and before.dtype == np.float32 and before.ndim == 4
     assert before.size == 2 * 16 * 30 * 30 and before.device == image.device
@@ -200,12 +203,12 @@ def test_convolution_and_relu_in_one_pass_are_two_functions_to_whoever_looks():
         None: None,
         "guided": {F.ReLU: lambda relu, g: relu.vjp(F.relu(g))},
         "soft": {F.ReLU: lambda relu, g: g * F.sigmoid(relu.inputs[0])},  # sees what is below 0
-        "output": {F.Conv2d: lambda conv, g: (conv.vjp(g * conv.output)[0], None, None)},
+        "output": {kind: lambda function, g: (function.vjp(g * function.output)[0], None, None)},
     }
     for rule in rules.values():
         one = mg.grad(fused.sum(), image, rules=rule)
         other = mg.grad(separate.sum(), image, rules=rule)
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-    weights = [convolution.weight for convolution in convolutions]
+    weights = [layer.weight for layer in layers]
     for one, other in zip(mg.grad(fused.sum(), weights), mg.grad(separate.sum(), weights), strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
