@@ -1,5 +1,7 @@
 """The report: a Markdown table for each question, from what bench.py gathered, and the plot of cost against size."""
 
+import math
+
 from benchmarks import cases, measure
 
 MIB = 1 << 20
@@ -180,6 +182,9 @@ def plot(found, path):
         first = by_size[next(iter(by_size))]["minigrad"]
         axes.plot(sizes, [first * size / sizes[0] for size in sizes], ":", color="#888888", label="linear")
         axes.set(xscale="log", yscale="log", xlabel=titles[axis], ylabel="seconds")
+        names = [f"{math.isqrt(int(size))}²" if axis == "pixels" else f"{int(size)}" for size in sizes]
+        axes.set_xticks(sizes, names)
+        axes.set_xticks([], minor=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle("VGG16's convolutions: forward and input gradient", fontsize=10)
