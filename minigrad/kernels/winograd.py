@@ -37,6 +37,7 @@ their piece of U stays in a core's first-level cache while tiles pass by; the pr
 way back to pixels.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -360,14 +361,11 @@ def _transformed(w, turned, tiling):
     """U (n^2, parts, panels, C/parts, panel) of w (O,C,3,3); `turned`: for the input gradient, of w turned by half a
     turn, with O and C exchanged. Kept where the weight is frozen, else scratch memory."""
     taps = w.transpose(1, 0, 2, 3) if turned else w
-    o, c = taps.shape[:2]
-    panel = _panel(o, c)
-    depth = next(d for d in range(c, 0, -1) if c % d == 0 and d * panel <= max(_FIRST_CACHE, panel))
 
     def fill(u):
         _transform_weight(taps, tiling.turned if turned else tiling.weight, u)
 
-    shape = (tiling.n**2, c // depth, o // panel, depth, panel)
+    shape = (tiling.n**2, *_pieces(*taps.shape[:2]))
     u = form(w, ("winograd", tiling.m, turned), shape, fill)
     if u is None:
         fill(u := _workspace.empty("weights", shape, np.float32))
@@ -394,10 +392,14 @@ def _transform_weight(w, matrix, u):
     parallel(fill, [(part, i, channels) for part in range(parts) for i in range(panels) for channels in runs])
 
 
-def _panel(o, c):
-    """The width of a panel of the O output channels: the largest multiple of 16 that divides O, or all of O.
+@functools.lru_cache(maxsize=256)
+def _pieces(o, c):
+    """(parts, panels, C/parts, panel): how O outputs and C inputs are cut, into equal runs.
 
-    At most 64 channels, or 32 where there are many input channels: so measured, with OpenBLAS' AVX-512 kernels.
+    A panel is the largest multiple of 16 that divides O, or all of O; at most 64 channels, or 32 where there are many
+    input channels: so measured, with OpenBLAS' AVX-512 kernels.
     """
     widest = 64 if c < 256 else 32
-    return next((width for width in (64, 48, 32, 16) if width <= widest and o % width == 0), o)
+    panel = next((width for width in (64, 48, 32, 16) if width <= widest and o % width == 0), o)
+    parts = next((n for n in (1, 2, 4, 8) if c % n == 0 and c // n * panel <= _FIRST_CACHE), 1)
+    return parts, o // panel, c // parts, panel
