@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_terminal_summary(terminalreporter):
     """Say plainly that tests for a GPU did not run, and why."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "gpu" in report.keywords]
+    skipped = [r for r in terminalreporter.stats.get("skipped", ()) if "gpu" in getattr(r, "keywords", ())]
     if skipped and no_gpu():
         terminalreporter.write_line(f"{len(skipped)} tests marked gpu did not run: {no_gpu()}")
 
