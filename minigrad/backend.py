@@ -121,8 +121,8 @@ def find_device(device):
     """
     if device == "cpu":
         return device
-    kind, _, index = str(device).partition(":")
-    if kind not in ("cuda", "auto") or (kind == "auto" and index) or (index and not index.isdigit()):
+    kind, colon, index = str(device).partition(":")
+    if kind not in ("cuda", "auto") or colon and (kind == "auto" or not index.isdecimal()):
         raise ValueError(f'device is {device!r}: give "cpu", "cuda", "cuda:0" (a GPU\'s number) or "auto"')
     cupy, problem = _cupy()
     if cupy is None:
@@ -340,7 +340,10 @@ def lasting_empty(shape, dtype):
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < 2 * _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(shape, dtype)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:
+        raise MemoryError(f"no memory for an array of shape {shape} and {np.dtype(dtype)}") from None
     with contextlib.suppress(OSError):  # a system without huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)

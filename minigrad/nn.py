@@ -12,7 +12,7 @@ import numpy as np
 from . import functional as F
 from .autograd import ReadOnly, is_observed, watched
 from .backend import awake, device_of, to_device
-from .kernels.frozen import FrozenWeight
+from .kernels.frozen import freeze
 from .tensor import Tensor
 
 
@@ -91,9 +91,12 @@ class Module:
 
         device: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
         """
-        for _, tensor in self.named_tensors():
-            tensor.data = to_device(tensor.data, device)
-            tensor.grad = None if tensor.grad is None else tensor.grad.detach().to(device)
+        for tensor in vars(self).values():
+            if isinstance(tensor, Tensor):
+                tensor.data = to_device(tensor.data, device)
+                tensor.grad = None if tensor.grad is None else tensor.grad.detach().to(device)
+        for _, child in self.children():
+            child.to(device)
         return self
 
     def __repr__(self):
@@ -142,8 +145,12 @@ class Conv2d(Module):
         if weight.requires_grad:
             self._frozen = None
         elif self._frozen is None or self._frozen.weight is not weight.data:
-            self._frozen = FrozenWeight(weight.data, ReadOnly([weight.data]))
+            self._frozen = freeze(weight.data, ReadOnly([weight.data]))
         return convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def to(self, device):
+        self._frozen = None
+        return super().to(device)
 
     def describe(self):
         names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")

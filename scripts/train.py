@@ -117,7 +117,8 @@ def run(job):
     checkpoint = args.out / f"train_{args.model}_checkpoint.npz"
     if args.resume and checkpoint.exists():
         trainer.restore(checkpoint)
-    keep_freed_memory()
+    if job.own_process:
+        keep_freed_memory()
     train(trainer, checkpoint, job)
     if trainer.finished:
         job.stopped = False  # asked to stop after the last step: there is nothing left to stop

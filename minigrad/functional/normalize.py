@@ -157,9 +157,9 @@ class BatchNorm(Function):
 
     def output_again(self):
         """The array y, computed once more."""
-        arrays = [x.data for x in self.inputs]
-        with current_device(arrays[0]):
-            return self._normalized(*arrays)
+        x, weight, bias = self._used[:-1]
+        with current_device(x):
+            return self._normalized(x, weight, bias)
 
     def vjp(self, g):
         x, weight, _ = self.inputs

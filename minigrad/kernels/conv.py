@@ -6,6 +6,7 @@ All geometry comes in (row, column) pairs; `groups` is an int. Arguments are tak
 import threading
 from contextlib import contextmanager
 
+from minigrad.backend import array_module
 from minigrad.kernels import direct, winograd
 from minigrad.kernels.cuda import direct as gpu_direct
 from minigrad.kernels.cuda import winograd as gpu_winograd
@@ -41,6 +42,8 @@ def current_algorithm():
 
 def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None; with `rectify`, max(y, 0)."""
+    if bias is not None and on_gpu(bias):
+        bias = array_module(bias).ascontiguousarray(bias)  # kernels there get a pointer, not strides
     fast = _winograd(x)
     if fast.fits(w.shape[2:], stride, dilation, groups, x, w):
         oh, ow = direct.output_hw(x.shape[2:], (3, 3), stride, padding, dilation)

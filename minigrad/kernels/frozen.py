@@ -6,6 +6,7 @@ at most `limit` bytes in all on the CPU and `gpu_limit` on GPUs, first come, fir
 """
 
 import math
+import os
 import threading
 import weakref
 
@@ -21,8 +22,20 @@ _frozen: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
+def _new_lock():
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # another thread may hold it, and does not survive a fork
+
+
 class FrozenWeight:
-    """A weight and its forms. `read_only` is what keeps the weight from being written to: no form would notice."""
+    """A weight and its forms. `read_only` is what keeps the weight from being written to: no form would notice.
+
+    CuPy's arrays cannot be made so: a weight on a GPU that is written into, not replaced, leaves its forms stale.
+    """
 
     def __init__(self, weight, read_only):
         self.weight, self.read_only = weight, read_only
@@ -31,6 +44,11 @@ class FrozenWeight:
 
     def __reduce__(self):
         return type(None), ()  # a copy of the layer starts without
+
+
+def freeze(weight, read_only):
+    """The FrozenWeight of this array: the one there is, if another layer shares it."""
+    return _frozen.get(id(weight)) or FrozenWeight(weight, read_only)
 
 
 def is_frozen(weight):

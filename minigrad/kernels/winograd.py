@@ -20,21 +20,18 @@ product, (tiles, C) times (C, O).
 - Weight gradient: y is bilinear in d and h, so with V = B^T d and dY an m x m tile of the output's gradient,
   gh = G^T sum over tiles of (A dY) * V.
 
-F(4x4, 3x3) makes 36 products for 16 outputs (144 by the definition), of weights that take 4 times the memory.
-F(2x2, 3x3) makes 16 for 4, of weights that take 1.8 times the memory: better where tiles are few, since reading the
-weights is then what takes the time.
+F(4x4, 3x3) makes 36 products for 16 outputs (144 by the definition), of weights that take 4 times the memory, F(2x2,
+3x3) 16 for 4, of 1.8 times the memory: better for few tiles, where reading the weights is what takes the time.
 
 The transforms are matrix products, tile by tile, so round numbers in them gain nothing and the points are free:
-0, +-3/4, +-3/2 and infinity lose 4 times less accuracy in F(4x4) than the usual 0, +-1, +-2.
+0, +-3/4, +-3/2 and infinity lose 3 times less accuracy in F(4x4) than the usual 0, +-1, +-2.
 
-A NaN or an infinity spreads over the outputs of the tiles it lies in, where the direct convolution would keep it to the
-windows it lies in.
+A NaN or an infinity spreads over the outputs of its tiles, where the direct convolution keeps it to its windows.
 
 Reference: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016, arXiv:1509.09308.
 Letters, beside the package's: TH TW the tiles down and across, T tiles in a block, V U M the n^2 transformed values of
-inputs, weights and products, `panel` a run of output channels and `part` one of input channels, both so narrow that
-their piece of U stays in a core's first-level cache while tiles pass by; the products of the parts are added up on the
-way back to pixels.
+inputs, weights and products, `panel` a run of output channels and `part` one of input channels: their piece of U is to
+stay in a core's first-level cache while tiles pass by. The products of parts are added up on the way back to pixels.
 """
 
 import functools
@@ -138,8 +135,7 @@ def _contiguous(x):
 
 
 def _correlate(x, w, turned, bias, out, origin, rectify=False):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C) and w, `turned` for the input gradient; origin: the row and column of x
-    under the first tap."""
+    """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
     tiling = LARGE if tile_count(out.shape, 4) >= MANY else SMALL
     u = _transformed(w, turned, tiling)
     (_correlate_by_value if u.nbytes > _SHARED else _correlate_by_tiles)(tiling, x, u, bias, out, origin, rectify)
@@ -190,8 +186,7 @@ def _correlate_by_value(tiling, x, u, bias, out, origin, rectify):
 
 def _largest_divisor(number, limit):
     """The largest divisor of `number` that is at most `limit`, or `number` itself where that one is small."""
-    divisor = next((n for n in range(min(number, limit), limit // 4, -1) if number % n == 0), number)
-    return max(1, divisor)
+    return next((n for n in range(min(number, limit), limit // 4, -1) if number % n == 0), number)
 
 
 def _sum_products_by_tiles(x, g, origin):

@@ -1,5 +1,6 @@
 """Devices, the stand-in for a second array module, and the threads of the kernels."""
 
+import mmap
 import os
 import sys
 import threading
@@ -42,7 +43,7 @@ def test_mixing_modules_is_refused_by_name(stand_in):
 def test_moves():
     x = np.zeros(2)
     assert to_device(x, "cpu") is x and to_numpy(x) is x
-    for wrong in ("gpu", "cuda:x", "auto:1", "cpu:0", 3):
+    for wrong in ("gpu", "cuda:x", "cuda:", "cuda:²", "auto:1", "auto:", "cpu:0", 3):
         with pytest.raises(ValueError, match="device is"):
             to_device(x, wrong)
 
@@ -268,3 +269,30 @@ def test_two_threads_that_want_the_workers_at_once_both_finish():
     for thread in threads:
         thread.join(60)
     assert results == {name: [i + name for i in range(20)] for name in range(4)}
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3 << 20,), (2, 1 << 20)])
+def test_lasting_arrays_are_private_and_as_asked_for(shape):
+    array = backend.lasting_empty(shape, np.float32)
+    assert array.shape == shape and array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable
+    array[...] = 1
+    large = array.nbytes >= 4 << 20 and hasattr(mmap, "MADV_HUGEPAGE")
+    assert (_memory_of(array) is mmap.mmap) == large
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if child == 0:
+            array[...] = 2
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert (array == 1).all()
+
+
+def _memory_of(array):
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return type(array.base.obj if isinstance(array.base, memoryview) else array.base)
+
+
+def test_an_array_too_large_for_memory_is_a_memory_error():
+    with pytest.raises(MemoryError):
+        backend.lasting_empty((1 << 60,), np.uint8)

@@ -6,6 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.tensor import Forgotten
 
 
 @pytest.fixture
@@ -194,10 +195,14 @@ def test_a_layer_and_its_relu_in_one_pass_are_two_functions_to_whoever_looks(las
     relu, relu_apart = fused.function, separate.function
     assert isinstance(relu, F.ReLU) and isinstance(relu.inputs[0].function, kind)
     before = relu.inputs[0]
+    assert isinstance(before, Forgotten)
     assert before.shape == (2, 16, 30, 30) and before.dtype == np.float32 and before.ndim == 4
     assert before.size == 2 * 16 * 30 * 30 and before.device == image.device
     assert before.numpy().min() < 0
     np.testing.assert_array_equal(before.numpy(), relu_apart.inputs[0].numpy())
+    kept, second.weight.data = second.weight.data, 3 * second.weight.data
+    np.testing.assert_array_equal(before.numpy(), relu_apart.inputs[0].numpy())  # as the graph saw it
+    second.weight.data = kept
 
     rules = {
         None: None,

@@ -121,6 +121,8 @@ def _value(name, i, letter, value):
     if letter.startswith("*"):
         if not isinstance(value, DeviceArray):
             raise TypeError(f"{what} must be an array on the device, got {type(value).__name__}")
+        if not value.flags.c_contiguous:
+            raise ValueError(f"{what} has gaps (strides {value.strides}), and a kernel is told nothing of strides")
         lanes, kind = (int(letter[1]), letter[2]) if letter[1].isdigit() else (1, letter[1])
         if value.dtype != np.dtype(kind):
             raise TypeError(f"{what} is a pointer to {np.dtype(kind)}, got an array of {value.dtype}")

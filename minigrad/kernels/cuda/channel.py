@@ -28,6 +28,7 @@ def column_sums(xs, ys=None, mean=None):
 def affine(xs, a, ys, b, shift):
     """xs * a + ys * b + shift for rows (positions, C) and a, b, shift (C,); ys and b may be None."""
     xp = array_module(xs, a, shift)
+    a, b, shift = (None if vector is None else xp.ascontiguousarray(vector) for vector in (a, b, shift))
     out = xp.empty_like(xs)
     term = "x[i] * a[channel] + shift[channel]"
     if ys is not None:

@@ -176,7 +176,7 @@ _window_sum = _kernel(
 // y[n][oh][ow][c]: the sum of each window of x[n][h][w][c]
 extern "C" __global__ void window_sum(const T* __restrict__ x, T* __restrict__ y, SIZES) {
     OF_WINDOWS
-    T total = 0;
+    double total = 0;  // a window may be a whole image
     for (INDEX a = 0; a < kh; a++) {
         const INDEX r = top + a * dh;
         if (r < 0 || r >= h) continue;
@@ -185,7 +185,7 @@ extern "C" __global__ void window_sum(const T* __restrict__ x, T* __restrict__ y
             if (s >= 0 && s < w) total += source[(r * w + s) * c];
         }
     }
-    y[i] = total;
+    y[i] = (T)total;
 }
 """,
 )

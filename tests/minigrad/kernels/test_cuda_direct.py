@@ -124,3 +124,13 @@ def test_numbers_of_other_kinds_take_the_plain_way(gpu):
     geometry = (1, 1), (1, 1), (1, 1), 1
     got = conv.conv2d(*gpu.put(x, w), None, *geometry)
     np.testing.assert_array_equal(gpu.get(got), conv.conv2d(x, w, None, *geometry))
+
+
+@pytest.mark.parametrize("c", [3, 16], ids=["few channels", "Winograd"])
+def test_a_bias_may_be_a_view_with_gaps(gpu, c):
+    """Kernels get a pointer, and not how far apart elements lie."""
+    x, w, bias = arrays(np.float32, (1, c, 30, 30), (16, c, 3, 3), (32,))
+    geometry = (1, 1), (1, 1), (1, 1), 1
+    expected = direct.conv2d(*(a.astype(np.float64) for a in (x, w, bias[::2])), *geometry)
+    x, w, bias = gpu.put(x, w, bias)
+    close(gpu, conv.conv2d(x, w, bias[::2], *geometry), expected)

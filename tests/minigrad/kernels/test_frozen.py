@@ -56,6 +56,26 @@ def test_the_memory_goes_with_the_layer_and_with_requiring_grad():
         gc.enable()
 
 
+def test_few_tiles_take_the_smaller_form_and_both_are_kept():
+    convolution = layer(64, 64)
+    for side, names in ((14, {("winograd", 2, False)}), (32, {("winograd", 2, False), ("winograd", 4, False)})):
+        x = picture(64, side)
+        for _ in range(2):
+            y = convolution(x).numpy()
+        assert {name for name in convolution._frozen.forms if name[0] == "winograd"} == names
+        with mg.conv_algorithm("direct"):
+            np.testing.assert_allclose(y, convolution(x).numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_that_share_a_weight_share_its_forms():
+    before, first, second = frozen.kept_bytes(), layer(), layer(seed=1)
+    second.weight = first.weight
+    first(picture()), second(picture())
+    assert frozen.kept_bytes() - before == 36 * 16 * 32 * 4
+    del second
+    assert frozen.is_frozen(first.weight.data) and frozen.kept_bytes() - before == 36 * 16 * 32 * 4
+
+
 def test_nothing_is_kept_beyond_the_limit(monkeypatch, transforms):
     monkeypatch.setattr(frozen, "limit", frozen.kept_bytes() + 36 * 16 * 32 * 4)
     first, second, x = layer(), layer(seed=1), picture()
