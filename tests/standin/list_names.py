@@ -1,7 +1,7 @@
 """What CuPy offers, from the real package: names of its functions and methods, and the arguments that they take.
 
-    python -m venv /tmp/cupy && /tmp/cupy/bin/pip install cupy-cuda13x==14.2.0
-    /tmp/cupy/bin/python tests/standin/list_names.py
+    python -m venv out/cupy && out/cupy/bin/pip install cupy-cuda13x==14.2.0
+    out/cupy/bin/python tests/standin/list_names.py
 
 writes cupy_names.json beside this file, or, where it is there already, keeps of it what the installed CuPy has as well:
 delete it first, then run this with the oldest and with the newest CuPy that are to be supported. No GPU is needed.
