@@ -200,7 +200,7 @@ def test_a_layer_and_its_relu_in_one_pass_are_two_functions_to_whoever_looks(las
     assert before.size == 2 * 16 * 30 * 30 and before.device == image.device
     assert before.numpy().min() < 0
     np.testing.assert_array_equal(before.numpy(), relu_apart.inputs[0].numpy())
-    kept, second.weight.data = second.weight.data, 3 * second.weight.data
+    kept, second.weight.data = second.weight.data, (3 * second.weight).data
     np.testing.assert_array_equal(before.numpy(), relu_apart.inputs[0].numpy())  # as the graph saw it
     second.weight.data = kept
 
