@@ -2,6 +2,7 @@
 #
 #   make demo      classify a photograph, and make the page of all that can be shown of it
 #   make test      all tests that need neither PyTorch nor a GPU
+#   make device    those of the engine and of viz once more, on a stand-in for CuPy (DEVICE=cuda: on a GPU)
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
 #   make verify    install PyTorch (CPU), captum and others, and compare with them live
@@ -23,19 +24,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage mutants verify bench fuzz lint clean
+.PHONY: demo test device coverage mutants verify bench fuzz lint clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
 	@$(BIN)/python scripts/gallery.py --out "$(OUT)"
 
-# The second run has the tensors and networks of the engine's and of viz' tests on a stand-in for CuPy (tests/standin).
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m "not torch"
+
+# The tensors and networks of the engine's and of viz' tests are on the device: see tests/standin/plugin.py.
 ON_DEVICE := tests/minigrad/functional tests/minigrad/test_autograd.py tests/minigrad/test_nn.py \
     tests/minigrad/test_optim.py tests/minigrad/test_tensor.py tests/viz
 
-test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "not torch"
-	$(BIN)/python -m pytest -m "not torch" --device standin $(ON_DEVICE)
+device: $(VENV)/installed-test $(if $(filter cpu,$(DEVICE)),,$(VENV)/installed-cuda$(CUDA))
+	$(BIN)/python -m pytest -m "not torch" --device $(if $(filter cpu,$(DEVICE)),standin,$(DEVICE)) $(ON_DEVICE)
 
 coverage: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch" --cov
