@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import awake, current_device, one_device
+from .backend import awake, current_device, device_of, one_device
 from .tensor import Forgotten, Tensor, as_tensor
 
 
@@ -85,11 +85,12 @@ class Function:
         """The context in which forward runs, with the arrays' GPU the current one; TypeError if they are on several."""
         if all(type(array) is np.ndarray for array in arrays):
             return _on_cpu
-        kind = type(self).__name__
-        names = list(inspect.signature(self.forward).parameters)
-        names = [names[i] if len(names) >= len(arrays) else f"{names[0]}[{i}]" for i in range(len(arrays))]
-        public = {name.replace("_", ""): name for name in dir(F)}.get(kind.lower(), kind)
-        one_device(public, dict(zip(names, arrays, strict=True)))
+        if len({device_of(array) for array in arrays}) > 1:  # the names are only for the error
+            kind = type(self).__name__
+            names = list(inspect.signature(self.forward).parameters)
+            names = [names[i] if len(names) >= len(arrays) else f"{names[0]}[{i}]" for i in range(len(arrays))]
+            public = {name.replace("_", ""): name for name in dir(F)}.get(kind.lower(), kind)
+            one_device(public, dict(zip(names, arrays, strict=True)))
         return current_device(arrays[0])
 
     @property
