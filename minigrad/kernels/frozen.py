@@ -77,6 +77,14 @@ def form(weight, name, shape, fill):
         return owner.forms[name]
 
 
+def form_or_new(weight, name, shape, fill):
+    """`form`, or where nothing is kept an array filled for this once."""
+    made = form(weight, name, shape, fill)
+    if made is None:
+        fill(made := array_module(weight).empty(shape, weight.dtype))
+    return made
+
+
 def kept_bytes(gpu=False):
     """How much memory all forms on the CPU take, or all on GPUs."""
     return sum(size for device, size in kept_by_device().items() if gpu is (device != "cpu"))

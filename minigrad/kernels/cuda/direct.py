@@ -17,10 +17,10 @@ import math
 from minigrad.backend import array_module
 from minigrad.kernels.cuda import depthwise, few_channels
 from minigrad.kernels.cuda.elementwise import bias_relu
-from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type, lanes, rows_of
+from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type, lanes, near_equal, rows_of
 from minigrad.kernels.cuda.product import multiply
 from minigrad.kernels.direct import output_hw
-from minigrad.kernels.frozen import form
+from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
 _BLOCK = 64 << 20  # bytes of columns in a block: about a second-level cache, by arithmetic, not measured
@@ -121,10 +121,7 @@ def _by_window(w, groups):
     def fill(matrix):
         matrix.reshape(o, kh, kw, c)[...] = w.transpose(0, 2, 3, 1)
 
-    matrix = form(w, "by window", shape, fill)
-    if matrix is None:
-        fill(matrix := array_module(w).empty(shape, w.dtype))
-    return matrix
+    return form_or_new(w, "by window", shape, fill)
 
 
 def _add_products(xp, rows, columns, total):
@@ -148,9 +145,7 @@ def _add_products(xp, rows, columns, total):
 
 def _blocks(count, bytes_each):
     """[(first, how many)] in near-equal blocks of at most about `_BLOCK` bytes."""
-    number = max(1, -(-count // max(1, _BLOCK // max(1, bytes_each))))
-    edges = [count * i // number for i in range(number + 1)]
-    return [(lo, hi - lo) for lo, hi in zip(edges, edges[1:], strict=False) if hi > lo]
+    return near_equal(count, max(1, _BLOCK // max(1, bytes_each)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

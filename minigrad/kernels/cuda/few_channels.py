@@ -9,7 +9,7 @@ import math
 
 from minigrad.backend import array_module
 from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type, lanes
-from minigrad.kernels.frozen import form
+from minigrad.kernels.frozen import form_or_new
 
 _MOST = 64  # values to an output; an RGB image's 3x3 windows have 27
 _PIXELS = 4
@@ -23,7 +23,7 @@ def fits(weight_shape):
 def forward(x, w, bias, out, geometry, rectify):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), both contiguous, and w (O,C,KH,KW)."""
     xp, (n, oh, ow, o) = array_module(x, w), out.shape
-    weights = _by_tap(xp, w)
+    weights = _by_tap(w)
     runs = -(-ow // _PIXELS)
     v = lanes(o, weights, out)
     kernel = _few_channels.of(T=TYPES[x.dtype], V=v, INDEX=index_type(x.size, out.size))
@@ -32,17 +32,14 @@ def forward(x, w, bias, out, geometry, rectify):
     kernel(xp, n * oh * runs * (o // v), x, weights, weights if bias is None else bias, out, *sizes, *geometry, *flags)
 
 
-def _by_tap(xp, w):
+def _by_tap(w):
     """(KH*KW*C, O): the weights, output channels fastest; kept where the weight is frozen."""
     o, c, kh, kw = w.shape
 
     def fill(matrix):
         matrix.reshape(kh, kw, c, o)[...] = w.transpose(2, 3, 1, 0)
 
-    matrix = form(w, "by tap", (kh * kw * c, o), fill)
-    if matrix is None:
-        fill(matrix := xp.empty((kh * kw * c, o), w.dtype))
-    return matrix
+    return form_or_new(w, "by tap", (kh * kw * c, o), fill)
 
 
 _few_channels = Kernel(

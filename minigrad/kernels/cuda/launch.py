@@ -83,6 +83,13 @@ def index_type(*sizes):
     return "int" if max(sizes) <= SHORT else "long long"
 
 
+def near_equal(count, most):
+    """[(first, how many)]: range(count) cut into near-equal blocks of at most `most`."""
+    number = max(1, -(-count // most))
+    edges = [count * i // number for i in range(number + 1)]
+    return [(lo, hi - lo) for lo, hi in zip(edges, edges[1:], strict=False) if hi > lo]
+
+
 def rows_of(x):
     """(N,C,H,W) as a contiguous (N,H,W,C) array; a copy only where memory is not channels-last already."""
     return array_module(x).ascontiguousarray(channels_last(x))

@@ -22,9 +22,9 @@ holds 50 MB. Where U is large, blocks are larger, so that reading U for each is 
 import numpy as np
 
 from minigrad.backend import array_module
-from minigrad.kernels.cuda.launch import SHORT, Kernel, on_gpu, rows_of
+from minigrad.kernels.cuda.launch import SHORT, Kernel, near_equal, on_gpu, rows_of
 from minigrad.kernels.cuda.product import multiply
-from minigrad.kernels.frozen import form
+from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
 from minigrad.kernels.winograd import POINTS, matrices
 
@@ -101,10 +101,7 @@ def _blocks(grid, channels, weight_bytes):
     """[(first tile, number of tiles)] in near-equal blocks; channels: of V and M together."""
     total = grid[0] * grid[1] * grid[2]
     size = max(1, max(_BLOCK, _PER_WEIGHT * weight_bytes) // (144 * channels))
-    size = min(size, SHORT // channels)  # threads of a block are numbered by an int
-    count = max(1, -(-total // size))
-    edges = [total * i // count for i in range(count + 1)]
-    return [(lo, hi - lo) for lo, hi in zip(edges, edges[1:], strict=False) if hi > lo]
+    return near_equal(total, min(size, SHORT // channels))  # threads of a block are numbered by an int
 
 
 def _transformed(w, turned):
@@ -116,10 +113,7 @@ def _transformed(w, turned):
         taps = xp.ascontiguousarray(w)
         _weight(xp, w.shape[0] * w.shape[1], taps, u, w.shape[0] * w.shape[1], int(turned))
 
-    u = form(w, ("winograd", turned), shape, fill)
-    if u is None:
-        fill(u := xp.empty(shape, np.float32))
-    return u
+    return form_or_new(w, ("winograd", turned), shape, fill)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
