@@ -2,7 +2,7 @@
 
 from benchmarks import cases, measure
 from benchmarks.gpu import TF32
-from benchmarks.report import MIB, judged, milliseconds, table, times
+from benchmarks.report import MIB, flips, judged, milliseconds, shown, table, times
 
 
 def markdown(found):
@@ -63,14 +63,9 @@ def errors(found):
     rows = []
     for name, row in (found.get("accuracy") or {}).items():
         kinds = ("scores max", "held gradient max", "gradient max")
-        off = [f"{row[kind]:.1e}" if kind in row else "–" for kind in kinds]
-        flips = [
-            f"{row[f'{kind} flips']} of {row[f'{kind} decisions']:,}" if f"{kind} flips" in row else "–"
-            for kind in ("relu", "pool")
-        ]
         worst = max(row["scores max"], row.get("held gradient max", 0))
         bar = judged(worst, cases.GPU_ERROR_BAR, at_least=False) if name == "minigrad" else "–"
-        rows.append((name, *off, *flips, bar))
+        rows.append((name, *shown(row, kinds), *flips(row), bar))
     if not rows:
         return ""
     head = ("error of VGG16 at 224 px", "scores", "gradient", "gradient with flips", "ReLU flips", "pooling flips")

@@ -120,20 +120,29 @@ def memory(found):
     )
 
 
+def shown(row, kinds):
+    """The errors of these kinds as text, with a dash for each that was not measured."""
+    return [f"{row[kind]:.1e}" if kind in row else "–" for kind in kinds]
+
+
+def flips(row):
+    """How many decisions of ReLU, and of max-pooling, came out otherwise: ["3 of 1,000", "–"]."""
+    return [
+        f"{row[f'{kind} flips']} of {row[f'{kind} decisions']:,}" if f"{kind} flips" in row else "–"
+        for kind in ("relu", "pool")
+    ]
+
+
 def accuracies(found):
     rows = []
     for name, row in (found.get("accuracy") or {}).items():
         kinds = [f"{what} {kind}" for what in ("scores", "held gradient", "gradient") for kind in ("99.9 %", "max")]
-        errors = [f"{row[kind]:.1e}" if kind in row else "–" for kind in kinds]
-        flips = [
-            f"{row[f'{kind} flips']} of {row[f'{kind} decisions']:,}" if f"{kind} flips" in row else "–"
-            for kind in ("relu", "pool")
-        ]
+        errors = shown(row, kinds)
         cosine, verdict, bar = "–", "–", cases.ERROR_BARS.get(name)
         if bar is not None:
             cosine = f"{max(row['scores 1 - cosine'], row['held gradient 1 - cosine']):.1e}"
             verdict = f"{bar:g} ({'met' if cases.within(name, row) else 'missed'})"
-        rows.append((name, *errors[:4], cosine, *flips, verdict, *errors[4:]))
+        rows.append((name, *errors[:4], cosine, *flips(row), verdict, *errors[4:]))
     if not rows:
         return ""
     head = ("error of VGG16 at 224 px, float32", "scores, 99.9 %", "largest", "gradient, 99.9 %", "largest")
