@@ -324,6 +324,16 @@ def blocks(length, size):
     if count > 1 or 2 * length > size:
         threads = thread_count()
         count = min(length, -(-count // threads) * threads)
+    return _cut(length, count)
+
+
+def runs(length, size):
+    """Slices that cut range(length) into near-equal runs of at most `size`, to be done one after the other."""
+    return _cut(length, -(-length // max(1, size)))
+
+
+def _cut(length, count):
+    """Slices that cut range(length) into `count` near-equal runs, one at least."""
     edges = [length * i // max(1, count) for i in range(max(1, count) + 1)]
     return [slice(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False)]
 

@@ -6,16 +6,17 @@ import functools
 from minigrad.backend import blocks
 
 
-def grid_blocks(n, height, width, positions):
+def grid_blocks(n, height, width, positions, cut=blocks):
     """[(images, rows)], slices that cut n grids of height x width into blocks of about `positions` positions each.
 
-    A block is several whole grids where they are small, and some rows of one grid where they are not.
+    A block is several whole grids where they are small, and some rows of one grid where they are not. `cut` cuts a
+    length into runs of about a size: `blocks` for blocks that threads share out, `runs` for one after the other.
     """
     if n == 0 or height == 0 or width == 0:
         return []
     if positions >= height * width and n > 1:
-        return [(images, slice(0, height)) for images in blocks(n, positions // (height * width))]
-    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(height, positions // width)]
+        return [(images, slice(0, height)) for images in cut(n, positions // (height * width))]
+    return [(slice(i, i + 1), rows) for i in range(n) for rows in cut(height, positions // width)]
 
 
 def crop(x, top, left, height, width, empty):

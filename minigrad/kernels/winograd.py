@@ -39,7 +39,7 @@ import math
 
 import numpy as np
 
-from minigrad.backend import Workspace, blocks, parallel, thread_count
+from minigrad.backend import Workspace, blocks, parallel, runs, thread_count
 from minigrad.kernels.blocking import grid_blocks
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
@@ -56,6 +56,9 @@ def _evaluation(points, coefficients):
     return np.array([*finite, [0] * (coefficients - 1) + [1]], np.float64)
 
 
+PARTS = (1, 2, 4, 8)  # into how many parts input channels may be cut
+
+
 class Tiling:
     """F(m x m, 3x3): m x m outputs of an n x n tile of the input, n = m + 2, by n^2 products; and its matrices."""
 
@@ -65,6 +68,7 @@ class Tiling:
         self.input, self.output = b.astype(np.float32), a.astype(np.float32)  # B^T and A^T
         self.output_grad = np.ascontiguousarray(self.output.T)  # A
         self.weight = np.kron(g, g).astype(np.float32)  # (n^2, 9)
+        self.sums = {parts: np.hstack([self.output] * parts) for parts in PARTS}  # A^T of a sum of products
         self.with_bias = np.hstack([self.output, np.ones((m, 1), np.float32)])  # the bias rides as one more column
         self.turned = np.ascontiguousarray(self.weight[:, ::-1])  # the same for weights turned by half a turn
 
@@ -74,8 +78,9 @@ LARGE = Tiling(4, POINTS)
 SMALL = Tiling(2, (0, 1, -1))
 MANY = 40  # tiles, below which the transformed weights are read too seldom to be worth their size
 
-_CACHE = 1 << 21  # bytes of V and M in a block: most of a core's second-level cache
+_CACHE = 1 << 22  # bytes of V and M in a block: twice a core's second-level cache; smaller blocks cost more in calls
 _SHARED = 6 << 20  # bytes of U, or of a sum of products, above which the threads share it out between them
+_LARGEST = 16 << 20  # bytes of U, above which it is not made as a whole: VGG16's would take 330 MiB, and take 195
 _TOGETHER = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
 _WIDEST = 16384  # and so an n x n matrix by rows of this length
@@ -137,8 +142,12 @@ def _contiguous(x):
 def _correlate(x, w, turned, bias, out, origin, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
     tiling = LARGE if tile_count(out.shape, 4) >= MANY else SMALL
-    u = _transformed(w, turned, tiling)
-    (_correlate_by_value if u.nbytes > _SHARED else _correlate_by_tiles)(tiling, x, u, bias, out, origin, rectify)
+    size = 4 * tiling.n**2 * w.shape[0] * w.shape[1]
+    if size <= _SHARED:
+        _correlate_by_tiles(tiling, x, _transformed(w, turned, tiling), bias, out, origin, rectify)
+    else:
+        products = (_products_of_whole if size <= _LARGEST else _products_piece_by_piece)(w, turned, tiling)
+        _correlate_by_value(tiling, x, *products, bias, out, origin, rectify)
 
 
 def tile_count(shape, m):
@@ -163,25 +172,52 @@ def _correlate_by_tiles(tiling, x, u, bias, out, origin, rectify):
     parallel(block, _tile_blocks(out.shape, max(24, tiles), tiling.m))
 
 
-def _correlate_by_value(tiling, x, u, bias, out, origin, rectify):
-    """Where u is too large to be read for every block: each thread does some of the products for many tiles."""
-    values, parts, panels, depth, panel = u.shape
-    o = panels * panel
-    for place in _tile_blocks(out.shape, _TOGETHER, tiling.m):
+def _correlate_by_value(tiling, x, pieces, shares, multiply, bias, out, origin, rectify):
+    """Where U is too large to be read for every block: each thread does some of the products for many tiles.
+
+    pieces: (parts, panels, C/parts, panel); multiply(values, v, products) does one of the `shares` of the n^2 values.
+    """
+    parts, panels, depth, panel = pieces
+    values, o = tiling.n**2, panels * panel
+    for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
         v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
         m, tiles = _new_products(place, out, o, parts, tiling)
         run = _largest_divisor(v.shape[1], _UNCOPIED // (depth * panel))
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
         products = m.reshape(values, parts, -1, run, panels, panel).transpose(0, 1, 4, 2, 3, 5)
 
-        def multiply(some, v=v, products=products):
-            np.matmul(v[some], u[some, :, :, None], out=products[some])
-
         def finish(inner, place=place, tiles=tiles):
             _to_pixels(tiling, tiles[inner], bias, _within(place, inner), out, rectify)
 
-        parallel(multiply, blocks(values, 4))
+        parallel(functools.partial(multiply, v=v, products=products), shares)
         parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (8 * values * o))))
+
+
+def _products_of_whole(w, turned, tiling):
+    """(pieces, shares, multiply) of `_correlate_by_value`, by U as a whole."""
+    u = _transformed(w, turned, tiling)
+
+    def multiply(values, v, products):
+        np.matmul(v[values], u[values, :, :, None], out=products[values])
+
+    return u.shape[1:], blocks(len(u), 4), multiply
+
+
+def _products_piece_by_piece(w, turned, tiling):
+    """The same, each thread making its share of a piece of U from the taps and using it while it is in its cache.
+
+    Taps take 9 / n^2 of U's memory. It is a tenth slower than reading a U that is kept, faster than making U first.
+    """
+    taps, matrix = _taps(w, turned), tiling.turned if turned else tiling.weight
+    parts, panels, _, depth, panel = taps.shape
+
+    def multiply(values, v, products):
+        u = _workspace.empty("piece", (values.stop - values.start, depth, panel), np.float32)
+        for part, i in np.ndindex(parts, panels):
+            _transform(matrix[values], taps[part, i], u)
+            np.matmul(v[values, part, 0], u[:, None], out=products[values, part, i])
+
+    return (parts, panels, depth, panel), blocks(len(matrix), -(-len(matrix) // thread_count())), multiply
 
 
 def _largest_divisor(number, limit):
@@ -204,7 +240,7 @@ def _sum_products_by_tiles(x, g, origin):
             total += np.matmul(e.transpose(0, 2, 1), v, out=product)
         return total
 
-    todo, threads = _tile_blocks(g.shape, max(64, _CACHE // (144 * (c + o)))), thread_count()
+    todo, threads = _tile_blocks(g.shape, max(64, _CACHE // (288 * (c + o)))), thread_count()
     sums = parallel(partial, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
     return sum(sums[1:], sums[0])
 
@@ -212,7 +248,7 @@ def _sum_products_by_tiles(x, g, origin):
 def _sum_products_by_value(x, g, origin):
     """The same where a sum for each thread would be large: each thread sums some of the 36 values over all tiles."""
     total = np.zeros((36, g.shape[3], x.shape[3]), np.float32)
-    for place in _tile_blocks(g.shape, _TOGETHER):
+    for place in _tile_blocks(g.shape, _TOGETHER, cut=runs):
         v = _gather_points(x, LARGE.input, LARGE, place, origin, "inputs", g)
         e = _gather_points(g, LARGE.output_grad, LARGE, place, (0, 0), "output_grads", g)
 
@@ -223,9 +259,9 @@ def _sum_products_by_value(x, g, origin):
     return total
 
 
-def _tile_blocks(shape, tiles, m=4):
-    """[(images, tile rows)] for an output (N,OH,OW,_), about `tiles` tiles in each."""
-    return grid_blocks(shape[0], -(-shape[1] // m), -(-shape[2] // m), tiles)
+def _tile_blocks(shape, tiles, m=4, cut=blocks):
+    """[(images, tile rows)] for an output (N,OH,OW,_), about `tiles` tiles in each; cut: see `grid_blocks`."""
+    return grid_blocks(shape[0], -(-shape[1] // m), -(-shape[2] // m), tiles, cut)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -325,11 +361,10 @@ def _to_pixels(tiling, products, bias, place, out, rectify):
     (images, rows), (oh, w, o), (n, th, tw, parts) = place, out.shape[1:], products.shape[:4]
     m, side = tiling.m, tiling.n
     h = min(oh, m * rows.stop) - m * rows.start
-    add_up = np.hstack([tiling.output] * parts)
     columns, matrix = (side, tiling.output) if bias is None else (side + 1, tiling.with_bias)
 
     half = _workspace.empty("half", (n, th, tw, m, columns * o), np.float32)
-    np.matmul(add_up, products.reshape(n, th, tw, parts * side, side * o), out=half[..., : side * o])
+    np.matmul(tiling.sums[parts], products.reshape(n, th, tw, parts * side, side * o), out=half[..., : side * o])
     if bias is not None:
         half[..., side * o :] = bias
     half = half.reshape(n, th, tw, m, columns, o)
@@ -360,31 +395,62 @@ def _transformed(w, turned, tiling):
     def fill(u):
         _transform_weight(taps, tiling.turned if turned else tiling.weight, u)
 
-    shape = (tiling.n**2, *_pieces(*taps.shape[:2]))
-    u = form(w, ("winograd", tiling.m, turned), shape, fill)
-    if u is None:
-        fill(u := _workspace.empty("weights", shape, np.float32))
-    return u
+    return _form_or_scratch(w, ("winograd", tiling.m, turned), (tiling.n**2, *_pieces(*taps.shape[:2])), fill)
+
+
+def _form_or_scratch(w, name, shape, fill):
+    made = form(w, name, shape, fill)
+    if made is None:
+        fill(made := _workspace.empty("weights", shape, np.float32))
+    return made
 
 
 def _transform_weight(w, matrix, u):
     """Fill u (n^2, parts, panels, C/parts, panel) from w (O,C,3,3); matrix (n^2, 9)."""
-    values, parts, panels, depth, panel = u.shape
-    # the matrix meets this many columns at a time, few enough for OpenBLAS not to copy them
-    run = math.gcd(depth, max(1, 2048 // panel)) * panel
+    _, parts, panels, depth, panel = u.shape
 
     def fill(item):
         part, i, channels = item
-        first = part * depth
-        taps = w[i * panel : (i + 1) * panel, first + channels.start : first + channels.stop].transpose(2, 3, 1, 0)
-        by_tap = _workspace.empty("taps", taps.shape, np.float32)
-        by_tap[...] = taps
-        target = u[:, part, i, channels].reshape(values, -1, run).transpose(1, 0, 2)
-        np.matmul(matrix, by_tap.reshape(9, -1, run).transpose(1, 0, 2), out=target)
+        piece = _piece(w, part, i, depth, panel)[:, channels]
+        taps = _workspace.empty("taps", piece.shape, np.float32)
+        taps[...] = piece
+        _transform(matrix, taps, u[:, part, i, channels])
 
-    step = run // panel
-    runs = [slice(step * run.start, step * run.stop) for run in blocks(depth // step, 16)]
-    parallel(fill, [(part, i, channels) for part in range(parts) for i in range(panels) for channels in runs])
+    step = _columns(depth, panel)
+    channels = [slice(step * run.start, step * run.stop) for run in blocks(depth // step, 16)]
+    parallel(fill, [(part, i, some) for part in range(parts) for i in range(panels) for some in channels])
+
+
+def _taps(w, turned):
+    """w (O,C,3,3) in pieces, tap by tap, (parts, panels, 9, C/parts, panel); turned and kept as in `_transformed`."""
+    taps = w.transpose(1, 0, 2, 3) if turned else w
+    parts, panels, depth, panel = _pieces(*taps.shape[:2])
+
+    def fill(pieces):
+        def copy(item):
+            pieces[item] = _piece(taps, *item, depth, panel)
+
+        parallel(copy, np.ndindex(parts, panels))
+
+    return _form_or_scratch(w, ("taps", turned), (parts, panels, 9, depth, panel), fill)
+
+
+def _piece(w, part, i, depth, panel):
+    """A piece of w (O,C,3,3), seen tap by tap: (9, depth, panel)."""
+    piece = w[i * panel : (i + 1) * panel, part * depth : (part + 1) * depth]
+    return piece.reshape(panel, depth, 9).transpose(2, 1, 0)
+
+
+def _transform(matrix, taps, target):
+    """target (n^2, depth, panel) = matrix (n^2, 9) times taps (9, depth, panel), some columns at a time."""
+    run = _columns(*taps.shape[1:]) * taps.shape[2]
+    columns = taps.reshape(9, -1, run).transpose(1, 0, 2)
+    np.matmul(matrix, columns, out=target.reshape(len(matrix), -1, run).transpose(1, 0, 2))
+
+
+def _columns(depth, panel):
+    """How many of `depth` rows of a panel the matrix meets at a time: few enough for OpenBLAS not to copy them."""
+    return math.gcd(depth, max(1, 2048 // panel))
 
 
 @functools.lru_cache(maxsize=256)
@@ -396,5 +462,5 @@ def _pieces(o, c):
     """
     widest = 64 if c < 256 else 32
     panel = next((width for width in (64, 48, 32, 16) if width <= widest and o % width == 0), o)
-    parts = next((n for n in (1, 2, 4, 8) if c % n == 0 and c // n * panel <= _FIRST_CACHE), 1)
+    parts = next((n for n in PARTS if c % n == 0 and c // n * panel <= _FIRST_CACHE), 1)
     return parts, o // panel, c // parts, panel
