@@ -9,17 +9,21 @@ from minigrad.backend import array_module, blocks, parallel, thread_count
 from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
 _SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
+_HELD = 500  # numbers in a result up to which NumPy's matmul holds the interpreter's lock, however long it takes
 
 
 def matmul(a, b, out=None):
-    """a @ b for stacks of matrices, (..., M, K) by (..., K, N), cut along N or M, or along K where K is far longer."""
+    """a @ b for stacks of matrices, (..., M, K) by (..., K, N), cut along N or M.
+
+    Along K where K is far longer, or results of shares of N and M are so small that one thread holds up the others.
+    """
     xp = array_module(a, b)
     if xp is not np and tf32_allowed():
         return matmul_tf32(xp, a, b, out)
     if xp is not np or a.size * b.shape[-1] < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f":
         return xp.matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]
-    if k > 32 * max(m, n):
+    if k > 32 * max(m, n) or m * n <= _HELD * thread_count():
         first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), _shares(k))
         return np.add(first, sum(others), out=out)
 
