@@ -15,7 +15,7 @@ from minigrad.kernels.blocking import taps_of
 from minigrad.kernels.cuda import pooling as gpu
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 
-_BLOCK = 1 << 20  # bytes of output in a block
+_BLOCK = 1 << 20  # bytes in a block of what is pooled, about: half of a core's second-level cache
 
 _workspace = Workspace()
 
@@ -74,8 +74,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
                 xp.maximum(latest, better * latest.dtype.type(number), out=latest)
             xp.maximum(current, values, out=current)
 
-    # where whole rows are compared first, smaller blocks keep the rows in the cache
-    parallel(block, _places(shape, x.itemsize if with_winner else 4 * x.itemsize, xp))
+    parallel(block, _places(shape, x.itemsize * stride[0] * stride[1], xp))
     return y, winner
 
 
@@ -136,7 +135,8 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
             else:
                 target += _keep(values, mine, out=xp.empty_like(values))
 
-    for places in _waves(g.shape, g.itemsize, dilation[0] * (kernel[0] - 1) // stride[0], xp):
+    values = g.itemsize * stride[0] * stride[1]
+    for places in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0], xp):
         parallel(block, places)
     return gx
 
