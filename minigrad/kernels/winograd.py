@@ -80,7 +80,7 @@ MANY = 40  # tiles, below which the transformed weights are read too seldom to b
 
 _CACHE = 1 << 22  # bytes of V and M in a block: twice a core's second-level cache; smaller blocks cost more in calls
 _SHARED = 6 << 20  # bytes of U, or of a sum of products, above which the threads share it out between them
-_LARGEST = 16 << 20  # bytes of U, above which it is not made as a whole: VGG16's would take 330 MiB, and take 195
+_LARGEST = 16 << 20  # bytes of U, above which it is not made as a whole: VGG16 then keeps 171 MiB, and not 329
 _TOGETHER = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
 _WIDEST = 16384  # and so an n x n matrix by rows of this length
@@ -399,7 +399,8 @@ def _transformed(w, turned, tiling):
 
 
 def _form_or_scratch(w, name, shape, fill):
-    made = form(w, name, shape, fill)
+    """What `fill` makes of w: kept under this name where it can be; without a name, or otherwise, in scratch memory."""
+    made = form(w, name, shape, fill) if name else None
     if made is None:
         fill(made := _workspace.empty("weights", shape, np.float32))
     return made
@@ -422,7 +423,10 @@ def _transform_weight(w, matrix, u):
 
 
 def _taps(w, turned):
-    """w (O,C,3,3) in pieces, tap by tap, (parts, panels, 9, C/parts, panel); turned and kept as in `_transformed`."""
+    """w (O,C,3,3) or its `turned` self in pieces, tap by tap, (parts, panels, 9, C/parts, panel).
+
+    Kept for the forward pass alone: putting them in order takes a hundredth of the time of both passes.
+    """
     taps = w.transpose(1, 0, 2, 3) if turned else w
     parts, panels, depth, panel = _pieces(*taps.shape[:2])
 
@@ -432,7 +436,7 @@ def _taps(w, turned):
 
         parallel(copy, np.ndindex(parts, panels))
 
-    return _form_or_scratch(w, ("taps", turned), (parts, panels, 9, depth, panel), fill)
+    return _form_or_scratch(w, None if turned else "taps", (parts, panels, 9, depth, panel), fill)
 
 
 def _piece(w, part, i, depth, panel):
