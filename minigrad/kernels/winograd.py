@@ -35,6 +35,7 @@ stay in a core's first-level cache while tiles pass by. The products of parts ar
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -79,8 +80,8 @@ SMALL = Tiling(2, (0, 1, -1))
 MANY = 40  # tiles, below which the transformed weights are read too seldom to be worth their size
 
 _CACHE = 1 << 22  # bytes of V and M in a block: twice a core's second-level cache; smaller blocks cost more in calls
-_SHARED = 6 << 20  # bytes of U, or of a sum of products, above which the threads share it out between them
-_LARGEST = 16 << 20  # bytes of U, above which it is not made as a whole: VGG16 then keeps 171 MiB, and not 329
+_SHARED = 6 << 20  # bytes of U, or of a sum of products, above which the threads share out its values
+_PIECE = 5 << 18  # bytes of U that a thread makes at a time: half of its second-level cache
 _TOGETHER = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
 _WIDEST = 16384  # and so an n x n matrix by rows of this length
@@ -142,12 +143,8 @@ def _contiguous(x):
 def _correlate(x, w, turned, bias, out, origin, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
     tiling = LARGE if tile_count(out.shape, 4) >= MANY else SMALL
-    size = 4 * tiling.n**2 * w.shape[0] * w.shape[1]
-    if size <= _SHARED:
-        _correlate_by_tiles(tiling, x, _transformed(w, turned, tiling), bias, out, origin, rectify)
-    else:
-        products = (_products_of_whole if size <= _LARGEST else _products_piece_by_piece)(w, turned, tiling)
-        _correlate_by_value(tiling, x, *products, bias, out, origin, rectify)
+    small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
+    (_correlate_by_tiles if small else _correlate_by_value)(tiling, x, w, turned, bias, out, origin, rectify)
 
 
 def tile_count(shape, m):
@@ -155,8 +152,9 @@ def tile_count(shape, m):
     return shape[0] * -(-shape[1] // m) * -(-shape[2] // m)
 
 
-def _correlate_by_tiles(tiling, x, u, bias, out, origin, rectify):
-    """Each thread takes a block of tiles through all steps: everything but x, u and out stays in its cache."""
+def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
+    """Each thread takes a block of tiles through all steps: everything but x, U and out stays in its cache."""
+    u = _transformed(w, turned, tiling)
     values, parts, panels, depth, panel = u.shape
     c, o = parts * depth, panels * panel
 
@@ -172,13 +170,16 @@ def _correlate_by_tiles(tiling, x, u, bias, out, origin, rectify):
     parallel(block, _tile_blocks(out.shape, max(24, tiles), tiling.m))
 
 
-def _correlate_by_value(tiling, x, pieces, shares, multiply, bias, out, origin, rectify):
-    """Where U is too large to be read for every block: each thread does some of the products for many tiles.
+def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
+    """Where U is too large to be read for every block: each thread does some of the n^2 products for many tiles.
 
-    pieces: (parts, panels, C/parts, panel); multiply(values, v, products) does one of the `shares` of the n^2 values.
+    U is never there as a whole. A thread makes some panels of its share of the values from the taps, which are n^2 / 9
+    times as small, and multiplies by them while they are in its cache.
     """
-    parts, panels, depth, panel = pieces
+    taps, matrix = _taps(w, turned), tiling.turned if turned else tiling.weight
+    parts, panels, _, depth, panel = taps.shape
     values, o = tiling.n**2, panels * panel
+    shares = blocks(values, -(-values // thread_count()))
     for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
         v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
         m, tiles = _new_products(place, out, o, parts, tiling)
@@ -186,38 +187,19 @@ def _correlate_by_value(tiling, x, pieces, shares, multiply, bias, out, origin, 
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
         products = m.reshape(values, parts, -1, run, panels, panel).transpose(0, 1, 4, 2, 3, 5)
 
+        def multiply(some, v=v, products=products):
+            count = some.stop - some.start
+            for part in range(parts):
+                for group in runs(panels, _PIECE // (4 * count * depth * panel)):
+                    u = _workspace.empty("piece", (count, group.stop - group.start, depth, panel), np.float32)
+                    _transform(matrix[some], taps[part, group], u)
+                    np.matmul(v[some, part], u[:, :, None], out=products[some, part, group])
+
         def finish(inner, place=place, tiles=tiles):
             _to_pixels(tiling, tiles[inner], bias, _within(place, inner), out, rectify)
 
-        parallel(functools.partial(multiply, v=v, products=products), shares)
+        parallel(multiply, shares)
         parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (8 * values * o))))
-
-
-def _products_of_whole(w, turned, tiling):
-    """(pieces, shares, multiply) of `_correlate_by_value`, by U as a whole."""
-    u = _transformed(w, turned, tiling)
-
-    def multiply(values, v, products):
-        np.matmul(v[values], u[values, :, :, None], out=products[values])
-
-    return u.shape[1:], blocks(len(u), 4), multiply
-
-
-def _products_piece_by_piece(w, turned, tiling):
-    """The same, each thread making its share of a piece of U from the taps and using it while it is in its cache.
-
-    Taps take 9 / n^2 of U's memory. It is a tenth slower than reading a U that is kept, faster than making U first.
-    """
-    taps, matrix = _taps(w, turned), tiling.turned if turned else tiling.weight
-    parts, panels, _, depth, panel = taps.shape
-
-    def multiply(values, v, products):
-        u = _workspace.empty("piece", (values.stop - values.start, depth, panel), np.float32)
-        for part, i in np.ndindex(parts, panels):
-            _transform(matrix[values], taps[part, i], u)
-            np.matmul(v[values, part, 0], u[:, None], out=products[values, part, i])
-
-    return (parts, panels, depth, panel), blocks(len(matrix), -(-len(matrix) // thread_count())), multiply
 
 
 def _largest_divisor(number, limit):
@@ -390,66 +372,61 @@ def _view(array, start, shape, strides):
 def _transformed(w, turned, tiling):
     """U (n^2, parts, panels, C/parts, panel) of w (O,C,3,3); `turned`: for the input gradient, of w turned by half a
     turn, with O and C exchanged. Kept where the weight is frozen, else scratch memory."""
-    taps = w.transpose(1, 0, 2, 3) if turned else w
+    w9, matrix = _by_tap(w, turned), tiling.turned if turned else tiling.weight
 
     def fill(u):
-        _transform_weight(taps, tiling.turned if turned else tiling.weight, u)
+        step = _columns(*u.shape[3:])
+        channels = [slice(step * run.start, step * run.stop) for run in blocks(u.shape[3] // step, 16)]
 
-    return _form_or_scratch(w, ("winograd", tiling.m, turned), (tiling.n**2, *_pieces(*taps.shape[:2])), fill)
+        def part_of(item):
+            part, i, some = item
+            piece = w9[part, i : i + 1, :, some]
+            taps = _workspace.empty("taps", piece.shape, np.float32)
+            taps[...] = piece
+            _transform(matrix, taps, u[:, part, i : i + 1, some])
+
+        parallel(part_of, itertools.product(range(u.shape[1]), range(u.shape[2]), channels))
+
+    parts, panels, _, depth, panel = w9.shape
+    return _form_or_scratch(w, ("winograd", tiling.m, turned), (tiling.n**2, parts, panels, depth, panel), fill)
+
+
+def _taps(w, turned):
+    """(parts, panels, 9, C/parts, panel): w in pieces and tap by tap, O and C exchanged if `turned`; kept as U is."""
+    w9 = _by_tap(w, turned)
+
+    def fill(taps):
+        def copy(item):
+            taps[item] = w9[item]
+
+        parallel(copy, np.ndindex(w9.shape[:2]))
+
+    return _form_or_scratch(w, ("taps", turned), w9.shape, fill)
 
 
 def _form_or_scratch(w, name, shape, fill):
-    """What `fill` makes of w: kept under this name where it can be; without a name, or otherwise, in scratch memory."""
-    made = form(w, name, shape, fill) if name else None
+    made = form(w, name, shape, fill)
     if made is None:
         fill(made := _workspace.empty("weights", shape, np.float32))
     return made
 
 
-def _transform_weight(w, matrix, u):
-    """Fill u (n^2, parts, panels, C/parts, panel) from w (O,C,3,3); matrix (n^2, 9)."""
-    _, parts, panels, depth, panel = u.shape
-
-    def fill(item):
-        part, i, channels = item
-        piece = _piece(w, part, i, depth, panel)[:, channels]
-        taps = _workspace.empty("taps", piece.shape, np.float32)
-        taps[...] = piece
-        _transform(matrix, taps, u[:, part, i, channels])
-
-    step = _columns(depth, panel)
-    channels = [slice(step * run.start, step * run.stop) for run in blocks(depth // step, 16)]
-    parallel(fill, [(part, i, some) for part in range(parts) for i in range(panels) for some in channels])
-
-
-def _taps(w, turned):
-    """w (O,C,3,3) or its `turned` self in pieces, tap by tap, (parts, panels, 9, C/parts, panel).
-
-    Kept for the forward pass alone: putting them in order takes a hundredth of the time of both passes.
-    """
-    taps = w.transpose(1, 0, 2, 3) if turned else w
-    parts, panels, depth, panel = _pieces(*taps.shape[:2])
-
-    def fill(pieces):
-        def copy(item):
-            pieces[item] = _piece(taps, *item, depth, panel)
-
-        parallel(copy, np.ndindex(parts, panels))
-
-    return _form_or_scratch(w, None if turned else "taps", (parts, panels, 9, depth, panel), fill)
-
-
-def _piece(w, part, i, depth, panel):
-    """A piece of w (O,C,3,3), seen tap by tap: (9, depth, panel)."""
-    piece = w[i * panel : (i + 1) * panel, part * depth : (part + 1) * depth]
-    return piece.reshape(panel, depth, 9).transpose(2, 1, 0)
+def _by_tap(w, turned):
+    """w (O,C,3,3), or with O and C exchanged, seen in pieces and tap by tap: (parts, panels, 9, C/parts, panel)."""
+    o, c = w.shape[:2]
+    w = w.reshape(o, c, 9)
+    parts, panels, depth, panel = _pieces(c, o) if turned else _pieces(o, c)
+    if turned:
+        return w.reshape(parts, depth, panels, panel, 9).transpose(0, 2, 4, 1, 3)
+    return w.reshape(panels, panel, parts, depth, 9).transpose(2, 0, 4, 3, 1)
 
 
 def _transform(matrix, taps, target):
-    """target (n^2, depth, panel) = matrix (n^2, 9) times taps (9, depth, panel), some columns at a time."""
-    run = _columns(*taps.shape[1:]) * taps.shape[2]
-    columns = taps.reshape(9, -1, run).transpose(1, 0, 2)
-    np.matmul(matrix, columns, out=target.reshape(len(matrix), -1, run).transpose(1, 0, 2))
+    """target (n^2, panels, depth, panel) = matrix (n^2, 9) times taps (panels, 9, depth, panel), a run at a time."""
+    panels, _, depth, panel = taps.shape
+    run = _columns(depth, panel) * panel
+    columns = taps.reshape(panels, 9, -1, run).swapaxes(1, 2)
+    np.matmul(matrix, columns, out=target.reshape(len(matrix), panels, -1, run).transpose(1, 2, 0, 3))
 
 
 def _columns(depth, panel):
