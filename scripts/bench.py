@@ -80,8 +80,8 @@ def timed(case, folder, rounds):
     """One case: its times, and each engine's peak memory."""
     result = child("case", case.name, folder, rounds)
     engines = ["minigrad", "contiguous", "channels_last", *(["dezero"] if "dezero" in result["seconds"] else [])]
-    peaks = {engine: child("peak", engine, case.name, folder)["bytes"] for engine in engines}
-    return result | {"memory": {(n if n in ("minigrad", "dezero") else f"torch {n}"): b for n, b in peaks.items()}}
+    peaks = {engine: child("peak", engine, case.name, folder) for engine in engines}
+    return result | {"memory": {(n if n in ("minigrad", "dezero") else f"torch {n}"): p for n, p in peaks.items()}}
 
 
 def networks(names):

@@ -10,7 +10,7 @@ class Case:
     kind: "forward", "gradient" (of one score by the image), "style" (loss and its gradient by the image), "training" (a
     step on one batch) or "fed" (such steps on new batches, augmented and moved to the GPU meanwhile).
     bar: PyTorch's time divided by minigrad's, at least; None where nothing is promised. numpy_bar: the same for another
-    engine on NumPy, None where it is not asked.
+    engine on NumPy, None where it is not asked. memory_bar: minigrad's peak memory divided by PyTorch's, at most.
     """
 
     name: str
@@ -21,12 +21,13 @@ class Case:
     size: int
     bar: float | None = None
     numpy_bar: float | None = None
+    memory_bar: float | None = None
 
 
 CASES = (
     Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 1.2, 4.0),
-    Case("vgg16-b8", "VGG16 224 px, batch 8, forward", "forward", "vgg16", 8, 224),
-    Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 1.2, 4.0),
+    Case("vgg16-b8", "VGG16 224 px, batch 8, forward", "forward", "vgg16", 8, 224, None, 4.0),
+    Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 1.2, 4.0, 1.0),
     Case("vgg16-grad-b8", "VGG16 224 px, batch 8, with input gradient", "gradient", "vgg16", 8, 224),
     Case("style-512", "style-transfer step, 512 px", "style", "vgg16_features", 1, 512, 1.2),
     Case("squeezenet", "SqueezeNet 1.1, 227 px, forward", "forward", "squeezenet1_1", 1, 227),

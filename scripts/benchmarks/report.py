@@ -104,19 +104,22 @@ def cold(found):
 def memory(found):
     rows = []
     for case, result in timed(found):
-        peak = result.get("memory")
-        if peak:
-            other = {name: size for name, size in peak.items() if name != "minigrad"}
-            least = min(size for name, size in other.items() if name != "dezero")
-            bar = judged(peak["minigrad"] / least, 1, at_least=False) if case.name == "vgg16-grad-b1" else "–"
-            sizes = ", ".join(f"{name} {size / MIB:.0f}" for name, size in other.items())
-            rows.append((case.title, f"{peak['minigrad'] / MIB:.0f}", sizes, f"{peak['minigrad'] / least:.2f}", bar))
+        peaks = result.get("memory") or {}
+        whole = {name: peak["whole"] for name, peak in peaks.items()}
+        beyond = {name: peak["whole"] - peak["imported"] for name, peak in peaks.items()}
+        for sizes, which, bar in ((whole, "whole process", case.memory_bar), (beyond, "beyond importing", None)):
+            if peaks:
+                mine = sizes.pop("minigrad")
+                share = mine / min(size for name, size in sizes.items() if name.startswith("torch"))
+                others = ", ".join(f"{name} {size / MIB:.0f}" for name, size in sizes.items())
+                bar = judged(share, bar, at_least=False)
+                rows.append((f"{case.title}, {which}", f"{mine / MIB:.0f}", others, f"{share:.2f}", bar))
     if not rows:
         return ""
     head = ("peak memory", "minigrad, MiB", "others, MiB", "of torch's least", "at most")
     return table(head, rows) + (
-        "\n\nGrowth of the largest resident size, each in its own process, after importing the engine: weights as far "
-        "as they are read, activations, workspaces, transformed weights."
+        "\n\nThe largest resident size of each engine's own process, and how much of it came after importing: "
+        "weights as far as they are read, activations, workspaces, transformed weights."
     )
 
 

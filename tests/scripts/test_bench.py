@@ -89,7 +89,11 @@ FOUND = {
         "vgg16-grad-b1": {
             "seconds": {"minigrad": [0.2], "torch contiguous": [0.2]},
             "flops": 2e10,
-            "memory": {"minigrad": 300 << 20, "torch contiguous": 400 << 20, "torch channels_last": 200 << 20},
+            "memory": {
+                "minigrad": {"whole": 300 << 20, "imported": 50 << 20},
+                "torch contiguous": {"whole": 400 << 20, "imported": 150 << 20},
+                "torch channels_last": {"whole": 240 << 20, "imported": 140 << 20},
+            },
         },
     },
     "cold": {"cached": {"minigrad": [1.0], "torch and captum": [3.5]}, "uncached": None},
@@ -110,7 +114,8 @@ def test_report_judges_every_bar(tmp_path):
     assert "| **1.00** (1.00 to 1.00) | 1.2 (missed) | 50% |" in line(text, cases.case("vgg16-grad-b1").title)
     assert "| **3.00** (3.00 to 3.00) | 4 (missed) |" in text
     assert "| **3.50** (3.50 to 3.50) | 3 (met) |" in line(text, cases.COLD_TITLE)
-    assert "| 300 | torch contiguous 400, torch channels_last 200 | 1.50 | 1 (missed) |" in text
+    assert "whole process | 300 | torch contiguous 400, torch channels_last 240 | 1.25 | 1 (missed) |" in text
+    assert "beyond importing | 250 | torch contiguous 250, torch channels_last 100 | 2.50 | – |" in text
     assert "| 2e-06 (met) |" in line(text, "direct") and "| 2e-05 (missed) |" in line(text, "winograd")
     assert "3 of 1,000 | 3 of 250" in text
     assert line(text, "time against pixels, minigrad").endswith("| 1.00 |")
@@ -177,7 +182,7 @@ def test_a_case_from_end_to_end(tmp_path):
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in result["seconds"].values())
     assert max(result["difference"].values()) < 1e-5
     assert 7e8 < result["flops"] < 9e8  # about 0.39 G multiplications and additions (Iandola et al.)
-    assert all(1 << 20 < size < 1 << 30 for size in result["memory"].values())
+    assert all(1 << 20 < peak["imported"] < peak["whole"] < 1 << 30 for peak in result["memory"].values())
     assert "SqueezeNet 1.1, 227 px, forward" in (tmp_path / "bench.md").read_text()
 
 
