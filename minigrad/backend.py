@@ -332,9 +332,15 @@ def runs(length, size):
     return _cut(length, -(-length // max(1, size)))
 
 
+def shares(length):
+    """Slices that cut range(length) into a near-equal run for each thread."""
+    return blocks(length, -(-length // thread_count()))
+
+
 def _cut(length, count):
     """Slices that cut range(length) into `count` near-equal runs, one at least."""
-    edges = [length * i // max(1, count) for i in range(max(1, count) + 1)]
+    count = max(1, count)
+    edges = [length * i // count for i in range(count + 1)]
     return [slice(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False)]
 
 

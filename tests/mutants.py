@@ -236,8 +236,8 @@ ENGINE = (
         "winograd_backward_without_flip",
         "the same of the fast algorithm",
         "minigrad/kernels/winograd.py",
-        "tiling.turned if turned else tiling.weight",
-        "tiling.weight",
+        "self.turned if turned else self.weight",
+        "self.weight",
         ("tests/minigrad/kernels/test_conv.py::test_winograd_in_many_blocks",),
     ),
     Mutant(

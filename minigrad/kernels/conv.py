@@ -86,13 +86,13 @@ def _prefers(fast, grid, o, c, frozen=False):
 
     Transforming the weights, or reading their transformed form, must cost less than a quarter of the products saves.
     On the CPU that takes `winograd.MANY` tiles, as measured; smaller ones will do for frozen weights, which are
-    transformed once and for all. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and does 5e13
-    operations a second. A weight takes 144 bytes transformed and 72 operations for a tile, and 36 bytes and 288
-    operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it also transforms the weight.
+    transformed, or put in order for it, once and for all. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and
+    does 5e13 operations a second. A weight takes 144 bytes transformed and 72 operations for a tile, and 36 bytes and
+    288 operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it also transforms it.
     """
     algorithm = current_algorithm()
     if algorithm != "auto":
-        return algorithm == "winograd"
+        return algorithm == "winograd" and min(c, o) > 0
     if min(c, o) < 16:
         return False
     if fast is gpu_winograd:

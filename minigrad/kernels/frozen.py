@@ -1,4 +1,4 @@
-"""Weights that do not change, kept as an algorithm wants them: transformed once, and not in every pass.
+"""Weights that do not change, kept as an algorithm wants them: transformed or put in order once, not in every pass.
 
 A layer with a weight that does not require grad owns a `FrozenWeight`. A kernel that transforms weights asks for the
 form it needs with `form`, and makes it in scratch memory where that keeps none. Forms lie where their weight does, take

@@ -158,7 +158,7 @@ def window_gather(x, winner, kernel, stride, padding, dilation):
             bits = found.view(f"i{x.itemsize}")
             bits |= _keep(values, mine, out=xp.empty_like(values)).view(bits.dtype)
 
-    parallel(block, _places(winner.shape, x.itemsize, xp))
+    parallel(block, _places(winner.shape, x.itemsize * stride[0] * stride[1], xp))
     return y
 
 
@@ -272,15 +272,15 @@ def _disjoint(hw, out_hw, kernel, stride, padding, dilation):
     )
 
 
-def _places(shape, bytes_per_value, xp):
-    """[(images, rows)] that cut an (N,C,OH,OW) output into blocks that fit a core's cache."""
+def _places(shape, bytes_per_value, xp, least=1):
+    """[(images, rows)] that cut an (N,C,OH,OW) output into blocks that fit a core's cache, of at least so many rows."""
     n, c, oh, ow = shape
     if xp is not np:
         return [(slice(0, n), slice(0, oh))]
     row = max(1, c * ow * bytes_per_value)
     if oh * row <= _BLOCK and n > 1:
         return [(images, slice(0, oh)) for images in blocks(n, _BLOCK // max(1, oh * row))]
-    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, _BLOCK // row)]
+    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, max(least, _BLOCK // row))]
 
 
 def _waves(shape, bytes_per_value, reach, xp):
@@ -289,7 +289,7 @@ def _waves(shape, bytes_per_value, reach, xp):
     A window overlaps with those of the next `reach` rows. So blocks of at least so many rows overlap only with the next
     one, and every second block goes into the second list.
     """
-    places = _places(shape, bytes_per_value, xp)
+    places = _places(shape, bytes_per_value, xp, 2 * reach)
     if reach == 0 or all(rows.stop - rows.start == shape[2] for _, rows in places):
         return [places]
     if min(rows.stop - rows.start for _, rows in places) < reach:

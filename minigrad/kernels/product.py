@@ -3,13 +3,17 @@
 BLAS has threads of its own, but they would come on top of ours, which wait spinning while a pass lasts.
 """
 
+import math
+
 import numpy as np
 
-from minigrad.backend import array_module, blocks, parallel, thread_count
+from minigrad.backend import array_module, parallel, shares, thread_count
 from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
 _SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
-_HELD = 500  # numbers in a result up to which NumPy's matmul holds the interpreter's lock, however long it takes
+_HELD = (
+    500  # numbers in a result, the whole stack's, up to which NumPy's matmul holds the interpreter's lock throughout
+)
 
 
 def matmul(a, b, out=None):
@@ -23,17 +27,14 @@ def matmul(a, b, out=None):
     if xp is not np or a.size * b.shape[-1] < _SMALL or a.dtype != b.dtype or a.dtype.kind != "f":
         return xp.matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]
-    if k > 32 * max(m, n) or m * n <= _HELD * thread_count():
-        first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), _shares(k))
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
+    if k > 32 * max(m, n) or math.prod(shape) <= _HELD * thread_count():
+        first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), shares(k))
         return np.add(first, sum(others), out=out)
 
-    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), a.dtype) if out is None else out
+    y = np.empty(shape, a.dtype) if out is None else out
     if n >= m:
-        parallel(lambda run: np.matmul(a, b[..., run], out=y[..., run]), _shares(n))
+        parallel(lambda run: np.matmul(a, b[..., run], out=y[..., run]), shares(n))
     else:
-        parallel(lambda run: np.matmul(a[..., run, :], b, out=y[..., run, :]), _shares(m))
+        parallel(lambda run: np.matmul(a[..., run, :], b, out=y[..., run, :]), shares(m))
     return y
-
-
-def _shares(length):
-    return blocks(length, -(-length // thread_count()))

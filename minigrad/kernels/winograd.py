@@ -40,7 +40,7 @@ import math
 
 import numpy as np
 
-from minigrad.backend import Workspace, blocks, parallel, runs, thread_count
+from minigrad.backend import Workspace, blocks, parallel, runs, shares, thread_count
 from minigrad.kernels.blocking import grid_blocks
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
@@ -69,9 +69,13 @@ class Tiling:
         self.input, self.output = b.astype(np.float32), a.astype(np.float32)  # B^T and A^T
         self.output_grad = np.ascontiguousarray(self.output.T)  # A
         self.weight = np.kron(g, g).astype(np.float32)  # (n^2, 9)
+        self.turned = np.ascontiguousarray(self.weight[:, ::-1])  # the same for weights turned by half a turn
         self.sums = {parts: np.hstack([self.output] * parts) for parts in PARTS}  # A^T of a sum of products
         self.with_bias = np.hstack([self.output, np.ones((m, 1), np.float32)])  # the bias rides as one more column
-        self.turned = np.ascontiguousarray(self.weight[:, ::-1])  # the same for weights turned by half a turn
+
+    def of_weights(self, turned):
+        """The matrix (n^2, 9) for weights, or for their `turned` selves."""
+        return self.turned if turned else self.weight
 
 
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
@@ -81,10 +85,11 @@ MANY = 40  # tiles, below which the transformed weights are read too seldom to b
 
 _CACHE = 1 << 22  # bytes of V and M in a block: twice a core's second-level cache; smaller blocks cost more in calls
 _SHARED = 6 << 20  # bytes of U, or of a sum of products, above which the threads share out its values
-_PIECE = 5 << 18  # bytes of U that a thread makes at a time: half of its second-level cache
+_PIECE = 5 << 18  # bytes of U that a thread makes at a time: with some of V they fit in its second-level cache
 _TOGETHER = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
 _WIDEST = 16384  # and so an n x n matrix by rows of this length
+_PANEL = 64  # channels of a panel at most
 _FIRST_CACHE = 1 << 13  # numbers of U that fit in a core's first-level cache and leave room for others
 _workspace = Workspace()
 
@@ -144,7 +149,9 @@ def _correlate(x, w, turned, bias, out, origin, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
     tiling = LARGE if tile_count(out.shape, 4) >= MANY else SMALL
     small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
-    (_correlate_by_tiles if small else _correlate_by_value)(tiling, x, w, turned, bias, out, origin, rectify)
+    *_, panel = _pieces(out.shape[3], x.shape[3])
+    by_tiles = small or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
+    (_correlate_by_tiles if by_tiles else _correlate_by_value)(tiling, x, w, turned, bias, out, origin, rectify)
 
 
 def tile_count(shape, m):
@@ -176,10 +183,9 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
     U is never there as a whole. A thread makes some panels of its share of the values from the taps, which are n^2 / 9
     times as small, and multiplies by them while they are in its cache.
     """
-    taps, matrix = _taps(w, turned), tiling.turned if turned else tiling.weight
+    taps, matrix = _taps(w, turned), tiling.of_weights(turned)
     parts, panels, _, depth, panel = taps.shape
     values, o = tiling.n**2, panels * panel
-    shares = blocks(values, -(-values // thread_count()))
     for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
         v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
         m, tiles = _new_products(place, out, o, parts, tiling)
@@ -198,12 +204,12 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
         def finish(inner, place=place, tiles=tiles):
             _to_pixels(tiling, tiles[inner], bias, _within(place, inner), out, rectify)
 
-        parallel(multiply, shares)
+        parallel(multiply, shares(values))
         parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (8 * values * o))))
 
 
 def _largest_divisor(number, limit):
-    """The largest divisor of `number` that is at most `limit`, or `number` itself where that one is small."""
+    """The largest divisor of `number` up to `limit`, or `number` itself where none lies above a quarter of that."""
     return next((n for n in range(min(number, limit), limit // 4, -1) if number % n == 0), number)
 
 
@@ -333,8 +339,8 @@ def _tile_rows(rows, origin, m, k, h):
     """
     tops = [m * row + origin for row in range(rows.start, rows.stop)]
     inside = [i for i, top in enumerate(tops) if top >= 0 and top + k <= h]
-    runs = [(i, i + 1, top) for i, top in enumerate(tops) if top < 0 or top + k > h]
-    return runs + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
+    at_edges = [(i, i + 1, top) for i, top in enumerate(tops) if top < 0 or top + k > h]
+    return at_edges + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
 
 
 def _to_pixels(tiling, products, bias, place, out, rectify):
@@ -372,10 +378,10 @@ def _view(array, start, shape, strides):
 def _transformed(w, turned, tiling):
     """U (n^2, parts, panels, C/parts, panel) of w (O,C,3,3); `turned`: for the input gradient, of w turned by half a
     turn, with O and C exchanged. Kept where the weight is frozen, else scratch memory."""
-    w9, matrix = _by_tap(w, turned), tiling.turned if turned else tiling.weight
+    w9, matrix = _by_tap(w, turned), tiling.of_weights(turned)
 
     def fill(u):
-        step = _columns(*u.shape[3:])
+        step = _rows_at_once(*u.shape[3:])
         channels = [slice(step * run.start, step * run.stop) for run in blocks(u.shape[3] // step, 16)]
 
         def part_of(item):
@@ -424,13 +430,13 @@ def _by_tap(w, turned):
 def _transform(matrix, taps, target):
     """target (n^2, panels, depth, panel) = matrix (n^2, 9) times taps (panels, 9, depth, panel), a run at a time."""
     panels, _, depth, panel = taps.shape
-    run = _columns(depth, panel) * panel
+    run = _rows_at_once(depth, panel) * panel
     columns = taps.reshape(panels, 9, -1, run).swapaxes(1, 2)
     np.matmul(matrix, columns, out=target.reshape(len(matrix), panels, -1, run).transpose(1, 2, 0, 3))
 
 
-def _columns(depth, panel):
-    """How many of `depth` rows of a panel the matrix meets at a time: few enough for OpenBLAS not to copy them."""
+def _rows_at_once(depth, panel):
+    """How many of `depth` rows of a panel the matrix meets at a time: n^2 x 9 by 9 x 2048 is below _UNCOPIED."""
     return math.gcd(depth, max(1, 2048 // panel))
 
 
@@ -438,10 +444,10 @@ def _columns(depth, panel):
 def _pieces(o, c):
     """(parts, panels, C/parts, panel): how O outputs and C inputs are cut, into equal runs.
 
-    A panel is the largest multiple of 16 that divides O, or all of O; at most 64 channels, or 32 where there are many
-    input channels: so measured, with OpenBLAS' AVX-512 kernels.
+    A panel is the largest multiple of 16 that divides O, at most _PANEL, or half of that where there are many input
+    channels: so measured, with OpenBLAS' AVX-512 kernels. Where none divides O, it is all of O.
     """
-    widest = 64 if c < 256 else 32
+    widest = _PANEL if c < 256 else _PANEL // 2
     panel = next((width for width in (64, 48, 32, 16) if width <= widest and o % width == 0), o)
     parts = next((n for n in PARTS if c % n == 0 and c // n * panel <= _FIRST_CACHE), 1)
     return parts, o // panel, c // parts, panel

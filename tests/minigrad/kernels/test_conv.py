@@ -163,9 +163,11 @@ def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, la
     assert relative_error(gw32, direct.conv2d_weight_grad(x, g, (3, 3), *geometry)) < 1e-5
 
 
-@pytest.mark.parametrize("shape", [(1, 256, 300, 18, 22), (9, 48, 64, 20, 16), (1, 3, 16, 30, 1500)])
+@pytest.mark.parametrize(
+    "shape", [(1, 256, 320, 18, 22), (1, 96, 521, 10, 9), (9, 48, 64, 20, 16), (1, 3, 16, 30, 1500)]
+)
 def test_winograd_in_many_blocks(shape, monkeypatch):
-    """Large weights, many images and long rows are each cut up in their own way."""
+    """Large weights, outputs that cannot be cut, many images and long rows are each done in their own way."""
     monkeypatch.setattr(winograd, "_TOGETHER", 20)
     n, c, o, h, w = shape
     rng = np.random.default_rng(0)

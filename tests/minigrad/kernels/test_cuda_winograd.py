@@ -40,14 +40,18 @@ def test_all_three_agree_with_the_direct_convolution(gpu, n, c, o, h, w, padding
     x = x.transpose(0, 3, 1, 2)
     x = np.ascontiguousarray(x) if channels_first else x
     plain = (1, 1), padding, (1, 1), 1
+
+    def near(got, expected):  # terms of one small output may cancel, the errors of its tile do not
+        close(gpu, got, expected, 1e-5)
+
     y = direct.conv2d(*wide(x, weight, bias), *plain, rectify)
-    close(gpu, winograd.conv2d(*gpu.put(x, weight, bias), padding, rectify), y)
-    close(gpu, winograd.conv2d(*gpu.put(x, weight), None, padding), direct.conv2d(*wide(x, weight), None, *plain))
+    near(winograd.conv2d(*gpu.put(x, weight, bias), padding, rectify), y)
+    near(winograd.conv2d(*gpu.put(x, weight), None, padding), direct.conv2d(*wide(x, weight), None, *plain))
     (g,) = arrays(y.shape, seed=1)
     gx = direct.conv2d_input_grad(*wide(g, weight), (h, w), *plain)
-    close(gpu, winograd.conv2d_input_grad(*gpu.put(g, weight), (h, w), padding), gx)
+    near(winograd.conv2d_input_grad(*gpu.put(g, weight), (h, w), padding), gx)
     gw = direct.conv2d_weight_grad(*wide(x, g), (3, 3), *plain)
-    close(gpu, winograd.conv2d_weight_grad(*gpu.put(x, g), padding), gw)
+    near(winograd.conv2d_weight_grad(*gpu.put(x, g), padding), gw)
 
 
 def test_blocks_of_tiles_change_nothing_but_rounding(gpu, monkeypatch):
