@@ -77,11 +77,11 @@ def form(weight, name, shape, fill):
         return owner.forms[name]
 
 
-def form_or_new(weight, name, shape, fill):
-    """`form`, or where nothing is kept an array filled for this once."""
+def form_or_new(weight, name, shape, fill, empty=None):
+    """`form`, or where nothing is kept an array filled for this once: a new one, or one of `empty(shape, dtype)`."""
     made = form(weight, name, shape, fill)
     if made is None:
-        fill(made := array_module(weight).empty(shape, weight.dtype))
+        fill(made := (empty or array_module(weight).empty)(shape, weight.dtype))
     return made
 
 

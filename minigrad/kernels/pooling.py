@@ -10,8 +10,8 @@ import functools
 
 import numpy as np
 
-from minigrad.backend import Workspace, array_module, blocks, parallel
-from minigrad.kernels.blocking import taps_of
+from minigrad.backend import Workspace, array_module, parallel
+from minigrad.kernels.blocking import grid_blocks, taps_of
 from minigrad.kernels.cuda import pooling as gpu
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 
@@ -277,10 +277,7 @@ def _places(shape, bytes_per_value, xp, least=1):
     n, c, oh, ow = shape
     if xp is not np:
         return [(slice(0, n), slice(0, oh))]
-    row = max(1, c * ow * bytes_per_value)
-    if oh * row <= _BLOCK and n > 1:
-        return [(images, slice(0, oh)) for images in blocks(n, _BLOCK // max(1, oh * row))]
-    return [(slice(i, i + 1), rows) for i in range(n) for rows in blocks(oh, max(least, _BLOCK // row))]
+    return grid_blocks(n, oh, ow, max(least * ow, _BLOCK // max(1, c * bytes_per_value)))
 
 
 def _waves(shape, bytes_per_value, reach, xp):

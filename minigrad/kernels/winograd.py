@@ -42,7 +42,7 @@ import numpy as np
 
 from minigrad.backend import Workspace, blocks, parallel, runs, shares, thread_count
 from minigrad.kernels.blocking import grid_blocks
-from minigrad.kernels.frozen import form
+from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
 
@@ -92,6 +92,7 @@ _WIDEST = 16384  # and so an n x n matrix by rows of this length
 _PANEL = 64  # channels of a panel at most
 _FIRST_CACHE = 1 << 13  # numbers of U that fit in a core's first-level cache and leave room for others
 _workspace = Workspace()
+_scratch = functools.partial(_workspace.empty, "weights")  # for weights that are not kept
 
 
 def fits(kernel_hw, stride, dilation, groups, *arrays):
@@ -149,7 +150,7 @@ def _correlate(x, w, turned, bias, out, origin, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
     tiling = LARGE if tile_count(out.shape, 4) >= MANY else SMALL
     small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
-    *_, panel = _pieces(out.shape[3], x.shape[3])
+    *_, panel = _pieces_of(w, turned)
     by_tiles = small or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
     (_correlate_by_tiles if by_tiles else _correlate_by_value)(tiling, x, w, turned, bias, out, origin, rectify)
 
@@ -378,50 +379,42 @@ def _view(array, start, shape, strides):
 def _transformed(w, turned, tiling):
     """U (n^2, parts, panels, C/parts, panel) of w (O,C,3,3); `turned`: for the input gradient, of w turned by half a
     turn, with O and C exchanged. Kept where the weight is frozen, else scratch memory."""
-    w9, matrix = _by_tap(w, turned), tiling.of_weights(turned)
+    parts, panels, depth, panel = pieces = _pieces_of(w, turned)
 
     def fill(u):
-        step = _rows_at_once(*u.shape[3:])
-        channels = [slice(step * run.start, step * run.stop) for run in blocks(u.shape[3] // step, 16)]
+        w9, step = _by_tap(w, turned), _rows_at_once(depth, panel)
+        channels = [slice(step * run.start, step * run.stop) for run in blocks(depth // step, 16)]
 
         def part_of(item):
             part, i, some = item
             piece = w9[part, i : i + 1, :, some]
             taps = _workspace.empty("taps", piece.shape, np.float32)
             taps[...] = piece
-            _transform(matrix, taps, u[:, part, i : i + 1, some])
+            _transform(tiling.of_weights(turned), taps, u[:, part, i : i + 1, some])
 
-        parallel(part_of, itertools.product(range(u.shape[1]), range(u.shape[2]), channels))
+        parallel(part_of, itertools.product(range(parts), range(panels), channels))
 
-    parts, panels, _, depth, panel = w9.shape
-    return _form_or_scratch(w, ("winograd", tiling.m, turned), (tiling.n**2, parts, panels, depth, panel), fill)
+    return form_or_new(w, ("winograd", tiling.m, turned), (tiling.n**2, *pieces), fill, _scratch)
 
 
 def _taps(w, turned):
     """(parts, panels, 9, C/parts, panel): w in pieces and tap by tap, O and C exchanged if `turned`; kept as U is."""
-    w9 = _by_tap(w, turned)
+    parts, panels, depth, panel = _pieces_of(w, turned)
 
     def fill(taps):
+        w9 = _by_tap(w, turned)
+
         def copy(item):
             taps[item] = w9[item]
 
-        parallel(copy, np.ndindex(w9.shape[:2]))
+        parallel(copy, np.ndindex(parts, panels))
 
-    return _form_or_scratch(w, ("taps", turned), w9.shape, fill)
-
-
-def _form_or_scratch(w, name, shape, fill):
-    made = form(w, name, shape, fill)
-    if made is None:
-        fill(made := _workspace.empty("weights", shape, np.float32))
-    return made
+    return form_or_new(w, ("taps", turned), (parts, panels, 9, depth, panel), fill, _scratch)
 
 
 def _by_tap(w, turned):
     """w (O,C,3,3), or with O and C exchanged, seen in pieces and tap by tap: (parts, panels, 9, C/parts, panel)."""
-    o, c = w.shape[:2]
-    w = w.reshape(o, c, 9)
-    parts, panels, depth, panel = _pieces(c, o) if turned else _pieces(o, c)
+    parts, panels, depth, panel = _pieces_of(w, turned)
     if turned:
         return w.reshape(parts, depth, panels, panel, 9).transpose(0, 2, 4, 1, 3)
     return w.reshape(panels, panel, parts, depth, 9).transpose(2, 0, 4, 3, 1)
@@ -438,6 +431,12 @@ def _transform(matrix, taps, target):
 def _rows_at_once(depth, panel):
     """How many of `depth` rows of a panel the matrix meets at a time: n^2 x 9 by 9 x 2048 is below _UNCOPIED."""
     return math.gcd(depth, max(1, 2048 // panel))
+
+
+def _pieces_of(w, turned):
+    """`_pieces` of w (O,C,3,3), or with O and C exchanged if `turned`."""
+    o, c = w.shape[:2]
+    return _pieces(c, o) if turned else _pieces(o, c)
 
 
 @functools.lru_cache(maxsize=256)

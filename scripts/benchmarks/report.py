@@ -113,8 +113,8 @@ def memory(found):
             mine = sizes.pop("minigrad")
             share = mine / min(size for name, size in sizes.items() if name.startswith("torch"))
             others = ", ".join(f"{name} {size / MIB:.0f}" for name, size in sizes.items())
-            bar = judged(share, bar, at_least=False)
-            rows.append((f"{case.title}, {which}", f"{mine / MIB:.0f}", others, f"{share:.2f}", bar))
+            verdict = judged(share, bar, at_least=False)
+            rows.append((f"{case.title}, {which}", f"{mine / MIB:.0f}", others, f"{share:.2f}", verdict))
     if not rows:
         return ""
     head = ("peak memory", "minigrad, MiB", "others, MiB", "of torch's least", "at most")

@@ -25,12 +25,12 @@ def picture(c=16, side=32):
 def transforms(monkeypatch):
     """The forms made so far, the name of each."""
     made = []
-    original = winograd._form_or_scratch
+    original = winograd.form_or_new
 
-    def counted(w, name, shape, fill):
-        return original(w, name, shape, lambda form: (made.append(name), fill(form)))
+    def counted(w, name, shape, fill, empty):
+        return original(w, name, shape, lambda form: (made.append(name), fill(form)), empty)
 
-    monkeypatch.setattr(winograd, "_form_or_scratch", counted)
+    monkeypatch.setattr(winograd, "form_or_new", counted)
     return made
 
 
