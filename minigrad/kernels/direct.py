@@ -21,6 +21,7 @@ import numpy as np
 
 from minigrad.backend import Workspace, array_module, blocks, parallel, thread_count
 from minigrad.kernels.blocking import crop, grid_blocks, taps_of
+from minigrad.kernels.elementwise import relu_in_place
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
 from minigrad.kernels.product import matmul
@@ -143,7 +144,7 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=Fal
         if bias is not None:
             target += bias
         if rectify:
-            xp.maximum(target, 0, out=target)
+            relu_in_place(target)
 
     parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize, xp))
 

@@ -4,6 +4,8 @@ Arrays may lie in memory in any order of axes, as long as it is the same for all
 NumPy's (or CuPy's) plain way.
 """
 
+import functools
+
 import numpy as np
 
 from minigrad.backend import array_module, blocks, parallel
@@ -12,6 +14,7 @@ from minigrad.kernels.cuda.launch import floating, on_gpu
 from minigrad.kernels.layout import in_memory_order
 
 _BLOCK = 1 << 18  # elements in a block: with shorter calls, threads wait for each other at the interpreter's lock
+_ROW = 1 << 13  # elements, NumPy's buffer for each operand
 
 
 def add(a, b):
@@ -37,8 +40,32 @@ def relu(x):
     flat_x, flat_y = in_memory_order(x, y)
     if xp is not np or flat_x is None:
         return xp.maximum(x, 0, out=y)
-    parallel(lambda run: np.maximum(flat_x[run], 0, out=flat_y[run]), blocks(x.size, _BLOCK))
+    parallel(lambda run: _relu(flat_x[run], flat_y[run]), blocks(x.size, _BLOCK))
     return y
+
+
+def relu_in_place(x):
+    """x = max(x, 0) in place, on one core."""
+    (flat,) = in_memory_order(x)
+    if type(x) is np.ndarray and flat is not None:
+        _relu(flat, flat)
+    else:
+        array_module(x).maximum(x, 0, out=x)
+
+
+def _relu(x, y):
+    """y = max(x, 0) of 1-D arrays. NumPy has vector instructions for the maximum of two arrays, none for that of an
+    array and a number; and it copies rows of zeros that are shorter than its buffer."""
+    split = len(x) - len(x) % _ROW
+    if split:
+        zeros = _zeros(x.dtype)
+        np.maximum(x[:split].reshape(-1, _ROW), zeros, out=y[:split].reshape(-1, _ROW))
+    np.maximum(x[split:], 0, out=y[split:])
+
+
+@functools.lru_cache
+def _zeros(dtype):
+    return np.zeros(_ROW, dtype)
 
 
 def relu_grad(g, x):

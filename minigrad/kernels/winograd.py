@@ -42,6 +42,7 @@ import numpy as np
 
 from minigrad.backend import Workspace, blocks, parallel, runs, shares, thread_count
 from minigrad.kernels.blocking import grid_blocks
+from minigrad.kernels.elementwise import relu_in_place
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
 
@@ -169,10 +170,10 @@ def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
     def block(place):
         v, target = _new_points("inputs", place, out, c, tiling)
         _to_points(x, tiling.input, tiling.m, place, origin, target)
-        m, tiles = _new_products(place, out, o, parts, tiling)
+        m = _new_products(place, out, o, parts, tiling)
         by_part = v.reshape(values, -1, parts, 1, depth).transpose(0, 2, 3, 1, 4)
-        np.matmul(by_part, u, out=m.reshape(values, parts, -1, panels, panel).transpose(0, 1, 3, 2, 4))
-        _to_pixels(tiling, tiles, bias, place, out, rectify)
+        np.matmul(by_part, u, out=m.reshape(parts, values, -1, panels, panel).transpose(1, 0, 3, 2, 4))
+        _to_pixels(tiling, m, bias, place, out, rectify)
 
     tiles = min(_CACHE // (4 * values * (c + parts * o)), _UNCOPIED // (depth * panel))
     parallel(block, _tile_blocks(out.shape, max(24, tiles), tiling.m))
@@ -189,10 +190,10 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
     values, o = tiling.n**2, panels * panel
     for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
         v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
-        m, tiles = _new_products(place, out, o, parts, tiling)
+        m = _new_products(place, out, o, parts, tiling)
         run = _largest_divisor(v.shape[1], _UNCOPIED // (depth * panel))
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
-        products = m.reshape(values, parts, -1, run, panels, panel).transpose(0, 1, 4, 2, 3, 5)
+        products = m.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
 
         def multiply(some, v=v, products=products):
             count = some.stop - some.start
@@ -202,11 +203,11 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
                     _transform(matrix[some], taps[part, group], u)
                     np.matmul(v[some, part], u[:, :, None], out=products[some, part, group])
 
-        def finish(inner, place=place, tiles=tiles):
-            _to_pixels(tiling, tiles[inner], bias, _within(place, inner), out, rectify)
+        def finish(inner, place=place, m=m):
+            _to_pixels(tiling, m[:, :, *inner], bias, _within(place, inner), out, rectify)
 
         parallel(multiply, shares(values))
-        parallel(finish, grid_blocks(*tiles.shape[:3], max(1, _CACHE // (8 * values * o))))
+        parallel(finish, grid_blocks(*m.shape[2:5], max(1, _CACHE // (8 * values * o))))
 
 
 def _largest_divisor(number, limit):
@@ -222,9 +223,9 @@ def _sum_products_by_tiles(x, g, origin):
         total = np.zeros((36, o, c), np.float32)
         product = _workspace.empty("products", total.shape, np.float32)
         for place in share:
-            v, target = _new_points("inputs", place, g, c, LARGE, by_value=True)
+            v, target = _new_points("inputs", place, g, c, LARGE)
             _to_points(x, LARGE.input, 4, place, origin, target)
-            e, target = _new_points("output_grads", place, g, o, LARGE, by_value=True)
+            e, target = _new_points("output_grads", place, g, o, LARGE)
             _to_points(g, LARGE.output_grad, 4, place, (0, 0), target)
             total += np.matmul(e.transpose(0, 2, 1), v, out=product)
         return total
@@ -258,24 +259,16 @@ def _tile_blocks(shape, tiles, m=4, cut=blocks):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _new_points(name, place, out, c, tiling, by_value=False):
-    """Room for the values of the tiles of one block: as (n^2, T, C), and seen as (N, TH, TW, n, n, C).
-
-    In memory tile by tile, or by_value: all tiles' first values, then all their second ones, and so on.
-    """
-    (n, th, tw), side = _tile_grid(place, out, tiling), tiling.n
-    if by_value:
-        points = _workspace.empty(name, (side**2, n * th * tw, c), np.float32)
-        return points, points.reshape(side, side, n, th, tw, c).transpose(2, 3, 4, 0, 1, 5)
-    points = _workspace.empty(name, (n * th * tw, side**2, c), np.float32)
-    return points.transpose(1, 0, 2), points.reshape(n, th, tw, side, side, c)
+def _new_points(name, place, out, c, tiling):
+    """Room for the values of the tiles of one block: (n^2, T, C), and the same seen as (N, TH, TW, n, n, C)."""
+    grid, side = _tile_grid(place, out, tiling), tiling.n
+    points = _workspace.empty(name, (side, side, *grid, c), np.float32)
+    return points.reshape(side**2, -1, c), points.transpose(2, 3, 4, 0, 1, 5)
 
 
 def _new_products(place, out, o, parts, tiling):
-    """Room for the products of one block: as (n^2, parts, T, O), and seen as (N, TH, TW, parts, n, n, O)."""
-    n, th, tw = _tile_grid(place, out, tiling)
-    products = _workspace.empty("products", (n * th * tw, parts, tiling.n**2, o), np.float32)
-    return products.transpose(2, 1, 0, 3), products.reshape(n, th, tw, parts, tiling.n, tiling.n, o)
+    """Room for the products of one block: (parts, n^2, N, TH, TW, O)."""
+    return _workspace.empty("products", (parts, tiling.n**2, *_tile_grid(place, out, tiling), o), np.float32)
 
 
 def _tile_grid(place, out, tiling):
@@ -285,8 +278,8 @@ def _tile_grid(place, out, tiling):
 
 
 def _gather_points(x, matrix, tiling, place, origin, name, out):
-    """The values (n^2, T, C) of the tiles of a block too large for one core's cache, by all threads; by_value."""
-    points, target = _new_points(name, place, out, x.shape[3], tiling, by_value=True)
+    """The values (n^2, T, C) of the tiles of a block too large for one core's cache, by all threads."""
+    points, target = _new_points(name, place, out, x.shape[3], tiling)
 
     def part(inner):
         _to_points(x, matrix, tiling.m, _within(place, inner), origin, target[inner])
@@ -345,29 +338,32 @@ def _tile_rows(rows, origin, m, k, h):
 
 
 def _to_pixels(tiling, products, bias, place, out, rectify):
-    """A^T M A + bias: the sums of the products (N, TH, TW, parts, n, n, O) into their m x m outputs, as far as these
-    lie in out; rectified while they are in the cache if so asked."""
-    (images, rows), (oh, w, o), (n, th, tw, parts) = place, out.shape[1:], products.shape[:4]
+    """A^T M A + bias: the sums of the products (parts, n^2, N, TH, TW, O) into their m x m outputs, as far as these lie
+    in out; rectified while they are in the cache if so asked. First the rows of all tiles at once, then the columns of
+    each tile."""
+    (images, rows), (oh, w, o), (parts, _, n, th, tw) = place, out.shape[1:], products.shape[:5]
     m, side = tiling.m, tiling.n
     h = min(oh, m * rows.stop) - m * rows.start
     columns, matrix = (side, tiling.output) if bias is None else (side + 1, tiling.with_bias)
 
-    half = _workspace.empty("half", (n, th, tw, m, columns * o), np.float32)
-    np.matmul(tiling.sums[parts], products.reshape(n, th, tw, parts * side, side * o), out=half[..., : side * o])
+    half = _workspace.empty("half", (m, columns, n, th, tw, o), np.float32)
+    source = products.reshape(parts * side, side, n, -1).transpose(1, 2, 0, 3)
+    target = half.reshape(m, columns, n, -1)[:, :side].transpose(1, 2, 0, 3)
+    for run in runs(source.shape[3], _WIDEST // parts):
+        np.matmul(tiling.sums[parts], source[..., run], out=target[..., run])
     if bias is not None:
-        half[..., side * o :] = bias
-    half = half.reshape(n, th, tw, m, columns, o)
+        half[:, side] = bias
+    half = half.transpose(2, 3, 0, 4, 1, 5)  # (N, TH, m, TW, columns, O)
     for tile_rows, height in ((slice(0, h // m), m), (slice(h // m, th), h % m)):
         for tile_columns, width in ((slice(0, w // m), m), (slice(w // m, tw), w % m)):
-            source = half[:, tile_rows, tile_columns, :height]
+            source = half[:, tile_rows, :height, tile_columns]
             if source.size and width:
                 start = (images.start * oh + m * (rows.start + tile_rows.start)) * w + m * tile_columns.start
-                strides = (oh * w * o, m * w * o, m * o, w * o, o, 1)
+                strides = (oh * w * o, m * w * o, w * o, m * o, o, 1)
                 pixels = _view(out, start * o, (*source.shape[:4], width, o), strides)
                 np.matmul(matrix[:width], source, out=pixels)
     if rectify:
-        pixels = out[images, m * rows.start : m * rows.start + h]
-        np.maximum(pixels, 0, out=pixels)
+        relu_in_place(out[images, m * rows.start : m * rows.start + h])
 
 
 def _view(array, start, shape, strides):
