@@ -188,6 +188,9 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
     taps, matrix = _taps(w, turned), tiling.of_weights(turned)
     parts, panels, _, depth, panel = taps.shape
     values, o = tiling.n**2, panels * panel
+    together = shares(values)
+    groups = runs(panels, _PIECE // (4 * together[0].stop * depth * panel))
+    pieces = list(itertools.product(range(parts), groups, together))
     for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
         v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
         m = _new_products(place, out, o, parts, tiling)
@@ -195,18 +198,16 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
         products = m.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
 
-        def multiply(some, v=v, products=products):
-            count = some.stop - some.start
-            for part in range(parts):
-                for group in runs(panels, _PIECE // (4 * count * depth * panel)):
-                    u = _workspace.empty("piece", (count, group.stop - group.start, depth, panel), np.float32)
-                    _transform(matrix[some], taps[part, group], u)
-                    np.matmul(v[some, part], u[:, :, None], out=products[some, part, group])
+        def multiply(piece, v=v, products=products):
+            part, group, some = piece
+            u = _workspace.empty("piece", (some.stop - some.start, group.stop - group.start, depth, panel), np.float32)
+            _transform(matrix[some], taps[part, group], u)
+            np.matmul(v[some, part], u[:, :, None], out=products[some, part, group])
 
         def finish(inner, place=place, m=m):
             _to_pixels(tiling, m[:, :, *inner], bias, _within(place, inner), out, rectify)
 
-        parallel(multiply, shares(values))
+        parallel(multiply, pieces)
         parallel(finish, grid_blocks(*m.shape[2:5], max(1, _CACHE // (8 * values * o))))
 
 
