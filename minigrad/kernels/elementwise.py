@@ -60,7 +60,8 @@ def _relu(x, y):
     if split:
         zeros = _zeros(x.dtype)
         np.maximum(x[:split].reshape(-1, _ROW), zeros, out=y[:split].reshape(-1, _ROW))
-    np.maximum(x[split:], 0, out=y[split:])
+    if split < len(x):
+        np.maximum(x[split:], 0, out=y[split:])
 
 
 @functools.lru_cache
