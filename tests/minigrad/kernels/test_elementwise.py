@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad.kernels.elementwise import add, relu, relu_grad
+from minigrad.kernels.elementwise import add, relu, relu_grad, relu_in_place
 from minigrad.kernels.layout import in_memory_order
 
 SHAPES = [(), (0, 3), (7,), (3, 5, 4, 6), (2, 64, 70, 80)]
@@ -31,9 +31,21 @@ def test_relu_and_its_gradient(shape, dtype):
             assert y.dtype == gx.dtype == dtype
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (8192,), (8193,), (20_000,)])
+def test_relu_in_place(shape):
+    values = np.random.default_rng(0).integers(-2, 3, shape).astype(np.float32)
+    for layout in range(4 if len(shape) == 4 else 1):
+        x = list(layouts(values.copy()))[layout]
+        expected = np.maximum(x, 0)
+        relu_in_place(x)
+        np.testing.assert_array_equal(x, expected)
+
+
 def test_nan_and_infinity():
     x = np.array([np.nan, 1, -1, 0], np.float32)
     np.testing.assert_array_equal(relu(x), [np.nan, 1, 0, 0])
+    long = np.tile(x, 4097)
+    np.testing.assert_array_equal(relu(long), np.tile([np.nan, 1, 0, 0], 4097))
     g = np.array([1, np.inf, np.inf, np.nan], np.float32)
     np.testing.assert_array_equal(relu_grad(g, x), [0, np.inf, 0, 0])
 
