@@ -180,10 +180,10 @@ def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
 
 
 def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
-    """Where U is too large to be read for every block: each thread does some of the n^2 products for many tiles.
+    """Where U is too large to be read for every block: the threads share out the products of many tiles.
 
-    U is never there as a whole. A thread makes some panels of its share of the values from the taps, which are n^2 / 9
-    times as small, and multiplies by them while they are in its cache.
+    U is never there as a whole. A thread takes a piece of it, some panels by some of the n^2 values, makes it from the
+    taps, which are n^2 / 9 times as small, multiplies by it while it is in its cache, and takes the next.
     """
     taps, matrix = _taps(w, turned), tiling.of_weights(turned)
     parts, panels, _, depth, panel = taps.shape
