@@ -175,7 +175,8 @@ def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
         np.matmul(by_part, u, out=m.reshape(parts, values, -1, panels, panel).transpose(1, 0, 3, 2, 4))
         _to_pixels(tiling, m, bias, place, out, rectify)
 
-    tiles = min(_CACHE // (4 * values * (c + parts * o)), _UNCOPIED // (depth * panel))
+    room = _CACHE + u.nbytes // 2  # the more of U every block reads, the larger it may be
+    tiles = min(room // (4 * values * (c + parts * o)), _UNCOPIED // (depth * panel))
     parallel(block, _tile_blocks(out.shape, max(24, tiles), tiling.m))
 
 
