@@ -209,7 +209,7 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
             _to_pixels(tiling, m[:, :, *inner], bias, _within(place, inner), out, rectify)
 
         parallel(multiply, pieces)
-        parallel(finish, grid_blocks(*m.shape[2:5], max(1, _CACHE // (8 * values * o))))
+        parallel(finish, grid_blocks(*m.shape[2:5], max(1, _CACHE // (4 * values * o))))
 
 
 def _largest_divisor(number, limit):
@@ -286,7 +286,7 @@ def _gather_points(x, matrix, tiling, place, origin, name, out):
     def part(inner):
         _to_points(x, matrix, tiling.m, _within(place, inner), origin, target[inner])
 
-    parallel(part, grid_blocks(*target.shape[:3], max(1, _CACHE // (8 * tiling.n**2 * x.shape[3]))))
+    parallel(part, grid_blocks(*target.shape[:3], max(1, _CACHE // (4 * tiling.n**2 * x.shape[3]))))
     return points
 
 
