@@ -317,11 +317,9 @@ def _to_points(x, matrix, m, place, origin, target):
         start = ((images.start * h + top + low) * w + left + origin[1]) * c
         shape = (n, last - first, high - low, (right - left) * c)
         source = _view(x, start, shape, (h * w * c, m * w * c, w * c, 1))
-        for lo in range(0, source.shape[3], _WIDEST):
-            hi = min(lo + _WIDEST, source.shape[3])
-            np.matmul(
-                matrix[:, low:high], source[..., lo:hi], out=half[:, first:last, :, left * c + lo : left * c + hi]
-            )
+        within = half[:, first:last, :, left * c : right * c]
+        for run in runs(source.shape[3], _WIDEST):
+            np.matmul(matrix[:, low:high], source[..., run], out=within[..., run])
 
     line = width * c
     tiles = _view(half, 0, (n, th, tw, side, k, c), (th * side * line, side * line, m * c, line, c, 1))
