@@ -23,15 +23,17 @@ product, (tiles, C) times (C, O).
 F(4x4, 3x3) makes 36 products for 16 outputs (144 by the definition), of weights that take 4 times the memory, F(2x2,
 3x3) 16 for 4, of 1.8 times the memory: better for few tiles, where reading the weights is what takes the time.
 
-The transforms are matrix products, tile by tile, so round numbers in them gain nothing and the points are free:
+The transforms are matrix products, so round numbers in them gain nothing and the points are free:
 0, +-3/4, +-3/2 and infinity lose 3 times less accuracy in F(4x4) than the usual 0, +-1, +-2.
 
 A NaN or an infinity spreads over the outputs of its tiles, where the direct convolution keeps it to its windows.
 
 Reference: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016, arXiv:1509.09308.
 Letters, beside the package's: TH TW the tiles down and across, T tiles in a block, V U M the n^2 transformed values of
-inputs, weights and products, `panel` a run of output channels and `part` one of input channels: their piece of U is to
-stay in a core's first-level cache while tiles pass by. The products of parts are added up on the way back to pixels.
+inputs, weights and products. V and M lie value by value, (n^2, T, channels), so that each product reads and writes runs
+of memory, and on the way back the rows of all tiles are one wide product. `panel` is a run of output channels and
+`part` one of input channels: a value's U for one of each is to stay in a core's first-level cache while tiles pass by.
+The products of parts are added up on the way back to pixels.
 """
 
 import functools
@@ -84,8 +86,8 @@ LARGE = Tiling(4, POINTS)
 SMALL = Tiling(2, (0, 1, -1))
 MANY = 40  # tiles, below which the transformed weights are read too seldom to be worth their size
 
-_CACHE = 1 << 22  # bytes of V and M in a block: twice a core's second-level cache; smaller blocks cost more in calls
-_SHARED = 6 << 20  # bytes of U, or of a sum of products, above which the threads share out its values
+_CACHE = 1 << 22  # bytes of V or M or both in a block: twice a core's second-level cache; less costs more in calls
+_SHARED = 6 << 20  # bytes above which U is made in pieces, and the threads share out the values of a sum of products
 _PIECE = 5 << 18  # bytes of U that a thread makes at a time: with some of V they fit in its second-level cache
 _TOGETHER = 256  # tiles in a block that all threads work on together
 _UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
@@ -153,7 +155,7 @@ def _correlate(x, w, turned, bias, out, origin, rectify=False):
     small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
     *_, panel = _pieces_of(w, turned)
     by_tiles = small or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
-    (_correlate_by_tiles if by_tiles else _correlate_by_value)(tiling, x, w, turned, bias, out, origin, rectify)
+    (_correlate_by_tiles if by_tiles else _correlate_by_pieces)(tiling, x, w, turned, bias, out, origin, rectify)
 
 
 def tile_count(shape, m):
@@ -162,7 +164,7 @@ def tile_count(shape, m):
 
 
 def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
-    """Each thread takes a block of tiles through all steps: everything but x, U and out stays in its cache."""
+    """Each thread takes a block of tiles through all steps."""
     u = _transformed(w, turned, tiling)
     values, parts, panels, depth, panel = u.shape
     c, o = parts * depth, panels * panel
@@ -170,17 +172,17 @@ def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
     def block(place):
         v, target = _new_points("inputs", place, out, c, tiling)
         _to_points(x, tiling.input, tiling.m, place, origin, target)
-        m = _new_products(place, out, o, parts, tiling)
+        products = _new_products(place, out, o, parts, tiling)
         by_part = v.reshape(values, -1, parts, 1, depth).transpose(0, 2, 3, 1, 4)
-        np.matmul(by_part, u, out=m.reshape(parts, values, -1, panels, panel).transpose(1, 0, 3, 2, 4))
-        _to_pixels(tiling, m, bias, place, out, rectify)
+        np.matmul(by_part, u, out=products.reshape(parts, values, -1, panels, panel).transpose(1, 0, 3, 2, 4))
+        _to_pixels(tiling, products, bias, place, out, rectify)
 
-    room = _CACHE + u.nbytes // 2  # the more of U every block reads, the larger it may be
+    room = _CACHE + u.nbytes // 2  # every block reads all of U: the larger U, the larger the block
     tiles = min(room // (4 * values * (c + parts * o)), _UNCOPIED // (depth * panel))
     parallel(block, _tile_blocks(out.shape, max(24, tiles), tiling.m))
 
 
-def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
+def _correlate_by_pieces(tiling, x, w, turned, bias, out, origin, rectify):
     """Where U is too large to be read for every block: the threads share out the products of many tiles.
 
     U is never there as a whole. A thread takes a piece of it, some panels by some of the n^2 values, makes it from the
@@ -190,26 +192,26 @@ def _correlate_by_value(tiling, x, w, turned, bias, out, origin, rectify):
     parts, panels, _, depth, panel = taps.shape
     values, o = tiling.n**2, panels * panel
     together = shares(values)
-    groups = runs(panels, _PIECE // (4 * together[0].stop * depth * panel))
+    groups = runs(panels, _PIECE // (4 * -(-values // len(together)) * depth * panel))
     pieces = list(itertools.product(range(parts), groups, together))
     for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
         v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
-        m = _new_products(place, out, o, parts, tiling)
+        products = _new_products(place, out, o, parts, tiling)
         run = _largest_divisor(v.shape[1], _UNCOPIED // (depth * panel))
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
-        products = m.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
+        target = products.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
 
-        def multiply(piece, v=v, products=products):
+        def multiply(piece, v=v, target=target):
             part, group, some = piece
             u = _workspace.empty("piece", (some.stop - some.start, group.stop - group.start, depth, panel), np.float32)
             _transform(matrix[some], taps[part, group], u)
-            np.matmul(v[some, part], u[:, :, None], out=products[some, part, group])
+            np.matmul(v[some, part], u[:, :, None], out=target[some, part, group])
 
-        def finish(inner, place=place, m=m):
-            _to_pixels(tiling, m[:, :, *inner], bias, _within(place, inner), out, rectify)
+        def finish(inner, place=place, products=products):
+            _to_pixels(tiling, products[:, :, *inner], bias, _within(place, inner), out, rectify)
 
         parallel(multiply, pieces)
-        parallel(finish, grid_blocks(*m.shape[2:5], max(1, _CACHE // (4 * values * o))))
+        parallel(finish, grid_blocks(*products.shape[2:5], max(1, _CACHE // (4 * values * o))))
 
 
 def _largest_divisor(number, limit):
@@ -283,10 +285,10 @@ def _gather_points(x, matrix, tiling, place, origin, name, out):
     """The values (n^2, T, C) of the tiles of a block too large for one core's cache, by all threads."""
     points, target = _new_points(name, place, out, x.shape[3], tiling)
 
-    def part(inner):
+    def fill(inner):
         _to_points(x, matrix, tiling.m, _within(place, inner), origin, target[inner])
 
-    parallel(part, grid_blocks(*target.shape[:3], max(1, _CACHE // (4 * tiling.n**2 * x.shape[3]))))
+    parallel(fill, grid_blocks(*target.shape[:3], max(1, _CACHE // (4 * tiling.n**2 * x.shape[3]))))
     return points
 
 
@@ -317,9 +319,9 @@ def _to_points(x, matrix, m, place, origin, target):
         start = ((images.start * h + top + low) * w + left + origin[1]) * c
         shape = (n, last - first, high - low, (right - left) * c)
         source = _view(x, start, shape, (h * w * c, m * w * c, w * c, 1))
-        within = half[:, first:last, :, left * c : right * c]
+        inside = half[:, first:last, :, left * c : right * c]
         for run in runs(source.shape[3], _WIDEST):
-            np.matmul(matrix[:, low:high], source[..., run], out=within[..., run])
+            np.matmul(matrix[:, low:high], source[..., run], out=inside[..., run])
 
     line = width * c
     tiles = _view(half, 0, (n, th, tw, side, k, c), (th * side * line, side * line, m * c, line, c, 1))
@@ -349,7 +351,7 @@ def _to_pixels(tiling, products, bias, place, out, rectify):
     half = _workspace.empty("half", (m, columns, n, th, tw, o), np.float32)
     source = products.reshape(parts * side, side, n, -1).transpose(1, 2, 0, 3)
     target = half.reshape(m, columns, n, -1)[:, :side].transpose(1, 2, 0, 3)
-    for run in runs(source.shape[3], _WIDEST // parts):
+    for run in runs(source.shape[3], _WIDEST // parts):  # the matrix is `parts` times as wide
         np.matmul(tiling.sums[parts], source[..., run], out=target[..., run])
     if bias is not None:
         half[:, side] = bias
@@ -383,9 +385,9 @@ def _transformed(w, turned, tiling):
 
         def part_of(item):
             part, i, some = item
-            piece = w9[part, i : i + 1, :, some]
-            taps = _workspace.empty("taps", piece.shape, np.float32)
-            taps[...] = piece
+            source = w9[part, i : i + 1, :, some]
+            taps = _workspace.empty("taps", source.shape, np.float32)
+            taps[...] = source
             _transform(tiling.of_weights(turned), taps, u[:, part, i : i + 1, some])
 
         parallel(part_of, itertools.product(range(parts), range(panels), channels))

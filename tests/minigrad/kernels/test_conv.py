@@ -190,7 +190,7 @@ def test_winograds_matrices_satisfy_the_bilinear_identity(m, points):
 
 
 @pytest.mark.parametrize("many", [0, 10**9], ids=["F(4x4)", "F(2x2)"])
-@pytest.mark.parametrize("shared", [0, 1 << 40], ids=["by value", "by tiles"])
+@pytest.mark.parametrize("shared", [0, 1 << 40], ids=["by pieces", "by tiles"])
 @pytest.mark.parametrize("c", [24, 384, 521, 1024])
 def test_both_tilings_agree_with_the_direct_convolution(many, shared, c, monkeypatch):
     """Also with sides that are no multiple of the tile, and with channels in several parts."""
