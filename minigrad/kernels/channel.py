@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.backend import Workspace, array_module, blocks, parallel
 from minigrad.kernels.cuda import channel as gpu
 from minigrad.kernels.cuda.launch import floating
+from minigrad.kernels.elementwise import relu_in_place
 from minigrad.kernels.layout import as_rows
 
 _BLOCK = 1 << 20  # bytes of one operand in a block: with shorter calls, threads wait for the interpreter
@@ -102,7 +103,7 @@ def channel_affine(x, scale, shift, rectify=False):
         np.multiply(rows[block], scale, out=y[block])
         y[block] += shift
         if rectify:
-            np.maximum(y[block], 0, out=y[block])
+            relu_in_place(y[block])
 
     parallel(fill, _row_blocks(rows))
     return _like(y, x)

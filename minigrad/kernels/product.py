@@ -11,9 +11,7 @@ from minigrad.backend import array_module, parallel, shares, thread_count
 from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
 _SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
-_HELD = (
-    500  # numbers in a result, the whole stack's, up to which NumPy's matmul holds the interpreter's lock throughout
-)
+_HELD = 500  # numbers in the results of a stack, up to which NumPy's matmul holds the interpreter's lock throughout
 
 
 def matmul(a, b, out=None):

@@ -170,8 +170,7 @@ def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
     c, o = parts * depth, panels * panel
 
     def block(place):
-        v, target = _new_points("inputs", place, out, c, tiling)
-        _to_points(x, tiling.input, tiling.m, place, origin, target)
+        v = _points("inputs", x, tiling.input, tiling, place, origin, out)
         products = _new_products(place, out, o, parts, tiling)
         by_part = v.reshape(values, -1, parts, 1, depth).transpose(0, 2, 3, 1, 4)
         np.matmul(by_part, u, out=products.reshape(parts, values, -1, panels, panel).transpose(1, 0, 3, 2, 4))
@@ -195,7 +194,7 @@ def _correlate_by_pieces(tiling, x, w, turned, bias, out, origin, rectify):
     groups = runs(panels, _PIECE // (4 * -(-values // len(together)) * depth * panel))
     pieces = list(itertools.product(range(parts), groups, together))
     for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
-        v = _gather_points(x, tiling.input, tiling, place, origin, "inputs", out)
+        v = _points_by_all("inputs", x, tiling.input, tiling, place, origin, out)
         products = _new_products(place, out, o, parts, tiling)
         run = _largest_divisor(v.shape[1], _UNCOPIED // (depth * panel))
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
@@ -227,10 +226,8 @@ def _sum_products_by_tiles(x, g, origin):
         total = np.zeros((36, o, c), np.float32)
         product = _workspace.empty("products", total.shape, np.float32)
         for place in share:
-            v, target = _new_points("inputs", place, g, c, LARGE)
-            _to_points(x, LARGE.input, 4, place, origin, target)
-            e, target = _new_points("output_grads", place, g, o, LARGE)
-            _to_points(g, LARGE.output_grad, 4, place, (0, 0), target)
+            v = _points("inputs", x, LARGE.input, LARGE, place, origin, g)
+            e = _points("output_grads", g, LARGE.output_grad, LARGE, place, (0, 0), g)
             total += np.matmul(e.transpose(0, 2, 1), v, out=product)
         return total
 
@@ -243,8 +240,8 @@ def _sum_products_by_value(x, g, origin):
     """The same where a sum for each thread would be large: each thread sums some of the 36 values over all tiles."""
     total = np.zeros((36, g.shape[3], x.shape[3]), np.float32)
     for place in _tile_blocks(g.shape, _TOGETHER, cut=runs):
-        v = _gather_points(x, LARGE.input, LARGE, place, origin, "inputs", g)
-        e = _gather_points(g, LARGE.output_grad, LARGE, place, (0, 0), "output_grads", g)
+        v = _points_by_all("inputs", x, LARGE.input, LARGE, place, origin, g)
+        e = _points_by_all("output_grads", g, LARGE.output_grad, LARGE, place, (0, 0), g)
 
         def multiply(values, v=v, e=e):
             total[values] += np.matmul(e[values].transpose(0, 2, 1), v[values])
@@ -263,6 +260,24 @@ def _tile_blocks(shape, tiles, m=4, cut=blocks):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def _points(name, x, matrix, tiling, place, origin, out):
+    """The values (n^2, T, C) of the tiles of one block, by this thread."""
+    points, target = _new_points(name, place, out, x.shape[3], tiling)
+    _to_points(x, matrix, tiling.m, place, origin, target)
+    return points
+
+
+def _points_by_all(name, x, matrix, tiling, place, origin, out):
+    """The same for a block too large for one core's cache, by all threads."""
+    points, target = _new_points(name, place, out, x.shape[3], tiling)
+
+    def fill(inner):
+        _to_points(x, matrix, tiling.m, _within(place, inner), origin, target[inner])
+
+    parallel(fill, grid_blocks(*target.shape[:3], max(1, _CACHE // (4 * tiling.n**2 * x.shape[3]))))
+    return points
+
+
 def _new_points(name, place, out, c, tiling):
     """Room for the values of the tiles of one block: (n^2, T, C), and the same seen as (N, TH, TW, n, n, C)."""
     grid, side = _tile_grid(place, out, tiling), tiling.n
@@ -279,17 +294,6 @@ def _tile_grid(place, out, tiling):
     """(N, TH, TW) of a block."""
     images, rows = place
     return images.stop - images.start, rows.stop - rows.start, -(-out.shape[2] // tiling.m)
-
-
-def _gather_points(x, matrix, tiling, place, origin, name, out):
-    """The values (n^2, T, C) of the tiles of a block too large for one core's cache, by all threads."""
-    points, target = _new_points(name, place, out, x.shape[3], tiling)
-
-    def fill(inner):
-        _to_points(x, matrix, tiling.m, _within(place, inner), origin, target[inner])
-
-    parallel(fill, grid_blocks(*target.shape[:3], max(1, _CACHE // (4 * tiling.n**2 * x.shape[3]))))
-    return points
 
 
 def _within(place, inner):
