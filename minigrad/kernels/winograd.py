@@ -1,4 +1,4 @@
-"""Winograd's convolution F(m x m, 3x3), m = 4 or 2: (m + 2)^2 products where the definition takes 9 m^2.
+"""Winograd's convolution F(m x m, 3x3), m = 6, 4 or 2: (m + 2)^2 products where the definition takes 9 m^2.
 
 Two polynomials h (3 coefficients) and a (m) have a product s (n = m + 2) that its values at n points determine:
 evaluate both, multiply point by point, interpolate. With E_k the n x k matrix that evaluates a polynomial of k
@@ -21,10 +21,12 @@ product, (tiles, C) times (C, O).
   gh = G^T sum over tiles of (A dY) * V.
 
 F(4x4, 3x3) makes 36 products for 16 outputs (144 by the definition), of weights that take 4 times the memory, F(2x2,
-3x3) 16 for 4, of 1.8 times the memory: better for few tiles, where reading the weights is what takes the time.
+3x3) 16 for 4, of 1.8 times the memory: better for few tiles, where reading the weights is what takes the time. F(6x6,
+3x3) makes 64 for 36 (324), of 7 times the memory: better for many tiles and few channels.
 
 The transforms are matrix products, so round numbers in them gain nothing and the points are free:
-0, +-3/4, +-3/2 and infinity lose 3 times less accuracy in F(4x4) than the usual 0, +-1, +-2.
+0, +-3/4, +-3/2 and infinity lose 3 times less accuracy in F(4x4) than the usual 0, +-1, +-2. For F(6x6) none were found
+that lose less than the usual 0, +-1/2, +-1, +-2, which lose 4 times as much as those of F(4x4).
 
 A NaN or an infinity spreads over the outputs of its tiles, where the direct convolution keeps it to its windows.
 
@@ -68,7 +70,7 @@ class Tiling:
 
     def __init__(self, m, points):
         b, a, g = matrices(m, points)
-        self.m, self.n = m, m + 2
+        self.m, self.n, self.points = m, m + 2, points
         self.input, self.output = b.astype(np.float32), a.astype(np.float32)  # B^T and A^T
         self.output_grad = np.ascontiguousarray(self.output.T)  # A
         self.weight = np.kron(g, g).astype(np.float32)  # (n^2, 9)
@@ -81,8 +83,8 @@ class Tiling:
         return self.turned if turned else self.weight
 
 
-POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
-LARGE = Tiling(4, POINTS)
+LARGEST = Tiling(6, (0, 1 / 2, -1 / 2, 1, -1, 2, -2))
+LARGE = Tiling(4, (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2))
 SMALL = Tiling(2, (0, 1, -1))
 MANY = 40  # tiles, below which the transformed weights are read too seldom to be worth their size
 
@@ -151,11 +153,20 @@ def _contiguous(x):
 
 def _correlate(x, w, turned, bias, out, origin, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
-    tiling = LARGE if tile_count(out.shape, 4) >= MANY else SMALL
+    tiling = _tiling(out.shape, *w.shape[:2])
     small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
     *_, panel = _pieces_of(w, turned)
     by_tiles = small or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
     (_correlate_by_tiles if by_tiles else _correlate_by_pieces)(tiling, x, w, turned, bias, out, origin, rectify)
+
+
+def _tiling(shape, o, c):
+    """The tiles for an output (N,OH,OW,O) and weights (O,C,3,3), or C and O exchanged."""
+    if tile_count(shape, 4) < MANY:
+        return SMALL
+    products = [tiling.n**2 * tile_count(shape, tiling.m) for tiling in (LARGEST, LARGE)]
+    fit = 4 * LARGEST.n**2 * o * c <= _SHARED and tile_count(shape, 6) >= MANY
+    return LARGEST if fit and products[0] < products[1] else LARGE
 
 
 def tile_count(shape, m):

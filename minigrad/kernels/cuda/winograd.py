@@ -26,7 +26,7 @@ from minigrad.kernels.cuda.launch import SHORT, Kernel, near_equal, on_gpu, rows
 from minigrad.kernels.cuda.product import multiply
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
-from minigrad.kernels.winograd import POINTS, matrices
+from minigrad.kernels.winograd import LARGE, matrices
 
 _BLOCK = 64 << 20  # bytes of V and M in a block; by arithmetic, not measured
 _PER_WEIGHT = 8  # or so many times the bytes of U
@@ -232,7 +232,7 @@ def _kernel(name, template, matrix):
     return Kernel(name, code.replace("NAME", name), K=matrix.shape[1])
 
 
-_B, _A, _G = matrices(4, POINTS)
+_B, _A, _G = matrices(LARGE.m, LARGE.points)
 _input = _kernel("winograd_input", _TO_POINTS, _B)
 _output = _kernel("winograd_output", _TO_PIXELS, _A)
 _output_grad = _kernel("winograd_output_grad", _TO_POINTS, _A.T)
