@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from . import functional as F
-from .autograd import ReadOnly, is_observed, watched
+from .autograd import ReadOnly, is_observed, is_recorded, watched
 from .backend import awake, device_of, to_device
 from .kernels.frozen import freeze
 from .tensor import Tensor
@@ -328,6 +328,13 @@ class Softmax(Module):
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
+def _pools_unrecorded(conv, pool, x):
+    """Whether `pool` is of 2x2 windows that do not overlap, and no graph is recorded of `conv` at x (N,C,H,W)."""
+    if type(pool) is not MaxPool2d or pool.describe() != MaxPool2d(2).describe() or x.ndim != 4:
+        return False
+    return not is_recorded(x, conv.weight, *([] if conv.bias is None else [conv.bias]))
+
+
 class Sequential(Module):
     """Named layers, one after the other: `Sequential({"conv1_1": Conv2d(...), "relu1_1": ReLU(), ...})`.
 
@@ -352,6 +359,9 @@ class Sequential(Module):
                 with_relu = {Conv2d: F.conv2d_relu, BatchNorm2d: F.batch_norm_relu}.get(type(layer))
                 if with_relu and type(layers[0]) is ReLU and not is_observed():
                     layers.pop(0)
+                    if with_relu is F.conv2d_relu and _pools_unrecorded(layer, layers[0], x):
+                        layers.pop(0)
+                        with_relu = F.conv2d_relu_max_pool
                     x = layer.forward(x, with_relu)
                 else:
                     x = layer(x)

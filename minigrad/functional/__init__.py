@@ -9,7 +9,8 @@ from .elementwise import maximum, minimum, mul, ne, neg, pow, sign, sin, sqrt, s
 from .activation import LeakyReLU, ReLU, leaky_relu, relu, sigmoid, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import Linear, MatMul, linear, matmul
-from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv2d_relu, conv_transpose2d, pair
+from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv2d_relu, conv2d_relu_max_pool
+from .conv import conv_transpose2d, pair
 from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .normalize import BatchNorm, batch_norm, batch_norm_relu, dropout, local_response_norm
 from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax

@@ -33,15 +33,15 @@ class _Convolution(Function):
 class Conv2d(_Convolution):
     """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,).
 
-    rectify: for `conv2d_relu`, which follows; the array is then max(y, 0).
+    rectify: for `conv2d_relu`, which follows; the array is then max(y, 0). pool: for `conv2d_relu_max_pool`.
     """
 
-    def __init__(self, stride, padding, dilation, groups, rectify=False):
+    def __init__(self, stride, padding, dilation, groups, rectify=False, pool=False):
         super().__init__(stride, padding, dilation, groups)
-        self._rectify = rectify
+        self._rectify, self._pool = rectify, pool
 
     def forward(self, x, w, bias=None):
-        return kernels.conv2d(x, w, bias, *self.geometry, self._rectify)
+        return kernels.conv2d(x, w, bias, *self.geometry, self._rectify, self._pool)
 
     def output_again(self):
         """The array y, computed once more."""
@@ -121,7 +121,18 @@ def conv2d_relu(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
     return relu_of_rectified(_conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True))
 
 
-def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False):
+def conv2d_relu_max_pool(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """The largest of each 2x2 of relu(conv2d(...)), arguments as there; no graph is recorded, and x is (N,C,H,W).
+
+    What is pooled is never in memory as a whole. Raises ValueError where it has less than 2 rows or columns.
+    """
+    y = _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True, pool=True)
+    if 0 in y.shape[2:]:
+        raise ValueError(f"max_pool2d: the output would have size {y.shape[2:]}: the window does not fit")
+    return y
+
+
+def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False, pool=False):
     x, weight, bias = _operands("conv2d", x, weight, bias, channel_axis=1)
     stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
     _check_groups("conv2d", weight.shape[0], "weight.shape[0]", groups)
@@ -140,7 +151,7 @@ def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False):
         if size + 2 * p < d * (k - 1) + 1:
             raise ValueError(f"conv2d: the kernel spans {d * (k - 1) + 1} in {name}, the padded x has {size + 2 * p}")
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    return Conv2d(stride, padding, dilation, groups, rectify)(*inputs)
+    return Conv2d(stride, padding, dilation, groups, rectify, pool)(*inputs)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):

@@ -12,6 +12,7 @@ from minigrad.kernels.cuda import direct as gpu_direct
 from minigrad.kernels.cuda import winograd as gpu_winograd
 from minigrad.kernels.cuda.launch import floating, on_gpu
 from minigrad.kernels.frozen import is_frozen
+from minigrad.kernels.pooling import max_pool
 
 _ALGORITHMS = ("auto", "direct", "winograd")
 _chosen = threading.local()
@@ -40,16 +41,22 @@ def current_algorithm():
     return getattr(_chosen, "name", "auto")
 
 
-def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
-    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None; with `rectify`, max(y, 0)."""
+def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False, pool=False):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/groups,KH,KW) and bias (O,) or None; with `rectify`, max(y, 0); with `pool`,
+    the largest of each 2x2 of that, (N,O,OH//2,OW//2)."""
     if bias is not None and on_gpu(bias):
         bias = array_module(bias).ascontiguousarray(bias)  # kernels there get a pointer, not strides
     fast = _winograd(x)
-    if fast.fits(w.shape[2:], stride, dilation, groups, x, w):
-        oh, ow = direct.output_hw(x.shape[2:], (3, 3), stride, padding, dilation)
-        if _prefers(fast, (x.shape[0], oh, ow), *w.shape[:2], is_frozen(w)):
-            return fast.conv2d(x, w, bias, padding, rectify)
-    return _direct(x, w).conv2d(x, w, bias, stride, padding, dilation, groups, rectify)
+    grid = (x.shape[0], *direct.output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
+    fits = fast.fits(w.shape[2:], stride, dilation, groups, x, w)
+    by_winograd = fits and _prefers(fast, grid, *w.shape[:2], is_frozen(w))
+    if by_winograd and fast is winograd:
+        return winograd.conv2d(x, w, bias, padding, rectify, pool)
+    if by_winograd:
+        y = fast.conv2d(x, w, bias, padding, rectify)
+    else:
+        y = _direct(x, w).conv2d(x, w, bias, stride, padding, dilation, groups, rectify)
+    return max_pool(y, (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0] if pool else y
 
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):

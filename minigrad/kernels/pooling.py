@@ -84,9 +84,8 @@ def _max_of_four(x, y, winner, place):
     images, rows = place
     x, y = x[images], y[images, :, rows]
     x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
-    if winner is None:  # whole rows first: long runs of memory
-        upper = xp.maximum(x[:, :, ::2], x[:, :, 1::2], out=_scratch("rows", x[:, :, ::2]))
-        xp.maximum(upper[..., ::2], upper[..., 1::2], out=y)
+    if winner is None:
+        max_of_four(x, y)
         return True
     a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
     upper, lower = xp.maximum(a, b, out=_scratch("upper", y)), xp.maximum(c, d, out=_scratch("lower", y))
@@ -103,6 +102,14 @@ def _max_of_four(x, y, winner, place):
     below *= in_lower
     xp.add(above, below, out=winner[images, :, rows])
     return True
+
+
+def max_of_four(x, y):
+    """y (N,C,OH,OW): the largest of each 2x2 of x (N,C,H,W), on one core. Rows first: long runs of memory."""
+    xp = array_module(x)
+    x = x[:, :, : 2 * y.shape[2], : 2 * y.shape[3]]
+    upper = xp.maximum(x[:, :, ::2], x[:, :, 1::2], out=_scratch("rows", x[:, :, ::2]))
+    xp.maximum(upper[..., ::2], upper[..., 1::2], out=y)
 
 
 def _scratch(name, like, dtype=None):

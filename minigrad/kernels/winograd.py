@@ -48,7 +48,8 @@ from minigrad.backend import Workspace, blocks, parallel, runs, shares, thread_c
 from minigrad.kernels.blocking import grid_blocks
 from minigrad.kernels.elementwise import relu_in_place
 from minigrad.kernels.frozen import form_or_new
-from minigrad.kernels.layout import channels_last, empty_channels_last
+from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last
+from minigrad.kernels.pooling import max_of_four
 
 
 def matrices(m, points):
@@ -115,19 +116,45 @@ def fits(kernel_hw, stride, dilation, groups, *arrays):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def conv2d(x, w, bias, padding, rectify=False):
-    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1. rectify: max(y, 0)."""
-    (n, _, h, width), (ph, pw) = x.shape, padding
-    y = empty_channels_last((n, len(w), max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)), x.dtype, x)
-    _correlate(_contiguous(x), w, False, bias, channels_last(y), (-ph, -pw), rectify)
+def conv2d(x, w, bias, padding, rectify=False, pool=False):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1.
+
+    rectify: max(y, 0). pool: the largest of each 2x2 of that, (N,O,OH//2,OW//2), which alone goes to memory.
+    """
+    (n, _, h, width), (ph, pw), o = x.shape, padding, len(w)
+    oh, ow = max(0, h + 2 * ph - 2), max(0, width + 2 * pw - 2)
+    y = empty_channels_last((n, o, oh // 2, ow // 2) if pool else (n, o, oh, ow), x.dtype, x)
+    out = channels_last(y)
+
+    def finish(tiling, products, place):
+        images, rows = place
+        rows = slice(tiling.m * rows.start, min(oh, tiling.m * rows.stop))
+        if not pool:
+            target = out[images, rows]
+            _to_pixels(tiling, products, bias, target)
+        else:
+            shape = (images.stop - images.start, rows.stop - rows.start, ow, o)
+            pixels = _workspace.empty("pixels", shape, np.float32)
+            _to_pixels(tiling, products, bias, pixels)
+            target = out[images, rows.start // 2 : rows.stop // 2]  # tiles have an even number of rows
+            max_of_four(channels_first(pixels), channels_first(target))
+        if rectify:
+            relu_in_place(target)
+
+    _correlate(_contiguous(x), w, False, (n, oh, ow), (-ph, -pw), finish)
     return y
 
 
 def conv2d_input_grad(g, w, input_hw, padding):
     """gx (N,C,*input_hw) of g (N,O,OH,OW)."""
     gx = empty_channels_last((len(g), w.shape[1], *input_hw), g.dtype, g)
-    origin = (padding[0] - 2, padding[1] - 2)
-    _correlate(_contiguous(g), w, True, None, channels_last(gx), origin)
+    out, origin = channels_last(gx), (padding[0] - 2, padding[1] - 2)
+
+    def finish(tiling, products, place):
+        images, rows = place
+        _to_pixels(tiling, products, None, out[images, tiling.m * rows.start : tiling.m * rows.stop])
+
+    _correlate(_contiguous(g), w, True, (len(g), *input_hw), origin, finish)
     return gx
 
 
@@ -151,48 +178,51 @@ def _contiguous(x):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _correlate(x, w, turned, bias, out, origin, rectify=False):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C), w or its `turned` self; origin: x's row and column under the first tap."""
-    tiling = _tiling(out.shape, *w.shape[:2])
+def _correlate(x, w, turned, grid, origin, finish):
+    """The products for an output of `grid` (N,OH,OW), of x (N,H,W,C) and w or its `turned` self.
+
+    origin: x's row and column under the first tap. finish(tiling, products, place): what becomes of those of a block.
+    """
+    tiling = _tiling(grid, *w.shape[:2])
     small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
     *_, panel = _pieces_of(w, turned)
     by_tiles = small or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
-    (_correlate_by_tiles if by_tiles else _correlate_by_pieces)(tiling, x, w, turned, bias, out, origin, rectify)
+    (_correlate_by_tiles if by_tiles else _correlate_by_pieces)(tiling, x, w, turned, grid, origin, finish)
 
 
-def _tiling(shape, o, c):
-    """The tiles for an output (N,OH,OW,O) and weights (O,C,3,3), or C and O exchanged."""
-    if tile_count(shape, 4) < MANY:
+def _tiling(grid, o, c):
+    """The tiles for an output of `grid` (N,OH,OW) and weights (O,C,3,3), or C and O exchanged."""
+    if tile_count(grid, 4) < MANY:
         return SMALL
-    products = [tiling.n**2 * tile_count(shape, tiling.m) for tiling in (LARGEST, LARGE)]
-    fit = 4 * LARGEST.n**2 * o * c <= _SHARED and tile_count(shape, 6) >= MANY
+    products = [tiling.n**2 * tile_count(grid, tiling.m) for tiling in (LARGEST, LARGE)]
+    fit = 4 * LARGEST.n**2 * o * c <= _SHARED and tile_count(grid, 6) >= MANY
     return LARGEST if fit and products[0] < products[1] else LARGE
 
 
-def tile_count(shape, m):
-    """How many m x m tiles an output (N,OH,OW,...) takes."""
-    return shape[0] * -(-shape[1] // m) * -(-shape[2] // m)
+def tile_count(grid, m):
+    """How many m x m tiles an output of `grid` (N,OH,OW) takes."""
+    return grid[0] * -(-grid[1] // m) * -(-grid[2] // m)
 
 
-def _correlate_by_tiles(tiling, x, w, turned, bias, out, origin, rectify):
+def _correlate_by_tiles(tiling, x, w, turned, grid, origin, finish):
     """Each thread takes a block of tiles through all steps."""
     u = _transformed(w, turned, tiling)
     values, parts, panels, depth, panel = u.shape
     c, o = parts * depth, panels * panel
 
     def block(place):
-        v = _points("inputs", x, tiling.input, tiling, place, origin, out)
-        products = _new_products(place, out, o, parts, tiling)
+        v = _points("inputs", x, tiling.input, tiling, place, origin, grid)
+        products = _new_products(place, grid, o, parts, tiling)
         by_part = v.reshape(values, -1, parts, 1, depth).transpose(0, 2, 3, 1, 4)
         np.matmul(by_part, u, out=products.reshape(parts, values, -1, panels, panel).transpose(1, 0, 3, 2, 4))
-        _to_pixels(tiling, products, bias, place, out, rectify)
+        finish(tiling, products, place)
 
     room = _CACHE + u.nbytes // 2  # every block reads all of U: the larger U, the larger the block
     tiles = min(room // (4 * values * (c + parts * o)), _UNCOPIED // (depth * panel))
-    parallel(block, _tile_blocks(out.shape, max(24, tiles), tiling.m))
+    parallel(block, _tile_blocks(grid, max(24, tiles), tiling.m))
 
 
-def _correlate_by_pieces(tiling, x, w, turned, bias, out, origin, rectify):
+def _correlate_by_pieces(tiling, x, w, turned, grid, origin, finish):
     """Where U is too large to be read for every block: the threads share out the products of many tiles.
 
     U is never there as a whole. A thread takes a piece of it, some panels by some of the n^2 values, makes it from the
@@ -204,9 +234,9 @@ def _correlate_by_pieces(tiling, x, w, turned, bias, out, origin, rectify):
     together = shares(values)
     groups = runs(panels, _PIECE // (4 * -(-values // len(together)) * depth * panel))
     pieces = list(itertools.product(range(parts), groups, together))
-    for place in _tile_blocks(out.shape, _TOGETHER, tiling.m, cut=runs):
-        v = _points_by_all("inputs", x, tiling.input, tiling, place, origin, out)
-        products = _new_products(place, out, o, parts, tiling)
+    for place in _tile_blocks(grid, _TOGETHER, tiling.m, cut=runs):
+        v = _points_by_all("inputs", x, tiling.input, tiling, place, origin, grid)
+        products = _new_products(place, grid, o, parts, tiling)
         run = _largest_divisor(v.shape[1], _UNCOPIED // (depth * panel))
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
         target = products.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
@@ -217,11 +247,11 @@ def _correlate_by_pieces(tiling, x, w, turned, bias, out, origin, rectify):
             _transform(matrix[some], taps[part, group], u)
             np.matmul(v[some, part], u[:, :, None], out=target[some, part, group])
 
-        def finish(inner, place=place, products=products):
-            _to_pixels(tiling, products[:, :, *inner], bias, _within(place, inner), out, rectify)
+        def finish_part(inner, place=place, products=products):
+            finish(tiling, products[:, :, *inner], _within(place, inner))
 
         parallel(multiply, pieces)
-        parallel(finish, grid_blocks(*products.shape[2:5], max(1, _CACHE // (4 * values * o))))
+        parallel(finish_part, grid_blocks(*products.shape[2:5], max(1, _CACHE // (4 * values * o))))
 
 
 def _largest_divisor(number, limit):
@@ -237,8 +267,8 @@ def _sum_products_by_tiles(x, g, origin):
         total = np.zeros((36, o, c), np.float32)
         product = _workspace.empty("products", total.shape, np.float32)
         for place in share:
-            v = _points("inputs", x, LARGE.input, LARGE, place, origin, g)
-            e = _points("output_grads", g, LARGE.output_grad, LARGE, place, (0, 0), g)
+            v = _points("inputs", x, LARGE.input, LARGE, place, origin, g.shape)
+            e = _points("output_grads", g, LARGE.output_grad, LARGE, place, (0, 0), g.shape)
             total += np.matmul(e.transpose(0, 2, 1), v, out=product)
         return total
 
@@ -251,8 +281,8 @@ def _sum_products_by_value(x, g, origin):
     """The same where a sum for each thread would be large: each thread sums some of the 36 values over all tiles."""
     total = np.zeros((36, g.shape[3], x.shape[3]), np.float32)
     for place in _tile_blocks(g.shape, _TOGETHER, cut=runs):
-        v = _points_by_all("inputs", x, LARGE.input, LARGE, place, origin, g)
-        e = _points_by_all("output_grads", g, LARGE.output_grad, LARGE, place, (0, 0), g)
+        v = _points_by_all("inputs", x, LARGE.input, LARGE, place, origin, g.shape)
+        e = _points_by_all("output_grads", g, LARGE.output_grad, LARGE, place, (0, 0), g.shape)
 
         def multiply(values, v=v, e=e):
             total[values] += np.matmul(e[values].transpose(0, 2, 1), v[values])
@@ -261,9 +291,9 @@ def _sum_products_by_value(x, g, origin):
     return total
 
 
-def _tile_blocks(shape, tiles, m=4, cut=blocks):
-    """[(images, tile rows)] for an output (N,OH,OW,_), about `tiles` tiles in each; cut: see `grid_blocks`."""
-    return grid_blocks(shape[0], -(-shape[1] // m), -(-shape[2] // m), tiles, cut)
+def _tile_blocks(grid, tiles, m=4, cut=blocks):
+    """[(images, tile rows)] for an output (N,OH,OW,...), about `tiles` tiles in each; cut: see `grid_blocks`."""
+    return grid_blocks(grid[0], -(-grid[1] // m), -(-grid[2] // m), tiles, cut)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -271,16 +301,16 @@ def _tile_blocks(shape, tiles, m=4, cut=blocks):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _points(name, x, matrix, tiling, place, origin, out):
+def _points(name, x, matrix, tiling, place, origin, grid):
     """The values (n^2, T, C) of the tiles of one block, by this thread."""
-    points, target = _new_points(name, place, out, x.shape[3], tiling)
+    points, target = _new_points(name, place, grid, x.shape[3], tiling)
     _to_points(x, matrix, tiling.m, place, origin, target)
     return points
 
 
-def _points_by_all(name, x, matrix, tiling, place, origin, out):
+def _points_by_all(name, x, matrix, tiling, place, origin, grid):
     """The same for a block too large for one core's cache, by all threads."""
-    points, target = _new_points(name, place, out, x.shape[3], tiling)
+    points, target = _new_points(name, place, grid, x.shape[3], tiling)
 
     def fill(inner):
         _to_points(x, matrix, tiling.m, _within(place, inner), origin, target[inner])
@@ -289,22 +319,22 @@ def _points_by_all(name, x, matrix, tiling, place, origin, out):
     return points
 
 
-def _new_points(name, place, out, c, tiling):
+def _new_points(name, place, grid, c, tiling):
     """Room for the values of the tiles of one block: (n^2, T, C), and the same seen as (N, TH, TW, n, n, C)."""
-    grid, side = _tile_grid(place, out, tiling), tiling.n
-    points = _workspace.empty(name, (side, side, *grid, c), np.float32)
+    side = tiling.n
+    points = _workspace.empty(name, (side, side, *_tile_grid(place, grid, tiling), c), np.float32)
     return points.reshape(side**2, -1, c), points.transpose(2, 3, 4, 0, 1, 5)
 
 
-def _new_products(place, out, o, parts, tiling):
+def _new_products(place, grid, o, parts, tiling):
     """Room for the products of one block: (parts, n^2, N, TH, TW, O)."""
-    return _workspace.empty("products", (parts, tiling.n**2, *_tile_grid(place, out, tiling), o), np.float32)
+    return _workspace.empty("products", (parts, tiling.n**2, *_tile_grid(place, grid, tiling), o), np.float32)
 
 
-def _tile_grid(place, out, tiling):
+def _tile_grid(place, grid, tiling):
     """(N, TH, TW) of a block."""
     images, rows = place
-    return images.stop - images.start, rows.stop - rows.start, -(-out.shape[2] // tiling.m)
+    return images.stop - images.start, rows.stop - rows.start, -(-grid[2] // tiling.m)
 
 
 def _within(place, inner):
@@ -354,13 +384,11 @@ def _tile_rows(rows, origin, m, k, h):
     return at_edges + ([(inside[0], inside[-1] + 1, tops[inside[0]])] if inside else [])
 
 
-def _to_pixels(tiling, products, bias, place, out, rectify):
+def _to_pixels(tiling, products, bias, out):
     """A^T M A + bias: the sums of the products (parts, n^2, N, TH, TW, O) into their m x m outputs, as far as these lie
-    in out; rectified while they are in the cache if so asked. First the rows of all tiles at once, then the columns of
-    each tile."""
-    (images, rows), (oh, w, o), (parts, _, n, th, tw) = place, out.shape[1:], products.shape[:5]
+    in out (N,h,w,O), which is contiguous. First the rows of all tiles at once, then the columns of each tile."""
+    (h, w, o), (parts, _, n, th, tw) = out.shape[1:], products.shape[:5]
     m, side = tiling.m, tiling.n
-    h = min(oh, m * rows.stop) - m * rows.start
     columns, matrix = (side, tiling.output) if bias is None else (side + 1, tiling.with_bias)
 
     half = _workspace.empty("half", (m, columns, n, th, tw, o), np.float32)
@@ -375,12 +403,10 @@ def _to_pixels(tiling, products, bias, place, out, rectify):
         for tile_columns, width in ((slice(0, w // m), m), (slice(w // m, tw), w % m)):
             source = half[:, tile_rows, :height, tile_columns]
             if source.size and width:
-                start = (images.start * oh + m * (rows.start + tile_rows.start)) * w + m * tile_columns.start
-                strides = (oh * w * o, m * w * o, w * o, m * o, o, 1)
-                pixels = _view(out, start * o, (*source.shape[:4], width, o), strides)
+                start = (m * tile_rows.start * w + m * tile_columns.start) * o
+                strides = (h * w * o, m * w * o, w * o, m * o, o, 1)
+                pixels = _view(out, start, (*source.shape[:4], width, o), strides)
                 np.matmul(matrix[:width], source, out=pixels)
-    if rectify:
-        relu_in_place(out[images, m * rows.start : m * rows.start + h])
 
 
 def _view(array, start, shape, strides):

@@ -173,6 +173,37 @@ def test_receptive_field_is_where_the_gradient_lives(name):
     assert (inside[2] - inside[0], inside[3] - inside[1]) == field.size
 
 
+@pytest.mark.parametrize("pool", [{}, {"stride": 1}, {"ceil_mode": True}, {"padding": 1}, {"kernel_size": 3}], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((2, 3, 47, 62), 16), ((1, 16, 61, 45), 32), ((3, 300, 20, 22), 96), ((16, 31, 25), 16)]
+)
+def test_pooling_in_the_same_pass_where_no_graph_is_recorded(shape, channels, pool, monkeypatch):
+    """Direct, Winograd by tiles and by pieces, one image without a batch; an odd last row or column is left out."""
+    rng = np.random.default_rng(0)
+    conv = nn.Conv2d(shape[-3], channels, 3, padding=1, rng=rng)
+    conv.bias.data = rng.standard_normal(channels, np.float32)
+    model = nn.Sequential({"conv": conv, "relu": nn.ReLU(), "pool": nn.MaxPool2d(**{"kernel_size": 2} | pool)})
+    image = rng.standard_normal(shape, np.float32)
+    recorded = model(mg.Tensor(image, requires_grad=True))
+    assert isinstance(recorded.function, F.MaxPool2d) == (len(shape) == 4)
+
+    together = []
+    in_one = F.conv2d_relu_max_pool
+    monkeypatch.setattr(F, "conv2d_relu_max_pool", lambda *a: together.append(1) or in_one(*a))
+    with mg.no_grad():
+        unrecorded = model(mg.Tensor(image))
+    np.testing.assert_array_equal(unrecorded.numpy(), recorded.numpy())
+    assert len(together) == (pool == {} and len(shape) == 4)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 1, 60), (1, 16, 60, 1)])
+def test_an_image_too_small_to_be_pooled(shape):
+    model = nn.Sequential({"conv": nn.Conv2d(16, 16, 3, padding=1), "relu": nn.ReLU(), "pool": nn.MaxPool2d(2)})
+    for requires_grad in (True, False):
+        with pytest.raises(ValueError, match="max_pool2d: the output would have size"):
+            model.requires_grad_(False)(mg.Tensor(np.ones(shape, np.float32), requires_grad=requires_grad))
+
+
 @pytest.mark.parametrize("last", ["convolution", "batch norm"])
 def test_a_layer_and_its_relu_in_one_pass_are_two_functions_to_whoever_looks(last):
     rng = np.random.default_rng(0)
