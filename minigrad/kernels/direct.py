@@ -24,10 +24,11 @@ from minigrad.kernels.blocking import crop, grid_blocks, taps_of
 from minigrad.kernels.elementwise import relu_in_place
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
-from minigrad.kernels.product import matmul
+from minigrad.kernels.product import matmul, uncopied_run
 
 _CPU_BLOCK = 3 << 19  # bytes of windows in a block: most of a core's second-level cache; less costs more in calls
 _GPU_BLOCK = 1 << 28
+_FIRST_CACHE = 12 << 10  # weights that stay in a core's first-level cache while windows pass by
 
 _workspace = Workspace()
 
@@ -157,13 +158,18 @@ def _multiply_columns(w, groups, positions, xp):
         ordered = w if by_tap else w.transpose(0, 2, 3, 1)
         kept = ordered.reshape(groups, w.shape[0] // groups, -1)
     matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
+    few = matrix[0].size <= _FIRST_CACHE
+    matrix = (xp.ascontiguousarray(matrix) if few else matrix)[:, None]
 
     def fill(windows, target):
         columns = _columns(windows, groups, by_tap, "columns")
+        run = uncopied_run(*columns.shape[1:], matrix.shape[3]) if few else columns.shape[1]
+        columns = columns.reshape(groups, -1, run, columns.shape[2])
         if groups == 1 and target.flags.c_contiguous and target.dtype == xp.result_type(columns, matrix):
-            matmul(columns, matrix, out=target.reshape(1, -1, w.shape[0]))
+            matmul(columns, matrix, out=target.reshape(1, -1, run, w.shape[0]))
         else:
-            target[...] = matmul(columns, matrix).swapaxes(0, 1).reshape(target.shape)
+            product = matmul(columns, matrix).reshape(groups, -1, matrix.shape[3])
+            target[...] = product.swapaxes(0, 1).reshape(target.shape)
 
     return fill
 

@@ -10,8 +10,16 @@ import numpy as np
 from minigrad.backend import array_module, parallel, shares, thread_count
 from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
+UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this
 _SMALL = 1 << 20  # multiplications: a product with fewer is done before a thread has started
 _HELD = 500  # numbers in the results of a stack, up to which NumPy's matmul holds the interpreter's lock throughout
+
+
+def uncopied_run(rows, length, width):
+    """How many of `rows` to multiply at a time by a (length, width) matrix, so that BLAS copies nothing: a divisor of
+    `rows`, or all of them where no divisor is close."""
+    limit = UNCOPIED // (length * width)
+    return next((run for run in range(min(rows, limit), limit // 4, -1) if rows % run == 0), rows)
 
 
 def matmul(a, b, out=None):

@@ -50,6 +50,7 @@ from minigrad.kernels.elementwise import relu_in_place
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last
 from minigrad.kernels.pooling import max_of_four
+from minigrad.kernels.product import UNCOPIED, uncopied_run
 
 
 def matrices(m, points):
@@ -93,8 +94,7 @@ _CACHE = 1 << 22  # bytes of V or M or both in a block: twice a core's second-le
 _SHARED = 6 << 20  # bytes above which U is made in pieces, and the threads share out the values of a sum of products
 _PIECE = 5 << 18  # bytes of U that a thread makes at a time: with some of V they fit in its second-level cache
 _TOGETHER = 256  # tiles in a block that all threads work on together
-_UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this,
-_WIDEST = 16384  # and so an n x n matrix by rows of this length
+_WIDEST = 16384  # numbers in rows that an n x n matrix is multiplied by: BLAS does not copy them
 _PANEL = 64  # channels of a panel at most
 _FIRST_CACHE = 1 << 13  # numbers of U that fit in a core's first-level cache and leave room for others
 _workspace = Workspace()
@@ -218,7 +218,7 @@ def _correlate_by_tiles(tiling, x, w, turned, grid, origin, finish):
         finish(tiling, products, place)
 
     room = _CACHE + u.nbytes // 2  # every block reads all of U: the larger U, the larger the block
-    tiles = min(room // (4 * values * (c + parts * o)), _UNCOPIED // (depth * panel))
+    tiles = min(room // (4 * values * (c + parts * o)), UNCOPIED // (depth * panel))
     parallel(block, _tile_blocks(grid, max(24, tiles), tiling.m))
 
 
@@ -237,7 +237,7 @@ def _correlate_by_pieces(tiling, x, w, turned, grid, origin, finish):
     for place in _tile_blocks(grid, _TOGETHER, tiling.m, cut=runs):
         v = _points_by_all("inputs", x, tiling.input, tiling, place, origin, grid)
         products = _new_products(place, grid, o, parts, tiling)
-        run = _largest_divisor(v.shape[1], _UNCOPIED // (depth * panel))
+        run = uncopied_run(v.shape[1], depth, panel)
         v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
         target = products.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
 
@@ -252,11 +252,6 @@ def _correlate_by_pieces(tiling, x, w, turned, grid, origin, finish):
 
         parallel(multiply, pieces)
         parallel(finish_part, grid_blocks(*products.shape[2:5], max(1, _CACHE // (4 * values * o))))
-
-
-def _largest_divisor(number, limit):
-    """The largest divisor of `number` up to `limit`, or `number` itself where none lies above a quarter of that."""
-    return next((n for n in range(min(number, limit), limit // 4, -1) if number % n == 0), number)
 
 
 def _sum_products_by_tiles(x, g, origin):
@@ -468,7 +463,7 @@ def _transform(matrix, taps, target):
 
 
 def _rows_at_once(depth, panel):
-    """How many of `depth` rows of a panel the matrix meets at a time: n^2 x 9 by 9 x 2048 is below _UNCOPIED."""
+    """How many of `depth` rows of a panel the matrix meets at a time: n^2 x 9 by 9 x 2048 is below UNCOPIED."""
     return math.gcd(depth, max(1, 2048 // panel))
 
 
