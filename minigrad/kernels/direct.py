@@ -135,7 +135,8 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=Fal
     elif spread:
         fill, per_position = _add_shifted(w, dilation, xp), x.shape[3] + 2 * taps * o
     else:
-        fill, per_position = _multiply_columns(w, groups, positions, xp), taps * x.shape[3]
+        fill, per_position = _multiply_columns(w, bias, groups, positions, xp), taps * x.shape[3]
+        bias = None  # it is in there
 
     def block(place):
         images, rows = place
@@ -150,8 +151,11 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=Fal
     parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize, xp))
 
 
-def _multiply_columns(w, groups, positions, xp):
-    """How a block is filled as a rule: its windows as the rows of a matrix, times the weights."""
+def _multiply_columns(w, bias, groups, positions, xp):
+    """How a block is filled as a rule: its windows as the rows of a matrix, times the weights, plus the bias.
+
+    Short windows, which are copied tap by tap, get a 1 at the end, and the bias is a weight like others.
+    """
     kept = _kept_by_window(w, groups)
     by_tap = kept is None and _copies_by_tap(w.shape[1], positions, w.shape[0] // groups)
     if kept is None:
@@ -159,10 +163,13 @@ def _multiply_columns(w, groups, positions, xp):
         kept = ordered.reshape(groups, w.shape[0] // groups, -1)
     matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
     few = matrix[0].size <= _FIRST_CACHE
+    ones = few and by_tap and bias is not None
+    if ones:
+        matrix = xp.concatenate([matrix, bias.reshape(groups, 1, -1)], axis=1)
     matrix = (xp.ascontiguousarray(matrix) if few else matrix)[:, None]
 
     def fill(windows, target):
-        columns = _columns(windows, groups, by_tap, "columns")
+        columns = _columns(windows, groups, by_tap, "columns", ones)
         run = uncopied_run(*columns.shape[1:], matrix.shape[3]) if few else columns.shape[1]
         columns = columns.reshape(groups, -1, run, columns.shape[2])
         if groups == 1 and target.flags.c_contiguous and target.dtype == xp.result_type(columns, matrix):
@@ -170,6 +177,8 @@ def _multiply_columns(w, groups, positions, xp):
         else:
             product = matmul(columns, matrix).reshape(groups, -1, matrix.shape[3])
             target[...] = product.swapaxes(0, 1).reshape(target.shape)
+        if bias is not None and not ones:
+            target += bias
 
     return fill
 
@@ -280,23 +289,27 @@ def _copies_by_tap(channels, positions, outputs):
     return channels < 16 or positions < outputs
 
 
-def _columns(windows, groups, by_tap, name):
-    """(n, rows, columns, KH, KW, C) as matrices (G, positions, KH*KW*C/G), copied only where it must be."""
+def _columns(windows, groups, by_tap, name, ones=False):
+    """(n, rows, columns, KH, KW, C) as matrices (G, positions, KH*KW*C/G), copied only where it must be.
+
+    ones: with a last column of ones, where windows are copied tap by tap.
+    """
     xp = array_module(windows)
     n, oh, ow, kh, kw, c = windows.shape
     positions, length = n * oh * ow, kh * kw * c // groups
     split = windows.reshape(n, oh, ow, kh, kw, groups, c // groups)
     if by_tap:
-        split = split.transpose(5, 6, 3, 4, 0, 1, 2)
-    elif groups > 1:
+        columns = _empty(name, (groups, length + ones, positions), split.dtype, xp)
+        columns[:, :length].reshape(groups, c // groups, kh, kw, n, oh, ow)[...] = split.transpose(5, 6, 3, 4, 0, 1, 2)
+        columns[:, length:] = 1
+        return columns.swapaxes(1, 2)
+    if groups > 1:
         split = split.transpose(5, 0, 1, 2, 3, 4, 6)
     if split.flags.c_contiguous:
         columns = split
     else:
         columns = _empty(name, split.shape, split.dtype, xp)
         columns[...] = split
-    if by_tap:
-        return columns.reshape(groups, length, positions).swapaxes(1, 2)
     return columns.reshape(groups, positions, length)
 
 
