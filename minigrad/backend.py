@@ -80,6 +80,8 @@ def current_device(array):
 
 def one_device(function, arguments):
     """TypeError where the arrays or Tensors `arguments` ({name: value}) of `function` are not on one device."""
+    if all(type(x) is np.ndarray for x in arguments.values() if x is not None):
+        return
     devices = {
         name: getattr(x, "device", None) if isinstance(getattr(x, "device", None), str) else device_of(x)
         for name, x in arguments.items()

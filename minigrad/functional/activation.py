@@ -49,9 +49,10 @@ def relu_of_rectified(y):
     In a graph these are two functions as ever, for rules to meet. What lay between is not kept: the function computes
     it again, by `output_again`, if anyone looks at it (`relu.inputs[0].data`, or a rule that uses it).
     """
+    if y.function is None:
+        return y
     rectified = ReLU(rectified=True)(y)
-    if y.function is not None:
-        y.__class__ = Forgotten
+    y.__class__ = Forgotten
     return rectified
 
 

@@ -219,7 +219,7 @@ def _operands(name, x, weight, bias, channel_axis):
     for other, argument in ((weight, "weight"), (bias, "bias")):
         if other is not None and other.dtype != x.dtype:
             raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {other.dtype}; convert one with .astype")
-    one_device(name, {"x": x, "weight": weight, "bias": bias})
+    one_device(name, {"x": x.data, "weight": weight.data, "bias": None if bias is None else bias.data})
     return x, weight, bias
 
 
