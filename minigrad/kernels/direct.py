@@ -26,8 +26,9 @@ from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
 from minigrad.kernels.product import matmul, uncopied_run
 
-_CPU_BLOCK = 3 << 19  # bytes of windows in a block: most of a core's second-level cache; less costs more in calls
+_CPU_BLOCK = 3 << 20  # bytes of windows in a block: a core's second-level cache; less costs more in calls
 _GPU_BLOCK = 1 << 28
+_FEW = 16  # channels, below which runs of them are so short that it pays to copy runs of pixels instead
 _FIRST_CACHE = 12 << 10  # weights that stay in a core's first-level cache while windows pass by
 
 _workspace = Workspace()
@@ -186,7 +187,7 @@ def _multiply_columns(w, bias, groups, positions, xp):
 def _kept_by_window(w, groups):
     """(G, O/G, KH*KW*C/G): frozen weights in the order of windows; None where these are not kept, or need no order."""
     o, c, kh, kw = w.shape
-    if c < 16 or kh * kw == 1:
+    if c < _FEW or kh * kw == 1:
         return None
 
     def fill(matrix):
@@ -268,7 +269,12 @@ def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):
     height = (rows.stop - rows.start - 1) * stride[0] + (kernel_hw[0] - 1) * dilation[0] + 1
     width = (ow - 1) * stride[1] + (kernel_hw[1] - 1) * dilation[1] + 1
     top = rows.start * stride[0] + origin[0]
-    return crop(x, top, origin[1], height, width, lambda shape, dtype: _empty("tile", shape, dtype, xp))
+
+    def empty(shape, dtype):
+        n, h, w, c = shape
+        return channels_last(_empty("tile", (n, c, h, w), dtype, xp)) if c < _FEW else _empty("tile", shape, dtype, xp)
+
+    return crop(x, top, origin[1], height, width, empty)
 
 
 def _windows(tile, out_hw, kernel_hw, stride, dilation):
@@ -286,7 +292,7 @@ def _copies_by_tap(channels, positions, outputs):
     It decides the order of a window's numbers: (C/G, KH, KW) by tap, which is the weights' own, and (KH, KW, C/G) by
     window. Where positions are few, reordering the weights would cost more than the longer runs save.
     """
-    return channels < 16 or positions < outputs
+    return channels < _FEW or positions < outputs
 
 
 def _columns(windows, groups, by_tap, name, ones=False):

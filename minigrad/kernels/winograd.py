@@ -230,6 +230,8 @@ def _correlate_by_pieces(tiling, x, w, turned, grid, origin, finish):
     """
     taps, matrix = _taps(w, turned), tiling.of_weights(turned)
     parts, panels, _, depth, panel = taps.shape
+    run = _rows_at_once(depth, panel) * panel
+    columns = taps.reshape(parts, panels, 9, -1, run).swapaxes(2, 3)
     values, o = tiling.n**2, panels * panel
     together = shares(values)
     groups = runs(panels, _PIECE // (4 * -(-values // len(together)) * depth * panel))
@@ -237,15 +239,16 @@ def _correlate_by_pieces(tiling, x, w, turned, grid, origin, finish):
     for place in _tile_blocks(grid, _TOGETHER, tiling.m, cut=runs):
         v = _points_by_all("inputs", x, tiling.input, tiling, place, origin, grid)
         products = _new_products(place, grid, o, parts, tiling)
-        run = uncopied_run(v.shape[1], depth, panel)
-        v = v.reshape(values, -1, run, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
-        target = products.reshape(parts, values, -1, run, panels, panel).transpose(1, 0, 4, 2, 3, 5)
+        tiles = uncopied_run(v.shape[1], depth, panel)
+        v = v.reshape(values, -1, tiles, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
+        target = products.reshape(parts, values, -1, tiles, panels, panel).transpose(1, 0, 4, 2, 3, 5)
 
         def multiply(piece, v=v, target=target):
             part, group, some = piece
-            u = _workspace.empty("piece", (some.stop - some.start, group.stop - group.start, depth, panel), np.float32)
-            _transform(matrix[some], taps[part, group], u)
-            np.matmul(v[some, part], u[:, :, None], out=target[some, part, group])
+            shape = (some.stop - some.start, group.stop - group.start)
+            u = _workspace.empty("piece", (*shape, columns.shape[2], run), np.float32)
+            np.matmul(matrix[some], columns[part, group], out=u.transpose(1, 2, 0, 3))
+            np.matmul(v[some, part], u.reshape(*shape, 1, depth, panel), out=target[some, part, group])
 
         def finish_part(inner, place=place, products=products):
             finish(tiling, products[:, :, *inner], _within(place, inner))
