@@ -90,7 +90,7 @@ LARGE = Tiling(4, (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2))
 SMALL = Tiling(2, (0, 1, -1))
 MANY = 40  # tiles, below which the transformed weights are read too seldom to be worth their size
 
-_CACHE = 1 << 22  # bytes of V or M or both in a block: twice a core's second-level cache; less costs more in calls
+_CACHE = 6 << 20  # bytes of V or M or both in a block: three times a second-level cache; less costs more in calls
 _WHOLE = 10 << 20  # bytes of U, and bytes of it for a tile, above which it is made in pieces: every block reads all of
 _FOR_TILE = 150 << 10  # a whole one
 _SHARED = 6 << 20  # bytes above which U is too large for LARGEST, and the threads share out a sum of products by value
