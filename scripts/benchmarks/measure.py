@@ -4,19 +4,25 @@ On a shared machine the speed changes from minute to minute. Engines therefore t
 ratio is the median of the ratios of single rounds, each of two runs a moment apart.
 """
 
+import functools
 import statistics
 import time
 
 
-def interleaved(steps, rounds, every=None, clock=time.perf_counter):
-    """{name: [seconds, one for each round]} of steps {name: callable}: see `in_turns`."""
+def interleaved(steps, rounds, every=None, rest=None, clock=time.perf_counter):
+    """{name: [seconds, one for each round]} of steps {name: callable}: see `in_turns`.
 
-    def timed(step):
+    rest: {name: seconds} to wait after a step that leaves threads running; they are not counted.
+    """
+
+    def timed(name):
         start = clock()
-        step()
-        return clock() - start
+        steps[name]()
+        taken = clock() - start
+        time.sleep(rest.get(name, 0) if rest else 0)
+        return taken
 
-    return in_turns({name: lambda step=step: timed(step) for name, step in steps.items()}, rounds, every)
+    return in_turns({name: functools.partial(timed, name) for name in steps}, rounds, every)
 
 
 def in_turns(timers, rounds, every=None):

@@ -37,6 +37,14 @@ def test_engines_take_turns_and_the_order_alternates():
     assert taken == {"a": [1.0] * 4, "b": [2.0] * 4, "slow": [8.0, None, 8.0, None]}
 
 
+def test_rest_after_a_step_is_not_counted(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    steps = dict.fromkeys(("a", "b"), lambda: now.append(now.pop() + 1))
+    taken = measure.interleaved(steps, 2, rest={"b": 0.5}, clock=lambda: now[0])
+    assert taken == {"a": [1.0, 1.0], "b": [1.0, 1.0]} and now == [5.0]
+
+
 def test_spread_is_median_and_quartiles():
     assert measure.spread([5, None, 1, 2, 4, 3]) == (3, 2, 4)
     assert measure.spread([None, 7.0]) == (7.0, 7.0, 7.0)
