@@ -136,7 +136,7 @@ def conv2d(x, w, bias, padding, rectify=False, pool=False):
             _to_pixels(tiling, products, bias, target)
         else:
             shape = (images.stop - images.start, rows.stop - rows.start, ow, o)
-            pixels = _workspace.empty("pixels", shape, np.float32)
+            pixels = _workspace.empty("inputs", shape, np.float32)  # V has served, and its memory is in the cache
             _to_pixels(tiling, products, bias, pixels)
             target = out[images, rows.start // 2 : rows.stop // 2]  # tiles have an even number of rows
             max_of_four(channels_first(pixels), channels_first(target))
