@@ -91,12 +91,10 @@ SMALL = Tiling(2, (0, 1, -1))
 MANY = 40  # tiles, below which the transformed weights are read too seldom to be worth their size
 
 _CACHE = 6 << 20  # bytes of V or M or both in a block: three times a second-level cache; less costs more in calls
-_WHOLE = 10 << 20  # bytes of U, and bytes of it for a tile, above which it is made in pieces: every block reads all of
-_FOR_TILE = 150 << 10  # a whole one
-_SHARED = 6 << 20  # bytes above which U is too large for LARGEST, and the threads share out a sum of products by value
+_SHARED = 6 << 20  # bytes above which U is made in pieces, and the threads share out the values of a sum of products
 _PIECE = 5 << 18  # bytes of U that a thread makes at a time: with some of V they fit in its second-level cache
 _TOGETHER = 256  # tiles in a block that all threads work on together
-_WIDEST = 16384  # numbers in rows that an n x n matrix is multiplied by: BLAS does not copy them
+_WIDEST = 15000  # numbers in rows that an n x n matrix is multiplied by: BLAS does not copy them
 _PANEL = 64  # channels of a panel at most
 _FIRST_CACHE = 1 << 13  # numbers of U that fit in a core's first-level cache and leave room for others
 _workspace = Workspace()
@@ -186,9 +184,9 @@ def _correlate(x, w, turned, grid, origin, finish):
     origin: x's row and column under the first tap. finish(tiling, products, place): what becomes of those of a block.
     """
     tiling = _tiling(grid, *w.shape[:2])
-    largest, size = min(_WHOLE, _FOR_TILE * tile_count(grid, tiling.m)), 4 * tiling.n**2 * w.shape[0] * w.shape[1]
+    small = 4 * tiling.n**2 * w.shape[0] * w.shape[1] <= _SHARED
     *_, panel = _pieces_of(w, turned)
-    by_tiles = size <= largest or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
+    by_tiles = small or panel > _PANEL  # U as a whole, also where its outputs cannot be cut into panels
     (_correlate_by_tiles if by_tiles else _correlate_by_pieces)(tiling, x, w, turned, grid, origin, finish)
 
 

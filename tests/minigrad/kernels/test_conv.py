@@ -192,14 +192,13 @@ def test_winograds_matrices_satisfy_the_bilinear_identity(tiling):
 
 
 @pytest.mark.parametrize("tiling", TILINGS)
-@pytest.mark.parametrize("bytes_for_tile", [0, 1 << 40], ids=["by pieces", "by tiles"])
+@pytest.mark.parametrize("shared", [0, 1 << 40], ids=["by pieces", "by tiles"])
 @pytest.mark.parametrize("c", [24, 384, 521, 1024])
-def test_every_tiling_agrees_with_the_direct_convolution(tiling, bytes_for_tile, c, monkeypatch):
+def test_every_tiling_agrees_with_the_direct_convolution(tiling, shared, c, monkeypatch):
     """Also with sides that are no multiple of the tile, and with channels in several parts."""
     most = 3e-5 if tiling is winograd.LARGEST else 5e-6
     monkeypatch.setattr(winograd, "_tiling", lambda *_: tiling)
-    monkeypatch.setattr(winograd, "_FOR_TILE", bytes_for_tile)
-    monkeypatch.setattr(winograd, "_WHOLE", 1 << 40)
+    monkeypatch.setattr(winograd, "_SHARED", shared)
     rng = np.random.default_rng(0)
     x, w, bias, g = arrays(rng, "channels-last", (2, c, 11, 9), (64, c, 3, 3), (64,), (2, 64, 11, 9))
     geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, w, bias, g)]

@@ -74,7 +74,7 @@ def test_few_tiles_take_the_smaller_form_and_both_are_kept():
 def test_of_large_weights_only_the_taps_are_kept_in_the_order_of_use(monkeypatch, transforms):
     convolution, x = layer(), picture()
     expected = mg.grad((convolution(x) ** 2).sum(), x).numpy()
-    monkeypatch.setattr(winograd, "_WHOLE", 36 * 16 * 32 * 4 - 1)
+    monkeypatch.setattr(winograd, "_SHARED", 36 * 16 * 32 * 4 - 1)
     convolution = layer()
     before = frozen.kept_bytes()
     transforms.clear()
