@@ -358,8 +358,8 @@ def lasting_empty(shape, dtype):
     """An uninitialised array for long use, in memory of its own, where the system can in huge pages.
 
     Memory that malloc gives again has the small pages that it began with, and an address in small pages takes long to
-    look up, above all in a virtual machine: with the kernels' scratch memory in them, VGG16 took 4 % more time. Linux
-    begins a mapping where a huge page begins only if it is of whole ones.
+    look up, above all in a virtual machine: with the kernels' scratch memory in small pages, VGG16 took 4 % more time.
+    Linux begins a mapping where a huge page begins only if it is of whole ones.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < _HUGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):

@@ -12,7 +12,7 @@ Everything here is one operation, a correlation on channels-last arrays with the
   scattered addition, hence no two threads that write the same place.
 - Weight gradient: the same windows, transposed, times g.
 
-The work is cut into blocks of output rows whose windows fit in a core's cache.
+The work is cut into blocks of output rows whose windows stay in caches.
 """
 
 import math
@@ -26,7 +26,7 @@ from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
 from minigrad.kernels.product import matmul, uncopied_run
 
-_CPU_BLOCK = 3 << 20  # bytes of windows in a block: a core's second-level cache; less costs more in calls
+_CPU_BLOCK = 3 << 20  # bytes of windows in a block: beyond a second-level cache, but less costs more in calls
 _GPU_BLOCK = 1 << 28
 _FEW = 16  # channels, below which runs of them are so short that it pays to copy runs of pixels instead
 _FIRST_CACHE = 12 << 10  # weights that stay in a core's first-level cache while windows pass by
