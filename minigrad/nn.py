@@ -13,7 +13,7 @@ from . import functional as F
 from .autograd import ReadOnly, is_observed, is_recorded, watched
 from .backend import awake, device_of, to_device
 from .kernels.frozen import freeze
-from .tensor import Tensor
+from .tensor import Tensor, as_tensor
 
 
 class Module:
@@ -330,6 +330,7 @@ class Softmax(Module):
 
 def _pools_unrecorded(conv, pool, x):
     """Whether `pool` is of 2x2 windows that do not overlap, and no graph is recorded of `conv` at x (N,C,H,W)."""
+    x = as_tensor(x)
     if type(pool) is not MaxPool2d or pool.describe() != MaxPool2d(2).describe() or x.ndim != 4:
         return False
     return not is_recorded(x, conv.weight, *([] if conv.bias is None else [conv.bias]))

@@ -128,7 +128,8 @@ def conv2d_relu_max_pool(x, weight, bias=None, stride=1, padding=0, dilation=1, 
     """
     y = _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True, pool=True)
     if 0 in y.shape[2:]:
-        raise ValueError(f"max_pool2d: the output would have size {y.shape[2:]}: the window does not fit")
+        hw = f"{y.shape[2:]}: the window does not fit the convolution's output of x of shape {np.shape(x)}"
+        raise ValueError(f"max_pool2d: the output would have size {hw}")
     return y
 
 

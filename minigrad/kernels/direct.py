@@ -29,7 +29,7 @@ from minigrad.kernels.product import matmul, uncopied_run
 _CPU_BLOCK = 3 << 20  # bytes of windows in a block: beyond a second-level cache, but less costs more in calls
 _GPU_BLOCK = 1 << 28
 _FEW = 16  # channels, below which runs of them are so short that it pays to copy runs of pixels instead
-_FIRST_CACHE = 12 << 10  # weights that stay in a core's first-level cache while windows pass by
+_FIRST_CACHE = 12 << 10  # numbers of weights that mostly stay in a core's first-level cache while windows pass by
 
 _workspace = Workspace()
 
@@ -163,7 +163,7 @@ def _multiply_columns(w, bias, groups, positions, xp):
         ordered = w if by_tap else w.transpose(0, 2, 3, 1)
         kept = ordered.reshape(groups, w.shape[0] // groups, -1)
     matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
-    few = matrix[0].size <= _FIRST_CACHE
+    few = xp is np and matrix[0].size <= _FIRST_CACHE
     ones = few and by_tap and bias is not None
     if ones:
         matrix = xp.concatenate([matrix, bias.reshape(groups, 1, -1)], axis=1)
@@ -255,7 +255,7 @@ def _weigh_taps(w, groups, xp):
 
 
 def _row_blocks(shape, bytes_per_position, weight_bytes, xp):
-    """[(images, rows)] of an (N,OH,OW,_) output whose windows fit in a core's cache, or in a part of a GPU's memory.
+    """[(images, rows)] of an (N,OH,OW,_) output whose windows stay in caches, or fit in a part of a GPU's memory.
 
     Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, the threads
     share out its product by output channels, and each reads its part of the weights.

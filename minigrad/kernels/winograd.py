@@ -26,7 +26,7 @@ F(4x4, 3x3) makes 36 products for 16 outputs (144 by the definition), of weights
 
 The transforms are matrix products, so round numbers in them gain nothing and the points are free:
 0, +-3/4, +-3/2 and infinity lose 3 times less accuracy in F(4x4) than the usual 0, +-1, +-2. For F(6x6) none were found
-that lose less than the usual 0, +-1/2, +-1, +-2, which lose 4 times as much as those of F(4x4).
+that lose less than the usual 0, +-1/2, +-1, +-2, which lose 4 to 6 times as much as those of F(4x4).
 
 A NaN or an infinity spreads over the outputs of its tiles, where the direct convolution keeps it to its windows.
 

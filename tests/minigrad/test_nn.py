@@ -196,6 +196,18 @@ def test_pooling_in_the_same_pass_where_no_graph_is_recorded(shape, channels, po
     assert len(together) == (pool == {} and len(shape) == 4)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("given", [np.asarray, np.ndarray.tolist], ids=["array", "list"])
+def test_a_network_takes_what_can_become_a_tensor(given, frozen):
+    rng = np.random.default_rng(0)
+    model = nn.Sequential({"conv": nn.Conv2d(1, 2, 3, rng=rng), "relu": nn.ReLU(), "pool": nn.MaxPool2d(2)})
+    model.requires_grad_(not frozen)
+    image = rng.standard_normal((1, 1, 8, 8), np.float32)
+    np.testing.assert_array_equal(model(given(image)).numpy(), model(mg.Tensor(image)).numpy())
+    with mg.no_grad():
+        np.testing.assert_array_equal(model(given(image)).numpy(), model(mg.Tensor(image)).numpy())
+
+
 @pytest.mark.parametrize("shape", [(1, 16, 1, 60), (1, 16, 60, 1)])
 def test_an_image_too_small_to_be_pooled(shape):
     model = nn.Sequential({"conv": nn.Conv2d(16, 16, 3, padding=1), "relu": nn.ReLU(), "pool": nn.MaxPool2d(2)})
