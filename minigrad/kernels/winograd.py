@@ -231,7 +231,7 @@ def _correlate_by_pieces(tiling, x, w, turned, grid, origin, finish):
     taps, matrix = _taps(w, turned), tiling.of_weights(turned)
     parts, panels, _, depth, panel = taps.shape
     run = _rows_at_once(depth, panel) * panel
-    columns = taps.reshape(parts, panels, 9, -1, run).swapaxes(2, 3)
+    columns = taps.reshape(parts, panels, 9, -1, run).swapaxes(2, 3)  # as in _transform, but once for all pieces
     values, o = tiling.n**2, panels * panel
     together = shares(values)
     groups = runs(panels, _PIECE // (4 * -(-values // len(together)) * depth * panel))
