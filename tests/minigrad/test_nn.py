@@ -196,6 +196,7 @@ def test_pooling_in_the_same_pass_where_no_graph_is_recorded(shape, channels, po
     assert len(together) == (pool == {} and len(shape) == 4)
 
 
+@pytest.mark.host("arrays and lists are the host's")
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("given", [np.asarray, np.ndarray.tolist], ids=["array", "list"])
 def test_a_network_takes_what_can_become_a_tensor(given, frozen):
