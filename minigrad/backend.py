@@ -172,7 +172,13 @@ def _cores():
 
 
 def thread_count():
-    """How many threads the kernels use: the cores this thread may run on, at most OMP_NUM_THREADS if that is set."""
+    """How many threads the kernels use: the cores this thread may run on, at most OMP_NUM_THREADS if that is set.
+
+    In the middle of a block of `parallel` it is 1 for whichever thread has it: else the order of a block's sums, and so
+    their last bits, would depend on who took it.
+    """
+    if getattr(_pool.inside, "active", False):
+        return 1
     if threads := getattr(_pool.inside, "threads", None):
         return threads
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -265,14 +271,16 @@ def awake():
 def parallel(function, items):
     """[function(item) for item in items], the items shared out to threads as each becomes free.
 
-    Each thread has BLAS to itself. With one item, one core, from inside another `parallel`, or while another thread has
-    the workers, it is a plain loop. The first exception is raised here once no thread is working any more; items not
-    yet begun are then dropped.
+    Each thread has BLAS to itself. With one item, one core, or from inside another `parallel`, it is a plain loop;
+    while another thread has the workers, this one does all items. The first exception is raised here once no thread is
+    working any more; items not yet begun are then dropped.
     """
     items, cores, pool = list(items), _cores(), _pool
     threads = min(thread_count(), len(items))
-    if threads <= 1 or getattr(pool.inside, "active", False) or not pool.in_use.acquire(blocking=False):
+    if threads <= 1:
         return [function(item) for item in items]
+    with_workers = pool.in_use.acquire(blocking=False)
+    threads = threads if with_workers else 1
 
     results = [None] * len(items)
     queue = iter(range(len(items)))  # next() on it is atomic, so it is all the scheduling there is
@@ -309,7 +317,8 @@ def parallel(function, items):
                     stay_on(cores)
                 errors = [worker.finish(spin) for worker in started]
     finally:
-        pool.in_use.release()
+        if with_workers:
+            pool.in_use.release()
     for error in errors:
         if error is not None:
             raise error

@@ -13,6 +13,7 @@ import pytest
 import minigrad as mg
 from minigrad import backend
 from minigrad.backend import array_module, blocks, device_of, parallel, thread_count, to_device, to_numpy
+from minigrad.kernels import conv
 
 
 class StandIn:
@@ -155,6 +156,40 @@ def test_nested_parallel_is_a_plain_loop(several_threads):
         return all(parallel(lambda j: threading.get_ident() == here, range(4)))
 
     assert all(parallel(outer, range(4)))
+
+
+def test_within_a_block_there_is_one_thread_whoever_has_it(several_threads):
+    meeting = threading.Barrier(2, timeout=10)
+
+    def item(i):
+        if i < 2:  # one for the caller, one for a worker
+            meeting.wait()
+        return thread_count()
+
+    assert parallel(item, range(6)) == [1] * 6
+    with backend.awake():
+        meeting.reset()
+        assert parallel(item, range(6)) == [1] * 6
+    with backend._pool.in_use:  # the workers are another thread's
+        assert parallel(lambda i: thread_count(), range(6)) == [1] * 6
+        assert parallel(lambda i: blas_threads(), range(2)) == [{1}, {1}]
+    assert thread_count() > 1
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "stride"), [(256, 4, 3, 2), (256, 32, 5, 2), (128, 64, 5, 1), (64, 64, 3, 1)]
+)
+def test_bits_do_not_depend_on_who_computes_what(channels, outputs, kernel, stride, several_threads):
+    """Sums of long windows, which a thread of its own would cut in two."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, channels, 47, 54), np.float32)
+    w = rng.standard_normal((outputs, channels, kernel, kernel), np.float32)
+    arguments = x, w, None, (stride, stride), (1, 1), (1, 1), 1
+    with backend.awake():
+        shared = conv.conv2d(*arguments)
+        with backend._pool.in_use:
+            alone = conv.conv2d(*arguments)
+    np.testing.assert_array_equal(shared, alone)
 
 
 def test_the_first_exception_comes_out_and_the_pool_goes_on(several_threads):
