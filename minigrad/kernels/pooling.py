@@ -15,7 +15,7 @@ from minigrad.kernels.blocking import grid_blocks, taps_of
 from minigrad.kernels.cuda import pooling as gpu
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 
-_BLOCK = 1 << 20  # bytes in a block of what is pooled, about: half of a core's second-level cache
+_BLOCK = 3 << 20  # bytes in a block of what is pooled, about: beyond a second-level cache, but less costs more in calls
 
 _workspace = Workspace()
 
@@ -47,9 +47,11 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     out_hw = pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
     if gpu.fits(x):
         return gpu.max_pool(x, out_hw, kernel, stride, padding, dilation, with_winner)
+    if not with_winner:
+        return _largest(x, out_hw, kernel, stride, padding, dilation), None
     shape = (*x.shape[:2], *out_hw)
     y = empty_channels_last(shape, x.dtype, x)
-    winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x) if with_winner else None
+    winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x)
     taps = taps_of(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     disjoint = _disjoint(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     first = xp.asarray(_first_taps(out_hw, kernel, stride, padding, dilation))
@@ -58,24 +60,55 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
         if disjoint and kernel == stride == (2, 2) and _max_of_four(x, y, winner, place):
             return
         images, rows = place
-        best, where = y[images, :, rows], winner[images, :, rows] if with_winner else None
-        best[...] = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-        if with_winner:
-            where[...] = first[rows]
+        best, where = y[images, :, rows], winner[images, :, rows]
+        best[...] = _least(x.dtype)
+        where[...] = first[rows]
         for number, tap in enumerate(taps):
             outputs, values = tap.within(rows, x[images])
             current = best[:, :, *outputs]
-            if with_winner:
-                better = values > current
-                if x.dtype.kind == "f":
-                    better |= values != values
-                # taps come in rising order, so the last one that was better is the largest number
-                latest = where[:, :, *outputs]
-                xp.maximum(latest, better * latest.dtype.type(number), out=latest)
+            better = values > current
+            if x.dtype.kind == "f":
+                better |= values != values
+            # taps come in rising order, so the last one that was better is the largest number
+            latest = where[:, :, *outputs]
+            xp.maximum(latest, better * latest.dtype.type(number), out=latest)
             xp.maximum(current, values, out=current)
 
     parallel(block, _places(shape, x.itemsize * stride[0] * stride[1], xp))
     return y, winner
+
+
+def _largest(x, out_hw, kernel, stride, padding, dilation):
+    """y (N,C,OH,OW): the largest value of every window of x. Down the columns first, in long runs of memory."""
+    xp = array_module(x)
+    (h, w), (oh, ow) = x.shape[2:], out_hw
+    y = empty_channels_last((*x.shape[:2], oh, ow), x.dtype, x)
+    of_four = kernel == stride == (2, 2) and _disjoint((h, w), out_hw, kernel, stride, padding, dilation)
+    down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (dilation[0], 1))
+    across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, dilation[1]))
+
+    def block(place):
+        images, rows = place
+        if of_four:
+            return max_of_four(x[images, :, 2 * rows.start : 2 * rows.stop], y[images, :, rows])
+        best = y[images, :, rows]
+        band = _scratch("rows", (*best.shape[:3], w), x)
+        band[...] = best[...] = _least(x.dtype)
+        for tap in down:
+            outputs, values = tap.within(rows, x[images])
+            found = band[:, :, *outputs]
+            xp.maximum(found, values, out=found)
+        for tap in across:
+            outputs, values = tap.within(slice(0, band.shape[2]), band)
+            found = best[:, :, *outputs]
+            xp.maximum(found, values, out=found)
+
+    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1], xp))
+    return y
+
+
+def _least(dtype):
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
 def _max_of_four(x, y, winner, place):
@@ -84,17 +117,15 @@ def _max_of_four(x, y, winner, place):
     images, rows = place
     x, y = x[images], y[images, :, rows]
     x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
-    if winner is None:
-        max_of_four(x, y)
-        return True
     a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
-    upper, lower = xp.maximum(a, b, out=_scratch("upper", y)), xp.maximum(c, d, out=_scratch("lower", y))
+    upper = xp.maximum(a, b, out=_scratch("upper", y.shape, y))
+    lower = xp.maximum(c, d, out=_scratch("lower", y.shape, y))
     xp.maximum(upper, lower, out=y)
     if x.dtype.kind == "f" and y.size and xp.isnan(y.max()):
         return False
     # left or right, then by arithmetic, which is much faster than masked assignment: + in_lower * (2 + below - above)
     above, below, in_lower = (
-        xp.greater(high, low, out=_scratch(name, y, np.bool_)).view(np.uint8)
+        xp.greater(high, low, out=_scratch(name, y.shape, y, np.bool_)).view(np.uint8)
         for name, high, low in (("above", b, a), ("below", d, c), ("in_lower", lower, upper))
     )
     below -= above
@@ -108,16 +139,17 @@ def max_of_four(x, y):
     """y (N,C,OH,OW): the largest of each 2x2 of x (N,C,H,W), on one core. Rows first: long runs of memory."""
     xp = array_module(x)
     x = x[:, :, : 2 * y.shape[2], : 2 * y.shape[3]]
-    upper = xp.maximum(x[:, :, ::2], x[:, :, 1::2], out=_scratch("rows", x[:, :, ::2]))
-    xp.maximum(upper[..., ::2], upper[..., 1::2], out=y)
+    rows = x[:, :, ::2]
+    rows = xp.maximum(rows, x[:, :, 1::2], out=_scratch("rows", rows.shape, x))
+    xp.maximum(rows[..., ::2], rows[..., 1::2], out=y)
 
 
-def _scratch(name, like, dtype=None):
-    """An uninitialised array of the shape and memory order of `like`."""
+def _scratch(name, shape, like, dtype=None):
+    """An uninitialised (N,C,H,W) array, channels-last in memory, where `like` is."""
     dtype = dtype or like.dtype
     if type(like) is not np.ndarray:
-        return empty_channels_last(like.shape, dtype, like)
-    n, c, h, w = like.shape
+        return empty_channels_last(shape, dtype, like)
+    n, c, h, w = shape
     return channels_first(_workspace.empty(name, (n, h, w, c), dtype))
 
 
