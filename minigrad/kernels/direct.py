@@ -130,7 +130,7 @@ def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=Fal
     xp = array_module(x, w)
     o, cg, *kernel_hw = w.shape
     positions, taps = math.prod(out.shape[:3]), math.prod(kernel_hw)
-    spread = groups == 1 and stride == (1, 1) and (4 * o <= cg or (transposed and positions < o))
+    spread = groups == 1 and taps > 1 and stride == (1, 1) and (4 * o <= cg or (transposed and positions < o))
     if cg == 1 and groups > 1:
         fill, per_position = _weigh_taps(w, groups, xp), x.shape[3] + 2 * o
     elif spread:
