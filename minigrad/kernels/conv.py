@@ -15,6 +15,12 @@ from minigrad.kernels.frozen import is_frozen
 from minigrad.kernels.pooling import max_pool
 
 _ALGORITHMS = ("auto", "direct", "winograd")
+
+# 2x2 tiles from which on Winograd wins on the CPU, if there is enough to do: with weights transformed once and for all,
+# with weights that are transformed each time, and for the gradient of weights, whose sums are transformed back.
+FROZEN, CHANGING, GRADIENT = 16, 36, 160
+_ENOUGH = 1 << 17  # tiles times weights
+
 _chosen = threading.local()
 
 
@@ -49,7 +55,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False, pool=Fa
     fast = _winograd(x)
     grid = (x.shape[0], *direct.output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
     fits = fast.fits(w.shape[2:], stride, dilation, groups, x, w)
-    by_winograd = fits and _prefers(fast, grid, *w.shape[:2], is_frozen(w))
+    by_winograd = fits and _prefers(fast, grid, *w.shape[:2], FROZEN if is_frozen(w) else CHANGING)
     if by_winograd and fast is winograd:
         return winograd.conv2d(x, w, bias, padding, rectify, pool)
     if by_winograd:
@@ -66,7 +72,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """
     fast = _winograd(g)
     if fast.fits(w.shape[2:], stride, dilation, groups, g, w):
-        if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2], is_frozen(w)):
+        if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2], FROZEN if is_frozen(w) else CHANGING):
             return fast.conv2d_input_grad(g, w, input_hw, padding)
     return _direct(g, w).conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
 
@@ -75,7 +81,7 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     """gw (O,C/groups,KH,KW): what conv2d's weight receives, of x (N,C,H,W) and g (N,O,OH,OW)."""
     fast = _winograd(x)
     if fast.fits(kernel_hw, stride, dilation, groups, x, g):
-        if _prefers(fast, (g.shape[0], *g.shape[2:]), g.shape[1], x.shape[1]):
+        if _prefers(fast, (g.shape[0], *g.shape[2:]), g.shape[1], x.shape[1], GRADIENT):
             return fast.conv2d_weight_grad(x, g, padding)
     return _direct(x, g).conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups)
 
@@ -88,14 +94,13 @@ def _direct(*arrays):
     return gpu_direct if floating(*arrays) else direct
 
 
-def _prefers(fast, grid, o, c, frozen=False):
-    """Whether Winograd is to do a convolution that it can do; grid is (N, OH, OW) of what is computed.
+def _prefers(fast, grid, o, c, least):
+    """Whether Winograd is to do a convolution that it can do; grid is (N, OH, OW) of what is computed, least: above.
 
     Transforming the weights, or reading their transformed form, must cost less than a quarter of the products saves.
-    On the CPU that takes `winograd.MANY` tiles, as measured; smaller ones will do for frozen weights, which are
-    transformed, or put in order for it, once and for all. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and
-    does 5e13 operations a second. A weight takes 144 bytes transformed and 72 operations for a tile, and 36 bytes and
-    288 operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it also transforms it.
+    On the CPU from when on it does is measured. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and does 5e13
+    operations a second. A weight takes 144 bytes transformed and 72 operations for a tile, and 36 bytes and 288
+    operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it also transforms it.
     """
     algorithm = current_algorithm()
     if algorithm != "auto":
@@ -104,4 +109,5 @@ def _prefers(fast, grid, o, c, frozen=False):
         return False
     if fast is gpu_winograd:
         return winograd.tile_count(grid, 4) >= 16
-    return winograd.tile_count(grid, 2 if frozen else 4) >= winograd.MANY
+    tiles = winograd.tile_count(grid, 2)
+    return tiles >= least and tiles * o * c >= _ENOUGH
