@@ -355,9 +355,10 @@ class Sequential(Module):
 
     def forward(self, x):
         layers = [*self._layers.values(), None]
+        with_its_relu = {Conv2d: F.conv2d_relu, BatchNorm2d: F.batch_norm_relu, Parallel: F.cat_relu}
         with awake():
             while (layer := layers.pop(0)) is not None:
-                with_relu = {Conv2d: F.conv2d_relu, BatchNorm2d: F.batch_norm_relu}.get(type(layer))
+                with_relu = with_its_relu.get(type(layer))
                 if with_relu and type(layers[0]) is ReLU and not is_observed():
                     layers.pop(0)
                     if with_relu is F.conv2d_relu and _pools_unrecorded(layer, layers[0], x):
@@ -410,8 +411,8 @@ class Sequential(Module):
 class Parallel(Sequential):
     """Named branches that all see the same input; their outputs are concatenated over channels."""
 
-    def forward(self, x):
-        return F.cat([branch(x) for branch in self._layers.values()], 1)
+    def forward(self, x, join=F.cat):
+        return join([branch(x) for branch in self._layers.values()], 1)
 
 
 def _names(module, prefix=""):

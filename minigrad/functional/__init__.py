@@ -6,7 +6,7 @@ from .shape import transpose, unsqueeze
 from .convert import cast, ones_like, to_device, zeros_like
 from .elementwise import abs, add, clamp, cos, div, eq, exp, ge, gt, le, log, logical_and, logical_not, logical_or, lt
 from .elementwise import maximum, minimum, mul, ne, neg, pow, sign, sin, sqrt, square, sub, where
-from .activation import LeakyReLU, ReLU, leaky_relu, relu, sigmoid, tanh
+from .activation import LeakyReLU, ReLU, cat_relu, leaky_relu, relu, sigmoid, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import Linear, MatMul, linear, matmul
 from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv2d_relu, conv2d_relu_max_pool

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..autograd import Function
 from ..backend import array_module, current_device, one_device
+from ..kernels import channel as kernels
 from ..tensor import Tensor, as_tensor
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
@@ -270,15 +271,19 @@ def _index(x, i):
 
 
 class Cat(Function):
-    """Tensors one after the other along `dim`."""
+    """Tensors one after the other along `dim`. rectify: for `cat_relu`; the array is then max(y, 0)."""
 
-    def __init__(self, dim):
-        self.dim = dim
+    def __init__(self, dim, rectify=False):
+        self.dim, self._rectify = dim, rectify
 
     def forward(self, *xs):
-        if self.dim == 1 and xs[0].ndim == 4:  # keep channels last in memory, if that is how the parts are stored
-            return array_module(*xs).concatenate([x.transpose(0, 2, 3, 1) for x in xs], 3).transpose(0, 3, 1, 2)
-        return array_module(*xs).concatenate(xs, self.dim)
+        return kernels.concatenate(xs, self.dim, self._rectify)
+
+    def output_again(self):
+        """The array y, computed once more."""
+        xs = self._used[:-1]
+        with current_device(xs[0]):
+            return kernels.concatenate(xs, self.dim)
 
     def vjp(self, g):
         gxs, start = [], 0
@@ -291,6 +296,11 @@ class Cat(Function):
 
 def cat(tensors, dim=0):
     """Tensors joined along an existing dimension; the other lengths must agree."""
+    return joined(tensors, dim)
+
+
+def joined(tensors, dim, rectify=False):
+    """`cat`; rectify: max(y, 0), for `cat_relu`."""
     xs = [as_tensor(x) for x in tensors]
     if not xs:
         raise ValueError("cat: expected at least one tensor")
@@ -298,7 +308,7 @@ def cat(tensors, dim=0):
     for i, x in enumerate(xs):
         if x.ndim != xs[0].ndim or any(x.shape[d] != xs[0].shape[d] for d in range(x.ndim) if d != dim):
             raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, not fit to join {xs[0].shape} along dim {dim}")
-    return Cat(dim)(*xs)
+    return Cat(dim, rectify)(*xs)
 
 
 def stack(tensors, dim=0):

@@ -1,9 +1,12 @@
-"""Sums over all but the channel axis, and scale-and-shift for each channel: what batch normalisation is made of.
+"""Sums over all but the channel axis, and scale-and-shift for each channel: what batch normalisation is made of. And
+joining channels.
 
 x is (N, C, ...) with channels at axis 1. Channels-last memory is walked in blocks of rows that stay in a core's cache
 through all steps, on all threads; sums are carried in the input's precision within a block and in float64 across
 blocks, so their error does not grow with the batch.
 """
+
+import itertools
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from minigrad.backend import Workspace, array_module, blocks, parallel
 from minigrad.kernels.cuda import channel as gpu
 from minigrad.kernels.cuda.launch import floating
 from minigrad.kernels.elementwise import relu_in_place
-from minigrad.kernels.layout import as_rows
+from minigrad.kernels.layout import as_rows, channels_first, channels_last
 
 _BLOCK = 1 << 20  # bytes of one operand in a block: with shorter calls, threads wait for the interpreter
 
@@ -129,6 +132,33 @@ def channel_affine2(x, a, y, b, c):
 
     parallel(fill, _row_blocks(xs))
     return _like(out, x)
+
+
+def concatenate(xs, axis, rectify=False):
+    """Arrays one after the other along an axis, channels-last where (N,C,H,W) are joined along channels.
+
+    rectify: max(y, 0), while y is in the cache.
+    """
+    xp = array_module(*xs)
+    if axis != 1 or xs[0].ndim != 4:
+        y = xp.concatenate(xs, axis)
+        return xp.maximum(y, 0, out=y) if rectify else y
+    parts = [as_rows(x) for x in xs]
+    if xp is not np or any(part is None for part in parts):
+        y = channels_first(xp.concatenate([channels_last(x) for x in xs], 3))
+        return xp.maximum(y, 0, out=y) if rectify else y
+    edges = [0, *itertools.accumulate(part.shape[1] for part in parts)]
+    y = np.empty((len(parts[0]), edges[-1]), np.result_type(*xs))
+
+    def fill(block):
+        for part, low, high in zip(parts, edges, edges[1:], strict=False):
+            if rectify:
+                np.maximum(part[block], np.zeros(high - low, y.dtype), out=y[block, low:high])
+            else:
+                y[block, low:high] = part[block]
+
+    parallel(fill, _row_blocks(y))
+    return channels_first(y.reshape(len(xs[0]), *xs[0].shape[2:], -1))
 
 
 def _widened(*arrays):

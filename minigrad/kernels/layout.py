@@ -1,5 +1,7 @@
 """Channels-last memory under channels-first shapes."""
 
+import math
+
 from minigrad.backend import array_module
 
 
@@ -29,7 +31,7 @@ def as_rows(x):
     """(N, C, ...) seen as (positions, C) rows where memory is channels-last; None where that would need a copy."""
     xp = array_module(x)
     last = xp.moveaxis(x, 1, -1)
-    return last.reshape(-1, x.shape[1]) if last.flags.c_contiguous else None
+    return last.reshape(math.prod(last.shape[:-1]), x.shape[1]) if last.flags.c_contiguous else None
 
 
 def in_memory_order(*arrays):

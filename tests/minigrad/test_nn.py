@@ -261,3 +261,25 @@ def test_a_layer_and_its_relu_in_one_pass_are_two_functions_to_whoever_looks(las
     weights = [layer.weight for layer in layers]
     for one, other in zip(mg.grad(fused.sum(), weights), mg.grad(separate.sum(), weights), strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("planar", [False, True], ids=["channels last", "one branch channels first"])
+def test_branches_and_their_relu_in_one_pass_are_two_functions_to_whoever_looks(planar):
+    rng = np.random.default_rng(0)
+    branches = {"1x1": nn.Conv2d(16, 6, 1, rng=rng), "3x3": nn.Conv2d(16, 10, 3, padding=1, rng=rng)}
+    if planar:
+        branches["same"] = nn.Sequential({})
+    model = nn.Sequential({"expand": nn.Parallel(branches), "relu": nn.ReLU()})
+    image = mg.Tensor(rng.standard_normal((2, 16, 60, 61), np.float32), requires_grad=True)
+
+    separate = F.relu(model["expand"](image))
+    fused = model(image)
+    np.testing.assert_array_equal(fused.numpy(), separate.numpy())
+    with mg.no_grad():
+        np.testing.assert_array_equal(model(image).numpy(), separate.numpy())
+    before = fused.function.inputs[0]
+    assert isinstance(fused.function, F.ReLU) and isinstance(before, Forgotten)
+    np.testing.assert_array_equal(before.numpy(), separate.function.inputs[0].numpy())
+    for rule in (None, {F.ReLU: lambda relu, g: g * F.sigmoid(relu.inputs[0])}):
+        one, other = (mg.grad(y.sum(), image, rules=rule).numpy() for y in (fused, separate))
+        np.testing.assert_array_equal(one, other)
