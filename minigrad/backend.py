@@ -174,8 +174,8 @@ def _cores():
 def thread_count():
     """How many threads the kernels use: the cores this thread may run on, at most OMP_NUM_THREADS if that is set.
 
-    In the middle of a block of `parallel` it is 1 for whichever thread has it: else the order of a block's sums, and so
-    their last bits, would depend on who took it.
+    In the middle of one of several items of `parallel` it is 1 for whichever thread has it: else the order of its sums,
+    and so their last bits, would depend on who took it.
     """
     if getattr(_pool.inside, "active", False):
         return 1
@@ -225,6 +225,7 @@ class _Pool:
 
                 self.controller = ThreadpoolController().select(user_api="blas")
             if self.holders == 0:
+                self.let_anyone_limit()
                 self.hold = self.controller.limit(limits=1)
             self.holders += 1
 
@@ -232,7 +233,15 @@ class _Pool:
         with self.lock:
             self.holders -= 1
             if self.holders == 0:
+                self.let_anyone_limit()
                 self.hold.restore_original_limits()
+                self.let_anyone_limit()
+
+    def let_anyone_limit(self):
+        """Let any thread say how many threads BLAS has: threadpoolctl 3.8 obeys only the first to do so otherwise."""
+        for library in self.controller.lib_controllers:
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
 
 
 def _new_pool():
@@ -271,9 +280,9 @@ def awake():
 def parallel(function, items):
     """[function(item) for item in items], the items shared out to threads as each becomes free.
 
-    Each thread has BLAS to itself. With one item, one core, or from inside another `parallel`, it is a plain loop;
-    while another thread has the workers, this one does all items. The first exception is raised here once no thread is
-    working any more; items not yet begun are then dropped.
+    Each thread has BLAS to itself. While another thread has the workers, this one does all items, each as it would with
+    workers, so with the same result. With one item, one core, or from inside another `parallel`, it is a plain loop.
+    The first exception is raised here once no thread is working any more; items not yet begun are then dropped.
     """
     items, cores, pool = list(items), _cores(), _pool
     threads = min(thread_count(), len(items))

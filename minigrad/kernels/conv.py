@@ -16,10 +16,10 @@ from minigrad.kernels.pooling import max_pool
 
 _ALGORITHMS = ("auto", "direct", "winograd")
 
-# 2x2 tiles from which on Winograd wins on the CPU, if there is enough to do: with weights transformed once and for all,
-# with weights that are transformed each time, and for the gradient of weights, whose sums are transformed back.
-FROZEN, CHANGING, GRADIENT = 16, 36, 160
-_ENOUGH = 1 << 17  # tiles times weights
+# From how many tiles of 2x2 outputs on Winograd wins on the CPU, as measured: with weights that are transformed once
+# and for all, with weights that are transformed each time, and for the gradient of weights.
+_FROZEN, _CHANGING, _GRADIENT = 16, 36, 160
+_ENOUGH = 1 << 17  # and from how many tiles times O times C on
 
 _chosen = threading.local()
 
@@ -55,7 +55,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False, pool=Fa
     fast = _winograd(x)
     grid = (x.shape[0], *direct.output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
     fits = fast.fits(w.shape[2:], stride, dilation, groups, x, w)
-    by_winograd = fits and _prefers(fast, grid, *w.shape[:2], FROZEN if is_frozen(w) else CHANGING)
+    by_winograd = fits and _prefers(fast, grid, *w.shape[:2], _FROZEN if is_frozen(w) else _CHANGING)
     if by_winograd and fast is winograd:
         return winograd.conv2d(x, w, bias, padding, rectify, pool)
     if by_winograd:
@@ -72,7 +72,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """
     fast = _winograd(g)
     if fast.fits(w.shape[2:], stride, dilation, groups, g, w):
-        if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2], FROZEN if is_frozen(w) else CHANGING):
+        if _prefers(fast, (g.shape[0], *input_hw), *w.shape[:2], _FROZEN if is_frozen(w) else _CHANGING):
             return fast.conv2d_input_grad(g, w, input_hw, padding)
     return _direct(g, w).conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups)
 
@@ -81,7 +81,7 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     """gw (O,C/groups,KH,KW): what conv2d's weight receives, of x (N,C,H,W) and g (N,O,OH,OW)."""
     fast = _winograd(x)
     if fast.fits(kernel_hw, stride, dilation, groups, x, g):
-        if _prefers(fast, (g.shape[0], *g.shape[2:]), g.shape[1], x.shape[1], GRADIENT):
+        if _prefers(fast, (g.shape[0], *g.shape[2:]), g.shape[1], x.shape[1], _GRADIENT):
             return fast.conv2d_weight_grad(x, g, padding)
     return _direct(x, g).conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups)
 
@@ -95,12 +95,13 @@ def _direct(*arrays):
 
 
 def _prefers(fast, grid, o, c, least):
-    """Whether Winograd is to do a convolution that it can do; grid is (N, OH, OW) of what is computed, least: above.
+    """Whether Winograd is to do a convolution that it can do; grid is (N, OH, OW) of what is computed.
 
     Transforming the weights, or reading their transformed form, must cost less than a quarter of the products saves.
-    On the CPU from when on it does is measured. On a GPU, by arithmetic alone: an H100 reads 3e12 bytes and does 5e13
-    operations a second. A weight takes 144 bytes transformed and 72 operations for a tile, and 36 bytes and 288
-    operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it also transforms it.
+    On the CPU it does from `least` tiles on: _FROZEN, _CHANGING or _GRADIENT. On a GPU, by arithmetic alone: an H100
+    reads 3e12 bytes and does 5e13 operations a second. A weight takes 144 bytes transformed and 72 operations for a
+    tile, and 36 bytes and 288 operations otherwise, so that Winograd wins from 9 tiles on, and from about 20 where it
+    also transforms it.
     """
     algorithm = current_algorithm()
     if algorithm != "auto":

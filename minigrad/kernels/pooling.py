@@ -2,8 +2,9 @@
 
 Geometry in (row, column) pairs: kernel, stride, padding, dilation. A window is walked tap by tap, in row-major order:
 for one tap (a, b) the values of all windows are one strided view of the input, so a pool is a handful of passes of
-np.maximum or += over such views, whatever its size. Padding is never made: a tap is applied to those windows only
-where it falls inside the input.
+np.maximum or += over such views, whatever its size. Where no winners are asked for, the columns of windows come first
+and then their rows: fewer passes, and the first in long runs of memory. Padding is never made: a tap is applied to
+those windows only where it falls inside the input.
 """
 
 import functools
@@ -15,7 +16,7 @@ from minigrad.kernels.blocking import grid_blocks, taps_of
 from minigrad.kernels.cuda import pooling as gpu
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 
-_BLOCK = 3 << 20  # bytes in a block of what is pooled, about: beyond a second-level cache, but less costs more in calls
+_BLOCK = 3 << 20  # bytes in a block of what is pooled, about: with shorter calls, threads wait for the interpreter
 
 _workspace = Workspace()
 
@@ -79,7 +80,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
 
 
 def _largest(x, out_hw, kernel, stride, padding, dilation):
-    """y (N,C,OH,OW): the largest value of every window of x. Down the columns first, in long runs of memory."""
+    """y (N,C,OH,OW): the largest value of every window of x, down the columns first."""
     xp = array_module(x)
     (h, w), (oh, ow) = x.shape[2:], out_hw
     y = empty_channels_last((*x.shape[:2], oh, ow), x.dtype, x)

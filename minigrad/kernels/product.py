@@ -11,7 +11,7 @@ from minigrad.backend import array_module, parallel, shares, thread_count
 from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
 UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this
-_SMALL = 1 << 22, 1 << 20  # multiplications, numbers read: a product of fewer is done before a thread has started
+_SMALL = 1 << 22, 1 << 20  # multiplications, numbers read: a product of fewer is done before our threads have started
 _HELD = 500  # numbers in the results of a stack, up to which NumPy's matmul holds the interpreter's lock throughout
 
 

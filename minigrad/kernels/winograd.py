@@ -88,7 +88,7 @@ class Tiling:
 LARGEST = Tiling(6, (0, 1 / 2, -1 / 2, 1, -1, 2, -2))
 LARGE = Tiling(4, (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2))
 SMALL = Tiling(2, (0, 1, -1))
-_WEIGHTS = 16  # tiles whose products take as long as it takes to read the weights, transformed
+_WEIGHTS = 16  # tiles whose products take as long as the weights, which are read transformed or made so, as measured
 
 _CACHE = 6 << 20  # bytes of V or M or both in a block: three times a second-level cache; less costs more in calls
 _SHARED = 6 << 20  # bytes above which U is made in pieces, and the threads share out the values of a sum of products
@@ -191,8 +191,10 @@ def _correlate(x, w, turned, grid, origin, finish):
 
 
 def _tiling(grid, o, c):
-    """The quickest tiles for an output of `grid` (N,OH,OW) and weights (O,C,3,3), or C and O exchanged: each takes n^2
-    products, and so does each weight. The largest ones only where all of U fits in the cache."""
+    """The quickest tiles for an output of `grid` (N,OH,OW) and weights (O,C,3,3), or C and O exchanged.
+
+    A tile takes n^2 products and a weight has n^2 values. The largest ones only where U is made as a whole.
+    """
     fit = 4 * LARGEST.n**2 * o * c <= _SHARED
     tilings = (LARGEST, LARGE, SMALL) if fit else (LARGE, SMALL)
     return min(tilings, key=lambda tiling: tiling.n**2 * (tile_count(grid, tiling.m) + _WEIGHTS))

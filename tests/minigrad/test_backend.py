@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import backend
+from minigrad import backend, nn
 from minigrad.backend import array_module, blocks, device_of, parallel, thread_count, to_device, to_numpy
 from minigrad.kernels import conv
 
@@ -150,6 +150,36 @@ def test_blas_is_held_to_one_thread_within_and_freed_after(several_threads):
     assert blas_threads() == before
 
 
+def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several_threads):
+    before = blas_threads()
+    parallel(lambda i: i, range(2))  # this thread is the first to hold it
+    here, there = threading.Event(), threading.Event()
+
+    def other():
+        with backend.awake():
+            here.set()
+            there.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert here.wait(10) and blas_threads() == {1}
+    with backend.awake():
+        there.set()
+        thread.join()
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+    here.clear(), there.clear()
+    thread = threading.Thread(target=other)
+    with backend.awake():
+        thread.start()
+        assert here.wait(10)
+    assert blas_threads() == {1}
+    there.set()
+    thread.join()  # it is the last to let go
+    assert blas_threads() == before
+
+
 def test_nested_parallel_is_a_plain_loop(several_threads):
     def outer(i):
         here = threading.get_ident()
@@ -222,6 +252,26 @@ def test_many_user_threads_at_once(several_threads):
     for thread in users:
         thread.join()
     assert not wrong and blas_threads() == before
+
+
+def test_many_threads_that_use_one_network_get_the_same_bits(several_threads):
+    rng = np.random.default_rng(0)
+    layers = {"a": nn.Conv2d(3, 24, 3, padding=1, rng=rng), "relu": nn.ReLU(), "pool": nn.MaxPool2d(2)}
+    model = nn.Sequential(layers | {"b": nn.Conv2d(24, 48, 3, padding=1, rng=rng)})
+    image = rng.standard_normal((3, 3, 75, 71), np.float32)
+
+    def bits():
+        x = mg.Tensor(image, requires_grad=True)
+        y = model(x)
+        return [a.numpy().tobytes() for a in (y, *mg.grad((y * y).sum(), [x, *model.parameters()]))]
+
+    expected, different = bits(), []
+    users = [threading.Thread(target=lambda: different.extend(bits() != expected for _ in range(12))) for _ in range(4)]
+    for thread in users:
+        thread.start()
+    for thread in users:
+        thread.join()
+    assert different == [False] * 48
 
 
 def test_threads_follow_the_environment(monkeypatch):
