@@ -100,8 +100,8 @@ class Reader:
         self.path.write_bytes(content)
         if self.process is None:
             self._start()
-        self.connection.send(self.path)
         try:
+            self.connection.send(self.path)
             assert self.connection.poll(SECONDS), f"hangs: no answer in {SECONDS} s"
             outcome, why, seconds, megabytes = self.connection.recv()
         except (EOFError, ConnectionError, AssertionError) as error:

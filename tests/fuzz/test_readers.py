@@ -89,11 +89,15 @@ def test_the_watchdog_sees_a_crash_and_a_hang(tmp_path, monkeypatch):
     reader = Reader("weights", tmp_path / "input")
     content = seeds.weights_files(tmp_path)[0]
     assert reader(content) == "read"
-    reader.process.kill()
-    with pytest.raises(AssertionError, match="died|reset|Broken"):
-        reader(content)
+    for wait in (False, True):  # it dies after or before it is asked
+        reader.process.kill()
+        if wait:
+            reader.process.join()
+        with pytest.raises(AssertionError, match="died|reset|Broken"):
+            reader(content)
+        assert reader.process is None
+        assert reader(content) == "read"  # a new child
 
-    assert reader(content) == "read"  # a new child
     os.kill(reader.process.pid, signal.SIGSTOP)  # stopped: it answers no more
     with pytest.raises(AssertionError, match="hangs"):
         reader(content)
