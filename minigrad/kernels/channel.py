@@ -140,15 +140,21 @@ def concatenate(xs, axis, rectify=False):
     rectify: max(y, 0); channels-last arrays are rectified on the way.
     """
     xp = array_module(*xs)
-    if axis != 1 or xs[0].ndim != 4:
-        y = xp.concatenate(xs, axis)
-        return xp.maximum(y, 0, out=y) if rectify else y
-    parts = [as_rows(x) for x in xs]
-    if xp is not np or any(part is None for part in parts):
+    if axis == 1 and xs[0].ndim == 4:
+        parts = [as_rows(x) for x in xs]
+        if xp is np and all(part is not None for part in parts):
+            y = _side_by_side(parts, rectify)
+            return channels_first(y.reshape(len(xs[0]), *xs[0].shape[2:], y.shape[1]))
         y = channels_first(xp.concatenate([channels_last(x) for x in xs], 3))
-        return xp.maximum(y, 0, out=y) if rectify else y
+    else:
+        y = xp.concatenate(xs, axis)
+    return xp.maximum(y, 0, out=y) if rectify else y
+
+
+def _side_by_side(parts, rectify):
+    """Arrays (positions, C) as one; rectify: max(y, 0)."""
     edges = [0, *itertools.accumulate(part.shape[1] for part in parts)]
-    y = np.empty((len(parts[0]), edges[-1]), np.result_type(*xs))
+    y = np.empty((len(parts[0]), edges[-1]), np.result_type(*parts))
     zeros = np.zeros(edges[-1], y.dtype)  # of float32, NumPy takes the maximum of two arrays faster than of one and 0
 
     def fill(block):
@@ -159,7 +165,7 @@ def concatenate(xs, axis, rectify=False):
                 y[block, low:high] = part[block]
 
     parallel(fill, _row_blocks(y))
-    return channels_first(y.reshape(len(xs[0]), *xs[0].shape[2:], edges[-1]))
+    return y
 
 
 def _widened(*arrays):

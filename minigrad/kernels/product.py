@@ -11,7 +11,8 @@ from minigrad.backend import array_module, parallel, shares, thread_count
 from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
 
 UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this
-_SMALL = 1 << 22, 1 << 20  # multiplications, numbers read: a product of fewer is done before our threads have started
+_SMALL = 1 << 22  # multiplications: a product with fewer is done before our threads have started
+_SHORT = 1 << 20  # numbers: unless it reads more, which two cores do faster than one
 _HELD = 500  # numbers in the results of a stack, up to which NumPy's matmul holds the interpreter's lock throughout
 
 
@@ -30,7 +31,7 @@ def matmul(a, b, out=None):
     xp = array_module(a, b)
     if xp is not np and tf32_allowed():
         return matmul_tf32(xp, a, b, out)
-    small = a.size * b.shape[-1] < _SMALL[0] and a.size + b.size < _SMALL[1]
+    small = a.size * b.shape[-1] < _SMALL and a.size + b.size < _SHORT
     if xp is not np or small or a.dtype != b.dtype or a.dtype.kind != "f":
         return xp.matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels import channel, conv, elementwise, pooling
+from minigrad.kernels import channel, conv, elementwise, pooling, winograd
 from minigrad.kernels.cuda import launch
 from tests.standin import raw_kernel
 
@@ -133,7 +133,8 @@ def test_moments_do_not_cancel(gpu):
     np.testing.assert_allclose(gpu.get(mean), x.astype(np.float64).mean((0, 2, 3)), rtol=1e-6)
 
 
-def test_slices_and_steps_are_taken_as_they_are(gpu):
+def test_slices_and_steps_are_taken_as_they_are(gpu, monkeypatch):
+    monkeypatch.setattr(winograd, "LARGEST", winograd.LARGE)  # the GPU has F(4x4) alone, and its accuracy
     whole = np.random.default_rng(0).standard_normal((4, 20, 22, 8)).astype(np.float32).transpose(0, 3, 1, 2)
     weight = np.random.default_rng(1).standard_normal((8, 4, 3, 3)).astype(np.float32)
     moved, geometry = gpu.put(whole), ((2, 2), (2, 2), (0, 0), (1, 1), False)
@@ -145,6 +146,6 @@ def test_slices_and_steps_are_taken_as_they_are(gpu):
             with conv.conv_algorithm(algorithm):
                 got = conv.conv2d(moved[part], gpu.put(weight), None, (1, 1), (1, 1), (1, 1), 1)
                 expected = conv.conv2d(x, weight, None, (1, 1), (1, 1), (1, 1), 1)
-            np.testing.assert_allclose(gpu.get(got), expected, atol=3e-5 * np.abs(expected).max())
+            np.testing.assert_allclose(gpu.get(got), expected, atol=1e-4)
         got = elementwise.relu_grad(moved[part], moved[part])
         np.testing.assert_array_equal(gpu.get(got), elementwise.relu_grad(x, x))
