@@ -6,16 +6,14 @@
 tensor([2., 4., 6.], dtype=float32)
 """
 
-from .tensor import Tensor, as_tensor, from_dlpack, from_numpy  # isort: skip  (first: the rest builds on it)
+import importlib
+
 from . import functional, nn, optim
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
-from .config import show_config
-from .gradcheck import check_gradients
-from .graph import graph
-from .kernels.conv import conv_algorithm
-from .kernels.cuda.product import tf32
-from .profile import profile
+from .interchange import from_dlpack
+from .kernels import conv_algorithm, tf32, use_kernels
 from .serialization import load, save
+from .tensor import Tensor, as_tensor, from_numpy
 
 __all__ = [
     "Function",
@@ -38,4 +36,14 @@ __all__ = [
     "save",
     "show_config",
     "tf32",
+    "use_kernels",
 ]
+
+# Tools are looked at, never needed to compute: imported when they are asked for.
+_TOOLS = {"check_gradients": "gradcheck", "graph": "graph", "profile": "profile", "show_config": "config"}
+
+
+def __getattr__(name):
+    if name in _TOOLS:
+        return getattr(importlib.import_module(f".tools.{_TOOLS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from .backend import awake, current_device, device_of, one_device
-from .tensor import Forgotten, Tensor, as_tensor
+from .device import array_module, current_device, device_of, one_device
+from .guard import ReadOnly
+from .kernels import whole_pass
+from .tensor import Tensor, as_tensor
 
 
 class _Mode(threading.local):
-    """Per-thread switches: is a graph recorded, are NaNs looked for, is this a backward pass, who watches it."""
+    """Per-thread switches: is a graph recorded, are NaNs looked for, who times functions, which pass is under way."""
 
     recording = True
     anomaly = False
-    backward = False
     observer: Any = None
+    backward: Any = None
 
 
 _mode = _Mode()
@@ -41,7 +43,7 @@ class Function:
 
         self.inputs             the Tensors it was called with
         self.output             the Tensor it made
-        self.needs_input_grad   for each input, whether anyone asked: what is not needed may be left None
+        self.needs_input_grad   for each input, whether this pass asks for it: what is not needed may be left None
         self.constants()        the arrays given in `__init__` that it needs, which stay read-only like the inputs
 
     and is written in public functions, so that it can be differentiated in turn. Calling an instance runs it, once:
@@ -73,7 +75,6 @@ class Function:
 
         if is_recorded(*inputs) and output.dtype.kind == "f":
             self.inputs = inputs
-            self.needs_input_grad = tuple(x.requires_grad for x in inputs)
             self._output = weakref.ref(output)  # weak: output -> function -> output would need the garbage collector
             self._used = (*arrays, output.data)
             self._read_only = ReadOnly((*self._used, *self.constants()))
@@ -86,11 +87,9 @@ class Function:
         if all(type(array) is np.ndarray for array in arrays):
             return _on_cpu
         if len({device_of(array) for array in arrays}) > 1:  # the names are only for the error
-            kind = type(self).__name__
             names = list(inspect.signature(self.forward).parameters)
             names = [names[i] if len(names) >= len(arrays) else f"{names[0]}[{i}]" for i in range(len(arrays))]
-            public = {name.replace("_", ""): name for name in dir(F)}.get(kind.lower(), kind)
-            one_device(public, dict(zip(names, arrays, strict=True)))
+            one_device(type(self).__name__, dict(zip(names, arrays, strict=True)))
         return current_device(arrays[0])
 
     @property
@@ -103,10 +102,22 @@ class Function:
             )
         return output
 
+    @property
+    def needs_input_grad(self):
+        """For each input, whether the backward pass that has come to this function asks for its gradient.
+
+        It belongs to the pass: several may be under way, one inside another's rule, or in several threads. Outside of
+        any it is whether the inputs require grad.
+        """
+        running = _mode.backward
+        while running is not None and self not in running.needs:
+            running = running.outer
+        return tuple(x.requires_grad for x in self.inputs) if running is None else running.needs[self]
+
     def _check_unchanged(self):
         """Refuse to differentiate at other values than those `forward` saw."""
         for i, (x, array) in enumerate(zip((*self.inputs, self.output), self._used, strict=True)):
-            if not isinstance(x, Forgotten) and x.data is not array:
+            if x.data is not array:
                 which = f"inputs[{i}]" if i < len(self.inputs) else "the output"
                 raise RuntimeError(
                     f"{type(self).__name__}: the data of {which} (shape {x.shape}) was replaced after the graph "
@@ -114,68 +125,12 @@ class Function:
                 )
 
 
-class _Guard:
-    """Makes the arrays that a graph needs read-only while the graph lives.
-
-    Writing into them is then NumPy's error at the line that writes, and not a wrong gradient later. Counted, since one
-    array serves many functions. An array that is a view has its base held with it, so that nothing is written through
-    that either.
-
-    What passes unseen: a write through another view that was taken before the graph used the memory (NumPy lets a view
-    keep its own flag), and any write to CuPy's arrays, which have no such flag.
-    """
-
-    def __init__(self):
-        self.lock = threading.RLock()  # reentrant: a function may be freed while this thread holds the lock
-        self.counts = {}  # id of array -> number of holds; who holds an array keeps it alive, so the id stays its own
-        self.waiting = {}  # id of a held base -> {id: weak reference to a view of it that is free again}
-
-    def hold(self, arrays):
-        """Hold the arrays and their bases; returns what was held, which is what to release."""
-        held = []
-        with self.lock:
-            for array in arrays:
-                while isinstance(array, np.ndarray):
-                    if id(array) in self.counts or array.flags.writeable:  # else read-only by someone else's will
-                        self.counts[id(array)] = self.counts.get(id(array), 0) + 1
-                        array.flags.writeable = False
-                        held.append(array)
-                    array = array.base
-        return held
-
-    def release(self, held):
-        with self.lock:
-            for array in held:
-                self.counts[id(array)] -= 1
-            for array in reversed(held):  # bases before their views: a view cannot be made writeable before its base
-                if self.counts.get(id(array)) == 0:
-                    del self.counts[id(array)]
-                    self._free(array)
-
-    def _free(self, array):
-        base = array.base
-        if isinstance(base, np.ndarray) and not base.flags.writeable:
-            if id(base) in self.counts:
-                self.waiting.setdefault(id(base), {})[id(array)] = weakref.ref(array)
-            return
-        with contextlib.suppress(ValueError):  # np.from_dlpack's arrays stay read-only for good
-            array.flags.writeable = True
-        for view in self.waiting.pop(id(array), {}).values():
-            if (view := view()) is not None and id(view) not in self.counts:
-                self._free(view)
-
-
-_guard = _Guard()
-
-
-class ReadOnly:
-    """Keeps arrays from being written to for as long as it lives."""
-
-    def __init__(self, arrays):
-        self._held = _guard.hold(arrays)
-
-    def __del__(self):
-        _guard.release(self._held)
+def without_gradient(compute, *inputs):
+    """compute(*arrays) as a Tensor without a gradient, computed where the Tensors `inputs` are."""
+    arrays = [x.data for x in inputs]
+    with current_device(arrays[0]):
+        result = compute(*arrays)
+    return Tensor._wrap(np.asarray(result) if isinstance(result, np.generic) else result)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------------------
@@ -205,7 +160,8 @@ def grad(outputs, inputs, grad_outputs=None, rules=None, create_graph=False):
         if not x.requires_grad:
             raise ValueError(f"grad: inputs[{i}] does not require grad; make it with requires_grad=True")
 
-    gradients = _backward_pass(outputs, inputs, _starts("grad", outputs, grad_outputs), rules or {}, create_graph)
+    starts = _starts("grad", outputs, grad_outputs)
+    gradients = _BackwardPass(outputs, inputs).run(starts, rules or {}, create_graph)
     for i, x in enumerate(inputs):
         if id(x) not in gradients:
             raise ValueError(f"grad: no output depends on inputs[{i}] (shape {x.shape})")
@@ -218,13 +174,75 @@ def backward(output, gradient=None, rules=None):
 
     gradient, rules: as in `grad`. Raises ValueError for a non-scalar output without `gradient`.
     """
-    start = _starts("backward", (output,), None if gradient is None else (gradient,))
-    functions = _functions_before((output,))
-    tensors = [output, *(x for f in functions for x in f.inputs)]
+    starts = _starts("backward", (output,), None if gradient is None else (gradient,))
+    tensors = [output, *(x for f in functions_before((output,)) for x in f.inputs)]
     leaves = {id(x): x for x in tensors if x.requires_grad and x.function is None}
-    gradients = _backward_pass((output,), tuple(leaves.values()), start, rules or {}, create_graph=False)
+    gradients = _BackwardPass((output,), leaves.values()).run(starts, rules or {}, create_graph=False)
     for key, leaf in leaves.items():
         leaf.grad = gradients[key] if leaf.grad is None else leaf.grad.detach() + gradients[key]
+
+
+class _BackwardPass:
+    """One walk back along a graph. All that is accumulated or asked for is kept here, never on a function, so a second
+    pass gives the same answer and passes do not disturb each other."""
+
+    def __init__(self, outputs, inputs):
+        self.outer = _mode.backward  # the pass in whose rule this one was begun
+        self.outputs = outputs
+        self.wanted = {id(x) for x in inputs}
+        self.gradients = {}  # id of a Tensor -> what it has received so far
+        self.needs = {}  # Function that leads from a wanted input to the outputs -> for each input, is it needed?
+        for f in functions_before(outputs):  # inputs before outputs
+            needed = tuple(id(x) in self.wanted or x.function in self.needs for x in f.inputs)
+            if any(needed):
+                self.needs[f] = needed
+
+    def run(self, starts, rules, create_graph):
+        """{id of input: its gradient}."""
+        for y, g in zip(self.outputs, starts, strict=True):
+            self.accumulate(y, g)
+        with whole_pass(), _switched("recording", create_graph), _switched("backward", self):
+            for f in reversed(self.needs):
+                key = id(f.output)
+                if key not in self.gradients:
+                    continue
+                f._check_unchanged()
+                g = self.gradients[key] if key in self.wanted else self.gradients.pop(key)
+                for x, gx, needed in zip(f.inputs, _gradients(f, g, rules), self.needs[f], strict=True):
+                    if needed and gx is not None:
+                        self.accumulate(x, gx)
+        return {key: g for key, g in self.gradients.items() if key in self.wanted}
+
+    def accumulate(self, x, g):
+        """Add g to the gradient of x, in the dtype of x."""
+        g = g.astype(x.dtype)
+        earlier = self.gradients.get(id(x))
+        self.gradients[id(x)] = g if earlier is None else earlier + g
+
+
+def _gradients(f, g, rules):
+    """What f's vjp, or the rule for its class, gives for each input, checked."""
+    rule = next((rules[kind] for kind in type(f).__mro__ if kind in rules), None)
+    vjp = f.vjp if rule is None else functools.partial(rule, f)
+    try:
+        gxs = vjp(g) if _mode.observer is None else _mode.observer.vjp(f, vjp, g)
+    except FloatingPointError as error:  # from detect_anomaly: vjp is made of other functions
+        raise FloatingPointError(f"{error}, in {type(f).__name__}.vjp") from None
+    gxs = gxs if isinstance(gxs, tuple | list) else (gxs,)
+
+    name = type(f).__name__
+    if len(gxs) != len(f.inputs):
+        raise ValueError(f"{name}: the vjp or rule returned {len(gxs)} gradients for {len(f.inputs)} inputs")
+    for i, (x, gx) in enumerate(zip(f.inputs, gxs, strict=True)):
+        if gx is None:
+            continue
+        if not isinstance(gx, Tensor):
+            raise TypeError(f"{name}: the vjp or rule returned {type(gx).__name__} for inputs[{i}], expected a Tensor")
+        if gx.shape != x.shape:
+            raise ValueError(f"{name}: the gradient for inputs[{i}] has shape {gx.shape}, expected {x.shape}")
+        if _mode.anomaly:
+            _refuse_nan(gx, f"{name}.vjp", f.inputs)
+    return gxs
 
 
 def _starts(caller, outputs, grad_outputs):
@@ -248,7 +266,7 @@ def _starts(caller, outputs, grad_outputs):
                     f"{caller}: outputs[{i}] has shape {y.shape}; only a one-element output can do without a gradient "
                     "to start from: sum it, or give one"
                 )
-            starts[i] = F.ones_like(y)
+            starts[i] = without_gradient(lambda array: array_module(array).ones_like(array), y)
             continue
         starts[i] = g = as_tensor(g)
         if g.shape != y.shape:
@@ -256,52 +274,7 @@ def _starts(caller, outputs, grad_outputs):
     return starts
 
 
-def _backward_pass(outputs, inputs, starts, rules, create_graph):
-    """{id of input: its gradient}. Everything accumulated lives here, so a second pass gives the same answer."""
-    wanted = {id(x) for x in inputs}
-    functions = _functions_before(outputs)  # inputs before outputs
-
-    # Forward along the graph: which functions lead from a wanted input to the outputs?
-    active = set()
-    for f in functions:
-        if any(id(x) in wanted or x.function in active for x in f.inputs):
-            active.add(f)
-
-    gradients = {}
-    for y, g in zip(outputs, starts, strict=True):
-        _accumulate(gradients, y, g)
-
-    with awake(), _recording(create_graph), _switched("backward", True):
-        for f in reversed(functions):
-            if f not in active or id(f.output) not in gradients:
-                continue
-            f._check_unchanged()
-            key = id(f.output)
-            g = gradients[key] if key in wanted else gradients.pop(key)
-            f.needs_input_grad = tuple(id(x) in wanted or x.function in active for x in f.inputs)
-            rule = next((rules[kind] for kind in type(f).__mro__ if kind in rules), None)
-            vjp = f.vjp if rule is None else functools.partial(rule, f)
-            try:
-                gxs = vjp(g) if _mode.observer is None else _mode.observer.vjp(f, vjp, g)
-            except FloatingPointError as error:  # from detect_anomaly: vjp is made of other functions
-                raise FloatingPointError(f"{error}, in {type(f).__name__}.vjp") from None
-            gxs = gxs if isinstance(gxs, tuple | list) else (gxs,)
-            _check_gradients(f, gxs)
-            for x, gx, needed in zip(f.inputs, gxs, f.needs_input_grad, strict=True):
-                if needed and gx is not None:
-                    _accumulate(gradients, x, gx)
-    return {key: g for key, g in gradients.items() if key in wanted}
-
-
-def _accumulate(gradients, x, g):
-    """Add g to the gradient of x, in the dtype of x."""
-    if g.dtype != x.dtype:
-        g = F.cast(g, x.dtype)
-    earlier = gradients.get(id(x))
-    gradients[id(x)] = g if earlier is None else earlier + g
-
-
-def _functions_before(outputs):
+def functions_before(outputs):
     """All functions that led to the outputs, each after those it depends on. Iterative, so that depth is no limit."""
     order, seen = [], set()
     stack = [y.function for y in outputs if y.function]
@@ -320,21 +293,6 @@ def _functions_before(outputs):
     return order
 
 
-def _check_gradients(f, gxs):
-    name = type(f).__name__
-    if len(gxs) != len(f.inputs):
-        raise ValueError(f"{name}: the vjp or rule returned {len(gxs)} gradients for {len(f.inputs)} inputs")
-    for i, (x, gx) in enumerate(zip(f.inputs, gxs, strict=True)):
-        if gx is None:
-            continue
-        if not isinstance(gx, Tensor):
-            raise TypeError(f"{name}: the vjp or rule returned {type(gx).__name__} for inputs[{i}], expected a Tensor")
-        if gx.shape != x.shape:
-            raise ValueError(f"{name}: the gradient for inputs[{i}] has shape {gx.shape}, expected {x.shape}")
-        if _mode.anomaly:
-            _refuse_nan(gx, f"{name}.vjp", f.inputs)
-
-
 # ---- modes -----------------------------------------------------------------------------------------------------------
 
 
@@ -349,10 +307,6 @@ def _switched(name, value):
         setattr(_mode, name, earlier)
 
 
-def _recording(value):
-    return _switched("recording", value)
-
-
 def is_recorded(*inputs):
     """Whether a function of these Tensors is noted in a graph: one of them requires grad, and not within no_grad."""
     return _mode.recording and any(x.requires_grad for x in inputs)
@@ -360,7 +314,12 @@ def is_recorded(*inputs):
 
 def no_grad():
     """`with mg.no_grad():` (or `@mg.no_grad()`) computes without recording a graph, in this thread."""
-    return _recording(False)
+    return _switched("recording", False)
+
+
+def enable_grad():
+    """`with enable_grad():` records, also within no_grad."""
+    return _switched("recording", True)
 
 
 def detect_anomaly():
@@ -368,27 +327,29 @@ def detect_anomaly():
     return _switched("anomaly", True)
 
 
-_UNWATCHED = contextlib.nullcontext()
+@contextlib.contextmanager
+def observing_functions(caller, observer):
+    """Within it, this thread's functions run by observer.forward(function, arrays) and observer.vjp(function, vjp, g).
+
+    Raises RuntimeError within another one.
+    """
+    if _mode.observer is not None:
+        raise RuntimeError(f"{caller}: this thread is being profiled already; leave the outer `with` first")
+    with _switched("observer", observer):
+        yield
 
 
-def watched(module):
-    """The context in which a module runs: whoever observes this thread (see profile.py) learns which one it is."""
-    return _UNWATCHED if _mode.observer is None else _mode.observer.inside(module)
+def within_backward():
+    """Whether a backward pass is under way in this thread."""
+    return _mode.backward is not None
 
 
-def is_observed():
-    """Whether someone observes this thread, and is to see every layer run."""
-    return _mode.observer is not None
+def looks_for_nan():
+    """Whether this thread is within `with mg.detect_anomaly():`."""
+    return _mode.anomaly
 
 
 def _refuse_nan(tensor, where, inputs):
-    if tensor.dtype.kind != "f":
-        return
-    with current_device(tensor.data):
-        found = bool((tensor.data != tensor.data).any())
-    if found:
+    if tensor.dtype.kind == "f" and bool(without_gradient(lambda array: (array != array).any(), tensor).data):
         shapes = ", ".join(str(x.shape) for x in inputs)
         raise FloatingPointError(f"a NaN first appeared in {where}, called with inputs of shape {shapes}")
-
-
-from . import functional as F  # noqa: E402  (see the end of tensor.py)

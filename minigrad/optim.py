@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .autograd import grad as gradient_of
-from .backend import array_module, current_device, device_of, one_device, to_device
+from .device import array_module, current_device, device_of, one_device, to_device
 from .tensor import Tensor
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .backend import to_numpy
+from .device import to_numpy
 
 MOST_GROUPS = 10_000
 MOST_COMPRESSED = 64  # times the file's size, and its arrays are no weights but a trap

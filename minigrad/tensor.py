@@ -1,9 +1,29 @@
-"""Tensor: an array, and the operation that made it."""
+"""Tensor: an array, and the operation that made it.
 
-import math
-from typing import Any
+Its operators are functions of minigrad/functional, which are built on this class: functional imports Tensor, and Tensor
+asks functional for an operator when one is first used.
+"""
+
+import importlib
 
 import numpy as np
+
+from .device import current_device, device_of, is_array, one_device, to_numpy
+
+
+class _Later:
+    """A module of the engine that is built on this file: imported when it is first used."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        found = getattr(importlib.import_module(self._name, __package__), name)
+        setattr(self, name, found)  # the next time it is an attribute like others
+        return found
+
+
+F, _autograd, _interchange = _Later(".functional"), _Later(".autograd"), _Later(".interchange")
 
 
 class Tensor:
@@ -25,8 +45,8 @@ class Tensor:
     def __init__(self, data, requires_grad=False, dtype=None):
         if isinstance(data, Tensor):
             data = data._data
-        if backend.is_array(data):
-            with backend.current_device(data):
+        if is_array(data):
+            with current_device(data):
                 data = data.astype(dtype or data.dtype, copy=True)
         else:
             data = np.array(data, dtype or _default_dtype(data))
@@ -66,12 +86,12 @@ class Tensor:
     dtype = property(lambda self: self._data.dtype)
     ndim = property(lambda self: self._data.ndim)
     size = property(lambda self: self._data.size)
-    device = property(lambda self: backend.device_of(self._data), doc='"cpu" or "cuda:0".')
+    device = property(lambda self: device_of(self._data), doc='"cpu" or "cuda:0".')
     T = property(lambda self: F.permute(self, tuple(reversed(range(self.ndim)))))
 
     def numpy(self):
         """The values as a NumPy array (shared when already on the CPU: treat it as read-only)."""
-        return backend.to_numpy(self._data)
+        return to_numpy(self._data)
 
     def item(self):
         """The value of a one-element tensor as a Python number."""
@@ -89,7 +109,7 @@ class Tensor:
 
     def to(self, device):
         """This tensor on `device`: "cpu", "cuda", "cuda:1" or "auto". Differentiable; itself if already there."""
-        return F.to_device(self, device)
+        return _interchange.to_device(self, device)
 
     def astype(self, dtype):
         """This tensor with another dtype. Differentiable between floating point types."""
@@ -101,22 +121,9 @@ class Tensor:
             raise TypeError(f"Tensor: this one is on {self.device}, NumPy's functions are on cpu: give them .numpy()")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
-    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        """For torch.from_dlpack and its like, which then share this memory. A tensor that a graph needs is copied,
-        since not every library minds that it is read-only.
-
-        Raises BufferError for a tensor that requires grad, as torch does, and where copy=False forbids that copy.
-        """
-        if self.requires_grad:
-            raise BufferError("Tensor: this one requires grad, which DLPack cannot pass on; give it .detach()")
-        flags = getattr(self._data, "flags", None)
-        if not getattr(flags, "writeable", True):
-            if copy is False:
-                raise BufferError("Tensor: a graph needs this read-only memory, it cannot be shared; allow a copy")
-            copy = True
-        given = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
-        array = self._data.copy() if copy else self._data
-        return array.__dlpack__(**{name: value for name, value in given.items() if value is not None})
+    def __dlpack__(self, **asked):
+        """For torch.from_dlpack and its like, which then share this memory: see interchange.py."""
+        return _interchange.to_dlpack(self, **asked)
 
     def __dlpack_device__(self):
         return self._data.__dlpack_device__()
@@ -148,7 +155,7 @@ class Tensor:
 
     def backward(self, gradient=None, rules=None):
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires it (see `mg.backward`)."""
-        autograd.backward(self, gradient, rules)
+        _autograd.backward(self, gradient, rules)
 
     # ---- operators: the functions are in minigrad/functional ---------------------------------------------------------
 
@@ -286,78 +293,25 @@ class Tensor:
 
 def from_numpy(array):
     """A Tensor that shares the memory of a NumPy (or CuPy) array. While a graph needs it, the array is read-only."""
-    if not backend.is_array(array):
+    if not is_array(array):
         raise TypeError(f"from_numpy: expected an array, got {type(array).__name__}")
     return Tensor._wrap(array)
-
-
-def from_dlpack(x):
-    """A Tensor that shares the memory of x, an array of any library that speaks DLPack, such as torch.
-
-    x: on the CPU (then it becomes a NumPy array) or on a GPU (CuPy, which must be installed: RuntimeError). What the
-    other library writes later is seen here, also by a graph that was made meanwhile: nothing can stop it. Raises
-    TypeError for what does not speak DLPack or holds no real numbers, and BufferError for what cannot be shared:
-    torch's tensors that require grad, a dtype that NumPy does not have.
-    """
-    if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
-        raise TypeError(f"from_dlpack: expected an array that has __dlpack__, got {type(x).__name__}")
-    on_cpu = int(x.__dlpack_device__()[0]) == 1  # DLPack's kDLCPU
-    module, problem = (np, "") if on_cpu else backend._cupy()
-    if module is None:
-        raise RuntimeError(f"from_dlpack: the {type(x).__name__} is not on the CPU, and {problem}")
-    try:
-        array = module.from_dlpack(x)
-    except RuntimeError as error:  # NumPy's word for a dtype that it does not have
-        raise BufferError(f"from_dlpack: this {type(x).__name__} cannot be shared: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"from_dlpack: data must be numbers or booleans, got dtype {array.dtype}")
-    # NumPy cannot make DLPack's own arrays writeable again after a graph; what it sees through a memoryview, it can
-    return Tensor._wrap(np.asarray(memoryview(array)) if module is np and array.flags.writeable else array)
-
-
-_slot: Any = Tensor.__dict__["_data"]  # where a Tensor keeps its array, whatever a subclass makes of `_data`
-
-
-class Forgotten(Tensor):
-    """A Tensor whose array was overwritten by what followed it: its function computes it again for whoever asks.
-
-    Shape, dtype and device are known without.
-    """
-
-    __slots__ = ()
-
-    @property
-    def _data(self):
-        return self.function.output_again()
-
-    @_data.setter
-    def _data(self, array):
-        self.__class__ = Tensor
-        self._data = array
-
-    shape = property(lambda self: _slot.__get__(self).shape)
-    dtype = property(lambda self: _slot.__get__(self).dtype)
-    ndim = property(lambda self: len(self.shape))
-    size = property(lambda self: math.prod(self.shape))
-    device = property(lambda self: backend.device_of(_slot.__get__(self)))
 
 
 def as_tensor(x):
     """x itself if it is a Tensor, else a constant Tensor of it (arrays are shared, not copied)."""
     if isinstance(x, Tensor):
         return x
-    return Tensor._wrap(np.asarray(x) if isinstance(x, np.generic) else x) if backend.is_array(x) else Tensor(x)
+    return Tensor._wrap(np.asarray(x) if isinstance(x, np.generic) else x) if is_array(x) else Tensor(x)
+
+
+def together(function, **arguments):
+    """TypeError where the arguments of `function`, Tensors, arrays or None, are not all on one device."""
+    one_device(function, {name: x._data if isinstance(x, Tensor) else x for name, x in arguments.items()})
 
 
 def _default_dtype(data):
     """float32 for Python floats (as in torch), NumPy's choice for the rest."""
     dtype = np.asarray(data).dtype
-    holds_arrays = isinstance(data, list | tuple) and any(backend.is_array(x) for x in data)
+    holds_arrays = isinstance(data, list | tuple) and any(is_array(x) for x in data)
     return np.dtype(np.float32) if dtype == np.float64 and not holds_arrays else dtype
-
-
-# Tensor's operators call the functions, which are built on Tensor: the class must exist before they are imported.
-from . import autograd, backend  # noqa: E402
-from . import functional as F  # noqa: E402
-
-__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy"]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601: grey = LUMA @ (R,G,B)
 

@@ -23,7 +23,8 @@ import numpy as np
 import minigrad as mg
 import minigrad.functional as F
 from minigrad import nn, optim
-from minigrad.backend import array_module, current_device, thread_count, to_device, to_numpy
+from minigrad.device import array_module, current_device, to_device, to_numpy
+from minigrad.kernels import thread_count
 from minigrad.serialization import replacing
 
 from .augment import Augmentation, batches_per_epoch, prefetch, to_float, training_batches, validation_batches

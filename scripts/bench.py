@@ -23,7 +23,7 @@ from exits import exit_code
 from mistakes import UserError
 from record import check_folder
 
-from minigrad.backend import device_of, to_device
+from minigrad.device import device_of, to_device
 
 EXAMPLE = "python scripts/bench.py --only vgg16-b1,vgg16-grad-b1 --rounds 30"
 PINNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

@@ -15,8 +15,8 @@ from record import check_folder, described, file_stem, save, save_arrays, save_f
 import minigrad as mg
 import models
 from minigrad import functional as F
-from minigrad.backend import array_module, current_device, device_of, to_device
-from minigrad.config import gpu_facts
+from minigrad.device import array_module, current_device, device_of, to_device
+from minigrad.tools.config import gpu_facts
 from models.memory import keep_freed_memory
 from viz.animation import save_gif
 from viz.target import as_image, logits

@@ -3,7 +3,7 @@
 import linecache
 from pathlib import Path
 
-SPEAKING = ("minigrad.nn", "minigrad.backend", "minigrad.serialization", "minigrad.optim")  # and all of models and viz
+SPEAKING = ("minigrad.nn", "minigrad.device", "minigrad.serialization", "minigrad.optim")  # and all of models and viz
 
 
 class UserError(ValueError):

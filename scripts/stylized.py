@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import models
 import viz
-from minigrad.backend import to_numpy
+from minigrad.device import to_numpy
 from minigrad.serialization import replacing
 from models.augment import to_float
 from models.catalogue import home

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import backend, config
-from minigrad.kernels import frozen
-from minigrad.kernels.cuda.product import tf32
+from minigrad import kernels
+from minigrad.kernels import frozen, tf32
+from minigrad.tools import config
 
 AVX2 = {"avx2", "fma"}
 
 
 def test_prints_what_dicts_hold(capsys):
     found = mg.show_config(mode="dicts")
-    assert found["NumPy"] == np.__version__ and found["threads"].startswith(f"{backend.thread_count()} (")
+    assert found["NumPy"] == np.__version__ and found["threads"].startswith(f"{kernels.thread_count()} (")
     assert mg.show_config() is None
     printed = capsys.readouterr().out
     for name, text in found.items():

@@ -6,7 +6,7 @@ The inner maximum is PGD's. It is sought in evaluation mode, so that the attack 
 of the batch, and its random start depends on (seed, epoch, batch) alone: a run that was stopped goes on bit for bit.
 """
 
-from minigrad.backend import to_device
+from minigrad.device import to_device
 from models.augment import to_float
 from models.training import Trainer
 

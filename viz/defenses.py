@@ -16,7 +16,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
-from minigrad.backend import to_device, to_numpy
+from minigrad.device import to_device, to_numpy
 
 
 class StraightThrough(mg.Function):

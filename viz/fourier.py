@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import Function
 from minigrad import functional as F
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.functional.convert import constant_like
 
 # Covariance of the RGB values in [0,1] of all pixels of 3,845 photographs of Imagenette, cats and zebras

@@ -26,6 +26,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.functional import convert, elementwise, normalize, reduce, shape
+from minigrad.interchange import ToDevice
 
 from .target import as_image, as_logits, classes, logits_layer, pick, unit_activation
 
@@ -95,7 +96,7 @@ class _Rules:
         averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum), self.in_proportion)
         unmoved = dict.fromkeys((F.ReLU, F.LeakyReLU), lambda f, r: r)
         moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, F.MaxPool2d)
-        moved = dict.fromkeys((*moves, reduce.Max, convert.Cast, convert.ToDevice), lambda f, r: f.vjp(r))
+        moved = dict.fromkeys((*moves, reduce.Max, convert.Cast, ToDevice), lambda f, r: f.vjp(r))
         with_constants = dict.fromkeys((elementwise.Add, elementwise.Sub, elementwise.Mul, elementwise.Div), _constant)
         refused = {mg.Function: _refuse, normalize.ChannelAffine: _refuse_batch_norm}
         return {**weighted, **averages, **unmoved, **moved, **with_constants, **refused}

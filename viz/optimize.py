@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.backend import array_module, current_device, to_numpy
+from minigrad.device import array_module, current_device, to_numpy
 
 from .animation import save_gif
 

@@ -7,7 +7,7 @@ The others change the image itself between two steps: functions of arrays.
 import numpy as np
 
 from minigrad import functional as F
-from minigrad.backend import array_module
+from minigrad.device import array_module
 
 GREY = 0.5  # the middle of [0,1]; what the papers call zero, since their images have a mean subtracted
 

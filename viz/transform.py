@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad import Function
 from minigrad import functional as F
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.functional.convert import constant_like
 
 from .regularize import GREY

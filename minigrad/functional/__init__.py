@@ -3,15 +3,14 @@
 # ruff: noqa: F401, I001  (in order: what comes later builds on it)
 from .shape import broadcast_to, cat, flatten, flip, getitem, pad, permute, reshape, roll, squeeze, stack, sum_to
 from .shape import transpose, unsqueeze
-from .convert import cast, ones_like, to_device, zeros_like
+from .convert import cast, ones_like, zeros_like
 from .elementwise import abs, add, clamp, cos, div, eq, exp, ge, gt, le, log, logical_and, logical_not, logical_or, lt
 from .elementwise import maximum, minimum, mul, ne, neg, pow, sign, sin, sqrt, square, sub, where
-from .activation import LeakyReLU, ReLU, cat_relu, leaky_relu, relu, sigmoid, tanh
+from .activation import LeakyReLU, ReLU, leaky_relu, relu, sigmoid, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import Linear, MatMul, linear, matmul
-from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv2d_relu, conv2d_relu_max_pool
-from .conv import conv_transpose2d, pair
+from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv_transpose2d, pair
 from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
-from .normalize import BatchNorm, batch_norm, batch_norm_relu, dropout, local_response_norm
+from .normalize import BatchNorm, batch_norm, dropout, local_response_norm
 from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax
 from .resample import fold, interpolate, unfold

@@ -1,25 +1,18 @@
 """Activations: rectifiers and sigmoids. (Softmax is beside the losses it serves.)"""
 
+from .. import kernels
 from ..autograd import Function
-from ..backend import array_module
-from ..kernels import elementwise as kernels
-from ..tensor import Forgotten, as_tensor
+from ..device import array_module
+from ..tensor import as_tensor
 from .convert import floating
 from .elementwise import where
-from .shape import joined
 
 
 class ReLU(Function):
-    """max(x, 0), elementwise. The derivative at 0 is taken as 0.
-
-    rectified: what is below 0 in the array it gets is 0 already (see relu_of_rectified), so there is nothing to do.
-    """
-
-    def __init__(self, rectified=False):
-        self._rectified = rectified
+    """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
 
     def forward(self, x):
-        return x if self._rectified else kernels.relu(x)
+        return kernels.relu(x)
 
     def vjp(self, g):
         return ReLUGrad()(g, self.output)  # positive where the input is
@@ -42,24 +35,6 @@ def relu(x):
     if x.dtype.kind == "b":
         raise TypeError("relu: x must be numbers, got dtype bool; convert with .astype")
     return ReLU()(x)
-
-
-def relu_of_rectified(y):
-    """relu(y), where the Function that made y has rectified its array already, in the same pass over memory.
-
-    In a graph these are two functions as ever, for rules to meet. What lay between is not kept: the function computes
-    it again, by `output_again`, if anyone looks at it (`relu.inputs[0].data`, or a rule that uses it).
-    """
-    if y.function is None:
-        return y
-    rectified = ReLU(rectified=True)(y)
-    y.__class__ = Forgotten
-    return rectified
-
-
-def cat_relu(tensors, dim=0):
-    """relu(cat(...)), arguments as there, with one pass over memory less: see `relu_of_rectified`."""
-    return relu_of_rectified(joined(tensors, dim, rectify=True))
 
 
 class LeakyReLU(Function):

@@ -14,11 +14,9 @@ Letters: N images, C channels in, O channels out, H W height and width, KH KW of
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import Function
-from ..backend import current_device, one_device
-from ..kernels import conv as kernels
-from ..tensor import as_tensor
-from .activation import relu, relu_of_rectified
+from ..tensor import as_tensor, together
 from .reduce import sum
 from .shape import getitem, pad, reshape, squeeze, unsqueeze
 
@@ -31,23 +29,10 @@ class _Convolution(Function):
 
 
 class Conv2d(_Convolution):
-    """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,).
-
-    rectify: for `conv2d_relu`, which follows; the array is then max(y, 0). pool: for `conv2d_relu_max_pool`.
-    """
-
-    def __init__(self, stride, padding, dilation, groups, rectify=False, pool=False):
-        super().__init__(stride, padding, dilation, groups)
-        self._rectify, self._pool = rectify, pool
+    """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,)."""
 
     def forward(self, x, w, bias=None):
-        return kernels.conv2d(x, w, bias, *self.geometry, self._rectify, self._pool)
-
-    def output_again(self):
-        """The array y, computed once more."""
-        x, w, *bias = self._used[:-1]
-        with current_device(x):
-            return kernels.conv2d(x, w, bias[0] if bias else None, *self.geometry)
+        return kernels.conv2d(x, w, bias, *self.geometry)
 
     def vjp(self, g):
         x, w, *bias = self.inputs
@@ -110,36 +95,19 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     Returns (N,O,OH,OW) with OH = (H + 2*padding - dilation*(KH-1) - 1) // stride + 1, likewise OW.
     Raises ValueError for shapes or arguments that do not fit, TypeError for mixed dtypes.
     """
-    return _conv2d(x, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d_relu(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """relu(conv2d(...)), arguments as there, with one pass over memory less: see `relu_of_rectified`."""
     x = as_tensor(x)
     if x.ndim == 3:
-        return relu(conv2d(x, weight, bias, stride, padding, dilation, groups))
-    return relu_of_rectified(_conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True))
+        return squeeze(conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups), 0)
+    inputs, geometry = conv2d_arguments(x, weight, bias, stride, padding, dilation, groups)
+    return Conv2d(*geometry)(*inputs)
 
 
-def conv2d_relu_max_pool(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """The largest of each 2x2 of relu(conv2d(...)), arguments as there; no graph is recorded, and x is (N,C,H,W).
-
-    What is pooled is never in memory as a whole. Raises ValueError where it has less than 2 rows or columns.
-    """
-    y = _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=True, pool=True)
-    if 0 in y.shape[2:]:
-        hw = f"{y.shape[2:]}: the window does not fit the convolution's output of x of shape {np.shape(x)}"
-        raise ValueError(f"max_pool2d: the output would have size {hw}")
-    return y
-
-
-def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False, pool=False):
-    x, weight, bias = _operands("conv2d", x, weight, bias, channel_axis=1)
+def conv2d_arguments(x, weight, bias, stride, padding, dilation, groups):
+    """conv2d's arguments as the kernels take them: ((x, weight) or (x, weight, bias), (stride, padding, dilation,
+    groups)), Tensors, pairs and an int, checked. x: a Tensor (N,C,H,W)."""
+    x, weight, bias = _operands("conv2d", x, weight, bias)
     stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
     _check_groups("conv2d", weight.shape[0], "weight.shape[0]", groups)
-    if x.ndim == 3:
-        return squeeze(_conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups, rectify), 0)
-
     channels = weight.shape[1] * groups
     if x.shape[1] != channels:
         raise ValueError(
@@ -152,7 +120,7 @@ def _conv2d(x, weight, bias, stride, padding, dilation, groups, rectify=False, p
         if size + 2 * p < d * (k - 1) + 1:
             raise ValueError(f"conv2d: the kernel spans {d * (k - 1) + 1} in {name}, the padded x has {size + 2 * p}")
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    return Conv2d(stride, padding, dilation, groups, rectify, pool)(*inputs)
+    return inputs, (stride, padding, dilation, groups)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
@@ -164,7 +132,7 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     Returns (N,O,OH,OW) with OH = (H-1)*stride - 2*padding + dilation*(KH-1) + output_padding + 1, likewise OW.
     """
     name = "conv_transpose2d"
-    x, weight, bias = _operands(name, x, weight, bias, channel_axis=0)
+    x, weight, bias = _operands(name, x, weight, bias)
     stride, dilation = pair(name, "stride", stride, 1), pair(name, "dilation", dilation, 1)
     padding, extra = pair(name, "padding", padding, 0), pair(name, "output_padding", output_padding, 0)
     _check_groups(name, weight.shape[0], "weight.shape[0]", groups)
@@ -206,7 +174,7 @@ def pair(function, argument, value, least):
     return tuple(int(v) for v in values)
 
 
-def _operands(name, x, weight, bias, channel_axis):
+def _operands(name, x, weight, bias):
     x, weight = as_tensor(x), as_tensor(weight)
     bias = None if bias is None else as_tensor(bias)
     if x.ndim not in (3, 4):
@@ -220,7 +188,7 @@ def _operands(name, x, weight, bias, channel_axis):
     for other, argument in ((weight, "weight"), (bias, "bias")):
         if other is not None and other.dtype != x.dtype:
             raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {other.dtype}; convert one with .astype")
-    one_device(name, {"x": x.data, "weight": weight.data, "bias": None if bias is None else bias.data})
+    together(name, x=x, weight=weight, bias=bias)
     return x, weight, bias
 
 

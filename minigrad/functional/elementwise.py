@@ -8,10 +8,10 @@ from numbers import Number
 
 import numpy as np
 
-from ..autograd import Function
-from ..backend import array_module, current_device, one_device
-from ..kernels import elementwise as kernels
-from ..tensor import Tensor, as_tensor
+from .. import kernels
+from ..autograd import Function, without_gradient
+from ..device import array_module
+from ..tensor import Tensor, as_tensor, together
 from .convert import cast, constant_like, floating
 from .shape import sum_to
 
@@ -27,6 +27,7 @@ def _operands(name, a, b):
         a = _constant_like(b, a)
     if isinstance(b, Number):
         b = _constant_like(a, b)
+    together(name, a=a, b=b)
     if a.dtype.kind in "iu" and b.dtype.kind == "f":
         a = cast(a, b.dtype)
     elif b.dtype.kind in "iu" and a.dtype.kind == "f":
@@ -271,9 +272,7 @@ def square(x):
 
 def sign(x):
     """-1, 0 or 1 for each element, in its dtype; no gradient."""
-    x = as_tensor(x)
-    with current_device(x.data):
-        return Tensor._wrap(array_module(x.data).sign(x.data))
+    return without_gradient(lambda array: array_module(array).sign(array), as_tensor(x))
 
 
 # ---- rectifiers and limits -------------------------------------------------------------------------------------------
@@ -308,7 +307,7 @@ def where(condition, a, b):
     if condition.dtype.kind != "b":
         raise TypeError(f"where: condition must be boolean, got {condition.dtype}")
     a, b = _operands("where", a, b)
-    one_device("where", {"condition": condition, "a": a, "b": b})
+    together("where", condition=condition, a=a, b=b)
     try:
         np.broadcast_shapes(condition.shape, a.shape, b.shape)
     except ValueError:
@@ -395,10 +394,7 @@ def clamp(x, min=None, max=None):
 def _comparison(name, ufunc, meaning):
     def compare(a, b):
         a, b = _operands(name, a, b)
-        one_device(name, {"a": a, "b": b})
-        xp = array_module(a.data, b.data)
-        with current_device(a.data):  # NumPy gives no array for 0-d operands
-            return Tensor._wrap(xp.asarray(getattr(xp, ufunc)(a.data, b.data)))
+        return without_gradient(lambda a, b: getattr(array_module(a, b), ufunc)(a, b), a, b)
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"Whether {meaning}, elementwise with broadcasting: a boolean tensor, which has no gradient."
@@ -417,7 +413,4 @@ logical_or = _comparison("logical_or", "logical_or", "a or b is true")
 
 def logical_not(x):
     """True where x is 0 or False; no gradient."""
-    x = as_tensor(x)
-    xp = array_module(x.data)
-    with current_device(x.data):
-        return Tensor._wrap(xp.asarray(xp.logical_not(x.data)))
+    return without_gradient(lambda array: array_module(array).logical_not(array), as_tensor(x))

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import Function
-from ..backend import one_device
-from ..kernels import product as kernels
-from ..tensor import as_tensor
+from ..tensor import as_tensor, together
 from .reduce import sum
 from .shape import reshape, sum_to, transpose
 
@@ -99,11 +98,11 @@ def linear(x, weight, bias=None):
 
 
 def _check_dtypes(name, tensors):
-    """Refuse booleans and mixed dtypes, as torch does: a float64 that crept in should not spread. And mixed devices."""
+    """Refuse booleans, mixed dtypes, as torch does (a float64 that crept in should not spread), and mixed devices."""
     for argument, x in tensors.items():
         if x.dtype.kind == "b":
             raise TypeError(f"{name}: {argument} must be numbers, got dtype bool; convert with .astype")
     if len({x.dtype for x in tensors.values()}) > 1:
         found = ", ".join(f"{argument} {x.dtype}" for argument, x in tensors.items())
         raise TypeError(f"{name}: dtypes differ ({found}); convert with .astype")
-    one_device(name, tensors)
+    together(name, **tensors)

@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 
-from ..autograd import Function
-from ..backend import array_module, current_device, one_device
-from ..tensor import Tensor, as_tensor
-from .convert import floating
+from ..autograd import Function, without_gradient
+from ..device import array_module
+from ..tensor import as_tensor, together
+from .convert import cast, constant_like, floating
 from .elementwise import abs, exp, square, where
 from .reduce import _axes, _drop, mean, sum
 from .shape import _dim, getitem, permute, reshape
@@ -147,33 +147,34 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
 
 def _picked(name, logp, index, weight, ignore_index, reduction):
     """The loss of the target classes: -weight * logp there, reduced."""
-    xp = array_module(logp.data)
-    with current_device(index):
-        counts = index != ignore_index
-        safe = xp.where(counts, index, 0).reshape(-1)
-        places = xp.arange(safe.size), safe
+    counts = _counts(index, ignore_index)
     dim = _class_dim(logp)
     rows = reshape(permute(logp, (*range(dim), *range(dim + 1, logp.ndim), dim)), (-1, logp.shape[dim]))
+    places = constant_like(rows, np.arange(index.size), np.int64), reshape(where(counts, index, 0), (-1,))
     picked = reshape(getitem(rows, places), index.shape)
     factors = _factors(logp, index, weight, ignore_index)
-    return _reduced(name, where(Tensor._wrap(counts), -picked * factors, 0.0), reduction, sum(factors))
+    return _reduced(name, where(counts, -picked * factors, 0.0), reduction, sum(factors))
 
 
 def _even(name, logp, index, weight, ignore_index, reduction):
     """The loss had all classes been targets: the sum of -weight * logp over classes, reduced like that of _picked."""
     dim = _class_dim(logp)
     losses = -sum(_weighted(logp, weight, dim), dim)
-    losses = where(Tensor._wrap(index) != ignore_index, losses, 0.0)
+    losses = where(_counts(index, ignore_index), losses, 0.0)
     return _reduced(name, losses, reduction, sum(_factors(logp, index, weight, ignore_index)))
 
 
 def _factors(logp, index, weight, ignore_index):
     """For each sample the weight of its class (1 without weights), 0 where it is ignored."""
-    xp = array_module(logp.data)
-    with current_device(index):
-        counts = index != ignore_index
-        per_sample = counts if weight is None else xp.where(counts, weight.data[xp.where(counts, index, 0)], 0)
-        return Tensor._wrap(xp.asarray(per_sample, dtype=logp.dtype))
+    counts = _counts(index, ignore_index)
+    if weight is None:
+        return cast(counts, logp.dtype)
+    return where(counts, getitem(weight, where(counts, index, 0)), 0.0)
+
+
+def _counts(index, ignore_index):
+    """Which samples count, as booleans."""
+    return without_gradient(lambda array: array != ignore_index, index)
 
 
 def _weighted(x, weight, dim):
@@ -205,7 +206,7 @@ def _class_weight(name, x, weight):
 
 
 def _class_index(name, x, target, weight, ignore_index):
-    """The target as a checked integer array."""
+    """The target, checked."""
     if weight is not None and weight.requires_grad:
         raise NotImplementedError(f"{name}: no gradient by weight with class indices; give weight.detach()")
     dim = _class_dim(x)
@@ -216,13 +217,12 @@ def _class_index(name, x, target, weight, ignore_index):
         raise TypeError(f"{name}: target must hold class indices of int64 or uint8, got dtype {target.dtype}")
     if weight is not None and weight.dtype != x.dtype:
         raise TypeError(f"{name}: x has dtype {x.dtype}, weight has {weight.dtype}; convert one with .astype")
-    one_device(name, {"x": x, "target": target, "weight": weight})
-    index = target.data
-    with current_device(index):
-        wrong = (index != ignore_index) & ((index < 0) | (index >= x.shape[dim]))
-        if wrong.any():
-            raise ValueError(f"{name}: target holds {int(index[wrong][0])}, but classes are 0 to {x.shape[dim] - 1}")
-    return index
+    together(name, x=x, target=target, weight=weight)
+    classes = x.shape[dim]
+    wrong = without_gradient(lambda i: i[(i != ignore_index) & ((i < 0) | (i >= classes))], target)
+    if wrong.size:
+        raise ValueError(f"{name}: target holds {int(wrong.data[0])}, but classes are 0 to {classes - 1}")
+    return target
 
 
 # ---- regression ------------------------------------------------------------------------------------------------------

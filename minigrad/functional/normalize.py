@@ -16,11 +16,10 @@ Letters: N images, C channels, m = N*H*W elements of one channel.
 
 import numpy as np
 
-from ..autograd import Function
-from ..backend import array_module, current_device, one_device, to_device
-from ..kernels import channel as kernels
-from ..tensor import Tensor, as_tensor
-from .activation import relu, relu_of_rectified
+from .. import kernels
+from ..autograd import Function, without_gradient
+from ..device import array_module
+from ..tensor import as_tensor, together
 from .convert import constant_like, floating
 from .elementwise import sqrt, square
 from .linalg import matmul
@@ -77,7 +76,8 @@ class ChannelSumProduct(Function):
 
 
 class ChannelMean(Function):
-    """(C,): the mean of each channel, known already as the array `value`: here it becomes a function of x."""
+    """(C,): the mean of each channel, already computed as the array `value`: this records it in the graph, so
+    that it can be differentiated."""
 
     def __init__(self, value):
         self.value = value
@@ -125,13 +125,11 @@ def _column(x):
 
 
 def _zeros(x):
-    with current_device(x.data):
-        return Tensor._wrap(array_module(x.data).zeros(x.shape[1], x.dtype))
+    return constant_like(x, np.zeros(x.shape[1]))
 
 
 def _ones(x):
-    with current_device(x.data):
-        return Tensor._wrap(array_module(x.data).ones(x.shape[1], x.dtype))
+    return constant_like(x, np.ones(x.shape[1]))
 
 
 # ---- batch normalisation ---------------------------------------------------------------------------------------------
@@ -140,26 +138,16 @@ def _ones(x):
 class BatchNorm(Function):
     """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance per channel.
 
-    After the call, `mean` and `variance` hold these as arrays (C,). rectify: for `batch_norm_relu`, which follows; the
-    array is then max(y, 0).
+    After the call, `mean` and `variance` hold these as arrays (C,).
     """
 
-    def __init__(self, eps, rectify=False):
-        self.eps, self._rectify = eps, rectify
+    def __init__(self, eps):
+        self.eps = eps
 
     def forward(self, x, weight, bias):
         self.mean, self.variance = kernels.channel_moments(x)
-        return self._normalized(x, weight, bias, self._rectify)
-
-    def _normalized(self, x, weight, bias, rectify=False):
         scale = weight / array_module(x).sqrt(self.variance + x.dtype.type(self.eps))
-        return kernels.channel_affine(x, scale, bias - self.mean * scale, rectify)
-
-    def output_again(self):
-        """The array y, computed once more."""
-        x, weight, bias = self._used[:-1]
-        with current_device(x):
-            return self._normalized(x, weight, bias)
+        return kernels.channel_affine(x, scale, bias - self.mean * scale)
 
     def vjp(self, g):
         x, weight, _ = self.inputs
@@ -188,16 +176,6 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     without the other, and for an eps that is negative, or 0 when training; TypeError where a vector's dtype is not that
     of x.
     """
-    return _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-
-
-def batch_norm_relu(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    """relu(batch_norm(...)), arguments as there, when training with one pass over memory less: `relu_of_rectified`."""
-    y = _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, rectify=training)
-    return relu_of_rectified(y) if training else relu(y)
-
-
-def _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, rectify=False):
     x = as_tensor(x)
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ValueError(f"batch_norm: x must be floating point (N,C,...), got {x.dtype} of shape {x.shape}")
@@ -212,7 +190,7 @@ def _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, 
         raise ValueError(f"batch_norm: eps must be {'positive in training' if training else '0 or more'}, got {eps}")
     if training and (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give both running_mean and running_var, or neither")
-    one_device("batch_norm", {"x": x} | vectors)
+    together("batch_norm", x=x, **vectors)
     weight = _ones(x) if weight is None else as_tensor(weight)
     bias = _zeros(x) if bias is None else as_tensor(bias)
 
@@ -224,14 +202,13 @@ def _batch_norm(x, running_mean, running_var, weight, bias, training, momentum, 
 
     if x.size <= channels:
         raise ValueError(f"batch_norm: training needs more than 1 element in each channel, x has shape {x.shape}")
-    function = BatchNorm(eps, rectify)
+    function = BatchNorm(eps)
     y = function(x, weight, bias)
-    m = _count(x)
-    with current_device(x.data):
-        for running, batch in ((running_mean, function.mean), (running_var, function.variance * (m / (m - 1)))):
-            if running is not None:
-                old = running.data
-                running.data = (old * (1 - momentum) + batch * momentum).astype(old.dtype)
+    unbiased = _count(x) / (_count(x) - 1)
+    for running, batch, factor in ((running_mean, function.mean, 1), (running_var, function.variance, unbiased)):
+        if running is not None:
+            share = momentum * factor
+            running.data = without_gradient(lambda old: old * (1 - momentum) + batch * share, running).data  # noqa: B023
     return y
 
 
@@ -287,5 +264,5 @@ def dropout(x, p=0.5, training=True, rng=None):
         raise ValueError("dropout: training needs rng, a numpy.random.Generator, so that runs can be repeated")
     if p == 1:
         return x * 0.0
-    mask = to_device(rng.random(x.shape, np.float32) >= np.float32(p), x.device)
-    return Dropout(mask, p)(x)
+    mask = constant_like(x, rng.random(x.shape, np.float32) >= np.float32(p), bool)
+    return Dropout(mask.data, p)(x)

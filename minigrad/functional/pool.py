@@ -13,10 +13,10 @@ Letters: N images, C channels, H W height and width, OH OW of the output.
 
 import numpy as np
 
-from ..autograd import Function, is_recorded
-from ..backend import array_module, current_device, one_device
-from ..kernels import pooling as kernels
-from ..tensor import Tensor, as_tensor
+from .. import kernels
+from ..autograd import Function, is_recorded, without_gradient
+from ..device import array_module
+from ..tensor import as_tensor, together
 from .conv import pair
 from .convert import constant_like
 from .linalg import matmul
@@ -96,14 +96,13 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
         found = max_pool2d(unsqueeze(x, 0), kernel, stride, padding, dilation, ceil_mode, return_indices)
         return tuple(squeeze(t, 0) for t in found) if return_indices else squeeze(found, 0)
 
-    _check_output(name, x.shape, kernels.pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode))
+    _check_output(name, x.shape, kernels.output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode))
     pool = MaxPool2d(kernel, stride, padding, dilation, ceil_mode, with_winner=return_indices or is_recorded(x))
     y = pool(x)
     if not return_indices:
         return y
-    with current_device(x.data):
-        indices = kernels.flat_indices(pool.winner, x.shape[2:], kernel, stride, padding, dilation)
-    return y, Tensor._wrap(indices)
+    geometry = x.shape[2:], kernel, stride, padding, dilation
+    return y, without_gradient(lambda _: kernels.flat_indices(pool.winner, *geometry), x)
 
 
 def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
@@ -122,7 +121,7 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
         raise ValueError(f"{name}: indices has shape {indices.shape}, x has {x.shape}; they must agree")
     smallest = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[-2:], stride, padding, kernel, strict=True)]
     hw = _unpooled_hw(smallest, stride, output_size)
-    one_device(name, {"x": x, "indices": indices})
+    together(name, x=x, indices=indices)
     if indices.size and not 0 <= indices.min().item() <= indices.max().item() < hw[0] * hw[1]:
         raise ValueError(f"{name}: indices must be from 0 to {hw[0] * hw[1] - 1} for an output of {hw[0]} by {hw[1]}")
 
@@ -230,7 +229,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
         return squeeze(avg_pool2d(unsqueeze(x, 0), kernel, stride, padding, *rest), 0)
 
     hw = x.shape[2:]
-    _check_output(name, x.shape, kernels.pool_output_hw(hw, kernel, stride, padding, (1, 1), ceil_mode))
+    _check_output(name, x.shape, kernels.output_hw(hw, kernel, stride, padding, (1, 1), ceil_mode))
     divisor = divisor_override
     if divisor is None:
         divisor = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad)

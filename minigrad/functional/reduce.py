@@ -4,10 +4,10 @@ from math import prod
 
 import numpy as np
 
-from ..autograd import Function
-from ..backend import array_module, current_device
-from ..kernels.channel import channel_sum
-from ..tensor import Tensor, as_tensor
+from .. import kernels
+from ..autograd import Function, without_gradient
+from ..device import array_module
+from ..tensor import as_tensor
 from .convert import cast, floating
 from .elementwise import square
 from .shape import broadcast_to, reshape
@@ -38,7 +38,7 @@ class Sum(Function):
 
     def forward(self, x):
         if x.ndim > 2 and x.dtype.kind == "f" and sorted(self.axes) == [0, *range(2, x.ndim)]:
-            return channel_sum(x).reshape(1, -1, *(1,) * (x.ndim - 2))
+            return kernels.channel_sum(x).reshape(1, -1, *(1,) * (x.ndim - 2))
         return array_module(x).sum(x, axis=self.axes, keepdims=True, dtype=x.dtype if x.dtype.kind == "f" else np.int64)
 
     def vjp(self, g):
@@ -128,6 +128,4 @@ def _place(name, x, axis, keepdims):
     axes, _ = _axes(name, axis, x.shape)
     if not prod(x.shape[a] for a in axes):
         raise ValueError(f"{name}: no elements along axis {axis} of shape {x.shape}")
-    with current_device(x.data):
-        found = getattr(array_module(x.data), name)(x.data, axis=axis, keepdims=keepdims)
-    return Tensor._wrap(np.asarray(found) if isinstance(found, np.generic) else found)
+    return without_gradient(lambda array: getattr(array_module(array), name)(array, axis=axis, keepdims=keepdims), x)

@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from ..autograd import Function
-from ..backend import array_module
-from ..kernels.pooling import pool_output_hw
+from ..device import array_module
+from ..kernels import output_hw
 from ..tensor import as_tensor
 from .conv import pair
 from .convert import constant_like
@@ -141,7 +141,7 @@ class Fold(Function):
 
 def _taps(hw, kernel, stride, dilation):
     """(for each element of the window the slices of x that all windows take there, (OH, OW))."""
-    oh, ow = pool_output_hw(hw, kernel, stride, (0, 0), dilation)
+    oh, ow = output_hw(hw, kernel, stride, (0, 0), dilation)
     (sh, sw), (dh, dw) = stride, dilation
     taps = [
         (slice(a * dh, a * dh + (oh - 1) * sh + 1, sh), slice(b * dw, b * dw + (ow - 1) * sw + 1, sw))
@@ -161,7 +161,7 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
         return squeeze(unfold(unsqueeze(x, 0), kernel, dilation, padding, stride), 0)
     if x.ndim != 4 or 0 in x.shape[1:]:
         raise ValueError(f"unfold: x must be (N,C,H,W) or (C,H,W), got shape {x.shape}")
-    if min(pool_output_hw(x.shape[2:], kernel, stride, padding, dilation)) < 1:
+    if min(output_hw(x.shape[2:], kernel, stride, padding, dilation)) < 1:
         raise ValueError(f"unfold: kernel_size {kernel} with dilation {dilation} does not fit x of shape {x.shape}")
     (ph, pw) = padding
     return Unfold(kernel, stride, dilation)(pad(x, (pw, pw, ph, ph)))
@@ -176,7 +176,7 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
     if x.ndim == 2:
         return squeeze(fold(unsqueeze(x, 0), output_size, kernel, dilation, padding, stride), 0)
     hw = pair("fold", "output_size", output_size, 1)
-    out_hw = pool_output_hw(hw, kernel, stride, padding, dilation)
+    out_hw = output_hw(hw, kernel, stride, padding, dilation)
     if x.ndim != 3 or x.shape[1] % math.prod(kernel) or min(out_hw) < 1 or x.shape[2] != math.prod(out_hw):
         raise ValueError(
             f"fold: x has shape {x.shape}, expected (N, a multiple of {math.prod(kernel)}, {math.prod(out_hw)}) "

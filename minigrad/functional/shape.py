@@ -4,10 +4,10 @@ from math import prod
 
 import numpy as np
 
-from ..autograd import Function
-from ..backend import array_module, current_device, one_device
-from ..kernels import channel as kernels
-from ..tensor import Tensor, as_tensor
+from .. import kernels
+from ..autograd import Function, without_gradient
+from ..device import array_module
+from ..tensor import Tensor, as_tensor, together
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class PutItem(Function):
 def getitem(x, index):
     """x[index]: integers, slices, None, Ellipsis, integer and boolean arrays or tensors, in any mix.
 
-    Arrays and tensors must be on the device of x; lists go there.
+    Arrays and tensors must be where x is; lists go there.
     """
     x = as_tensor(x)
     parts = tuple(_index(x, i) for i in index) if isinstance(index, tuple) else _index(x, index)
@@ -258,12 +258,12 @@ def _index(x, i):
     if isinstance(i, Tensor):
         i = i.data
     elif isinstance(i, list):
-        with current_device(x.data):
-            i = array_module(x.data).asarray(np.asarray(i, dtype=None if len(i) else np.intp))
+        values = np.asarray(i, dtype=None if len(i) else np.intp)
+        i = without_gradient(lambda array: array_module(array).asarray(values), x).data
     if getattr(i, "dtype", np.dtype(int)).kind not in "iub":
         raise IndexError(f"getitem: an index array must hold integers or booleans, this one holds {i.dtype}")
     if hasattr(i, "dtype") and not isinstance(i, np.generic):
-        one_device("getitem", {"x": x, "index": i})
+        together("getitem", x=x, index=i)
     return i
 
 
@@ -271,19 +271,13 @@ def _index(x, i):
 
 
 class Cat(Function):
-    """Tensors one after the other along `dim`. rectify: for `cat_relu`; the array is then max(y, 0)."""
+    """Tensors one after the other along `dim`."""
 
-    def __init__(self, dim, rectify=False):
-        self.dim, self._rectify = dim, rectify
+    def __init__(self, dim):
+        self.dim = dim
 
     def forward(self, *xs):
-        return kernels.concatenate(xs, self.dim, self._rectify)
-
-    def output_again(self):
-        """The array y, computed once more."""
-        xs = self._used[:-1]
-        with current_device(xs[0]):
-            return kernels.concatenate(xs, self.dim)
+        return kernels.concatenate(xs, self.dim)
 
     def vjp(self, g):
         gxs, start = [], 0
@@ -296,11 +290,6 @@ class Cat(Function):
 
 def cat(tensors, dim=0):
     """Tensors joined along an existing dimension; the other lengths must agree."""
-    return joined(tensors, dim)
-
-
-def joined(tensors, dim, rectify=False):
-    """`cat`; rectify: max(y, 0), for `cat_relu`."""
     xs = [as_tensor(x) for x in tensors]
     if not xs:
         raise ValueError("cat: expected at least one tensor")
@@ -308,7 +297,8 @@ def joined(tensors, dim, rectify=False):
     for i, x in enumerate(xs):
         if x.ndim != xs[0].ndim or any(x.shape[d] != xs[0].shape[d] for d in range(x.ndim) if d != dim):
             raise ValueError(f"cat: tensors[{i}] has shape {x.shape}, not fit to join {xs[0].shape} along dim {dim}")
-    return Cat(dim, rectify)(*xs)
+    together("cat", **{f"tensors[{i}]": x for i, x in enumerate(xs)})
+    return Cat(dim)(*xs)
 
 
 def stack(tensors, dim=0):

@@ -2,7 +2,7 @@
 
 import math
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 
 
 def channels_last(x):

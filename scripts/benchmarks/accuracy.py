@@ -19,7 +19,8 @@ import models
 from benchmarks import cases
 from minigrad import functional as F
 from minigrad import nn
-from minigrad.backend import thread_count, to_device
+from minigrad.device import to_device
+from minigrad.kernels import thread_count
 
 
 def images(folder):

@@ -9,7 +9,7 @@ import torch
 
 import minigrad as mg
 from benchmarks import cases, measure, minigrad_side, torch_side
-from minigrad.backend import thread_count
+from minigrad.kernels import thread_count
 
 DEZERO_EVERY = 4  # rounds: it is slow
 AFTER_DEZERO = 0.2  # seconds: BLAS's own threads spin for 0.1 after its last product, and hold up whoever comes next

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import cases, measure, minigrad_side
 from minigrad import tf32
-from minigrad.backend import array_module, current_device, to_device
+from minigrad.device import array_module, current_device, to_device
 
 BLOCK = 0.03  # seconds that the steps timed together are to take, at least
 MOST, FED = 30, 50  # steps timed together: at most; where batches are made meanwhile, of which a few are there at first

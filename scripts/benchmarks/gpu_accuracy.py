@@ -15,7 +15,7 @@ import minigrad as mg
 import models
 from benchmarks import accuracy
 from minigrad import tf32
-from minigrad.backend import current_device, to_device
+from minigrad.device import current_device, to_device
 
 SCALES = (2, 8)  # pixels that the noise of the images is blurred by
 

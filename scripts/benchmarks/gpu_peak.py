@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from benchmarks import cases
-from minigrad.backend import array_module, current_device, to_device
+from minigrad.device import array_module, current_device, to_device
 
 STEPS = 3
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks import cases, measure, minigrad_side, torch_side
-from minigrad.backend import thread_count
+from minigrad.kernels import thread_count
 
 SIDES = (112, 160, 224, 320, 448, 640)  # pixels, one image
 BATCHES = (1, 2, 4, 8, 16)  # images of 112 px

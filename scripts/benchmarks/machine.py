@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 import minigrad as mg
-from minigrad.backend import blocks, current_device, parallel, thread_count, to_device
+from minigrad.device import current_device, to_device
+from minigrad.kernels import blocks, parallel, thread_count
 
 SIDE = 2048  # of the matrices
 COPIED = 64 << 20  # bytes

@@ -10,7 +10,7 @@ import models
 import viz
 from benchmarks import cases
 from minigrad import functional as F
-from minigrad.backend import to_device
+from minigrad.device import to_device
 from models.augment import Augmentation, prefetch, to_float, training_batches
 from models.memory import keep_freed_memory
 from models.training import workers

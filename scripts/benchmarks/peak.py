@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import cases
-from minigrad.backend import thread_count
+from minigrad.kernels import thread_count
 
 
 def largest():

@@ -14,7 +14,7 @@ from hypothesis import given
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad.gradcheck import check_gradients
+from minigrad.tools.gradcheck import check_gradients
 from tests.minigrad.functional.cases import beside
 
 

@@ -8,9 +8,10 @@ import pytest
 
 import minigrad as mg
 import minigrad.functional as F
-from minigrad import graph_layout, nn
-from minigrad.graph import Graph
-from minigrad.graph_layout import Box
+from minigrad import nn
+from minigrad.tools import graph_layout
+from minigrad.tools.graph import Graph
+from minigrad.tools.graph_layout import Box
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,9 +8,10 @@ import pytest
 
 import minigrad as mg
 import minigrad.functional as F
-from minigrad import cost, nn
+from minigrad import nn
 from minigrad.autograd import _mode
-from minigrad.profile import Limits, Operation, limits
+from minigrad.tools import cost
+from minigrad.tools.profile import Limits, Operation, limits
 
 
 def tensor(*shape, dtype=np.float32):

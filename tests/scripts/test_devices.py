@@ -15,7 +15,7 @@ from PIL import Image
 
 import models
 from minigrad import autograd, nn
-from minigrad.backend import to_device
+from minigrad.device import to_device
 from models.training import Recipe, Trainer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

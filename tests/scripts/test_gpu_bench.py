@@ -9,7 +9,7 @@ import pytest
 from benchmarks import accuracy, cases, gpu, gpu_accuracy, gpu_peak, minigrad_side
 
 import models
-from minigrad.backend import find_device
+from minigrad.device import find_device
 
 
 @pytest.fixture(params=["standin", pytest.param("cuda", marks=pytest.mark.gpu)])

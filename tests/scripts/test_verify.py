@@ -100,7 +100,7 @@ def test_an_outcome_may_be_better_but_not_worse():
 
 
 def test_the_precision_reaches_the_convolution():
-    from minigrad.kernels.conv import current_algorithm
+    from minigrad.kernels import current_algorithm
 
     seen = []
     one = check(precisions=agreement.PRECISIONS)

@@ -38,7 +38,7 @@ class OnDevice:
     def _redirect(self):
         import minigrad as mg
         import models
-        from minigrad import autograd, backend, nn
+        from minigrad import autograd, device, nn
         from viz import linear
 
         on_device, init = self.device, mg.Tensor.__init__
@@ -46,7 +46,7 @@ class OnDevice:
         def init_on_device(tensor, *args, **kwargs):
             init(tensor, *args, **kwargs)
             if _called_from_test():
-                tensor._data = backend.to_device(tensor._data, on_device)
+                tensor._data = device.to_device(tensor._data, on_device)
 
         mg.Tensor.__init__ = init_on_device
         for owner, name in ((mg, "from_numpy"), (mg, "as_tensor"), (models, "build"), (models, "load")):

@@ -52,7 +52,7 @@ MIXED = [
     (lambda: on(FIRST) > X, "gt: a is on cuda:0, b on cpu"),
     (lambda: F.where(X > 0, on(FIRST), 0.0), "where: condition is on cpu, a on cuda:0"),
     (lambda: F.clamp(on(FIRST), min=X), "is on c"),
-    (lambda: F.cat([on(FIRST), on(CPU)]), "cat: xs[0] is on cuda:0, xs[1] on cpu"),
+    (lambda: F.cat([on(FIRST), on(CPU)]), "cat: tensors[0] is on cuda:0, tensors[1] on cpu"),
     (lambda: on(FIRST)[np.array([0, 1])], "getitem: x is on cuda:0, index on cpu"),
     (lambda: on(FIRST)[on(SECOND) > 0], "getitem: x is on cuda:0, index on cuda:1"),
     (lambda: F.cross_entropy(on(FIRST, X[0, 0]), np.zeros(8, int)), "cross_entropy: x is on cuda:0, target on cpu"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import minigrad as mg
-from minigrad.gradcheck import check_gradients
+from minigrad.tools.gradcheck import check_gradients
 from models import load_image
 from viz.fourier import (
     COVARIANCE,

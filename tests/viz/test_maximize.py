@@ -9,7 +9,7 @@ from PIL import Image
 import minigrad as mg
 import viz
 from minigrad import nn
-from minigrad.backend import to_numpy
+from minigrad.device import to_numpy
 from models import Preprocess, load_image, save_image
 from viz.objective import evaluate
 from viz.optimize import OPTIMIZERS

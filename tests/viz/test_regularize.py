@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import minigrad as mg
-from minigrad.gradcheck import check_gradients
+from minigrad.tools.gradcheck import check_gradients
 from models import load_image
 from viz.regularize import (
     TV_KINDS,

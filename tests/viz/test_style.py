@@ -11,7 +11,7 @@ import models
 import viz
 from minigrad import functional as F
 from minigrad import nn
-from minigrad.gradcheck import check_gradients
+from minigrad.tools.gradcheck import check_gradients
 from viz.gram import NORMALIZATIONS, mean_gram
 from viz.style import YIQ, default_layers, luminance, luminance_only
 

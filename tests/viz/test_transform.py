@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.gradcheck import check_gradients
+from minigrad.tools.gradcheck import check_gradients
 from viz import transform
 from viz.transform import Gather, Scatter, jitter, pad, robust, rotate, rotated, scale, transformed
 

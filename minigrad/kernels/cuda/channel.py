@@ -4,14 +4,71 @@ Memory is channels-last, as a matrix of rows of C channels. For a sum, a thread 
 in float64, neighbouring threads take neighbouring channels, and the runs are added at the end.
 """
 
-from minigrad.backend import array_module
-from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type
+from minigrad.device import array_module
+from minigrad.kernels.cuda.launch import TYPES, Kernel, floating, index_type
+from minigrad.kernels.layout import as_rows, channels_first, channels_last
 
 _THREADS = 1 << 17  # that are to share in a sum: an H100 holds 270,000
 _SHORTEST = 32  # rows in a run
 
 
-def column_sums(xs, ys=None, mean=None):
+def channel_sum(x):
+    """(C,) in x's dtype: the sum of x over every axis but 1."""
+    rows = _rows(x)
+    return NotImplemented if rows is None else _column_sums_of(*rows).astype(x.dtype)
+
+
+def channel_sum_product(x, y):
+    """(C,) in x's dtype: the sum of x*y over every axis but 1."""
+    rows = _rows(x, y)
+    return NotImplemented if rows is None else _column_sums_of(*rows).astype(x.dtype)
+
+
+def channel_moments(x):
+    """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype."""
+    rows = _rows(x)
+    if rows is None:
+        return NotImplemented
+    count = x.size // x.shape[1]
+    mean = (_column_sums_of(*rows) / count).astype(x.dtype)
+    return mean, (_column_sums_of(*rows, mean=mean) / count).astype(x.dtype)
+
+
+def channel_affine(x, scale, shift):
+    """x * scale[c] + shift[c]."""
+    rows = _rows(x)
+    if rows is None or not floating(x, scale, shift):
+        return NotImplemented
+    return _like(_affine_of(*rows, scale, None, None, shift), x)
+
+
+def channel_affine2(x, a, y, b, c):
+    """x * a[c] + y * b[c] + c[c]."""
+    rows = _rows(x, y)
+    if rows is None or not floating(x, a, y, b, c):
+        return NotImplemented
+    return _like(_affine_of(rows[0], a, rows[1], b, c), x)
+
+
+def concatenate(xs, axis):
+    """Arrays (N,C,H,W) joined along channels, channels-last."""
+    if axis != 1 or xs[0].ndim != 4:
+        return NotImplemented
+    return channels_first(array_module(*xs).concatenate([channels_last(x) for x in xs], 3))
+
+
+def _rows(*arrays):
+    """Channels-last arrays as (positions, C) rows; None where one is not so, or not float32 or float64."""
+    rows = [as_rows(x) for x in arrays]
+    return None if any(r is None for r in rows) or not floating(*arrays) else rows
+
+
+def _like(rows, x):
+    """(positions, C) rows seen as (N, C, ...)."""
+    return array_module(rows).moveaxis(rows.reshape(x.shape[0], *x.shape[2:], x.shape[1]), -1, 1)
+
+
+def _column_sums_of(xs, ys=None, mean=None):
     """(C,) in float64: the sums of the columns of xs (rows, C), of xs * ys, or of (xs - mean)^2 for a mean (C,)."""
     xp, (rows, c) = array_module(xs), xs.shape
     runs = max(1, min(rows // _SHORTEST, _THREADS // max(1, c)))
@@ -25,7 +82,7 @@ def column_sums(xs, ys=None, mean=None):
     return sums.sum(axis=0)
 
 
-def affine(xs, a, ys, b, shift):
+def _affine_of(xs, a, ys, b, shift):
     """xs * a + ys * b + shift for rows (positions, C) and a, b, shift (C,); ys and b may be None."""
     xp = array_module(xs, a, shift)
     a, b, shift = (None if vector is None else xp.ascontiguousarray(vector) for vector in (a, b, shift))

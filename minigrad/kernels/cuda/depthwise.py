@@ -7,7 +7,7 @@ o / (O/C).
 
 import math
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type
 
 _THREADS = 1 << 17  # that are to share in a weight gradient: an H100 holds 270,000

@@ -14,14 +14,14 @@ those of one image in the input gradient.
 
 import math
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.kernels.cuda import depthwise, few_channels
 from minigrad.kernels.cuda.elementwise import bias_relu
 from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type, lanes, near_equal, rows_of
 from minigrad.kernels.cuda.product import multiply
-from minigrad.kernels.direct import output_hw
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
+from minigrad.kernels.plain import output_hw
 
 _BLOCK = 64 << 20  # bytes of columns in a block: about a second-level cache, by arithmetic, not measured
 _CUTS = 256  # parts of a long sum that are to run at once: two for each multiprocessor of an H100

@@ -1,7 +1,7 @@
 """Elementwise passes that would be several on CuPy's ufuncs: bias and rectifier, and the rectifier's gradient."""
 
-from minigrad.backend import array_module
-from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type
+from minigrad.device import array_module
+from minigrad.kernels.cuda.launch import TYPES, Kernel, floating, index_type, on_gpu
 from minigrad.kernels.layout import in_memory_order
 
 _bias_relu = Kernel(
@@ -43,12 +43,28 @@ def bias_relu(y, bias, rectify):
     kernel(array_module(y), y.size, y, y if bias is None else bias, y.size, y.shape[1], *flags)
 
 
+def add(a, b):
+    """a + b, channels-last where a is: CuPy's sum would not be."""
+    alike = type(a) is type(b) and a.shape == b.shape and a.dtype == b.dtype
+    if not alike or not on_gpu(a, b):
+        return NotImplemented
+    return array_module(a, b).add(a, b, out=array_module(a).empty_like(a))
+
+
+def relu(x):
+    """max(x, 0), channels-last where x is."""
+    xp = array_module(x)
+    return xp.maximum(x, 0, out=xp.empty_like(x))
+
+
 def relu_grad(g, x):
-    """g where x > 0, else 0, in x's memory order; None where the memory orders of the two differ."""
+    """g where x > 0, else 0, in x's memory order."""
+    if not floating(g, x) or g.shape != x.shape:
+        return NotImplemented
     xp = array_module(g, x)
     gx = xp.empty_like(x)
     flat_g, flat_x, flat_gx = in_memory_order(g, x, gx)
     if flat_g is None:
-        return None
+        return NotImplemented
     _relu_grad.of(T=TYPES[x.dtype])(xp, x.size, flat_g, flat_x, flat_gx, x.size)
     return gx

@@ -7,7 +7,7 @@ reads the same numbers of x and runs of the weights, which are (KH*KW*C, O). Wit
 
 import math
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.kernels.cuda.launch import TYPES, Kernel, index_type, lanes
 from minigrad.kernels.frozen import form_or_new
 

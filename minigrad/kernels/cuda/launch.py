@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.kernels.layout import channels_last
 
 _BLOCK = 128  # threads in a block: few enough for small layers to reach every multiprocessor

@@ -6,21 +6,24 @@ of the input's gradient, walking the windows over it: what a scattered addition 
 
 import numpy as np
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
 from minigrad.kernels.cuda.launch import TYPES, Kernel, floating, index_type, rows_of
 from minigrad.kernels.layout import channels_last, empty_channels_last
+from minigrad.kernels.plain import output_hw
 
 _WINNERS = {np.dtype(np.uint8): "unsigned char", np.dtype(np.uint16): "unsigned short", np.dtype(np.uint32): "unsigned"}
 
 
-def fits(x, winner=None):
+def _fits(x, winner=None):
     """Whether this file can pool x: float32 or float64 on a GPU, with winners as max_pool gives them."""
     return floating(x) and (winner is None or winner.dtype in _WINNERS)
 
 
-def max_pool(x, out_hw, kernel, stride, padding, dilation, with_winner):
+def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     """(y, winner or None) of x (N,C,H,W)."""
-    shape = (*x.shape[:2], *out_hw)
+    if not _fits(x):
+        return NotImplemented
+    shape = (*x.shape[:2], *output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode))
     y = empty_channels_last(shape, x.dtype, x)
     winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x) if with_winner else None
     word = TYPES[x.dtype] if winner is None else _WINNERS[winner.dtype]
@@ -32,6 +35,8 @@ def max_pool(x, out_hw, kernel, stride, padding, dilation, with_winner):
 
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
+    if not _fits(g, winner):
+        return NotImplemented
     gx = empty_channels_last((*g.shape[:2], *input_hw), g.dtype, g)
     g, winner, out = rows_of(g), rows_of(winner), channels_last(gx)
     geometry, word = (*kernel, *stride, *padding, *dilation), _WINNERS[winner.dtype]
@@ -41,6 +46,8 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
 
 def window_gather(x, winner, kernel, stride, padding, dilation):
     """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names."""
+    if not _fits(x, winner):
+        return NotImplemented
     y = empty_channels_last(winner.shape, x.dtype, x)
     x, winner, out = rows_of(x), rows_of(winner), channels_last(y)
     geometry, word = (*kernel, *stride, *padding, *dilation), _WINNERS[winner.dtype]
@@ -48,8 +55,11 @@ def window_gather(x, winner, kernel, stride, padding, dilation):
     return y
 
 
-def window_sum(x, out_hw, kernel, stride, padding):
-    """y (N,C,*out_hw): the sum of every window of x (N,C,H,W)."""
+def window_sum(x, kernel, stride, padding, ceil_mode=False):
+    """y (N,C,OH,OW): the sum of every window of x (N,C,H,W)."""
+    if not _fits(x):
+        return NotImplemented
+    out_hw = output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
     y = empty_channels_last((*x.shape[:2], *out_hw), x.dtype, x)
     x, out = rows_of(x), channels_last(y)
     _launch(_window_sum, (x, out), out, x, out, (*kernel, *stride, *padding, 1, 1))
@@ -58,6 +68,8 @@ def window_sum(x, out_hw, kernel, stride, padding):
 
 def window_spread(g, input_hw, kernel, stride, padding):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window."""
+    if not _fits(g):
+        return NotImplemented
     gx = empty_channels_last((*g.shape[:2], *input_hw), g.dtype, g)
     g, out = rows_of(g), channels_last(gx)
     _launch(_window_spread, (g, out), out, out, g, (*kernel, *stride, *padding, 1, 1))

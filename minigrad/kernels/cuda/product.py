@@ -9,40 +9,15 @@ read float32 numbers to 10 bits of mantissa (rounding errors up to 2^-11 for eac
 """
 
 import functools
-import threading
-from contextlib import contextmanager
 
 import numpy as np
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
+from minigrad.kernels.modes import tf32_allowed
 
 _TF32_MATH = 3  # CUBLAS_TF32_TENSOR_OP_MATH
 _numbers = {dtype: np.array([0, 1], dtype) for dtype in (np.float32, np.float64)}
 _zero_one = {np.dtype(dtype): (pair.ctypes.data, pair.ctypes.data + pair.itemsize) for dtype, pair in _numbers.items()}
-_allowed = threading.local()
-
-
-@contextmanager
-def tf32(allow=True):
-    """Within `with tf32():`, this thread's float32 products on a GPU may round their factors to TF32.
-
-    A sum of K products is then wrong by up to about 2^-10 of the sum of their magnitudes, and as a rule by far less,
-    where float32 is within K * 2^-24 of it. Winograd's transforms add to that: of the largest output of one 3x3 layer,
-    2.4e-3 with it and 3e-4 with conv_algorithm("direct"), where float32 has 1.4e-6 and 5e-7 (with TF32 emulated, by
-    rounding factors). Single pixels of a deep network's gradient can be off by a fifth of the largest one.
-    Faster on GPUs of compute capability 8.0 or more, no effect elsewhere. Off unless asked for.
-    """
-    before = tf32_allowed()
-    _allowed.value = bool(allow)
-    try:
-        yield
-    finally:
-        _allowed.value = before
-
-
-def tf32_allowed():
-    """Whether this thread is within `with tf32():`."""
-    return getattr(_allowed, "value", False)
 
 
 def multiply(a, b, out, transpose_a=False, transpose_b=False, add=False):
@@ -72,12 +47,13 @@ def multiply(a, b, out, transpose_a=False, transpose_b=False, add=False):
         gemm(handle, *sizes, one, *first, *second, one if add else zero, *third, count)
 
 
-def matmul_tf32(xp, a, b, out=None):
-    """xp.matmul within `tf32`, on a GPU."""
-    if not hasattr(xp, "cuda"):
-        return xp.matmul(a, b, out=out)
+def matmul(a, b):
+    """a @ b of stacks of matrices by CuPy; within `tf32`, by the tensor cores."""
+    if not tf32_allowed():
+        return NotImplemented
+    xp = array_module(a, b)
     with _math_mode(_cublas(xp), xp.cuda.get_cublas_handle()):
-        return xp.matmul(a, b, out=out)
+        return xp.matmul(a, b)
 
 
 @functools.cache

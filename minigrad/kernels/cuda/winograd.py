@@ -21,12 +21,12 @@ holds 50 MB. Where U is large, blocks are larger, so that reading U for each is 
 
 import numpy as np
 
-from minigrad.backend import array_module
+from minigrad.device import array_module
+from minigrad.kernels.cpu.winograd import LARGE, matrices
 from minigrad.kernels.cuda.launch import SHORT, Kernel, near_equal, on_gpu, rows_of
 from minigrad.kernels.cuda.product import multiply
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last, empty_channels_last
-from minigrad.kernels.winograd import LARGE, matrices
 
 _BLOCK = 64 << 20  # bytes of V and M in a block; by arithmetic, not measured
 _PER_WEIGHT = 8  # or so many times the bytes of U

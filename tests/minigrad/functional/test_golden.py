@@ -11,7 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad.gradcheck import check_gradients
+from minigrad.tools.gradcheck import check_gradients
 from tests.minigrad.functional.cases import CASES
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "functional.npz")

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
-from minigrad.kernels import conv, direct, winograd
+from minigrad import kernels
+from minigrad.kernels.cpu import direct, winograd
 from minigrad.kernels.layout import channels_last
 
 PLAIN = ((1, 1), (0, 0), (1, 1), 1)  # stride, padding, dilation, groups
@@ -61,12 +62,12 @@ def convolutions(draw):
 @settings(max_examples=150)
 def test_conv_is_its_definition_and_the_gradients_are_its_adjoints(case):
     x, w, geometry = case
-    y = conv.conv2d(x, w, None, *geometry)
+    y = kernels.conv2d(x, w, None, *geometry)
     np.testing.assert_allclose(y, by_definition(x, w, *geometry), atol=1e-12)
 
     g = np.random.default_rng(1).standard_normal(y.shape)
-    gx = conv.conv2d_input_grad(g, w, x.shape[2:], *geometry)
-    gw = conv.conv2d_weight_grad(x, g, w.shape[2:], *geometry)
+    gx = kernels.conv2d_input_grad(g, w, x.shape[2:], *geometry)
+    gw = kernels.conv2d_weight_grad(x, g, w.shape[2:], *geometry)
     assert gx.shape == x.shape and gw.shape == w.shape
     # <conv(x, w), g> is linear in x and in w: every entry of gx and of gw is fixed by the identity for all x', w'
     for seed in range(2, 5):
@@ -79,21 +80,21 @@ def test_conv_is_its_definition_and_the_gradients_are_its_adjoints(case):
 def test_conv_of_one_channel_is_scipys():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((9, 11)), rng.standard_normal((3, 4))
-    y = conv.conv2d(x[None, None], w[None, None], None, *PLAIN)
+    y = kernels.conv2d(x[None, None], w[None, None], None, *PLAIN)
     np.testing.assert_allclose(y[0, 0], correlate2d(x, w, mode="valid"), atol=1e-12)
 
 
 def test_bias_is_added_to_each_channel():
     rng = np.random.default_rng(0)
     x, w, bias = rng.standard_normal((2, 3, 6, 6)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(4)
-    plain = conv.conv2d(x, w, None, *PLAIN)
-    np.testing.assert_allclose(conv.conv2d(x, w, bias, *PLAIN), plain + bias[:, None, None], atol=1e-12)
+    plain = kernels.conv2d(x, w, None, *PLAIN)
+    np.testing.assert_allclose(kernels.conv2d(x, w, bias, *PLAIN), plain + bias[:, None, None], atol=1e-12)
 
 
 def test_input_grad_is_zero_beyond_the_windows():
     """Stride 3 with a 2x2 kernel skips every third row; input_hw may also reach past the last window."""
     g, w = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
-    gx = conv.conv2d_input_grad(g, w, (7, 8), (3, 3), (0, 0), (1, 1), 1)[0, 0]
+    gx = kernels.conv2d_input_grad(g, w, (7, 8), (3, 3), (0, 0), (1, 1), 1)[0, 0]
     covered = np.zeros((7, 8))
     for i, j in itertools.product((0, 3), (0, 3)):
         covered[i : i + 2, j : j + 2] = 1
@@ -103,18 +104,18 @@ def test_input_grad_is_zero_beyond_the_windows():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
 def test_dtype_in_is_dtype_out(dtype):
     x, w = np.ones((1, 16, 20, 20), dtype), np.ones((16, 16, 3, 3), dtype)
-    y = conv.conv2d(x, w, None, *PLAIN)
+    y = kernels.conv2d(x, w, None, *PLAIN)
     assert y.dtype == dtype and np.all(np.abs(y - 144) < 0.5)
-    assert conv.conv2d_input_grad(y, w, (20, 20), *PLAIN).dtype == dtype
-    assert conv.conv2d_weight_grad(x, y, (3, 3), *PLAIN).dtype == dtype
+    assert kernels.conv2d_input_grad(y, w, (20, 20), *PLAIN).dtype == dtype
+    assert kernels.conv2d_weight_grad(x, y, (3, 3), *PLAIN).dtype == dtype
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "winograd"])
 def test_results_are_channels_last_in_memory(algorithm):
     x, w = np.ones((2, 16, 12, 12), np.float32), np.ones((16, 16, 3, 3), np.float32)
-    with conv.conv_algorithm(algorithm):
-        y = conv.conv2d(x, w, None, *PLAIN)
-        gx = conv.conv2d_input_grad(y, w, (12, 12), *PLAIN)
+    with kernels.conv_algorithm(algorithm):
+        y = kernels.conv2d(x, w, None, *PLAIN)
+        gx = kernels.conv2d_input_grad(y, w, (12, 12), *PLAIN)
     assert channels_last(y).flags.c_contiguous and channels_last(gx).flags.c_contiguous
 
 
@@ -122,12 +123,12 @@ def test_results_are_channels_last_in_memory(algorithm):
 @pytest.mark.parametrize("algorithm", ["direct", "winograd"])
 def test_empty_results(shape, algorithm):
     x, w = np.ones(shape, np.float32), np.ones((16, 16, 3, 3), np.float32)
-    with conv.conv_algorithm(algorithm):
-        y = conv.conv2d(x, w, None, *PLAIN)
+    with kernels.conv_algorithm(algorithm):
+        y = kernels.conv2d(x, w, None, *PLAIN)
         assert y.size == 0 and y.shape[:2] == (shape[0], 16)
-        gw = conv.conv2d_weight_grad(x, y, (3, 3), *PLAIN)
+        gw = kernels.conv2d_weight_grad(x, y, (3, 3), *PLAIN)
         assert gw.shape == w.shape and not gw.any()
-        gx = conv.conv2d_input_grad(y, w, shape[2:], *PLAIN)
+        gx = kernels.conv2d_input_grad(y, w, shape[2:], *PLAIN)
         assert gx.shape == shape and not gx.any()
 
 
@@ -154,10 +155,10 @@ def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, la
     def single(a):
         return None if a is None else a.astype(np.float32)
 
-    with conv.conv_algorithm("winograd"):
-        y32 = conv.conv2d(single(x), single(w), single(bias), *geometry)
-        gx32 = conv.conv2d_input_grad(single(g), single(w), hw, *geometry)
-        gw32 = conv.conv2d_weight_grad(single(x), single(g), (3, 3), *geometry)
+    with kernels.conv_algorithm("winograd"):
+        y32 = kernels.conv2d(single(x), single(w), single(bias), *geometry)
+        gx32 = kernels.conv2d_input_grad(single(g), single(w), hw, *geometry)
+        gw32 = kernels.conv2d_weight_grad(single(x), single(g), (3, 3), *geometry)
     assert y32.dtype == gx32.dtype == gw32.dtype == np.float32
     assert relative_error(y32, y) < 1e-5
     assert relative_error(gx32, direct.conv2d_input_grad(g, w, hw, *geometry)) < 1e-5
@@ -210,15 +211,15 @@ def test_every_tiling_agrees_with_the_direct_convolution(tiling, shared, c, monk
 
 
 def test_algorithm_is_chosen_by_name_and_restored():
-    assert conv.current_algorithm() == "auto"
-    with conv.conv_algorithm("direct"):
-        assert conv.current_algorithm() == "direct"
-        with conv.conv_algorithm("winograd"):
-            assert conv.current_algorithm() == "winograd"
-        assert conv.current_algorithm() == "direct"
-    assert conv.current_algorithm() == "auto"
+    assert kernels.current_algorithm() == "auto"
+    with kernels.conv_algorithm("direct"):
+        assert kernels.current_algorithm() == "direct"
+        with kernels.conv_algorithm("winograd"):
+            assert kernels.current_algorithm() == "winograd"
+        assert kernels.current_algorithm() == "direct"
+    assert kernels.current_algorithm() == "auto"
     with pytest.raises(ValueError, match="expected one of 'auto', 'direct', 'winograd'"):
-        with conv.conv_algorithm("fft"):
+        with kernels.conv_algorithm("fft"):
             pass
 
 
@@ -228,9 +229,9 @@ def test_forced_winograd_takes_what_it_can_and_leaves_the_rest_to_direct(monkeyp
         kernel = module.conv2d
         monkeypatch.setattr(module, "conv2d", lambda *a, kernel=kernel, name=name: called.append(name) or kernel(*a))
     x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((2, 2, 3, 3), np.float32)
-    with conv.conv_algorithm("winograd"):
-        conv.conv2d(x, w, None, *PLAIN)
-        conv.conv2d(x, w, None, (2, 2), (0, 0), (1, 1), 1)
-        conv.conv2d(x.astype(np.float64), w.astype(np.float64), None, *PLAIN)
-    conv.conv2d(x, w, None, *PLAIN)  # auto: far too small
+    with kernels.conv_algorithm("winograd"):
+        kernels.conv2d(x, w, None, *PLAIN)
+        kernels.conv2d(x, w, None, (2, 2), (0, 0), (1, 1), 1)
+        kernels.conv2d(x.astype(np.float64), w.astype(np.float64), None, *PLAIN)
+    kernels.conv2d(x, w, None, *PLAIN)  # auto: far too small
     assert called == ["winograd", "direct", "direct", "direct"]

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels import channel, conv, elementwise, pooling, winograd
+from minigrad import kernels
+from minigrad.kernels.cpu import winograd
 from minigrad.kernels.cuda import launch
 from tests.standin import raw_kernel
 
@@ -27,27 +28,27 @@ def pools(draw):
 @given(pools(), st.integers(0, 2), st.integers(1, 5), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_max_pool_with_ties_and_nans(gpu, pool, n, c, single, wide, seed):
     hw, kernel, stride, padding, dilation, ceil_mode = pool
-    assume(min(pooling.pool_output_hw(hw, kernel, stride, padding, dilation, ceil_mode)) > 0)
+    assume(min(kernels.output_hw(hw, kernel, stride, padding, dilation, ceil_mode)) > 0)
     rng, dtype = np.random.default_rng(seed), np.float32 if single else np.float64
     x = rng.choice(SPECIAL, (n, c, *hw)).astype(dtype)
     short, launch.SHORT = launch.SHORT, 10 if wide else launch.SHORT
     try:
-        y, winner = pooling.max_pool(x, kernel, stride, padding, dilation, ceil_mode)
+        y, winner = kernels.max_pool(x, kernel, stride, padding, dilation, ceil_mode)
         dx = gpu.put(x)
-        got, where = pooling.max_pool(dx, kernel, stride, padding, dilation, ceil_mode)
+        got, where = kernels.max_pool(dx, kernel, stride, padding, dilation, ceil_mode)
         np.testing.assert_array_equal(gpu.get(got), y)
         np.testing.assert_array_equal(gpu.get(where), winner)
         assert where.dtype == winner.dtype
-        alone, nothing = pooling.max_pool(dx, kernel, stride, padding, dilation, ceil_mode, False)
+        alone, nothing = kernels.max_pool(dx, kernel, stride, padding, dilation, ceil_mode, False)
         np.testing.assert_array_equal(gpu.get(alone), y)
         assert nothing is None
 
         g = rng.integers(-9, 9, y.shape).astype(dtype)
         geometry = kernel, stride, padding, dilation
-        gx = pooling.window_scatter(g, winner, hw, *geometry)
-        np.testing.assert_array_equal(gpu.get(pooling.window_scatter(gpu.put(g), where, hw, *geometry)), gx)
-        found = pooling.window_gather(x, winner, *geometry)
-        np.testing.assert_array_equal(gpu.get(pooling.window_gather(dx, where, *geometry)), found)
+        gx = kernels.window_scatter(g, winner, hw, *geometry)
+        np.testing.assert_array_equal(gpu.get(kernels.window_scatter(gpu.put(g), where, hw, *geometry)), gx)
+        found = kernels.window_gather(x, winner, *geometry)
+        np.testing.assert_array_equal(gpu.get(kernels.window_gather(dx, where, *geometry)), found)
     finally:
         launch.SHORT = short
 
@@ -56,32 +57,32 @@ def test_max_pool_with_ties_and_nans(gpu, pool, n, c, single, wide, seed):
 @given(pools(), st.integers(0, 2), st.integers(1, 5), st.booleans())
 def test_sums_over_windows(gpu, pool, n, c, single):
     hw, kernel, stride, padding, _, ceil_mode = pool
-    assume(min(pooling.pool_output_hw(hw, kernel, stride, padding, ceil_mode=ceil_mode)) > 0)
+    assume(min(kernels.output_hw(hw, kernel, stride, padding, ceil_mode=ceil_mode)) > 0)
     dtype = np.float32 if single else np.float64
     x = np.random.default_rng(0).integers(-99, 99, (n, c, *hw)).astype(dtype)
-    y = pooling.window_sum(x, kernel, stride, padding, ceil_mode)
-    np.testing.assert_array_equal(gpu.get(pooling.window_sum(gpu.put(x), kernel, stride, padding, ceil_mode)), y)
-    gx = pooling.window_spread(y, hw, kernel, stride, padding)
-    np.testing.assert_array_equal(gpu.get(pooling.window_spread(gpu.put(y), hw, kernel, stride, padding)), gx)
+    y = kernels.window_sum(x, kernel, stride, padding, ceil_mode)
+    np.testing.assert_array_equal(gpu.get(kernels.window_sum(gpu.put(x), kernel, stride, padding, ceil_mode)), y)
+    gx = kernels.window_spread(y, hw, kernel, stride, padding)
+    np.testing.assert_array_equal(gpu.get(kernels.window_spread(gpu.put(y), hw, kernel, stride, padding)), gx)
 
 
 @pytest.mark.parametrize(("kernel", "dtype"), [((16, 16), np.uint8), ((16, 17), np.uint16), ((300, 300), np.uint32)])
 def test_windows_of_many_taps_have_wider_winners(gpu, kernel, dtype):
     (kh, kw), x = kernel, np.random.default_rng(0).random((1, 1, 301, 302), np.float32)
-    got, where = pooling.max_pool(gpu.put(x), kernel, kernel, (0, 0), (1, 1), False)
+    got, where = kernels.max_pool(gpu.put(x), kernel, kernel, (0, 0), (1, 1), False)
     assert where.dtype == dtype
     rows, columns = 301 // kh, 302 // kw
     windows = x[0, 0, : rows * kh, : columns * kw].reshape(rows, kh, columns, kw).swapaxes(1, 2)
     np.testing.assert_array_equal(gpu.get(where)[0, 0], windows.reshape(rows, columns, -1).argmax(2))
-    scattered = gpu.get(pooling.window_scatter(got, where, (301, 302), kernel, kernel, (0, 0), (1, 1)))
+    scattered = gpu.get(kernels.window_scatter(got, where, (301, 302), kernel, kernel, (0, 0), (1, 1)))
     assert np.count_nonzero(scattered) == rows * columns and (scattered[scattered > 0] == x[scattered > 0]).all()
 
 
 def test_whole_numbers_are_pooled_by_the_plain_way(gpu):
     x = np.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
     geometry = (2, 2), (2, 2), (0, 0), (1, 1), False
-    y, winner = pooling.max_pool(x, *geometry)
-    got, where = pooling.max_pool(gpu.put(x), *geometry)
+    y, winner = kernels.max_pool(x, *geometry)
+    got, where = kernels.max_pool(gpu.put(x), *geometry)
     np.testing.assert_array_equal(gpu.get(got), y)
     np.testing.assert_array_equal(gpu.get(where), winner)
 
@@ -94,10 +95,10 @@ def test_the_rectifiers_gradient_is_one_launch(gpu, dtype, last):
     if last:
         g, x = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (g, x))
     raw_kernel.launches.clear()
-    np.testing.assert_array_equal(gpu.get(elementwise.relu_grad(*gpu.put(g, x))), elementwise.relu_grad(g, x))
+    np.testing.assert_array_equal(gpu.get(kernels.relu_grad(*gpu.put(g, x))), kernels.relu_grad(g, x))
     assert type(gpu).__name__ != "StandIn" or raw_kernel.launches == ["relu_grad"]
     mixed = np.ascontiguousarray(x.transpose(0, 3, 2, 1)).transpose(0, 3, 2, 1)
-    np.testing.assert_array_equal(gpu.get(elementwise.relu_grad(*gpu.put(g, mixed))), elementwise.relu_grad(g, x))
+    np.testing.assert_array_equal(gpu.get(kernels.relu_grad(*gpu.put(g, mixed))), kernels.relu_grad(g, x))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -119,16 +120,16 @@ def test_sums_and_affine_maps_of_channels(gpu, dtype, shape):
             assert mine.dtype == dtype and mine.shape == theirs.shape
             np.testing.assert_allclose(gpu.get(mine), theirs, **near)
 
-    same(channel.channel_sum, x)
-    same(channel.channel_sum_product, x, y)
-    same(channel.channel_moments, x)
-    same(channel.channel_affine, x, a, s)
-    same(channel.channel_affine2, x, a, y, b, s)
+    same(kernels.channel_sum, x)
+    same(kernels.channel_sum_product, x, y)
+    same(kernels.channel_moments, x)
+    same(kernels.channel_affine, x, a, s)
+    same(kernels.channel_affine2, x, a, y, b, s)
 
 
 def test_moments_do_not_cancel(gpu):
     x = np.random.default_rng(0).standard_normal((4, 30, 30, 3)).astype(np.float32).transpose(0, 3, 1, 2) + 1000
-    mean, variance = channel.channel_moments(gpu.put(x))
+    mean, variance = kernels.channel_moments(gpu.put(x))
     np.testing.assert_allclose(gpu.get(variance), x.astype(np.float64).var((0, 2, 3)), rtol=1e-4)
     np.testing.assert_allclose(gpu.get(mean), x.astype(np.float64).mean((0, 2, 3)), rtol=1e-6)
 
@@ -140,12 +141,12 @@ def test_slices_and_steps_are_taken_as_they_are(gpu, monkeypatch):
     moved, geometry = gpu.put(whole), ((2, 2), (2, 2), (0, 0), (1, 1), False)
     for part in (np.s_[1:3, ::2], np.s_[:, 2:6, ::2], np.s_[:, 4:, :, 1:], np.s_[::2, :4, 3:, ::-1]):
         x = whole[part]
-        for got, expected in zip(pooling.max_pool(moved[part], *geometry), pooling.max_pool(x, *geometry), strict=True):
+        for got, expected in zip(kernels.max_pool(moved[part], *geometry), kernels.max_pool(x, *geometry), strict=True):
             np.testing.assert_array_equal(gpu.get(got), expected)
         for algorithm in ("direct", "winograd"):
-            with conv.conv_algorithm(algorithm):
-                got = conv.conv2d(moved[part], gpu.put(weight), None, (1, 1), (1, 1), (1, 1), 1)
-                expected = conv.conv2d(x, weight, None, (1, 1), (1, 1), (1, 1), 1)
+            with kernels.conv_algorithm(algorithm):
+                got = kernels.conv2d(moved[part], gpu.put(weight), None, (1, 1), (1, 1), (1, 1), 1)
+                expected = kernels.conv2d(x, weight, None, (1, 1), (1, 1), (1, 1), 1)
             np.testing.assert_allclose(gpu.get(got), expected, atol=1e-4)
-        got = elementwise.relu_grad(moved[part], moved[part])
-        np.testing.assert_array_equal(gpu.get(got), elementwise.relu_grad(x, x))
+        got = kernels.relu_grad(moved[part], moved[part])
+        np.testing.assert_array_equal(gpu.get(got), kernels.relu_grad(x, x))

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels import conv, direct, frozen
-from minigrad.kernels import product as any_product
+from minigrad import kernels
+from minigrad.guard import Constant
+from minigrad.kernels import frozen
+from minigrad.kernels.cpu import direct
 from minigrad.kernels.cuda import product, winograd
 from tests.standin import cublas, raw_kernel
 
@@ -99,14 +101,14 @@ def test_dispatch_takes_it_where_it_fits_and_pays(gpu, monkeypatch):
 
     def takes(*arguments):
         taken.clear()
-        conv.conv2d(*arguments)
+        kernels.conv2d(*arguments)
         return bool(taken)
 
     assert takes(x, weight, bias, *plain)
     assert not takes(x[:, :, :12], weight, bias, *plain)  # 12 tiles
-    with conv.conv_algorithm("direct"):
+    with kernels.conv_algorithm("direct"):
         assert not takes(x, weight, bias, *plain)
-    with conv.conv_algorithm("winograd"):
+    with kernels.conv_algorithm("winograd"):
         assert takes(x[:, :, :12], weight, bias, *plain)
         assert not takes(*(array.astype(np.float64) for array in (x, weight, bias)), *plain)
 
@@ -114,15 +116,15 @@ def test_dispatch_takes_it_where_it_fits_and_pays(gpu, monkeypatch):
 def test_frozen_weights_are_kept_where_they_lie(gpu, monkeypatch):
     x, weight = gpu.put(*arrays((1, 16, 16, 16), (16, 16, 3, 3)))
     expected = gpu.get(winograd.conv2d(x, weight, None, (1, 1)))
-    owner, on_cpu = frozen.FrozenWeight(weight, None), frozen.kept_bytes()
+    owner, on_cpu = Constant(weight), frozen.kept_bytes()
     for _ in range(2):
         raw_kernel.launches.clear()
         np.testing.assert_array_equal(gpu.get(winograd.conv2d(x, weight, None, (1, 1))), expected)
     assert "winograd_weight" not in raw_kernel.launches
-    assert frozen.kept_bytes(gpu=True) == 36 * 16 * 16 * 4 and frozen.kept_bytes() == on_cpu
+    assert frozen.kept_bytes(on_gpu=True) == 36 * 16 * 16 * 4 and frozen.kept_bytes() == on_cpu
     monkeypatch.setattr(frozen, "gpu_limit", 36 * 16 * 16 * 4)
     winograd.conv2d_input_grad(x, weight, (16, 16), (1, 1))
-    assert len(owner.forms) == 1
+    assert len(owner.derived) == 1
 
 
 def test_a_product_is_one_call_and_copies_nothing(gpu):
@@ -152,10 +154,10 @@ def test_tf32_is_off_unless_asked_for_and_its_error_is_as_stated(gpu):
         y = gpu.get(winograd.conv2d(*gpu.put(x, weight), None, (1, 1)))
         return np.abs(y - expected).max() / np.abs(expected).max()
 
-    assert error() < 3e-6 and not product.tf32_allowed()
-    with product.tf32():
-        assert product.tf32_allowed() and 1e-4 < error() < 3e-3
-        with product.tf32(False):
+    assert error() < 3e-6 and not kernels.tf32_allowed()
+    with kernels.tf32():
+        assert kernels.tf32_allowed() and 1e-4 < error() < 3e-3
+        with kernels.tf32(False):
             assert error() < 3e-6
     assert error() < 3e-6
 
@@ -163,8 +165,8 @@ def test_tf32_is_off_unless_asked_for_and_its_error_is_as_stated(gpu):
 def test_tf32_covers_linear_layers_too(gpu):
     a, b = arrays((50, 300), (300, 40))
     expected = a.astype(np.float64) @ b
-    with product.tf32():
-        got = gpu.get(any_product.matmul(*gpu.put(a, b)))
+    with kernels.tf32():
+        got = gpu.get(kernels.matmul(*gpu.put(a, b)))
     error = np.abs(got - expected).max() / np.abs(expected).max()
     assert error < 3e-3 and (type(gpu).__name__ == "StandIn" or error > 1e-5)
     bound = 2.0**-10 * (np.abs(a).astype(np.float64) @ np.abs(b)) + 1e-5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minigrad.backend import to_device, to_numpy
-from minigrad.kernels import channel, conv, elementwise, pooling
+from minigrad import kernels
+from minigrad.device import to_device, to_numpy
 
 pytestmark = pytest.mark.usefixtures("standin")
 
@@ -37,31 +37,31 @@ def same(kernel, arrays, *rest):
 )
 def test_convolutions(c, o, k, geometry):
     x, w, bias = arrays((2, c, 17, 19), (o, c // geometry[3], k, k), (o,))
-    same(conv.conv2d, (x, w, bias), *geometry)
-    (g,) = arrays(conv.conv2d(x, w, bias, *geometry).shape)
-    same(conv.conv2d_input_grad, (g, w), (17, 19), *geometry)
-    same(conv.conv2d_weight_grad, (x, g), (k, k), *geometry)
+    same(kernels.conv2d, (x, w, bias), *geometry)
+    (g,) = arrays(kernels.conv2d(x, w, bias, *geometry).shape)
+    same(kernels.conv2d_input_grad, (g, w), (17, 19), *geometry)
+    same(kernels.conv2d_weight_grad, (x, g), (k, k), *geometry)
 
 
 @pytest.mark.parametrize("geometry", [((2, 2), (2, 2), (0, 0), (1, 1)), ((3, 2), (2, 1), (1, 0), (1, 2))])
 def test_pools(geometry):
     (x,) = arrays((2, 5, 14, 15))
-    same(pooling.max_pool, (x,), *geometry, True)
-    y, winner = pooling.max_pool(x, *geometry, True)
-    same(pooling.window_gather, (x, winner), *geometry)
-    same(pooling.window_scatter, (y, winner), (14, 15), *geometry)
-    same(pooling.flat_indices, (winner,), (14, 15), *geometry)
-    same(pooling.window_sum, (x,), *geometry[:3], True)
-    summed = pooling.window_sum(x, *geometry[:3], True)
-    same(pooling.window_spread, (summed,), (14, 15), *geometry[:3])
+    same(kernels.max_pool, (x,), *geometry, True)
+    y, winner = kernels.max_pool(x, *geometry, True)
+    same(kernels.window_gather, (x, winner), *geometry)
+    same(kernels.window_scatter, (y, winner), (14, 15), *geometry)
+    same(kernels.flat_indices, (winner,), (14, 15), *geometry)
+    same(kernels.window_sum, (x,), *geometry[:3], True)
+    summed = kernels.window_sum(x, *geometry[:3], True)
+    same(kernels.window_spread, (summed,), (14, 15), *geometry[:3])
 
 
 def test_channel_and_elementwise_passes():
     x, y, a, b, c = arrays((2, 5, 14, 15), (2, 5, 14, 15), (5,), (5,), (5,))
-    same(channel.channel_sum, (x,))
-    same(channel.channel_sum_product, (x, y))
-    same(channel.channel_moments, (x,))
-    same(channel.channel_affine, (x, a, b))
-    same(channel.channel_affine2, (x, a, y, b, c))
-    same(elementwise.relu, (x,))
-    same(elementwise.relu_grad, (y, x))
+    same(kernels.channel_sum, (x,))
+    same(kernels.channel_sum_product, (x, y))
+    same(kernels.channel_moments, (x,))
+    same(kernels.channel_affine, (x, a, b))
+    same(kernels.channel_affine2, (x, a, y, b, c))
+    same(kernels.relu, (x,))
+    same(kernels.relu_grad, (y, x))

@@ -8,7 +8,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.kernels import direct, frozen, winograd
+from minigrad.guard import constants
+from minigrad.kernels import frozen
+from minigrad.kernels.cpu import direct, winograd
 
 pytestmark = pytest.mark.host("what the CPU's kernels keep, and read-only arrays, which only NumPy has")
 
@@ -27,8 +29,8 @@ def transforms(monkeypatch):
     made = []
     original = winograd.form_or_new
 
-    def counted(w, name, shape, fill, empty):
-        return original(w, name, shape, lambda form: (made.append(name), fill(form)), empty)
+    def counted(w, name, shape, fill, *empty):
+        return original(w, name, shape, lambda form: (made.append(name), fill(form)), *empty)
 
     monkeypatch.setattr(winograd, "form_or_new", counted)
     return made
@@ -66,7 +68,7 @@ def test_few_tiles_take_the_smaller_form_and_both_are_kept():
         x = picture(64, side)
         for _ in range(2):
             y = convolution(x).numpy()
-        assert {name for name in convolution._frozen.forms if name[0] == "winograd"} == names
+        assert {name for name in constants[id(convolution.weight.data)].derived if name[0] == "winograd"} == names
         with mg.conv_algorithm("direct"):
             np.testing.assert_allclose(y, convolution(x).numpy(), rtol=1e-4, atol=1e-4)
 
@@ -141,7 +143,7 @@ def test_direct_convolution_of_few_pixels_by_kept_weights(stride, dilation, side
         g = mg.Tensor(rng.standard_normal(one.shape), dtype=np.float32)
         ours, expected = mg.grad(other, x, g).numpy(), mg.grad(one, x, g).numpy()
     np.testing.assert_allclose(ours, expected, atol=2e-6 * np.abs(expected).max())
-    assert kept._frozen.forms.keys() == {"by window"}
-    by_window = kept._frozen.forms["by window"].reshape(96, 3, 3, 128)
+    assert constants[id(kept.weight.data)].derived.keys() == {"by window"}
+    by_window = constants[id(kept.weight.data)].derived["by window"].reshape(96, 3, 3, 128)
     np.testing.assert_array_equal(by_window, plain.weight.numpy().transpose(0, 2, 3, 1))
     assert direct._kept_by_window(plain.weight.data, 1) is None

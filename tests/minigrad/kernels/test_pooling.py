@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from minigrad.kernels import channel, pooling
+from minigrad import kernels
 
 
 def pairs(low, high):
@@ -24,7 +24,7 @@ def pools(draw, dilated=True):
     dilation = draw(pairs(1, 3)) if dilated and draw(st.booleans()) else (1, 1)
     ceil_mode = draw(st.booleans())
     hw = draw(pairs(1, 12))
-    assume(min(pooling.pool_output_hw(hw, kernel, stride, padding, dilation, ceil_mode)) > 0)
+    assume(min(kernels.output_hw(hw, kernel, stride, padding, dilation, ceil_mode)) > 0)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     x = rng.integers(-3, 4, (draw(st.integers(1, 3)), draw(st.integers(1, 4)), *hw)).astype(np.float64)
     x = np.asfortranarray(x) if draw(st.booleans()) else x
@@ -33,9 +33,7 @@ def pools(draw, dilated=True):
 
 def windows(hw, kernel, stride, padding, dilation, ceil_mode):
     """For each output position: its window's [(tap, row, column)] inside the input, in row-major order."""
-    for i, j in itertools.product(
-        *map(range, pooling.pool_output_hw(hw, kernel, stride, padding, dilation, ceil_mode))
-    ):
+    for i, j in itertools.product(*map(range, kernels.output_hw(hw, kernel, stride, padding, dilation, ceil_mode))):
         places = []
         for a, b in itertools.product(range(kernel[0]), range(kernel[1])):
             row = i * stride[0] - padding[0] + a * dilation[0]
@@ -50,9 +48,9 @@ def windows(hw, kernel, stride, padding, dilation, ceil_mode):
 def test_max_pool_takes_the_first_maximum_of_each_window(case):
     x, *geometry = case
     hw, (kernel, stride, padding, dilation, _) = x.shape[2:], geometry
-    y, winner = pooling.max_pool(x, *geometry)
-    indices = pooling.flat_indices(winner, hw, kernel, stride, padding, dilation)
-    gathered = pooling.window_gather(x, winner, kernel, stride, padding, dilation)
+    y, winner = kernels.max_pool(x, *geometry)
+    indices = kernels.flat_indices(winner, hw, kernel, stride, padding, dilation)
+    gathered = kernels.window_gather(x, winner, kernel, stride, padding, dilation)
     assert winner.dtype == np.uint8 and indices.dtype == np.int64
     for i, j, places in windows(hw, *geometry):
         for n, c in itertools.product(*map(range, x.shape[:2])):
@@ -62,7 +60,7 @@ def test_max_pool_takes_the_first_maximum_of_each_window(case):
             tap, row, column = max(places, key=lambda place: x[n, c, place[1], place[2]])  # max keeps the first
             assert y[n, c, i, j] == gathered[n, c, i, j] == x[n, c, row, column]
             assert winner[n, c, i, j] == tap and indices[n, c, i, j] == row * hw[1] + column
-    alone, nothing = pooling.max_pool(x, *geometry, with_winner=False)
+    alone, nothing = kernels.max_pool(x, *geometry, with_winner=False)
     np.testing.assert_array_equal(alone, y)
     assert nothing is None
 
@@ -71,12 +69,12 @@ def test_max_pool_takes_the_first_maximum_of_each_window(case):
 @settings(max_examples=100)
 def test_scatter_and_gather_are_adjoint(case):
     x, *geometry = case
-    _, winner = pooling.max_pool(x, *geometry)
+    _, winner = kernels.max_pool(x, *geometry)
     rng = np.random.default_rng(0)
     g, other = rng.standard_normal(winner.shape), rng.standard_normal(x.shape)
-    gx = pooling.window_scatter(g, winner, x.shape[2:], *geometry[:4])
+    gx = kernels.window_scatter(g, winner, x.shape[2:], *geometry[:4])
     assert gx.shape == x.shape
-    gathered = pooling.window_gather(other, winner, *geometry[:4])
+    gathered = kernels.window_gather(other, winner, *geometry[:4])
     assert np.vdot(g, gathered) == pytest.approx(np.vdot(gx, other), abs=1e-9)
 
 
@@ -84,7 +82,7 @@ def test_scatter_and_gather_are_adjoint(case):
 def test_nan_wins_and_the_last_of_several(kernel):
     x = np.zeros((1, 1, 6, 6), np.float32)
     x[0, 0, 0, 0], x[0, 0, 0, 1], x[0, 0, 1, 1] = np.nan, 5, np.nan
-    y, winner = pooling.max_pool(x, kernel, kernel, (0, 0), (1, 1), False)
+    y, winner = kernels.max_pool(x, kernel, kernel, (0, 0), (1, 1), False)
     assert np.isnan(y[0, 0, 0, 0]) and winner[0, 0, 0, 0] == kernel[1] + 1
     assert np.isfinite(y[0, 0, 1:]).all() and not winner[0, 0, 1:].any()
 
@@ -92,34 +90,34 @@ def test_nan_wins_and_the_last_of_several(kernel):
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1)])
 def test_windows_of_minus_infinity_point_into_the_input(padding):
     x = np.full((1, 1, 4, 4), -np.inf)
-    y, winner = pooling.max_pool(x, (2, 2), (2, 2), padding, (1, 1), False)
+    y, winner = kernels.max_pool(x, (2, 2), (2, 2), padding, (1, 1), False)
     assert np.all(y == -np.inf)
-    indices = pooling.flat_indices(winner, (4, 4), (2, 2), (2, 2), padding, (1, 1))
+    indices = kernels.flat_indices(winner, (4, 4), (2, 2), (2, 2), padding, (1, 1))
     expected = [[0, 2], [8, 10]] if padding == (0, 0) else [[0, 1, 3], [4, 5, 7], [12, 13, 15]]
     np.testing.assert_array_equal(indices[0, 0], expected)
 
 
 def test_integers_pool_too():
     x = np.arange(-16, 0).reshape(1, 1, 4, 4)
-    y, _ = pooling.max_pool(x, (3, 3), (2, 2), (1, 1), (1, 1), False)
+    y, _ = kernels.max_pool(x, (3, 3), (2, 2), (1, 1), (1, 1), False)
     np.testing.assert_array_equal(y[0, 0], [[-11, -9], [-3, -1]])
 
 
 def test_winners_of_large_windows_have_room():
     x = np.zeros((1, 1, 20, 20))
     x[0, 0, 19, 19] = 1
-    _, winner = pooling.max_pool(x, (20, 20), (20, 20), (0, 0), (1, 1), False)
+    _, winner = kernels.max_pool(x, (20, 20), (20, 20), (0, 0), (1, 1), False)
     assert winner.dtype == np.uint16 and winner.item() == 399
 
 
 def test_large_arrays_are_pooled_in_blocks():
     x = np.random.default_rng(0).permutation(3 * 60 * 62 * 64).astype(np.float32).reshape(3, 60, 62, 64)
     x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    y, winner = pooling.max_pool(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
+    y, winner = kernels.max_pool(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
     quarters = x.reshape(3, 60, 31, 2, 32, 2).transpose(0, 1, 2, 4, 3, 5).reshape(3, 60, 31, 32, 4)
     np.testing.assert_array_equal(y, quarters.max(-1))
     np.testing.assert_array_equal(winner, quarters.argmax(-1))
-    gx = pooling.window_scatter(y, winner, (62, 64), (2, 2), (2, 2), (0, 0), (1, 1))
+    gx = kernels.window_scatter(y, winner, (62, 64), (2, 2), (2, 2), (0, 0), (1, 1))
     np.testing.assert_array_equal(gx, np.where(np.isin(x, y), x, 0))
 
 
@@ -128,9 +126,9 @@ def test_large_arrays_are_pooled_in_blocks():
 def test_window_sums_and_counts(case):
     x, kernel, stride, padding, _, ceil_mode = case
     hw = x.shape[2:]
-    y = pooling.window_sum(x, kernel, stride, padding, ceil_mode)
-    inside = pooling.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad=False)
-    padded = pooling.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad=True)
+    y = kernels.window_sum(x, kernel, stride, padding, ceil_mode)
+    inside = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad=False)
+    padded = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad=True)
     for i, j, places in windows(hw, kernel, stride, padding, (1, 1), ceil_mode):
         total = sum((x[:, :, row, column] for _, row, column in places), np.zeros(x.shape[:2]))
         np.testing.assert_allclose(y[:, :, i, j], total, atol=1e-12)
@@ -140,8 +138,8 @@ def test_window_sums_and_counts(case):
         assert padded[i, j] == rows * columns
     rng = np.random.default_rng(0)
     g, other = rng.standard_normal(y.shape), rng.standard_normal(x.shape)
-    spread = pooling.window_spread(g, hw, kernel, stride, padding)
-    summed = pooling.window_sum(other, kernel, stride, padding, ceil_mode)
+    spread = kernels.window_spread(g, hw, kernel, stride, padding)
+    summed = kernels.window_sum(other, kernel, stride, padding, ceil_mode)
     assert np.vdot(g, summed) == pytest.approx(np.vdot(spread, other), abs=1e-9)
 
 
@@ -159,11 +157,11 @@ def test_channel_passes(shape, last):
     axes, column = (0, *range(2, len(shape))), (-1, *(1,) * (len(shape) - 2))
     exact_x, exact_y = x.astype(np.float64), y.astype(np.float64)
 
-    np.testing.assert_allclose(channel.channel_sum(x), exact_x.sum(axes), rtol=1e-6)
-    np.testing.assert_allclose(channel.channel_sum_product(x, y), (exact_x * exact_y).sum(axes), rtol=1e-6)
-    affine = channel.channel_affine(x, a, b)
+    np.testing.assert_allclose(kernels.channel_sum(x), exact_x.sum(axes), rtol=1e-6)
+    np.testing.assert_allclose(kernels.channel_sum_product(x, y), (exact_x * exact_y).sum(axes), rtol=1e-6)
+    affine = kernels.channel_affine(x, a, b)
     np.testing.assert_allclose(affine, x * a.reshape(column) + b.reshape(column), atol=1e-5)
-    affine2 = channel.channel_affine2(x, a, y, b, c)
+    affine2 = kernels.channel_affine2(x, a, y, b, c)
     np.testing.assert_allclose(affine2, x * a.reshape(column) + y * b.reshape(column) + c.reshape(column), atol=1e-5)
     for result in (affine, affine2):
         assert result.shape == x.shape and result.dtype == np.float32
@@ -172,7 +170,7 @@ def test_channel_passes(shape, last):
 def test_channel_sum_keeps_its_precision_over_many_values():
     x = np.full((64, 2, 128, 128), 0.1, np.float32)
     x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(channel.channel_sum(x), np.float64(np.float32(0.1)) * 2**20, rtol=1e-6)
+    np.testing.assert_allclose(kernels.channel_sum(x), np.float64(np.float32(0.1)) * 2**20, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 5), (40, 3)])
@@ -182,12 +180,12 @@ def test_overlapping_windows_of_large_arrays_are_added_once_each(kernel):
     x = np.ascontiguousarray(rng.permutation(2 * 130 * 60 * 70).reshape(2, 130, 60, 70).transpose(0, 1, 3, 2) * 1.0)
     x = x.transpose(0, 3, 1, 2)  # (2, 60, 130, 70), channels-last
     stride, padding = (2, 2), (1, 1)
-    y, winner = pooling.max_pool(x, kernel, stride, padding, (1, 1), False)
-    counts = pooling.window_scatter(np.ones_like(y), winner, x.shape[2:], kernel, stride, padding, (1, 1))
-    flat = pooling.flat_indices(winner, x.shape[2:], kernel, stride, padding, (1, 1)).reshape(120, -1)
+    y, winner = kernels.max_pool(x, kernel, stride, padding, (1, 1), False)
+    counts = kernels.window_scatter(np.ones_like(y), winner, x.shape[2:], kernel, stride, padding, (1, 1))
+    flat = kernels.flat_indices(winner, x.shape[2:], kernel, stride, padding, (1, 1)).reshape(120, -1)
     expected = np.stack([np.bincount(one, minlength=130 * 70) for one in flat]).reshape(x.shape)
     np.testing.assert_array_equal(counts, expected)
 
     g = rng.standard_normal(y.shape)
-    spread = pooling.window_spread(g, x.shape[2:], kernel, stride, padding)
-    assert np.vdot(spread, x) == pytest.approx(np.vdot(g, pooling.window_sum(x, kernel, stride, padding)), rel=1e-9)
+    spread = kernels.window_spread(g, x.shape[2:], kernel, stride, padding)
+    assert np.vdot(spread, x) == pytest.approx(np.vdot(g, kernels.window_sum(x, kernel, stride, padding)), rel=1e-9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad.kernels.product import matmul
+from minigrad.kernels.cpu.product import matmul
 
 
 @pytest.mark.parametrize(

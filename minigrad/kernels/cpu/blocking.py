@@ -3,7 +3,7 @@ around it, and walking windows tap by tap."""
 
 import functools
 
-from minigrad.backend import blocks
+from minigrad.kernels.cpu.threads import blocks
 
 
 def grid_blocks(n, height, width, positions, cut=blocks):

@@ -11,26 +11,15 @@ import functools
 
 import numpy as np
 
-from minigrad.backend import Workspace, array_module, parallel
-from minigrad.kernels.blocking import grid_blocks, taps_of
-from minigrad.kernels.cuda import pooling as gpu
+from minigrad.kernels.cpu.blocking import grid_blocks, taps_of
+from minigrad.kernels.cpu.memory import Workspace
+from minigrad.kernels.cpu.threads import parallel
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
+from minigrad.kernels.plain import output_hw
 
 _BLOCK = 3 << 20  # bytes in a block of what is pooled, about: with shorter calls, threads wait for the interpreter
 
 _workspace = Workspace()
-
-
-def pool_output_hw(hw, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
-    """(OH, OW) of a pool. With ceil_mode a last window may stick out, but must start inside the input or its padding
-    before the first row or column, as in torch. May be 0 or negative where the kernel does not fit."""
-    sizes = []
-    for size, k, s, p, d in zip(hw, kernel, stride, padding, dilation, strict=True):
-        out = (size + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (out - 1) * s >= size + p:
-            out -= 1
-        sizes.append(out)
-    return tuple(sizes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -44,10 +33,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     Ties go to the first in row-major order; a NaN wins over numbers and later NaNs over earlier ones, as in torch.
     winner has the smallest unsigned dtype that holds KH*KW - 1; with_winner=False skips it and gives None.
     """
-    xp = array_module(x)
-    out_hw = pool_output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
-    if gpu.fits(x):
-        return gpu.max_pool(x, out_hw, kernel, stride, padding, dilation, with_winner)
+    out_hw = output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
     if not with_winner:
         return _largest(x, out_hw, kernel, stride, padding, dilation), None
     shape = (*x.shape[:2], *out_hw)
@@ -55,7 +41,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x)
     taps = taps_of(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     disjoint = _disjoint(x.shape[2:], out_hw, kernel, stride, padding, dilation)
-    first = xp.asarray(_first_taps(out_hw, kernel, stride, padding, dilation))
+    first = _first_taps(out_hw, kernel, stride, padding, dilation)
 
     def block(place):
         if disjoint and kernel == stride == (2, 2) and _max_of_four(x, y, winner, place):
@@ -72,16 +58,15 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
                 better |= values != values
             # taps come in rising order, so the last one that was better is the largest number
             latest = where[:, :, *outputs]
-            xp.maximum(latest, better * latest.dtype.type(number), out=latest)
-            xp.maximum(current, values, out=current)
+            np.maximum(latest, better * latest.dtype.type(number), out=latest)
+            np.maximum(current, values, out=current)
 
-    parallel(block, _places(shape, x.itemsize * stride[0] * stride[1], xp))
+    parallel(block, _places(shape, x.itemsize * stride[0] * stride[1]))
     return y, winner
 
 
 def _largest(x, out_hw, kernel, stride, padding, dilation):
     """y (N,C,OH,OW): the largest value of every window of x, down the columns first."""
-    xp = array_module(x)
     (h, w), (oh, ow) = x.shape[2:], out_hw
     y = empty_channels_last((*x.shape[:2], oh, ow), x.dtype, x)
     of_four = kernel == stride == (2, 2) and _disjoint((h, w), out_hw, kernel, stride, padding, dilation)
@@ -98,13 +83,13 @@ def _largest(x, out_hw, kernel, stride, padding, dilation):
         for tap in down:
             outputs, values = tap.within(rows, x[images])
             found = band[:, :, *outputs]
-            xp.maximum(found, values, out=found)
+            np.maximum(found, values, out=found)
         for tap in across:
             outputs, values = tap.within(slice(0, band.shape[2]), band)
             found = best[:, :, *outputs]
-            xp.maximum(found, values, out=found)
+            np.maximum(found, values, out=found)
 
-    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1], xp))
+    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
@@ -114,51 +99,45 @@ def _least(dtype):
 
 def _max_of_four(x, y, winner, place):
     """2x2 windows that neither overlap nor stick out. False, with y unfinished, where there is a NaN."""
-    xp = array_module(x)
     images, rows = place
     x, y = x[images], y[images, :, rows]
     x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
     a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
-    upper = xp.maximum(a, b, out=_scratch("upper", y.shape, y))
-    lower = xp.maximum(c, d, out=_scratch("lower", y.shape, y))
-    xp.maximum(upper, lower, out=y)
-    if x.dtype.kind == "f" and y.size and xp.isnan(y.max()):
+    upper = np.maximum(a, b, out=_scratch("upper", y.shape, y))
+    lower = np.maximum(c, d, out=_scratch("lower", y.shape, y))
+    np.maximum(upper, lower, out=y)
+    if x.dtype.kind == "f" and y.size and np.isnan(y.max()):
         return False
     # left or right, then by arithmetic, which is much faster than masked assignment: + in_lower * (2 + below - above)
     above, below, in_lower = (
-        xp.greater(high, low, out=_scratch(name, y.shape, y, np.bool_)).view(np.uint8)
+        np.greater(high, low, out=_scratch(name, y.shape, y, np.bool_)).view(np.uint8)
         for name, high, low in (("above", b, a), ("below", d, c), ("in_lower", lower, upper))
     )
     below -= above
     below += 2
     below *= in_lower
-    xp.add(above, below, out=winner[images, :, rows])
+    np.add(above, below, out=winner[images, :, rows])
     return True
 
 
 def max_of_four(x, y):
     """y (N,C,OH,OW): the largest of each 2x2 of x (N,C,H,W), on one core. Rows first: long runs of memory."""
-    xp = array_module(x)
     x = x[:, :, : 2 * y.shape[2], : 2 * y.shape[3]]
     rows = x[:, :, ::2]
-    rows = xp.maximum(rows, x[:, :, 1::2], out=_scratch("rows", rows.shape, x))
-    xp.maximum(rows[..., ::2], rows[..., 1::2], out=y)
+    rows = np.maximum(rows, x[:, :, 1::2], out=_scratch("rows", rows.shape, x))
+    np.maximum(rows[..., ::2], rows[..., 1::2], out=y)
 
 
 def _scratch(name, shape, like, dtype=None):
-    """An uninitialised (N,C,H,W) array, channels-last in memory, where `like` is."""
-    dtype = dtype or like.dtype
-    if type(like) is not np.ndarray:
-        return empty_channels_last(shape, dtype, like)
+    """An uninitialised (N,C,H,W) array, channels-last in memory, of the dtype of `like` or another."""
     n, c, h, w = shape
-    return channels_first(_workspace.empty(name, (n, h, w, c), dtype))
+    return channels_first(_workspace.empty(name, (n, h, w, c), dtype or like.dtype))
 
 
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
-    xp = array_module(g, winner)
-    if gpu.fits(g, winner):
-        return gpu.window_scatter(g, winner, input_hw, kernel, stride, padding, dilation)
+    if g.dtype.kind != "f":
+        return NotImplemented
     taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
     disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
     covered = disjoint and kernel == stride and input_hw == tuple(np.multiply(g.shape[2:], stride))
@@ -173,19 +152,18 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
             if disjoint:
                 _keep(values, mine, out=target)
             else:
-                target += _keep(values, mine, out=xp.empty_like(values))
+                target += _keep(values, mine, out=np.empty_like(values))
 
     values = g.itemsize * stride[0] * stride[1]
-    for places in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0], xp):
+    for places in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0]):
         parallel(block, places)
     return gx
 
 
 def window_gather(x, winner, kernel, stride, padding, dilation):
     """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; adjoint of window_scatter."""
-    xp = array_module(x, winner)
-    if gpu.fits(x, winner):
-        return gpu.window_gather(x, winner, kernel, stride, padding, dilation)
+    if x.dtype.kind != "f":
+        return NotImplemented
     taps = taps_of(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
     y = zeros_channels_last(winner.shape, x.dtype, x)
 
@@ -196,27 +174,17 @@ def window_gather(x, winner, kernel, stride, padding, dilation):
             mine = winner[images, :, rows][:, :, *outputs] == number
             found = y[images, :, rows][:, :, *outputs]
             bits = found.view(f"i{x.itemsize}")
-            bits |= _keep(values, mine, out=xp.empty_like(values)).view(bits.dtype)
+            bits |= _keep(values, mine, out=np.empty_like(values)).view(bits.dtype)
 
-    parallel(block, _places(winner.shape, x.itemsize * stride[0] * stride[1], xp))
+    parallel(block, _places(winner.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
 def _keep(values, mask, out):
     """Fill and return out: values where mask, else 0. By their bits, 5 times faster than np.where or a masked copy."""
-    xp, bits = array_module(values), f"i{values.itemsize}"
-    xp.bitwise_and(values.view(bits), xp.negative(mask.view(np.int8)), out=out.view(bits))
+    bits = f"i{values.itemsize}"
+    np.bitwise_and(values.view(bits), np.negative(mask.view(np.int8)), out=out.view(bits))
     return out
-
-
-def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
-    """int64 (N,C,OH,OW): h*W + w of each winner in the input, as torch's return_indices gives it."""
-    xp = array_module(winner)
-    oh, ow = winner.shape[2:]
-    winner = winner.astype(np.int64)
-    row = winner // kernel[1] * dilation[0] + (xp.arange(oh) * stride[0] - padding[0])[:, None]
-    column = winner % kernel[1] * dilation[1] + (xp.arange(ow) * stride[1] - padding[1])
-    return row * input_hw[1] + column
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -226,10 +194,7 @@ def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
 
 def window_sum(x, kernel, stride, padding, ceil_mode=False):
     """y (N,C,OH,OW): the sum of every window of x (N,C,H,W). Sums along columns first, then along rows."""
-    xp = array_module(x)
-    (h, w), (oh, ow) = x.shape[2:], pool_output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
-    if gpu.fits(x):
-        return gpu.window_sum(x, (oh, ow), kernel, stride, padding)
+    (h, w), (oh, ow) = x.shape[2:], output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
     y = zeros_channels_last((*x.shape[:2], oh, ow), x.dtype, x)
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
@@ -244,16 +209,13 @@ def window_sum(x, kernel, stride, padding, ceil_mode=False):
             outputs, values = tap.within(slice(0, band.shape[2]), band)
             y[images, :, rows][:, :, *outputs] += values
 
-    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1], xp))
+    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
 def window_spread(g, input_hw, kernel, stride, padding):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window; adjoint of window_sum."""
-    xp = array_module(g)
     (h, w), (oh, ow) = input_hw, g.shape[2:]
-    if gpu.fits(g):
-        return gpu.window_spread(g, input_hw, kernel, stride, padding)
     gx = zeros_channels_last((*g.shape[:2], h, w), g.dtype, g)
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
@@ -269,25 +231,9 @@ def window_spread(g, input_hw, kernel, stride, padding):
             outputs, target = tap.within(rows, gx[images])
             target += band[:, :, *outputs]
 
-    for places in _waves(g.shape, g.itemsize * stride[0] * stride[1], (kernel[0] - 1) // stride[0], xp):
+    for places in _waves(g.shape, g.itemsize * stride[0] * stride[1], (kernel[0] - 1) // stride[0]):
         parallel(block, places)
     return gx
-
-
-def window_counts(hw, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
-    """int64 (OH, OW), NumPy: how many elements each window averages over, as torch counts them.
-
-    With count_include_pad, padding counts, but not what a last window of ceil_mode covers beyond it.
-    """
-    counts = []
-    out_hw = pool_output_hw(hw, kernel, stride, padding, ceil_mode=ceil_mode)
-    for size, k, s, p, out in zip(hw, kernel, stride, padding, out_hw, strict=True):
-        start = np.arange(out) * s - p
-        stop = np.minimum(start + k, size + p)
-        if not count_include_pad:
-            start, stop = np.maximum(start, 0), np.minimum(stop, size)
-        counts.append(stop - start)
-    return np.multiply.outer(*counts)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -312,21 +258,19 @@ def _disjoint(hw, out_hw, kernel, stride, padding, dilation):
     )
 
 
-def _places(shape, bytes_per_value, xp, least=1):
+def _places(shape, bytes_per_value, least=1):
     """[(images, rows)] that cut an (N,C,OH,OW) output into blocks that fit a core's cache, of at least so many rows."""
     n, c, oh, ow = shape
-    if xp is not np:
-        return [(slice(0, n), slice(0, oh))]
     return grid_blocks(n, oh, ow, max(least * ow, _BLOCK // max(1, c * bytes_per_value)))
 
 
-def _waves(shape, bytes_per_value, reach, xp):
+def _waves(shape, bytes_per_value, reach):
     """The same in up to two lists, such that blocks of one list write to no common element of the input.
 
     A window overlaps with those of the next `reach` rows. So blocks of at least so many rows overlap only with the next
     one, and every second block goes into the second list.
     """
-    places = _places(shape, bytes_per_value, xp, 2 * reach)
+    places = _places(shape, bytes_per_value, 2 * reach)
     if reach == 0 or all(rows.stop - rows.start == shape[2] for _, rows in places):
         return [places]
     if min(rows.stop - rows.start for _, rows in places) < reach:

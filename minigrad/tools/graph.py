@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import backend
-from .autograd import Function, _functions_before
-from .functional import conv, pool
+from ..autograd import Function, functions_before
+from ..device import is_array
+from ..functional import conv, pool
+from ..tensor import Tensor
 from .graph_layout import Box, svg
-from .tensor import Tensor
 
 _MOST_DRAWN = 1500  # boxes
 _LONGEST = 44  # characters of a parameter's value
@@ -111,7 +111,7 @@ def graph(outputs: Tensor | Iterable[Tensor], names: Mapping[str, Tensor] | None
     named = {id(tensor): name for name, tensor in (names or {}).items()}
     wanted = {tensor.function for tensor in asked if tensor.function}
     boxes: dict[Any, Box] = {}  # by Function, and by id for leaves
-    for function in _functions_before(asked):
+    for function in functions_before(asked):
         inputs = []
         for x in function.inputs:
             if x.function is None and id(x) not in boxes:
@@ -158,7 +158,7 @@ def _parameters(function: Function):
             yield name, _text(value)
     for name, value in vars(function).items():
         known = name.startswith("_") or name in ("inputs", "needs_input_grad", "geometry", "input_hw", "ceil_mode")
-        if not known and not backend.is_array(value):
+        if not known and not is_array(value):
             yield name, _text(value)
 
 
@@ -177,7 +177,7 @@ def _index(value):
         return ":".join(
             "" if v is None else str(v) for v in (value.start, value.stop, value.step)[: 2 + bool(value.step)]
         )
-    if backend.is_array(value) and np.ndim(value):
+    if is_array(value) and np.ndim(value):
         return f"array {value.shape}"
     return "..." if value is Ellipsis else str(value)
 

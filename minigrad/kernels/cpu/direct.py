@@ -19,15 +19,16 @@ import math
 
 import numpy as np
 
-from minigrad.backend import Workspace, array_module, blocks, parallel, thread_count
-from minigrad.kernels.blocking import crop, grid_blocks, taps_of
-from minigrad.kernels.elementwise import relu_in_place
+from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
+from minigrad.kernels.cpu.elementwise import relu_in_place
+from minigrad.kernels.cpu.memory import Workspace, lasting_empty
+from minigrad.kernels.cpu.product import matmul, uncopied_run
+from minigrad.kernels.cpu.threads import blocks, parallel, thread_count
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import channels_last, empty_channels_last
-from minigrad.kernels.product import matmul, uncopied_run
+from minigrad.kernels.plain import output_hw
 
 _CPU_BLOCK = 3 << 20  # bytes of windows in a block: beyond a second-level cache, but less costs more in calls
-_GPU_BLOCK = 1 << 28
 _FEW = 16  # channels, below which runs of them are so short that it pays to copy runs of pixels instead
 _FIRST_CACHE = 12 << 10  # numbers of weights that mostly stay in a core's first-level cache while windows pass by
 
@@ -44,9 +45,8 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
 
     rectify: max(y, 0), while y is in the cache.
     """
-    xp = array_module(x, w)
     shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
-    y = empty_channels_last(shape, xp.result_type(x, w), x)
+    y = empty_channels_last(shape, np.result_type(x, w), x)
     origin = (-padding[0], -padding[1])
     _correlate(channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, rectify=rectify)
     return y
@@ -54,10 +54,9 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """gx (N,C,*input_hw) of g (N,O,OH,OW): the transposed convolution."""
-    xp = array_module(g, w)
     cg = w.shape[1]
     shape = (g.shape[0], cg * groups, *input_hw)
-    gx = empty_channels_last(shape, xp.result_type(g, w), g)
+    gx = empty_channels_last(shape, np.result_type(g, w), g)
     if groups == 1 and len(g) * math.prod(input_hw) < cg:
         by_window = _kept_by_window(w, groups)
         if by_window is not None:
@@ -82,42 +81,33 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
 
 def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     """gw (O,C/G,KH,KW) of x (N,C,H,W) and g (N,O,OH,OW)."""
-    xp = array_module(x, g)
-    length, o, dtype = math.prod(kernel_hw) * x.shape[1] // groups, g.shape[1] // groups, xp.result_type(x, g)
+    length, o, dtype = math.prod(kernel_hw) * x.shape[1] // groups, g.shape[1] // groups, np.result_type(x, g)
     x, g = channels_last(x), channels_last(g)
     origin = (-padding[0], -padding[1])
     by_tap = _copies_by_tap(x.shape[3] // groups, math.prod(g.shape[:3]), o)
 
     def partial(share):
         """The sum over one thread's blocks, (G, O/G, KH*KW*C/G)."""
-        total = xp.zeros((groups, o, length), dtype)
+        total = np.zeros((groups, o, length), dtype)
         for images, rows in share:
             g_block = g[images, rows]
-            tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin, xp)
+            tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin)
             windows = _windows(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
             g_rows = _columns(g_block[:, :, :, None, None], groups, False, "g")
             columns = _columns(windows, groups, by_tap, "columns")
             if by_tap and len(g_rows[0]) > o:  # then BLAS is faster the other way round, and the result soon turned
-                total += xp.matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
+                total += np.matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
             else:
-                total += xp.matmul(g_rows.swapaxes(1, 2), columns)
+                total += np.matmul(g_rows.swapaxes(1, 2), columns)
         return total
 
-    todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize, xp)
+    todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize)
     shares = [todo[i :: thread_count()] for i in range(thread_count())]
     partials = parallel(partial, [share for share in shares if share])
-    gw = sum(partials[1:], partials[0]) if partials else xp.zeros((groups, o, length), dtype)
+    gw = sum(partials[1:], partials[0]) if partials else np.zeros((groups, o, length), dtype)
     if by_tap:
         return gw.reshape(groups * o, -1, *kernel_hw)
-    return xp.ascontiguousarray(gw.reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2))
-
-
-def output_hw(hw, kernel_hw, stride, padding, dilation):
-    """(OH, OW); at least 0."""
-    return tuple(
-        max(0, (size + 2 * p - d * (k - 1) - 1) // s + 1)
-        for size, k, s, p, d in zip(hw, kernel_hw, stride, padding, dilation, strict=True)
-    )
+    return np.ascontiguousarray(gw.reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -127,32 +117,31 @@ def output_hw(hw, kernel_hw, stride, padding, dilation):
 
 def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=False, rectify=False):
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), which may be a transposed view, and bias (O,) or None."""
-    xp = array_module(x, w)
     o, cg, *kernel_hw = w.shape
     positions, taps = math.prod(out.shape[:3]), math.prod(kernel_hw)
     spread = groups == 1 and taps > 1 and stride == (1, 1) and (4 * o <= cg or (transposed and positions < o))
     if cg == 1 and groups > 1:
-        fill, per_position = _weigh_taps(w, groups, xp), x.shape[3] + 2 * o
+        fill, per_position = _weigh_taps(w, groups), x.shape[3] + 2 * o
     elif spread:
-        fill, per_position = _add_shifted(w, dilation, xp), x.shape[3] + 2 * taps * o
+        fill, per_position = _add_shifted(w, dilation), x.shape[3] + 2 * taps * o
     else:
-        fill, per_position = _multiply_columns(w, bias, groups, positions, xp), taps * x.shape[3]
+        fill, per_position = _multiply_columns(w, bias, groups, positions), taps * x.shape[3]
         bias = None  # it is in there
 
     def block(place):
         images, rows = place
         target = out[images, rows]
-        tile = _tile(x[images], rows, out.shape[2], kernel_hw, stride, dilation, origin, xp)
+        tile = _tile(x[images], rows, out.shape[2], kernel_hw, stride, dilation, origin)
         fill(tile if spread else _windows(tile, target.shape[1:3], kernel_hw, stride, dilation), target)
         if bias is not None:
             target += bias
         if rectify:
             relu_in_place(target)
 
-    parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize, xp))
+    parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize))
 
 
-def _multiply_columns(w, bias, groups, positions, xp):
+def _multiply_columns(w, bias, groups, positions):
     """How a block is filled as a rule: its windows as the rows of a matrix, times the weights, plus the bias.
 
     Short windows, which are copied tap by tap, get a 1 at the end, and the bias is a weight like others.
@@ -163,17 +152,17 @@ def _multiply_columns(w, bias, groups, positions, xp):
         ordered = w if by_tap else w.transpose(0, 2, 3, 1)
         kept = ordered.reshape(groups, w.shape[0] // groups, -1)
     matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
-    few = xp is np and matrix[0].size <= _FIRST_CACHE
+    few = matrix[0].size <= _FIRST_CACHE
     ones = few and by_tap and bias is not None
     if ones:
-        matrix = xp.concatenate([matrix, bias.reshape(groups, 1, -1)], axis=1)
-    matrix = (xp.ascontiguousarray(matrix) if few else matrix)[:, None]
+        matrix = np.concatenate([matrix, bias.reshape(groups, 1, -1)], axis=1)
+    matrix = (np.ascontiguousarray(matrix) if few else matrix)[:, None]
 
     def fill(windows, target):
         columns = _columns(windows, groups, by_tap, "columns", ones)
         run = uncopied_run(*columns.shape[1:], matrix.shape[3]) if few else columns.shape[1]
         columns = columns.reshape(groups, -1, run, columns.shape[2])
-        if groups == 1 and target.flags.c_contiguous and target.dtype == xp.result_type(columns, matrix):
+        if groups == 1 and target.flags.c_contiguous and target.dtype == np.result_type(columns, matrix):
             matmul(columns, matrix, out=target.reshape(1, -1, run, w.shape[0]))
         else:
             product = matmul(columns, matrix).reshape(groups, -1, matrix.shape[3])
@@ -193,7 +182,7 @@ def _kept_by_window(w, groups):
     def fill(matrix):
         matrix.reshape(o, kh, kw, c)[...] = w.transpose(0, 2, 3, 1)
 
-    return form(w, "by window", (groups, o // groups, kh * kw * c), fill)
+    return form(w, "by window", (groups, o // groups, kh * kw * c), fill, lasting_empty)
 
 
 def _spread_windows(g, w, gx, stride, padding, dilation):
@@ -217,7 +206,7 @@ def _spread_windows(g, w, gx, stride, padding, dilation):
     parallel(part, blocks(gx.shape[1], 256))
 
 
-def _add_shifted(w, dilation, xp):
+def _add_shifted(w, dilation):
     """The other order, of stride 1: multiply every pixel by the weights of all taps, then add up shifted products.
 
     For a few output channels of many: the image is not copied once for each tap, as windows are, and the sums are of
@@ -228,7 +217,7 @@ def _add_shifted(w, dilation, xp):
 
     def fill(tile, target):
         n, h, width, _ = tile.shape
-        products = xp.matmul(matrix, tile.reshape(-1, c).T).reshape(o, kh, kw, n, h, width)
+        products = np.matmul(matrix, tile.reshape(-1, c).T).reshape(o, kh, kw, n, h, width)
         _, rows, columns, _ = target.shape
         total = 0
         for a in range(kh):
@@ -240,7 +229,7 @@ def _add_shifted(w, dilation, xp):
     return fill
 
 
-def _weigh_taps(w, groups, xp):
+def _weigh_taps(w, groups):
     """For depthwise convolution, one input channel in each group: weigh and add the windows tap by tap."""
 
     def fill(windows, target):
@@ -249,22 +238,22 @@ def _weigh_taps(w, groups, xp):
         for a in range(w.shape[2]):
             for b in range(w.shape[3]):
                 tap = windows[:, :, :, a, b]
-                target += (xp.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[:, 0, a, b]
+                target += (np.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[:, 0, a, b]
 
     return fill
 
 
-def _row_blocks(shape, bytes_per_position, weight_bytes, xp):
-    """[(images, rows)] of an (N,OH,OW,_) output whose windows stay in caches, or fit in a part of a GPU's memory.
+def _row_blocks(shape, bytes_per_position, weight_bytes):
+    """[(images, rows)] of an (N,OH,OW,_) output whose windows stay in caches.
 
     Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, the threads
     share out its product by output channels, and each reads its part of the weights.
     """
-    budget = max(_CPU_BLOCK, weight_bytes) if xp is np else _GPU_BLOCK
+    budget = max(_CPU_BLOCK, weight_bytes)
     return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))
 
 
-def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):
+def _tile(x, rows, ow, kernel_hw, stride, dilation, origin):
     """The part of x that the windows of output rows `rows` read, zeros outside x: (n, rows read, columns read, C)."""
     height = (rows.stop - rows.start - 1) * stride[0] + (kernel_hw[0] - 1) * dilation[0] + 1
     width = (ow - 1) * stride[1] + (kernel_hw[1] - 1) * dilation[1] + 1
@@ -272,7 +261,9 @@ def _tile(x, rows, ow, kernel_hw, stride, dilation, origin, xp):
 
     def empty(shape, dtype):
         n, h, w, c = shape
-        return channels_last(_empty("tile", (n, c, h, w), dtype, xp)) if c < _FEW else _empty("tile", shape, dtype, xp)
+        if c < _FEW:
+            return channels_last(_workspace.empty("tile", (n, c, h, w), dtype))
+        return _workspace.empty("tile", shape, dtype)
 
     return crop(x, top, origin[1], height, width, empty)
 
@@ -282,8 +273,7 @@ def _windows(tile, out_hw, kernel_hw, stride, dilation):
     n, _, _, c = tile.shape
     sn, sh, sw, sc = tile.strides
     strides = (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc)
-    as_strided = array_module(tile).lib.stride_tricks.as_strided
-    return as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
+    return np.lib.stride_tricks.as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
 
 
 def _copies_by_tap(channels, positions, outputs):
@@ -300,12 +290,11 @@ def _columns(windows, groups, by_tap, name, ones=False):
 
     ones: with a last column of ones, where windows are copied tap by tap.
     """
-    xp = array_module(windows)
     n, oh, ow, kh, kw, c = windows.shape
     positions, length = n * oh * ow, kh * kw * c // groups
     split = windows.reshape(n, oh, ow, kh, kw, groups, c // groups)
     if by_tap:
-        columns = _empty(name, (groups, length + ones, positions), split.dtype, xp)
+        columns = _workspace.empty(name, (groups, length + ones, positions), split.dtype)
         columns[:, :length].reshape(groups, c // groups, kh, kw, n, oh, ow)[...] = split.transpose(5, 6, 3, 4, 0, 1, 2)
         columns[:, length:] = 1
         return columns.swapaxes(1, 2)
@@ -314,13 +303,9 @@ def _columns(windows, groups, by_tap, name, ones=False):
     if split.flags.c_contiguous:
         columns = split
     else:
-        columns = _empty(name, split.shape, split.dtype, xp)
+        columns = _workspace.empty(name, split.shape, split.dtype)
         columns[...] = split
     return columns.reshape(groups, positions, length)
-
-
-def _empty(name, shape, dtype, xp):
-    return _workspace.empty(name, shape, dtype) if xp is np else xp.empty(shape, dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import backend
-from .kernels import frozen
-from .kernels.conv import current_algorithm
-from .kernels.cuda.product import tf32_allowed
+from ..kernels import current_algorithm, current_kernels, frozen, tf32_allowed, thread_count
 
 # What OpenBLAS's kernel families need of a CPU, best first; families not listed here need less than AVX2.
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -28,10 +25,10 @@ FAMILIES = {
 def show_config(mode="stdout"):
     """Print what minigrad runs on, as numpy.show_config does; mode="dicts" returns it as {name: text} instead.
 
-    Versions, the BLAS and its family of kernels, the threads and what limits them, the convolution algorithm in force
-    in this thread, the memory that transformed weights take, the CPU, the GPU with its driver, CuPy's pool of its
-    memory and whether TF32 is allowed; and a warning if OPENBLAS_CORETYPE pins kernels below what the CPU has.
-    CuPy is imported where it is installed. Raises ValueError for any other mode.
+    Versions, the BLAS and its family of kernels, the threads and what limits them, the kernels and the convolution
+    algorithm in force in this thread, the memory that transformed weights take, the CPU, the GPU with its driver,
+    CuPy's pool of its memory and whether TF32 is allowed; and a warning if OPENBLAS_CORETYPE pins kernels below what
+    the CPU has. CuPy is imported where it is installed. Raises ValueError for any other mode.
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'show_config: mode is {mode!r}, expected "stdout" or "dicts"')
@@ -41,6 +38,7 @@ def show_config(mode="stdout"):
         "NumPy": np.__version__,
         "BLAS": "; ".join(map(_described, _blas())) or "unknown to threadpoolctl",
         "threads": _threads(),
+        "kernels": current_kernels(),
         "convolution": current_algorithm(),
         "frozen weights": _frozen_weights(),
         "CPU": cpu_name(),
@@ -71,7 +69,7 @@ def _version():
     try:
         return version("minigrad")
     except PackageNotFoundError:
-        return f"not installed, run from {Path(__file__).parents[1]}"
+        return f"not installed, run from {Path(__file__).parents[2]}"
 
 
 # ---- BLAS ------------------------------------------------------------------------------------------------------------
@@ -137,7 +135,7 @@ def _threads():
     quota = cgroup_quota()
     if quota is not None:
         limits.append(f"cgroup: {quota:g} cores' worth of time")
-    return f"{backend.thread_count()} ({', '.join(limits)})"
+    return f"{thread_count()} ({', '.join(limits)})"
 
 
 def cgroup_quota(root=Path("/sys/fs/cgroup")):

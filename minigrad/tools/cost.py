@@ -3,7 +3,7 @@
 FLOPs are those of the definition: a multiplication and an addition are two, and so is any other operation on one number
 (a comparison, an exponential) one, whatever it costs in cycles. A product that needs K multiplications and K-1
 additions for each element counts 2K. Copying and rearranging is no arithmetic. An algorithm that needs fewer
-multiplications than the definition (Winograd's, see kernels/winograd.py) is still counted by the definition, so that
+multiplications than the definition (Winograd's, see ../kernels/winograd.py) is still counted by the definition, so that
 times can be compared: its rate may then exceed what the machine can multiply.
 
 Bytes are the least that must be moved: each input read once, each result written once (and the winners of a max pool
@@ -14,10 +14,11 @@ Letters: N C H W the input, O OH OW the output, KH KW the kernel, G groups.
 
 from math import prod
 
-from . import functional as F
-from .autograd import Function
-from .backend import array_module
-from .functional import convert, elementwise, loss, normalize, pool, reduce, resample, shape
+from .. import functional as F
+from ..autograd import Function
+from ..device import array_module
+from ..functional import convert, elementwise, loss, normalize, pool, reduce, resample, shape
+from ..interchange import ToDevice
 
 
 def convolution(outputs: int, weight_shape: tuple[int, ...], bias: bool) -> int:
@@ -84,7 +85,7 @@ _FORMULAS = {
     (
         *(shape.BroadcastTo, shape.Reshape, shape.Permute, shape.Flip, shape.Roll, shape.GetItem, shape.PutItem),
         *(shape.Cat, shape.Pad, pool.WindowGather, pool.PutAlongAxis, pool.TakeAlongAxis, resample.Unfold),
-        *(convert.Cast, convert.ToDevice, elementwise.Where, normalize.ChannelMean, normalize.ChannelVariance),
+        *(convert.Cast, ToDevice, elementwise.Where, normalize.ChannelMean, normalize.ChannelVariance),
     ),
     _of_input(0),
 )

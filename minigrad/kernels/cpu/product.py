@@ -7,8 +7,7 @@ import math
 
 import numpy as np
 
-from minigrad.backend import array_module, parallel, shares, thread_count
-from minigrad.kernels.cuda.product import matmul_tf32, tf32_allowed
+from minigrad.kernels.cpu.threads import parallel, shares, thread_count
 
 UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this
 _SMALL = 1 << 22  # multiplications: a product with fewer is done before our threads have started
@@ -28,12 +27,9 @@ def matmul(a, b, out=None):
 
     Along K where K is far longer, or results of shares of N and M are so small that one thread holds up the others.
     """
-    xp = array_module(a, b)
-    if xp is not np and tf32_allowed():
-        return matmul_tf32(xp, a, b, out)
     small = a.size * b.shape[-1] < _SMALL and a.size + b.size < _SHORT
-    if xp is not np or small or a.dtype != b.dtype or a.dtype.kind != "f":
-        return xp.matmul(a, b, out=out)
+    if small or a.dtype != b.dtype or a.dtype.kind != "f":
+        return np.matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     if k > 32 * max(m, n) or math.prod(shape) <= _HELD * thread_count():

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import backend, nn
-from minigrad.backend import array_module, blocks, device_of, parallel, thread_count, to_device, to_numpy
-from minigrad.kernels import conv
+from minigrad import device, kernels, nn
+from minigrad.device import array_module, device_of, to_device, to_numpy
+from minigrad.kernels import blocks, parallel, thread_count
+from minigrad.kernels.cpu import memory, threads
 
 
 class StandIn:
@@ -23,9 +24,9 @@ class StandIn:
 @pytest.fixture
 def stand_in():
     module = types.SimpleNamespace(__name__="stand_in", asnumpy=lambda array: np.zeros(3))
-    backend.register_array_module(StandIn, module)
+    device.register_array_module(StandIn, module)
     yield module
-    del backend._registered[StandIn]
+    del device._registered[StandIn]
 
 
 def test_arrays_have_a_module_and_a_device(stand_in):
@@ -56,15 +57,15 @@ def test_a_cupy_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     (tmp_path / "cupy.py").write_text(f"raise ImportError({message!r})")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RuntimeError, match=r"cannot be imported \(ImportError: libcublas.so.13: no such file\)$"):
-        backend.find_device("cuda")
-    assert backend.find_device("auto") == "cpu"
+        device.find_device("cuda")
+    assert device.find_device("auto") == "cpu"
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(RuntimeError, match="CuPy is not installed"):
-        backend.find_device("cuda")
+        device.find_device("cuda")
 
 
 def test_missing_gpu_is_named(monkeypatch):
-    monkeypatch.setattr(backend, "_cupy", lambda: (None, "CuPy is not installed"))
+    monkeypatch.setattr(device, "cupy_or_reason", lambda: (None, "CuPy is not installed"))
     x = np.zeros(2)
     assert to_device(x, "auto") is x
     with pytest.raises(RuntimeError, match="'cuda:1' is not available: CuPy is not installed"):
@@ -118,9 +119,9 @@ def test_a_gradient_comes_back_to_the_device_of_its_input(standin):
 def several_threads(request, monkeypatch):
     """As many threads as cores, each kept on one of its own; or fewer, free to roam. Whatever the environment says."""
     if request.param == "roaming":
-        monkeypatch.setattr(backend, "_cores", lambda: [0, 1, 2])
+        monkeypatch.setattr(threads, "_cores", lambda: [0, 1, 2])
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    elif len(backend._cores()) < 2:
+    elif len(threads._cores()) < 2:
         pytest.skip("this machine lends one core")
     else:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -156,14 +157,14 @@ def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several
     here, there = threading.Event(), threading.Event()
 
     def other():
-        with backend.awake():
+        with threads.whole_pass():
             here.set()
             there.wait(10)
 
     thread = threading.Thread(target=other)
     thread.start()
     assert here.wait(10) and blas_threads() == {1}
-    with backend.awake():
+    with threads.whole_pass():
         there.set()
         thread.join()
         assert blas_threads() == {1}
@@ -171,7 +172,7 @@ def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several
 
     here.clear(), there.clear()
     thread = threading.Thread(target=other)
-    with backend.awake():
+    with threads.whole_pass():
         thread.start()
         assert here.wait(10)
     assert blas_threads() == {1}
@@ -197,10 +198,10 @@ def test_within_a_block_there_is_one_thread_whoever_has_it(several_threads):
         return thread_count()
 
     assert parallel(item, range(6)) == [1] * 6
-    with backend.awake():
+    with threads.whole_pass():
         meeting.reset()
         assert parallel(item, range(6)) == [1] * 6
-    with backend._pool.in_use:  # the workers are another thread's
+    with threads._pool.in_use:  # the workers are another thread's
         assert parallel(lambda i: thread_count(), range(6)) == [1] * 6
         assert parallel(lambda i: blas_threads(), range(2)) == [{1}, {1}]
     assert thread_count() > 1
@@ -215,10 +216,10 @@ def test_bits_do_not_depend_on_who_computes_what(channels, outputs, kernel, stri
     x = rng.standard_normal((1, channels, 47, 54), np.float32)
     w = rng.standard_normal((outputs, channels, kernel, kernel), np.float32)
     arguments = x, w, None, (stride, stride), (1, 1), (1, 1), 1
-    with backend.awake():
-        shared = conv.conv2d(*arguments)
-        with backend._pool.in_use:
-            alone = conv.conv2d(*arguments)
+    with threads.whole_pass():
+        shared = kernels.conv2d(*arguments)
+        with threads._pool.in_use:
+            alone = kernels.conv2d(*arguments)
     np.testing.assert_array_equal(shared, alone)
 
 
@@ -301,7 +302,7 @@ def test_blocks_cover_the_range_once(length, size):
 
 
 def test_workspace_is_kept_small_and_apart_for_each_thread():
-    workspace = backend.Workspace(limit=1000)
+    workspace = memory.Workspace(limit=1000)
     first = workspace.empty("a", (10, 10), np.float32)
     again = workspace.empty("a", (5, 5), np.float32)
     assert np.shares_memory(first, again)
@@ -315,18 +316,18 @@ def test_workspace_is_kept_small_and_apart_for_each_thread():
     assert not np.shares_memory(first, other[0])
 
 
-@pytest.mark.skipif(len(backend._cores()) < 2, reason="needs two cores")
+@pytest.mark.skipif(len(threads._cores()) < 2, reason="needs two cores")
 def test_workers_do_their_work_awake_and_asleep(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     expected = [i * i for i in range(50)]
     for _ in range(20):  # from one way of waiting to the other and back
-        with backend.awake():
-            assert backend.parallel(lambda i: i * i, range(50)) == expected
-            with backend.awake():
-                assert backend.parallel(lambda i: i * i, range(50)) == expected
-            assert any(worker.spins for worker in backend._pool.workers.values()) or not backend.CAN_SPIN
-        assert not any(worker.spins for worker in backend._pool.workers.values())
-        assert backend.parallel(lambda i: i * i, range(50)) == expected
+        with threads.whole_pass():
+            assert threads.parallel(lambda i: i * i, range(50)) == expected
+            with threads.whole_pass():
+                assert threads.parallel(lambda i: i * i, range(50)) == expected
+            assert any(worker.spins for worker in threads._pool.workers.values()) or not threads.CAN_SPIN
+        assert not any(worker.spins for worker in threads._pool.workers.values())
+        assert threads.parallel(lambda i: i * i, range(50)) == expected
 
 
 def test_workers_are_usable_after_an_error_while_awake():
@@ -334,10 +335,10 @@ def test_workers_are_usable_after_an_error_while_awake():
         raise ArithmeticError(i)
 
     for _ in range(3):
-        with pytest.raises(ArithmeticError), backend.awake():
-            backend.parallel(fail, range(10))
-        assert backend.parallel(abs, range(10)) == list(range(10))
-        assert not any(worker.spins for worker in backend._pool.workers.values())
+        with pytest.raises(ArithmeticError), threads.whole_pass():
+            threads.parallel(fail, range(10))
+        assert threads.parallel(abs, range(10)) == list(range(10))
+        assert not any(worker.spins for worker in threads._pool.workers.values())
 
 
 def test_two_threads_that_want_the_workers_at_once_both_finish():
@@ -345,20 +346,20 @@ def test_two_threads_that_want_the_workers_at_once_both_finish():
 
     def use(name):
         for _ in range(30):
-            with backend.awake():
-                results[name] = backend.parallel(lambda i: i + name, range(20))
+            with threads.whole_pass():
+                results[name] = threads.parallel(lambda i: i + name, range(20))
 
-    threads = [threading.Thread(target=use, args=(name,)) for name in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    users = [threading.Thread(target=use, args=(name,)) for name in range(4)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join(60)
     assert results == {name: [i + name for i in range(20)] for name in range(4)}
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3 << 20,), (2, 1 << 20)])
 def test_lasting_arrays_are_private_and_as_asked_for(shape):
-    array = backend.lasting_empty(shape, np.float32)
+    array = memory.lasting_empty(shape, np.float32)
     assert array.shape == shape and array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable
     array[...] = 1
     large = array.nbytes >= 4 << 20 and hasattr(mmap, "MADV_HUGEPAGE")
@@ -380,4 +381,4 @@ def _memory_of(array):
 
 def test_an_array_too_large_for_memory_is_a_memory_error():
     with pytest.raises(MemoryError):
-        backend.lasting_empty((1 << 60,), np.uint8)
+        memory.lasting_empty((1 << 60,), np.uint8)

@@ -44,13 +44,14 @@ import math
 
 import numpy as np
 
-from minigrad.backend import Workspace, blocks, parallel, runs, shares, thread_count
-from minigrad.kernels.blocking import grid_blocks
-from minigrad.kernels.elementwise import relu_in_place
+from minigrad.kernels.cpu.blocking import grid_blocks
+from minigrad.kernels.cpu.elementwise import relu_in_place
+from minigrad.kernels.cpu.memory import Workspace, lasting_empty
+from minigrad.kernels.cpu.pooling import max_of_four
+from minigrad.kernels.cpu.product import UNCOPIED, uncopied_run
+from minigrad.kernels.cpu.threads import blocks, parallel, runs, shares, thread_count
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last
-from minigrad.kernels.pooling import max_of_four
-from minigrad.kernels.product import UNCOPIED, uncopied_run
 
 
 def matrices(m, points):
@@ -102,12 +103,12 @@ _scratch = functools.partial(_workspace.empty, "weights")  # for weights that ar
 
 
 def fits(kernel_hw, stride, dilation, groups, *arrays):
-    """Whether the convolution is one this file can do: 3x3, stride 1, dilation 1, one group, float32 in NumPy."""
+    """Whether the convolution is one this file can do: 3x3, stride 1, dilation 1, one group, float32."""
     return (
         tuple(kernel_hw) == (3, 3)
         and tuple(stride) == tuple(dilation) == (1, 1)
         and groups == 1
-        and all(type(a) is np.ndarray and a.dtype == np.float32 for a in arrays)
+        and all(a.dtype == np.float32 for a in arrays)
     )
 
 
@@ -432,7 +433,7 @@ def _transformed(w, turned, tiling):
 
         parallel(part_of, itertools.product(range(parts), range(panels), channels))
 
-    return form_or_new(w, ("winograd", tiling.m, turned), (tiling.n**2, *pieces), fill, _scratch)
+    return form_or_new(w, ("winograd", tiling.m, turned), (tiling.n**2, *pieces), fill, lasting_empty, _scratch)
 
 
 def _taps(w, turned):
@@ -447,7 +448,7 @@ def _taps(w, turned):
 
         parallel(copy, np.ndindex(parts, panels))
 
-    return form_or_new(w, ("taps", turned), (parts, panels, 9, depth, panel), fill, _scratch)
+    return form_or_new(w, ("taps", turned), (parts, panels, 9, depth, panel), fill, lasting_empty, _scratch)
 
 
 def _by_tap(w, turned):

@@ -15,15 +15,16 @@ import functools
 import html
 import time
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..autograd import Function, observing_functions, within_backward
+from ..device import array_module
+from ..kernels import blocks, parallel
+from ..nn.observe import observed
 from . import cost
-from .autograd import Function, _mode
-from .backend import array_module, blocks, parallel
 
 
 @dataclass(frozen=True)
@@ -83,23 +84,21 @@ class Profile:
         self.operations: list[Operation] = []
         self.seconds = 0.0
         self._module = np
-        self._names: dict[int, str] = {}  # id of each module of the network that is running -> dotted name
-        self._running: list[str] = []  # names of the modules we are in, innermost last
         self._layers: weakref.WeakKeyDictionary[Function, str] = weakref.WeakKeyDictionary()
         self._vjp: list[int] | None = None  # FLOPs and bytes so far of the vjp that is running
 
     def __enter__(self) -> "Profile":
-        if _mode.observer is not None:
-            raise RuntimeError("profile: this thread is being profiled already; leave the outer `with` first")
-        _mode.observer = self
+        self._watching = contextlib.ExitStack()
+        self._watching.enter_context(observing_functions("profile", self))
+        self._watch = self._watching.enter_context(observed(None, self))
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.seconds += time.perf_counter() - self._start
-        _mode.observer = None
+        self._watching.__exit__(*exception)
 
-    # ---- what the engine calls while this is running (see autograd.py) -----------------------------------------------
+    # ---- what the engine calls while this is running: see observing_functions, and observed in nn --------------------
 
     def forward(self, function: Function, arrays: tuple) -> Any:
         """Run `function.forward(*arrays)`."""
@@ -113,9 +112,9 @@ class Profile:
             self._vjp[0] += flops
             self._vjp[1] += moved
         else:
-            layer = next((name for name in reversed(self._running) if name), "")
+            layer = next((name for name in reversed(self._watch.inside) if name), "")
             self._layers[function] = layer
-            self._add(function, _mode.backward, layer, seconds, flops, moved, result)
+            self._add(function, within_backward(), layer, seconds, flops, moved, result)
         return result
 
     def vjp(self, function: Function, vjp: Any, g: Any) -> Any:
@@ -133,16 +132,14 @@ class Profile:
         self._add(function, True, self._layers.get(function, ""), seconds, flops, moved, g.data)
         return result
 
-    @contextlib.contextmanager
-    def inside(self, module: Any) -> Iterator[None]:
-        """While a module runs. The outermost one gives the names."""
-        if not self._running:
-            self._names = {id(inner): name for name, inner in _named_modules(module)}
-        self._running.append(self._names.get(id(module), ""))
-        try:
-            yield
-        finally:
-            self._running.pop()
+    done = False
+
+    def asks_for(self, name: str) -> bool:
+        """Every layer is to be seen by itself."""
+        return True
+
+    def leaves(self, name: str, module: Any, x: Any, y: Any) -> None:
+        """Functions are noted, not layers."""
 
     def _add(self, function, backward, layer, seconds, flops, moved, array):
         self._module = array_module(array)
@@ -239,13 +236,6 @@ def profile() -> Profile:
     more. Raises RuntimeError inside another profile of the same thread.
     """
     return Profile()
-
-
-def _named_modules(module, prefix=""):
-    found = []
-    for name, child in module.children():
-        found += [(prefix + name, child), *_named_modules(child, f"{prefix}{name}.")]
-    return found
 
 
 def limits(dtype: Any = np.float32, module: Any = np) -> Limits:

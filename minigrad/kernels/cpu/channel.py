@@ -1,20 +1,18 @@
 """Sums over all but the channel axis and scale-and-shift for each channel, of which batch normalisation is made, and
 the joining of channels.
 
-x is (N, C, ...) with channels at axis 1. Channels-last memory is walked in blocks of rows that stay in a core's cache
-through all steps, on all threads; sums are carried in the input's precision within a block and in float64 across
-blocks, so their error does not grow with the batch.
+x is (N, C, ...) with channels at axis 1, channels-last in memory: anything else is left to plain.py. It is walked in
+blocks of rows that stay in a core's cache through all steps, on all threads; sums are carried in the input's precision
+within a block and in float64 across blocks, so their error does not grow with the batch.
 """
 
 import itertools
 
 import numpy as np
 
-from minigrad.backend import Workspace, array_module, blocks, parallel
-from minigrad.kernels.cuda import channel as gpu
-from minigrad.kernels.cuda.launch import floating
-from minigrad.kernels.elementwise import relu_in_place
-from minigrad.kernels.layout import as_rows, channels_first, channels_last
+from minigrad.kernels.cpu.memory import Workspace
+from minigrad.kernels.cpu.threads import blocks, parallel
+from minigrad.kernels.layout import as_rows, channels_first
 
 _BLOCK = 1 << 20  # bytes of one operand in a block: with shorter calls, threads wait for the interpreter
 
@@ -23,11 +21,9 @@ _workspace = Workspace()
 
 def channel_sum(x):
     """(C,) in x's dtype: the sum of x over every axis but 1."""
-    xp, rows = array_module(x), as_rows(x)
-    if rows is not None and floating(x):
-        return gpu.column_sums(rows).astype(x.dtype)
-    if rows is None or xp is not np:
-        return x.sum(axis=_others(x), dtype=np.float64).astype(x.dtype)
+    rows = as_rows(x)
+    if rows is None:
+        return NotImplemented
     (rows,), times = _widened(rows)
 
     def partial(block):
@@ -38,11 +34,9 @@ def channel_sum(x):
 
 def channel_sum_product(x, y):
     """(C,) in x's dtype: the sum of x*y over every axis but 1."""
-    xp, xs, ys = array_module(x, y), as_rows(x), as_rows(y)
-    if xs is not None and ys is not None and floating(x, y):
-        return gpu.column_sums(xs, ys).astype(x.dtype)
-    if xs is None or ys is None or xp is not np:
-        return (x * y).sum(axis=_others(x), dtype=np.float64).astype(x.dtype)
+    xs, ys = as_rows(x), as_rows(y)
+    if xs is None or ys is None:
+        return NotImplemented
     (xs, ys), times = _widened(xs, ys)
 
     def partial(block):
@@ -59,15 +53,9 @@ def channel_moments(x):
     Each block, while it is in the cache, gives its own mean and squared distances from it; the distances of the blocks'
     means from the mean of all are added at the end (Chan, Golub and LeVeque 1979), so nothing cancels.
     """
-    xp, rows = array_module(x), as_rows(x)
-    count = x.size // x.shape[1]
-    if rows is not None and floating(x):
-        mean = (gpu.column_sums(rows) / count).astype(x.dtype)
-        return mean, (gpu.column_sums(rows, mean=mean) / count).astype(x.dtype)
-    if rows is None or xp is not np:
-        mean = x.mean(axis=_others(x), dtype=np.float64)
-        squares = xp.square(x - _column(mean.astype(x.dtype), x)).sum(axis=_others(x), dtype=np.float64)
-        return mean.astype(x.dtype), (squares / count).astype(x.dtype)
+    rows, count = as_rows(x), x.size // x.shape[1]
+    if rows is None:
+        return NotImplemented
     (rows,), times = _widened(rows)
 
     def partial(block):
@@ -89,15 +77,11 @@ def channel_moments(x):
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-def channel_affine(x, scale, shift, rectify=False):
-    """y = x * scale[c] + shift[c], channels-last where x is. rectify: max(y, 0), while y is in the cache."""
-    xp, rows = array_module(x, scale, shift), as_rows(x)
-    if rows is None or xp is not np:
-        if rows is not None and floating(x, scale, shift):
-            y = _like(gpu.affine(rows, scale, None, None, shift), x)
-        else:
-            y = x * _column(scale, x) + _column(shift, x)
-        return xp.maximum(y, 0, out=y) if rectify else y
+def channel_affine(x, scale, shift):
+    """y = x * scale[c] + shift[c], channels-last."""
+    rows = as_rows(x)
+    if rows is None:
+        return NotImplemented
     (rows,), times = _widened(rows)
     scale, shift = np.tile(scale, times), np.tile(shift, times)
     y = np.empty_like(rows)
@@ -105,8 +89,6 @@ def channel_affine(x, scale, shift, rectify=False):
     def fill(block):
         np.multiply(rows[block], scale, out=y[block])
         y[block] += shift
-        if rectify:
-            relu_in_place(y[block])
 
     parallel(fill, _row_blocks(rows))
     return _like(y, x)
@@ -114,11 +96,9 @@ def channel_affine(x, scale, shift, rectify=False):
 
 def channel_affine2(x, a, y, b, c):
     """x * a[c] + y * b[c] + c[c], for each channel: batch normalisation's input gradient from g and x."""
-    xp, xs, ys = array_module(x, a, y, b, c), as_rows(x), as_rows(y)
-    if xs is not None and ys is not None and floating(x, a, y, b, c):
-        return _like(gpu.affine(xs, a, ys, b, c), x)
-    if xs is None or ys is None or xp is not np:
-        return x * _column(a, x) + y * _column(b, x) + _column(c, x)
+    xs, ys = as_rows(x), as_rows(y)
+    if xs is None or ys is None:
+        return NotImplemented
     (xs, ys), times = _widened(xs, ys)
     a, b, c = (np.tile(values, times) for values in (a, b, c))
     out = np.empty_like(xs)
@@ -134,38 +114,20 @@ def channel_affine2(x, a, y, b, c):
     return _like(out, x)
 
 
-def concatenate(xs, axis, rectify=False):
-    """Arrays one after the other along an axis, channels-last where (N,C,H,W) are joined along channels.
-
-    rectify: max(y, 0); channels-last arrays are rectified on the way.
-    """
-    xp = array_module(*xs)
-    if axis == 1 and xs[0].ndim == 4:
-        parts = [as_rows(x) for x in xs]
-        if xp is np and all(part is not None for part in parts):
-            y = _side_by_side(parts, rectify)
-            return channels_first(y.reshape(len(xs[0]), *xs[0].shape[2:], y.shape[1]))
-        y = channels_first(xp.concatenate([channels_last(x) for x in xs], 3))
-    else:
-        y = xp.concatenate(xs, axis)
-    return xp.maximum(y, 0, out=y) if rectify else y
-
-
-def _side_by_side(parts, rectify):
-    """Arrays (positions, C) as one; rectify: max(y, 0)."""
+def concatenate(xs, axis):
+    """Arrays (N,C,H,W) joined along channels, channels-last."""
+    parts = [as_rows(x) for x in xs] if axis == 1 and xs[0].ndim == 4 else [None]
+    if any(part is None for part in parts):
+        return NotImplemented
     edges = [0, *itertools.accumulate(part.shape[1] for part in parts)]
     y = np.empty((len(parts[0]), edges[-1]), np.result_type(*parts))
-    zeros = np.zeros(edges[-1], y.dtype)  # of float32, NumPy takes the maximum of two arrays faster than of one and 0
 
     def fill(block):
         for part, low, high in zip(parts, edges, edges[1:], strict=False):
-            if rectify:
-                np.maximum(part[block], zeros[low:high], out=y[block, low:high])
-            else:
-                y[block, low:high] = part[block]
+            y[block, low:high] = part[block]
 
     parallel(fill, _row_blocks(y))
-    return y
+    return channels_first(y.reshape(len(xs[0]), *xs[0].shape[2:], y.shape[1]))
 
 
 def _widened(*arrays):
@@ -191,15 +153,6 @@ def _row_blocks(rows):
     return blocks(len(rows), _BLOCK // max(1, rows.shape[1] * rows.itemsize))
 
 
-def _others(x):
-    return (0, *range(2, x.ndim))
-
-
-def _column(values, x):
-    """(C,) made to broadcast against (N, C, ...)."""
-    return values.reshape(-1, *(1,) * (x.ndim - 2))
-
-
 def _like(rows, x):
     """(positions, C) rows seen as (N, C, ...)."""
-    return array_module(rows).moveaxis(rows.reshape(x.shape[0], *x.shape[2:], x.shape[1]), -1, 1)
+    return np.moveaxis(rows.reshape(x.shape[0], *x.shape[2:], x.shape[1]), -1, 1)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .autograd import grad
-from .backend import to_device, to_numpy
-from .tensor import Tensor
+from ..autograd import grad
+from ..device import to_device, to_numpy
+from ..tensor import Tensor
 
 
 def check_gradients(function, inputs, order=1, direction=None, eps=1e-6, rtol=1e-5, atol=1e-7):
@@ -115,4 +115,4 @@ def _place(flat, shape):
     return str([int(i) for i in np.unravel_index(flat, shape)])
 
 
-from . import functional as F  # noqa: E402
+from .. import functional as F  # noqa: E402

@@ -1,0 +1,274 @@
+"""The textbook: what each kernel computes, as the definition says it. Any array module, any dtype, every argument.
+
+This is what `with mg.use_kernels("plain"):` runs, what the fast kernels are tested against, and what they leave to it.
+A window is walked tap by tap, in row-major order: for one tap (a, b), the numbers that all windows have there are one
+strided view of the padded input,
+
+    x[n, c, i*SH + a*DH - PH, j*SW + b*DW - PW]  for all i, j,
+
+so convolution and pooling, forward and back, are a handful of passes over such views, and the way back writes to the
+same view that the way forward read.
+
+Letters: N images, C channels in, O channels out, G groups, H W height and width in, OH OW out, KH KW of the window.
+kernel, stride, padding and dilation are pairs (rows, columns). Arguments are taken as checked by the caller.
+"""
+
+import numpy as np
+
+from minigrad.device import array_module
+
+# ---- windows ---------------------------------------------------------------------------------------------------------
+
+
+def output_hw(hw, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
+    """(OH, OW): how many windows fit, which may be 0 or less. With ceil_mode a last window may stick out, but must
+    start inside the input or its padding before the first row or column, as in torch."""
+    sizes = []
+    for size, k, s, p, d in zip(hw, kernel, stride, padding, dilation, strict=True):
+        out = (size + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (out - 1) * s >= size + p:
+            out -= 1
+        sizes.append(out)
+    return tuple(sizes)
+
+
+def _padded(x, out_hw, kernel, stride, padding, dilation, value=0):
+    """x (N,C,H,W) with `padding` of `value` around it, and behind it what the last windows reach."""
+    reach = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(out_hw, stride, dilation, kernel, strict=True)]
+    widths = [(p, max(p, r - size - p)) for p, r, size in zip(padding, reach, x.shape[2:], strict=True)]
+    return array_module(x).pad(x, [(0, 0), (0, 0), *widths], constant_values=value)
+
+
+def _taps(padded, out_hw, kernel, stride, dilation):
+    """[(a, b, view (N,C,OH,OW))]: what all windows of the padded input have at each of their places."""
+    (oh, ow), (kh, kw), (sh, sw), (dh, dw) = out_hw, kernel, stride, dilation
+    rows = [slice(a * dh, a * dh + (oh - 1) * sh + 1, sh) for a in range(kh)]
+    columns = [slice(b * dw, b * dw + (ow - 1) * sw + 1, sw) for b in range(kw)]
+    return [(a, b, padded[:, :, rows[a], columns[b]]) for a in range(kh) for b in range(kw)]
+
+
+def _unpadded(padded, hw, padding):
+    """(N,C,*hw): the input's own part."""
+    (h, w), (ph, pw) = hw, padding
+    return padded[:, :, ph : ph + h, pw : pw + w]
+
+
+def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
+    """int64 (N,C,OH,OW): h*W + w of each winner in the input, as torch's return_indices gives it."""
+    xp, (oh, ow) = array_module(winner), winner.shape[2:]
+    winner = winner.astype(np.int64)
+    row = winner // kernel[1] * dilation[0] + (xp.arange(oh) * stride[0] - padding[0])[:, None]
+    column = winner % kernel[1] * dilation[1] + (xp.arange(ow) * stride[1] - padding[1])
+    return row * input_hw[1] + column
+
+
+def window_counts(hw, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
+    """int64 (OH, OW), NumPy: how many elements each window averages over, as torch counts them.
+
+    With count_include_pad, padding counts, but not what a last window of ceil_mode covers beyond it.
+    """
+    counts = []
+    out_hw = output_hw(hw, kernel, stride, padding, ceil_mode=ceil_mode)
+    for size, k, s, p, out in zip(hw, kernel, stride, padding, out_hw, strict=True):
+        start = np.arange(out) * s - p
+        stop = np.minimum(start + k, size + p)
+        if not count_include_pad:
+            start, stop = np.maximum(start, 0), np.minimum(stop, size)
+        counts.append(stop - start)
+    return np.multiply.outer(*counts)
+
+
+# ---- convolution -----------------------------------------------------------------------------------------------------
+
+
+def conv2d(x, w, bias, stride, padding, dilation, groups):
+    """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW) and bias (O,) or None.
+
+    y[n,o,i,j] = bias[o] + sum over c, a, b of w[o,c,a,b] x[n, c, i*SH + a*DH - PH, j*SW + b*DW - PW], x being 0 outside
+    itself and c the channels of o's group: a product of matrices, of the weights with the windows as columns (im2col).
+    """
+    out_hw = output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    y = array_module(x, w).matmul(
+        _by_group(w, groups), _columns(x, out_hw, w.shape[2:], stride, padding, dilation, groups)
+    )
+    y = y.reshape(len(x), len(w), *out_hw)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
+    """gx (N,C,*input_hw) of g (N,O,OH,OW): what conv2d's input receives, which is the transposed convolution of g.
+
+    Each window's column receives the weights times its g, and each pixel adds up what all windows over it received.
+    input_hw may be larger than the windows reach: rows and columns that no window covers are 0.
+    """
+    xp, (n, _, *out_hw), kernel = array_module(g, w), g.shape, w.shape[2:]
+    columns = xp.matmul(_by_group(w, groups).swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
+    columns = columns.reshape(n, w.shape[1] * groups, *kernel, *out_hw)
+    gx = xp.zeros((*columns.shape[:2], *input_hw), columns.dtype)
+    padded = _padded(gx, out_hw, kernel, stride, padding, dilation)
+    for a, b, pixels in _taps(padded, out_hw, kernel, stride, dilation):
+        pixels += columns[:, :, a, b]
+    return _unpadded(padded, input_hw, padding)
+
+
+def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
+    """gw (O,C/G,KH,KW) of x (N,C,H,W) and g (N,O,OH,OW): each weight receives its tap of every window times its g."""
+    n, o, *out_hw = g.shape
+    columns = _columns(x, out_hw, kernel_hw, stride, padding, dilation, groups)
+    gw = array_module(x, g).matmul(g.reshape(n, groups, o // groups, -1), columns.swapaxes(2, 3)).sum(0)
+    return gw.reshape(o, x.shape[1] // groups, *kernel_hw)
+
+
+def _by_group(w, groups):
+    """w (O,C/G,KH,KW) as a matrix for each group, (G, O/G, C/G*KH*KW)."""
+    return w.reshape(groups, len(w) // groups, -1)
+
+
+def _columns(x, out_hw, kernel, stride, padding, dilation, groups):
+    """(N, G, C/G*KH*KW, OH*OW): the windows of x as the columns of a matrix for each image and group."""
+    taps = _taps(_padded(x, out_hw, kernel, stride, padding, dilation), out_hw, kernel, stride, dilation)
+    n, c = x.shape[:2]
+    return array_module(x).stack([view for _, _, view in taps], 2).reshape(n, groups, c // groups * len(taps), -1)
+
+
+# ---- pooling ---------------------------------------------------------------------------------------------------------
+
+
+def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
+    """(y, winner), each (N,C,OH,OW): the largest value of every window of x (N,C,H,W), and its place in the window,
+    a*KW + b, in the smallest unsigned dtype that holds KH*KW - 1; None instead where with_winner is False.
+
+    Padding counts as minus infinity. Ties go to the first in row-major order; a NaN wins over numbers and a later NaN
+    over an earlier one, as in torch.
+    """
+    xp, out_hw = array_module(x), output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    inside = _padded(xp.ones((1, 1, *x.shape[2:]), bool), out_hw, kernel, stride, padding, dilation)
+    padded = _padded(x, out_hw, kernel, stride, padding, dilation, least)
+    y = xp.full((*x.shape[:2], *out_hw), least, x.dtype)
+    winner = xp.full(y.shape, -1, np.int64)
+    taps = _taps(padded, out_hw, kernel, stride, dilation)
+    for (a, b, values), (_, _, real) in zip(taps, _taps(inside, out_hw, kernel, stride, dilation), strict=True):
+        better = real & ((values > y) | (values != values) | (winner < 0))
+        y, winner = xp.where(better, values, y), xp.where(better, a * kernel[1] + b, winner)
+    return y, winner.astype(np.min_scalar_type(kernel[0] * kernel[1] - 1)) if with_winner else None
+
+
+def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
+    """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
+    xp, out_hw = array_module(g, winner), g.shape[2:]
+    padded = _padded(xp.zeros((*g.shape[:2], *input_hw), g.dtype), out_hw, kernel, stride, padding, dilation)
+    for a, b, pixels in _taps(padded, out_hw, kernel, stride, dilation):
+        pixels += xp.where(winner == a * kernel[1] + b, g, g.dtype.type(0))
+    return _unpadded(padded, input_hw, padding)
+
+
+def window_gather(x, winner, kernel, stride, padding, dilation):
+    """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; the adjoint of window_scatter."""
+    xp, out_hw = array_module(x, winner), winner.shape[2:]
+    y = xp.zeros(winner.shape, x.dtype)
+    padded = _padded(x, out_hw, kernel, stride, padding, dilation)
+    for a, b, values in _taps(padded, out_hw, kernel, stride, dilation):
+        y = xp.where(winner == a * kernel[1] + b, values, y)
+    return y
+
+
+def window_sum(x, kernel, stride, padding, ceil_mode=False):
+    """y (N,C,OH,OW): the sum of every window of x (N,C,H,W), which is 0 outside itself."""
+    xp, out_hw = array_module(x), output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
+    y = xp.zeros((*x.shape[:2], *out_hw), x.dtype)
+    padded = _padded(x, out_hw, kernel, stride, padding, (1, 1))
+    for _, _, values in _taps(padded, out_hw, kernel, stride, (1, 1)):
+        y += values
+    return y
+
+
+def window_spread(g, input_hw, kernel, stride, padding):
+    """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window; the adjoint of window_sum."""
+    xp, out_hw = array_module(g), g.shape[2:]
+    padded = _padded(xp.zeros((*g.shape[:2], *input_hw), g.dtype), out_hw, kernel, stride, padding, (1, 1))
+    for _, _, pixels in _taps(padded, out_hw, kernel, stride, (1, 1)):
+        pixels += g
+    return _unpadded(padded, input_hw, padding)
+
+
+# ---- channels: x is (N,C,...), a vector (C,) has one number for each channel -----------------------------------------
+
+
+def channel_sum(x):
+    """(C,) in x's dtype: the sum of x over every axis but 1, carried in float64."""
+    return x.sum(axis=_all_but_channels(x), dtype=np.float64).astype(x.dtype)
+
+
+def channel_sum_product(x, y):
+    """(C,) in x's dtype: the sum of x*y over every axis but 1."""
+    return channel_sum(x * y)
+
+
+def channel_moments(x):
+    """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype."""
+    axes = _all_but_channels(x)
+    mean = x.mean(axis=axes, dtype=np.float64).astype(x.dtype)
+    distance = x - _column(mean, x)
+    return mean, (distance * distance).mean(axis=axes, dtype=np.float64).astype(x.dtype)
+
+
+def channel_affine(x, scale, shift):
+    """x * scale + shift, with scale and shift (C,)."""
+    return x * _column(scale, x) + _column(shift, x)
+
+
+def channel_affine2(x, a, y, b, c):
+    """x * a + y * b + c, with a, b and c (C,): batch normalisation's input gradient from g and x."""
+    return x * _column(a, x) + y * _column(b, x) + _column(c, x)
+
+
+def _all_but_channels(x):
+    return (0, *range(2, x.ndim))
+
+
+def _column(vector, x):
+    """(C,) in the shape in which it broadcasts against x (N,C,...)."""
+    return vector.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+# ---- elements, products, joining -------------------------------------------------------------------------------------
+
+
+def add(a, b):
+    """a + b."""
+    return a + b
+
+
+def relu(x):
+    """max(x, 0); a NaN stays."""
+    return array_module(x).maximum(x, x.dtype.type(0))
+
+
+def relu_grad(g, x):
+    """g where x > 0, else 0, also where g is infinite."""
+    return array_module(g, x).where(x > 0, g, g.dtype.type(0))
+
+
+def matmul(a, b):
+    """a @ b of stacks of matrices, (..., M, K) by (..., K, N)."""
+    return array_module(a, b).matmul(a, b)
+
+
+def concatenate(xs, axis):
+    """Arrays one after the other along an axis."""
+    return array_module(*xs).concatenate(xs, axis)
+
+
+# ---- several at once, where no graph is recorded ---------------------------------------------------------------------
+
+
+def conv2d_relu(x, w, bias, stride, padding, dilation, groups):
+    """relu(conv2d(...))."""
+    return relu(conv2d(x, w, bias, stride, padding, dilation, groups))
+
+
+def conv2d_relu_max_pool(x, w, bias, stride, padding, dilation, groups):
+    """The largest of each 2x2 of conv2d_relu(...), (N,O,OH//2,OW//2)."""
+    y = conv2d_relu(x, w, bias, stride, padding, dilation, groups)
+    return max_pool(y, (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]

@@ -1,0 +1,230 @@
+"""Networks: modules, chains of them and branches.
+
+A Module holds parameters (Tensors that require grad), buffers (Tensors that do not, such as running means) and inner
+modules, found by their attribute names, and computes in `forward`. An inner module of an inner module is named with a
+dot, "fire2.squeeze". Whoever wants to know what happens inside a network observes its calls (observe.py): it holds for
+`Sequential`, for `Parallel` and for a `forward` of your own.
+"""
+
+from .. import functional as F
+from ..device import device_of, to_device
+from ..guard import Constant
+from ..tensor import Tensor, as_tensor
+from .observe import Collected, called, observed
+from .peephole import fused
+
+BUFFERS = ("running_mean", "running_var")
+
+
+class Module:
+    """Base of layers and networks. A subclass sets Tensors and Modules as attributes and defines `forward(x)`."""
+
+    training = False
+    _constants = ()  # of a frozen network, what keeps its parameters read-only
+
+    def forward(self, x):
+        """The output of the module."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def __call__(self, x):
+        return called(self, x)
+
+    # ---- what is inside ----------------------------------------------------------------------------------------------
+
+    def children(self):
+        """(name, module) of the modules directly inside."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+
+    def named_modules(self, prefix=""):
+        """(dotted name, module) of all modules inside, those within another before it: a chain's order of execution."""
+        found = []
+        for name, child in self.children():
+            found += [*child.named_modules(f"{prefix}{name}."), (prefix + name, child)]
+        return found
+
+    def names(self):
+        """The dotted names of all modules inside, in the order of `named_modules`."""
+        return [name for name, _ in self.named_modules()]
+
+    def __getitem__(self, name):
+        """The module inside of that dotted name. Raises ValueError, with the names there are, for any other."""
+        found = self
+        for part in name.split("."):
+            found = dict(found.children()).get(part)
+            if found is None:
+                raise ValueError(f"there is no layer {name!r}; the layers are: {', '.join(self.names())}")
+        return found
+
+    def __contains__(self, name):
+        return name in self.names()
+
+    __iter__ = None  # not by Python's old way, asking for [0], [1] ...
+
+    def activations(self, x, names):
+        """{name: Tensor}, the outputs of the modules `names` inside, by one pass that ends when it has them all.
+
+        x: the network's input. names: one or several, dotted; of a module that runs several times, the first output.
+        Each Tensor can be differentiated by. Raises ValueError for a name there is not, or a module that did not run.
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            self[name]
+        found = Collected(wanted)
+        with observed(self, found):
+            self(as_tensor(x))
+        missing = [name for name in wanted if name not in found.outputs]
+        if missing:
+            raise ValueError(f"activations: layer {missing[0]!r} is there, but did not run in this pass")
+        return {name: found.outputs[name] for name in wanted}
+
+    def layers(self, input_shape=None):
+        """One `Layer` record for each module inside: name, kind, output shape, parameters, FLOPs, receptive field.
+
+        input_shape: (C, H, W) of one image; by default (3, *input_size) of a model that has an `input_size`.
+        """
+        from ..tools.summary import summarize
+
+        return summarize(self, input_shape)
+
+    # ---- parameters --------------------------------------------------------------------------------------------------
+
+    def named_tensors(self, prefix=""):
+        """(dotted name, Tensor) of all parameters and buffers, outermost first."""
+        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Tensor)]
+        for name, child in self.children():
+            found += child.named_tensors(f"{prefix}{name}.")
+        return found
+
+    def named_parameters(self):
+        """(dotted name, Tensor) of the tensors that require grad."""
+        return [(name, tensor) for name, tensor in self.named_tensors() if tensor.requires_grad]
+
+    def parameters(self):
+        """The tensors that require grad."""
+        return [tensor for _, tensor in self.named_parameters()]
+
+    def requires_grad_(self, value=True):
+        """Let all parameters require grad, or freeze them; returns the module.
+
+        A frozen module's parameters are read-only, so that kernels may keep what they derive from them. Assign to
+        `.data` to replace one.
+        """
+        for name, tensor in vars(self).items():
+            if isinstance(tensor, Tensor) and name not in BUFFERS:
+                tensor.requires_grad = value
+        for _, child in self.children():
+            child.requires_grad_(value)
+        self._hold_constants()
+        return self
+
+    def _hold_constants(self):
+        own = [(name, tensor) for name, tensor in vars(self).items() if isinstance(tensor, Tensor)]
+        frozen = [tensor for name, tensor in own if name not in BUFFERS and not tensor.requires_grad]
+        self._constants = [Constant.of(tensor.data) for tensor in frozen]
+
+    def state_dict(self):
+        """{dotted name: array} of parameters and buffers; the arrays are the module's own."""
+        return {name: tensor.data for name, tensor in self.named_tensors()}
+
+    def load_state_dict(self, state):
+        """Take over the arrays of `state` (no copy: a memory map stays one), moved to where the module's own are.
+
+        Raises ValueError for missing, extra or mis-shaped entries, before anything is changed.
+        """
+        tensors = dict(self.named_tensors())
+        missing, extra = sorted(tensors.keys() - state.keys()), sorted(state.keys() - tensors.keys())
+        if missing or extra:
+            raise ValueError(f"load_state_dict: missing {missing or 'none'}, unexpected {extra or 'none'}")
+        for name, tensor in tensors.items():
+            if state[name].shape != tensor.shape:
+                raise ValueError(f"load_state_dict: {name} has shape {state[name].shape}, expected {tensor.shape}")
+        for name, tensor in tensors.items():
+            array = state[name]
+            tensor.data = array if device_of(array) == tensor.device else to_device(array, tensor.device)
+        self._renew_constants()
+
+    def to(self, device):
+        """Move parameters, their gradients and buffers to `device`, in place; returns the module.
+
+        device: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
+        """
+        for _, tensor in self.named_tensors():
+            tensor.data = to_device(tensor.data, device)
+            tensor.grad = None if tensor.grad is None else tensor.grad.detach().to(device)
+        self._renew_constants()
+        return self
+
+    def _renew_constants(self):
+        """After parameters were replaced: what was frozen stays so."""
+        if self._constants:
+            self._hold_constants()
+        for _, child in self.children():
+            child._renew_constants()
+
+    def __setstate__(self, state):  # of a copy, whose arrays are its own
+        vars(self).update(state)
+        if self._constants:
+            self._hold_constants()
+
+    # ---- the rest ----------------------------------------------------------------------------------------------------
+
+    def train(self, mode=True):
+        """Set training mode (dropout drops, batch norm uses the batch); returns the module."""
+        self.training = mode
+        for _, child in self.children():
+            child.train(mode)
+        return self
+
+    def eval(self):
+        """Set evaluation mode, which is where modules start; returns the module."""
+        return self.train(False)
+
+    def __repr__(self):
+        inner = ", ".join(f"{name}: {value!r}" for name, value in self.describe().items())
+        return f"{type(self).__name__}({inner})"
+
+    def describe(self):
+        """{argument: value} that builds the module again; empty for one without arguments."""
+        return {}
+
+
+# ---- containers ------------------------------------------------------------------------------------------------------
+
+
+class Sequential(Module):
+    """Named layers, one after the other: `Sequential({"conv1_1": Conv2d(...), "relu1_1": ReLU(), ...})`.
+
+    A layer is `model["conv1_1"]`; one inside a layer is named with a dot, `model["fire2.squeeze"]`.
+    """
+
+    def __init__(self, layers):
+        for name, layer in layers.items():
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: layer {name!r} is {type(layer).__name__}, expected a Module")
+            if not name or "." in name:
+                raise ValueError(f"Sequential: layer name {name!r} must not be empty or hold a dot")
+        self._layers = dict(layers)
+
+    def children(self):
+        return list(self._layers.items())
+
+    def forward(self, x):
+        layers = list(self._layers.items())
+        while layers:
+            count, y = fused(layers, x)  # by one kernel, where nobody looks between
+            x = y if count else layers[0][1](x)
+            del layers[: count or 1]
+        return x
+
+    def __iter__(self):
+        return iter(self._layers)
+
+    def __len__(self):
+        return len(self._layers)
+
+
+class Parallel(Sequential):
+    """Named branches that all see the same input; their outputs are concatenated over channels."""
+
+    def forward(self, x):
+        return F.cat([branch(x) for branch in self._layers.values()], 1)

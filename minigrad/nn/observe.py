@@ -1,0 +1,136 @@
+"""One walk for all: how the calls of modules are seen by whoever asked.
+
+    with observed(network, observer):
+        network(x)
+
+For every module that runs in this thread as a part of `network`, whatever its `forward`, calls with its dotted name
+
+    observer.asks_for(name)              whether its output is to be seen: what nobody asks for may be fused
+    observer.leaves(name, module, x, y)  after it has run, with its input and output
+
+and ends the pass once `observer.done` is true.
+"""
+
+import contextlib
+import threading
+
+from ..kernels import whole_pass
+
+
+class _Running(threading.local):
+    """What runs in this thread: how many modules deep it is, and who watches."""
+
+    depth = 0
+    watches: tuple = ()
+
+
+_running = _Running()
+
+
+class PassEnded(BaseException):
+    """All that was asked for has been seen. Not an Exception, so that no `except Exception` of a network's stops it."""
+
+
+class Watch:
+    """One observer, and where the pass is in the network that it observes (None: in whichever is called first)."""
+
+    def __init__(self, network, observer):
+        self.network, self.observer = network, observer
+        self.inside = []  # names of the modules that are running, innermost last; None for one outside of the network
+        self.names = {}  # id of a module -> its dotted names; a module of several names has them in turn
+
+    @contextlib.contextmanager
+    def within(self, module):
+        """While a module runs."""
+        if not self.inside:
+            network = self.network or module
+            self.names = {id(network): [""]}
+            for name, inner in network.named_modules():
+                self.names.setdefault(id(inner), []).append(name)
+        names = self.names.get(id(module), [None])
+        self.inside.append(names[0])
+        names.append(names.pop(0))
+        try:
+            yield
+        finally:
+            self.inside.pop()
+
+    def asks_for(self, name):
+        """Whether the observer wants to see the inner module `name` of the one that is running."""
+        outer = self.inside[-1]
+        return outer is not None and self.observer.asks_for(f"{outer}.{name}" if outer else name)
+
+    def sees(self, module, x, y):
+        if self.inside[-1] is not None:
+            self.observer.leaves(self.inside[-1], module, x, y)
+            if self.observer.done:
+                raise PassEnded(self)
+
+
+@contextlib.contextmanager
+def observed(network, observer):
+    """Within it, `observer` sees what runs in this thread as a part of `network`, or, if that is None, of whatever is
+    called. Where the observer is done the pass ends, and the `with` with it. Gives the Watch."""
+    watch, before = Watch(network, observer), _running.watches
+    _running.watches = (*before, watch)
+    try:
+        yield watch
+    except PassEnded as ended:
+        if ended.args != (watch,):
+            raise
+    finally:
+        _running.watches = before
+
+
+def called(module, x):
+    """module.forward(x), for all observers to see."""
+    if _running.watches:
+        return seen(module, x, module.forward)
+    if _running.depth:
+        return module.forward(x)
+    with _outermost():
+        return module.forward(x)
+
+
+@contextlib.contextmanager
+def _outermost():
+    _running.depth += 1
+    try:
+        with whole_pass():
+            yield
+    finally:
+        _running.depth -= 1
+
+
+def seen(module, x, forward):
+    """forward(x), which `module` does: by its own `forward`, or by a kernel that has done the layers before it too."""
+    with contextlib.ExitStack() as stack:
+        if not _running.depth:
+            stack.enter_context(_outermost())
+        for watch in _running.watches:
+            stack.enter_context(watch.within(module))
+        y = forward(x)
+        for watch in _running.watches:
+            watch.sees(module, x, y)
+        return y
+
+
+def asked_for(names):
+    """Whether anyone asks for one of these inner modules of the module that is running."""
+    return any(watch.asks_for(name) for watch in _running.watches for name in names)
+
+
+class Collected:
+    """An observer that keeps the outputs of the modules `names`, and is done when it has them all."""
+
+    def __init__(self, names):
+        self.waiting, self.outputs, self.done = set(names), {}, not names
+
+    def asks_for(self, name):
+        return name in self.waiting
+
+    def leaves(self, name, module, x, y):
+        if name in self.waiting:
+            self.waiting.remove(name)
+            self.outputs[name] = y
+            self.done = not self.waiting
