@@ -15,7 +15,8 @@ How a page marks its code blocks, by the words after the three backticks:
                     order, indentation apart; a line "..." stands for lines left out. No path: only shown.
     anything else   (text, json, or nothing) is only shown.
 
-Blocks may be indented, as in lists. Relative links, `viz.NAME`, and paths such as `viz/cam.py` must exist.
+Blocks may be indented, as in lists. Relative links (with the heading behind #), `viz.NAME`, and paths such as
+`viz/cam.py` must exist.
 """
 
 import argparse
@@ -177,11 +178,19 @@ def check_pip(words):
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 
+def headings(page):
+    """The names by which a page's headings can be linked to."""
+    found = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_named_exists(name):
     text = FENCE.sub("", NAMES[name])
-    for link in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
-        assert re.match(r"\w+:", link) or ((ROOT / name).parent / link).exists(), f"{name} links to {link}"
+    for link, heading in re.findall(r"\]\(([^)\s#]*)#?([^)]*)\)", text):
+        page = (ROOT / name).parent / link if link else ROOT / name
+        assert re.match(r"\w+:", link) or page.exists(), f"{name} links to {link}"
+        assert not heading or page.suffix != ".md" or heading in headings(page), f"{name} links to {link}#{heading}"
     for path in re.findall(r"`((?:viz|scripts|models|minigrad|tests|docs)/[\w./]+\.\w+)`", text):
         assert (ROOT / path).is_file(), f"{name} names {path}"
     for function in re.findall(r"`(?:viz|mg|models)\.\w+", text):

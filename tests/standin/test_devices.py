@@ -169,7 +169,7 @@ def test_adversarial_training_on_a_device(standin):
 
 
 def test_writing_into_a_device_array_that_a_graph_needs_is_not_noticed(standin):
-    """CuPy's arrays cannot be made read-only (README, Limits); replacing them is noticed as ever."""
+    """CuPy's arrays cannot be made read-only (docs/gpu.md, Memory); replacing them is noticed as ever."""
     x = mg.Tensor(on("cuda"), requires_grad=True)
     y = (x * x).sum()
     x.data[...] = 1.0
