@@ -8,7 +8,7 @@ tensor([2., 4., 6.], dtype=float32)
 
 import importlib
 
-from . import functional, nn, optim
+from . import deprecated, functional, nn, optim  # noqa: F401
 from .autograd import Function, backward, detect_anomaly, grad, no_grad
 from .interchange import from_dlpack
 from .kernels import conv_algorithm, tf32, use_kernels

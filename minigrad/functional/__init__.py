@@ -1,6 +1,8 @@
 """Differentiable functions, with torch.nn.functional's names and arguments (torch's own for the array functions)."""
 
 # ruff: noqa: F401, I001  (in order: what comes later builds on it)
+import sys
+
 from .shape import broadcast_to, cat, flatten, flip, getitem, pad, permute, reshape, roll, squeeze, stack, sum_to
 from .shape import transpose, unsqueeze
 from .convert import cast, ones_like, zeros_like
@@ -14,3 +16,14 @@ from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_poo
 from .normalize import BatchNorm, batch_norm, dropout, local_response_norm
 from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax
 from .resample import fold, interpolate, unfold
+
+
+def __getattr__(name):
+    from .. import deprecated
+
+    old = deprecated.functions(sys.modules[__name__])
+    if name not in old:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function, new = old[name]
+    deprecated.warn(f"functional.{name}", new)
+    return function

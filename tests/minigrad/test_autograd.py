@@ -642,3 +642,61 @@ def test_the_gradient_of_a_product_lies_in_memory_as_its_operand_does():
     by_columns, by_rows = mg.grad((columns @ rows).sum(), [columns, rows])
     assert by_columns.data.strides == columns.data.strides and by_rows.data.strides == rows.data.strides
     np.testing.assert_allclose(by_columns.numpy(), np.broadcast_to(rows.numpy().sum(2)[:, None], (2, 3, 50)), rtol=1e-5)
+
+
+# ---- a pass keeps its state to itself --------------------------------------------------------------------------------
+
+
+def test_a_rule_may_differentiate_through_its_own_function():
+    """The inner pass asks for one input only; the outer one, which comes back to the same function, for both."""
+
+    def rule(f, g):
+        a, _ = f.inputs
+        slope = mg.grad(f.output, a, mg.Tensor(np.ones_like(f.output.data)))  # of this very function
+        ga, gb = f.vjp(g)  # both are asked for by the pass that this rule serves
+        return ga + slope * 0.0, gb
+
+    a, b = (mg.Tensor([3.0], requires_grad=True, dtype=np.float64) for _ in range(2))
+    b.data = np.array([5.0])
+    y = a * b
+    ga, gb = mg.grad(y.sum(), (a, b), rules={type(y.function): rule})
+    assert (ga.item(), gb.item()) == (5.0, 3.0)
+
+    x = mg.Tensor([3.0], requires_grad=True, dtype=np.float64)
+    y = x * (x * 1.0 + 2.0)  # d/dx = 2x + 2 = 8, of which 5 comes by the first factor
+    assert mg.grad(y.sum(), x, rules={type(y.function): rule}).item() == 8.0
+
+
+def test_what_a_function_is_asked_for_outside_of_any_pass():
+    a, b = mg.Tensor([1.0], requires_grad=True), mg.Tensor([2.0])
+    f = (a * b).function
+    assert f.needs_input_grad == (True, False)
+    seen = []
+    mg.grad(a * b, a, rules={type(f): lambda f, g: seen.append(f.needs_input_grad) or f.vjp(g)})
+    assert seen == [(True, False)] and f.needs_input_grad == (True, False)
+
+
+def test_two_threads_that_differentiate_one_graph():
+    """By different inputs, 200 times at once: as one after the other."""
+    rng = np.random.default_rng(0)
+    a, b = (mg.Tensor(rng.standard_normal((6, 6)), requires_grad=True) for _ in range(2))
+    y = ((a @ b) * a + b).sum()
+    for _ in range(4):
+        y = y * 1.0 + (a * b).sum()
+    expected = {0: mg.grad(y, a).numpy(), 1: mg.grad(y, b).numpy(), 2: [g.numpy() for g in mg.grad(y, (a, b))]}
+    wrong, start = [], threading.Barrier(3)
+
+    def differentiate(which):
+        start.wait()
+        for _ in range(200):
+            found = mg.grad(y, (a, b, (a, b))[which])
+            found = [g.numpy() for g in found] if which == 2 else found.numpy()
+            if not np.array_equal(found, expected[which]):
+                wrong.append(which)
+
+    users = [threading.Thread(target=differentiate, args=(which,)) for which in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert wrong == []
