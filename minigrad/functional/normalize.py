@@ -204,12 +204,16 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         raise ValueError(f"batch_norm: training needs more than 1 element in each channel, x has shape {x.shape}")
     function = BatchNorm(eps)
     y = function(x, weight, bias)
-    unbiased = _count(x) / (_count(x) - 1)
-    for running, batch, factor in ((running_mean, function.mean, 1), (running_var, function.variance, unbiased)):
-        if running is not None:
-            share = momentum * factor
-            running.data = without_gradient(lambda old: old * (1 - momentum) + batch * share, running).data  # noqa: B023
+    m = _count(x)
+    _move(running_mean, function.mean, momentum)
+    _move(running_var, function.variance, momentum, factor=m / (m - 1))
     return y
+
+
+def _move(running, batch, momentum, factor=1.0):
+    """Let running statistics, a Tensor or None, move towards the batch's, an array, times `factor`."""
+    if running is not None:
+        running.data = without_gradient(lambda old: old * (1 - momentum) + batch * (momentum * factor), running).data
 
 
 # ---- local response normalisation, dropout ---------------------------------------------------------------------------
