@@ -1,8 +1,8 @@
 """What makes a channel fire: the patches of photographs that do so most, and what of them it responds to.
 
 The unit at (row, column) of a layer sees a rectangle of pixels, its receptive field, which is computed exactly from the
-layers before it (minigrad/tools/summary.py). Zeiler and Fergus (2013, arXiv:1311.2901, figure 2) show such patches, layer by
-layer, beside the projection of the unit back to pixels.
+graph of one pass (minigrad/tools/summary.py). Zeiler and Fergus (2013, arXiv:1311.2901, figure 2) show such patches,
+layer by layer, beside the projection of the unit back to pixels.
 
 Letters: N images, C channels of the layer, K patches, RH RW of the receptive field.
 """

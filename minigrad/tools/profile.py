@@ -96,7 +96,7 @@ class Profile:
 
     def __exit__(self, *exception: object) -> None:
         self.seconds += time.perf_counter() - self._start
-        self._watching.__exit__(*exception)
+        self._watching.close()
 
     # ---- what the engine calls while this is running: see observing_functions, and observed in nn --------------------
 
