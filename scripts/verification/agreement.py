@@ -108,8 +108,9 @@ class Check:
     theirs     theirs() gives the reference's, from float64
     gate       "values": every element within the tolerance. "decisions": gradients through ReLU and max-pooling, or
                signs of gradients, where in float32 a near tie may fall otherwise: the 99.9th percentile within the
-               tolerance, and the cosine; float64 is gated as "values". "outcome": numbers of which lower is better,
-               none of them more than the tolerance above the reference's.
+               tolerance, and the cosine; float64 is gated as "values". "ties": the same where ties are exact, which
+               even in float64 the rounding of a BLAS kernel decides. "outcome": numbers of which lower is better, none
+               of them more than the tolerance above the reference's.
     tolerance  in place of the precision's own where that is less; `note` says why
     enlarged   None, or a function that says by how much the definition enlarges the relative error of scores, which
                multiplies the precision's tolerance where it is more than 1
@@ -171,7 +172,9 @@ def rows_of(check, reference, setting):
         with mg.conv_algorithm(precision.algorithm):
             ours = _listed(check.ours(precision))
         found = measure(ours, theirs, tolerance)
-        gate = "values" if check.gate == "decisions" and precision is FLOAT64 else check.gate
+        gate = (
+            "values" if check.gate == "decisions" and precision is FLOAT64 else check.gate.replace("ties", "decisions")
+        )
         result, note = ("pass" if passes(gate, found, ours, theirs, tolerance) else "MISS"), check.note
         if check.wrong:
             result, evidence = _proven(check, ours, theirs, tolerance)

@@ -85,7 +85,7 @@ def gradients(setting):
             *("attribution", f"{name}, white margin", "captum", lambda: setting.shape),
             ours=lambda p, f=function: f(setting.pair.ours[p.dtype], setting.framed, setting.classes),
             theirs=lambda m=method, o=options: captum(setting, m, setting.framed, **o),
-            gate="decisions",
+            gate="ties",
             note="every maximum in the margin is tied exactly",
         )
     names = ("saliency", "input_x_gradient", "deconvnet", "guided_backprop", "grad_cam", "grad_cam, signed")
