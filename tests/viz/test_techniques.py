@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from viz.techniques import FAMILIES, TECHNIQUES
 
 import viz
 from viz.__main__ import main
-from viz.techniques import FAMILIES, TECHNIQUES
 
 pytestmark = pytest.mark.host("a list of names")
 

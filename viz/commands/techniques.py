@@ -1,27 +1,20 @@
-"""Every technique in a line: what it shows, the script that runs it, the paper; family by family, as in the guide."""
+"""Every technique in a line: what it shows, its command, the paper; family by family, as in the guide."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Technique:
-    """name: of the function in `viz`. what: one line. script: of scripts/, with its options, or None. paper: authors,
-    year and where, or None. family, page: its family's name and page in docs/techniques."""
+    """name: of the function in `viz`, or of a command that is no function. what: one line. command: as typed after
+    `python -m viz`, with its options, or None. paper: authors, year and where, or None. family, page: its family's name
+    and page in docs/techniques, or None."""
 
     name: str
     what: str
-    script: str | None
+    command: str | None
     paper: str | None
     family: str
-    page: str
-
-    @property
-    def command(self):
-        """How to run it from the repository, or None."""
-        if self.script is None:
-            return None
-        program, _, options = self.script.partition(" ")
-        return f"python scripts/{program}.py {options}".strip()
+    page: str | None
 
 
 SIMONYAN = "Simonyan et al. 2013, arXiv:1312.6034"
@@ -39,8 +32,17 @@ HENDRYCKS = "Hendrycks and Dietterich 2019, arXiv:1903.12261"
 GEIRHOS = "Geirhos et al. 2019, arXiv:1811.12231"
 GATYS = "Gatys et al. 2016, CVPR"
 
-# Each family: (name, page, ((name, what, script, paper), ...)).
+# Each family: (name, page, ((name, what, command, paper), ...)).
 FAMILIES = (
+    (
+        "to begin with",
+        None,
+        (
+            ("classify", "the classes of highest probability", "classify", None),
+            ("compare", "attributions side by side, for several classes", "compare", None),
+            ("gallery", "one page with everything there is to see of a photograph", "gallery", None),
+        ),
+    ),
     (
         "attribution by gradients",
         "gradients.md",
@@ -294,7 +296,7 @@ FAMILIES = (
                 "texture",
                 "Gatys et al. 2015, arXiv:1505.07376",
             ),
-            ("stylize", "many photographs in styles of their own, to train with", "train --style-augment", GEIRHOS),
+            ("stylize", "many photographs in styles of their own, to train with", None, GEIRHOS),
         ),
     ),
 )
@@ -304,3 +306,28 @@ TECHNIQUES = {
     for family, page, rows in FAMILIES
     for row in rows
 }
+
+# What may be typed after `python -m viz`, and the command with its options that it stands for.
+COMMANDS = {technique.name: technique.command.split() for technique in TECHNIQUES.values() if technique.command}
+COMMANDS |= {name: [name] for name, *_ in COMMANDS.values()}
+
+
+def listing():
+    """Every technique in a line, family by family, with its command where that has another name."""
+    lines = []
+    for family, page, rows in FAMILIES:
+        lines += ["", family + (f" (docs/techniques/{page})" if page else "")]
+        for technique in (TECHNIQUES[row[0]] for row in rows):
+            how = technique.command or "in Python only"
+            lines.append(f"  {technique.name:24}{technique.what}" + (f" [{how}]" if how != technique.name else ""))
+    return "\n".join(lines[1:])
+
+
+def reference(command):
+    """What --help of a command says at its end: its functions in viz and its page of the guide, if it has some."""
+    known = [TECHNIQUES[name] for name, words in COMMANDS.items() if words[0] == command and name in TECHNIQUES]
+    known = [technique for technique in known if technique.page]
+    if not known:
+        return ""
+    functions = ", ".join(f"viz.{technique.name}" for technique in known)
+    return f"In Python: {functions}\nGuide: docs/techniques/{known[0].page}"

@@ -3,12 +3,12 @@
 import warnings
 
 import numpy as np
-from methods import METHODS, SLOW
-from mistakes import users_mistake
 
 import viz
 from viz import plot
 
+from ..methods import METHODS, SLOW
+from ..mistakes import users_mistake
 from . import embed
 from .notes import ATTRIBUTIONS, SECTIONS
 

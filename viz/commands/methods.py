@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from mistakes import UserError
 
 import viz
+
+from .mistakes import UserError
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Which exceptions are a person's mistake, shown as one sentence; all others are ours, shown with a traceback."""
 
 import linecache
-from pathlib import Path
 
 SPEAKING = ("minigrad.nn", "minigrad.backend", "minigrad.serialization", "minigrad.optim")  # and all of models and viz
 
@@ -13,7 +12,7 @@ class UserError(ValueError):
 def users_mistake(error):
     """The sentence to show for what a person got wrong (or their machine lacks); None for a mistake of the program.
 
-    Exceptions of models, viz, scripts and of a few engine modules that take names from people count when a `raise`
+    Exceptions of models, viz and of a few engine modules that take names from people count when a `raise`
     statement made them: those carry sentences. The same types out of NumPy or from deeper inside are bugs.
     """
     if isinstance(error, MemoryError):
@@ -33,6 +32,5 @@ def _was_raised_for_people(error):
     while trace.tb_next:
         trace = trace.tb_next
     code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__", "")
-    speaks = module.split(".")[0] in ("models", "viz") or Path(code.co_filename).parent == Path(__file__).parent
-    speaks |= module in SPEAKING
+    speaks = module.split(".")[0] in ("models", "viz") or module in SPEAKING
     return speaks and linecache.getline(code.co_filename, trace.tb_lineno).lstrip().startswith("raise ")
