@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import UserError, main, parser
 from PIL import Image
-from record import file_stem, plain
 
 import minigrad.functional as F
+from viz.commands.command import main
+from viz.commands.mistakes import UserError
+from viz.commands.options import parser
+from viz.commands.record import file_stem, plain
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RUNNABLE = sorted(p.name for p in SCRIPTS.glob("*.py") if '\nif __name__ == "__main__"' in p.read_text("utf-8"))
-EXAMPLE = "python scripts/classify.py"
 
 
 def sentence(stderr):
@@ -105,7 +106,7 @@ def test_a_full_disk_leaves_whole_files_only(script, tmp_path, monkeypatch):
 
 
 def call(run, tmp_path, *argv, **shared):
-    return main(parser("A test.", EXAMPLE, **shared), run, ["--out", str(tmp_path / "out"), *argv])
+    return main("test_command", parser("A test.", "photo.jpg", **shared), run, ["--out", str(tmp_path / "out"), *argv])
 
 
 def test_too_little_memory(tmp_path, capsys):

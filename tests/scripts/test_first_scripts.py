@@ -132,6 +132,6 @@ def test_compare_knows_its_methods(script):
 
 
 def test_every_method_that_compare_offers_exists():
-    import compare
+    from viz.commands import compare
 
     assert [name for name in compare.METHODS if not callable(getattr(viz, name, None))] == []
