@@ -21,8 +21,8 @@ if Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve().pare
 try:
     from viz.commands.command import SCRIPT, start
 except ModuleNotFoundError as error:
-    name, clone = Path(sys.argv[0]).stem, SCRIPTS.parent
-    print(f"{name}: {error.name} is not installed: run `make demo` in {clone}, then .venv/bin/python", file=sys.stderr)
+    what_to_do = f"run `make demo` in {SCRIPTS.parent} and use its .venv/bin/python"
+    print(f"{Path(sys.argv[0]).stem}: {error.name} is not installed: {what_to_do}", file=sys.stderr)
     sys.exit(2)
 
 
