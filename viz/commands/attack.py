@@ -19,22 +19,13 @@ from .mistakes import UserError
 from .options import distance, parser
 
 options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255")
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--method", default="pgd", metavar="NAME", help="one of those above (default %(default)s)")
-options.number(
-    "--epsilon", None, "the budget of fgsm, iterative and pgd", low=0, type=distance, shown="default 8/255, or 1 in L2"
-)
+number("--epsilon", distance, "the budget of fgsm, iterative and pgd", low=0, shown="default 8/255, or 1 in L2")
 add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
-options.number(
-    "--steps",
-    None,
-    "of pgd, iterative, ascent, deepfool, cw; generations of one_pixel",
-    low=1,
-    type=int,
-    shown="default: the method's",
-)
-options.number("--kappa", 0.0, "the lead in score that cw asks for", low=0)
-options.number("--pixels", 1, "how many one_pixel may change", low=1)
+number("--steps", int, "of all but fgsm and jsma; generations of one_pixel", low=1, shown="default: the method's")
+number("--kappa", 0.0, "the lead in score that cw asks for", low=0)
+number("--pixels", 1, "how many one_pixel may change", low=1)
 
 
 def run(job):

@@ -221,7 +221,7 @@ RULES = ("composite", "epsilon", "gamma", "zplus", "alphabeta")
 options.add_argument(
     "--rule", choices=RULES, default="composite", help="how a layer shares relevance out (default %(default)s)"
 )
-options.number("--epsilon", 1e-6, "added to every divisor", low=0, above=True)
+options.number("--epsilon", 1e-6, "added to every divisor", above=0)
 options.number("--gamma", 0.25, "of the gamma rule", low=0)
 options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1)
 
@@ -366,7 +366,7 @@ the masks, and would drown what differs.
 ).options
 options.number("--samples", 2000, "how many masks", low=1)
 options.number("--cells", 7, "cells of a mask in each direction", low=1)
-options.number("--keep", 0.5, "share of cells that stay", low=0, high=1, above=True)
+options.number("--keep", 0.5, "share of cells that stay", above=0, high=1)
 options.add_argument(
     "--output",
     choices=("probability", "logit"),

@@ -24,11 +24,11 @@ MAPS = ("grad_cam", "layer_cam", "saliency", "guided_backprop", "lrp")
 
 options = parser(__doc__, "--data photos --method grad_cam", image=False, target=False)
 add_data_options(options, count=240)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--method", choices=MAPS, default="grad_cam", help="(default %(default)s)")
 add("--masks", metavar="DIR", help="where the objects are: DIR/<class>/<name>.png for each photograph")
-options.number("--box", 0.5, "of the area, for the central box", low=0, high=1, above=True, metavar="SHARE")
-options.number("--shown", 12, "wrong answers in the figure", low=0)
+number("--box", 0.5, "of the area, for the central box", above=0, high=1, metavar="SHARE")
+number("--shown", 12, "wrong answers in the figure", low=0)
 
 
 def run(job):

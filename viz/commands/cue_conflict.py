@@ -19,12 +19,10 @@ from .options import parser
 
 options = parser(__doc__, "--data photos --count 24", image=False, target=False)
 add_data_options(options, count=24)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--styled-by", metavar="MODEL", help="the network whose layers style transfer looks at (default: --model)")
-options.number("--steps", 60, "of style transfer", low=1)
-options.number(
-    "--style-weight", None, "against the content", low=0, type=float, shown="default: one that suits the network"
-)
+number("--steps", 60, "of style transfer", low=1)
+number("--style-weight", float, "against the content", low=0, shown="default: one that suits the network")
 
 
 def run(job):

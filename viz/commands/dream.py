@@ -13,11 +13,11 @@ from .options import parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
 
 options = parser(__doc__, "photo.jpg --layer relu4_1 --gif 2", target=False, neuron=True)
-add = options.add_argument
-options.number("--octaves", 4, "sizes, from small to full", low=1)
-options.number("--octave-scale", 1.4, "from one size to the next", low=1, above=True)
-options.number("--jitter", 32, "shift by up to so many", low=0, unit="pixels", metavar="PIXELS")
-options.number("--size", 384, "longest side", low=LEAST, unit="pixels")
+add, number = options.add_argument, options.number
+number("--octaves", 4, "sizes, from small to full", low=1)
+number("--octave-scale", 1.4, "from one size to the next", above=1)
+number("--jitter", 32, "shift by up to so many", low=0, unit="pixels", metavar="PIXELS")
+number("--size", 384, "longest side", low=LEAST, unit="pixels")
 add_course_options(options, steps=10, lr=0.006)
 
 

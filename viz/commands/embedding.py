@@ -20,7 +20,7 @@ options = parser(__doc__, "--data photos --layers relu3_1,fc7 --by tsne", False,
 add_data_options(options, count=240)
 options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
 options.add_argument("--by", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
-options.number("--perplexity", 30.0, "of t-SNE, about its neighbours", low=0, above=True)
+options.number("--perplexity", 30.0, "of t-SNE, about its neighbours", above=0)
 
 
 def run(job):

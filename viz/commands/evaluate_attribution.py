@@ -27,11 +27,11 @@ from .tables import markdown
 
 options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
-options.number("--steps", 16, "points of the insertion and deletion curves", low=1)
-options.number("--noises", 16, "noisy images for infidelity", low=1)
-options.number("--batch-size", 10, "photographs explained at a time", low=1)
+number("--steps", 16, "points of the insertion and deletion curves", low=1)
+number("--noises", 16, "noisy images for infidelity", low=1)
+number("--batch-size", 10, "photographs explained at a time", low=1)
 
 
 def run(job):

@@ -11,14 +11,14 @@ from .options import names, parser
 from .pictures import LEAST, add_course_options, course, fitted
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: a convolutional layer of each stage)")
-options.number("--alpha", 6.0, "power of the penalty on range", low=0, above=True)
-options.number("--alpha-weight", 0.01, low=0)
-options.number("--beta", 2.0, "power of the total variation", low=0, above=True)
-options.number("--tv-weight", 1.0, low=0)
+number("--alpha", 6.0, "power of the penalty on range", above=0)
+number("--alpha-weight", 0.01, low=0)
+number("--beta", 2.0, "power of the total variation", above=0)
+number("--tv-weight", 1.0, low=0)
 add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
-options.number("--size", 224, "longest side", low=LEAST, unit="pixels")
+number("--size", 224, "longest side", low=LEAST, unit="pixels")
 add_course_options(options, steps=300, lr=0.03, optimizer="adam")
 
 

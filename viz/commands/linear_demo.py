@@ -16,10 +16,8 @@ from .options import distance, parser
 
 options = parser(__doc__, "--data photos --epsilon 2/255", image=False, target=False)
 add_data_options(options, count=600)
-options.number("--epsilon", 2 / 255, "the step in every value", low=0, high=1, type=distance, shown="default 2/255")
-options.number(
-    "--sizes", [8, 16, 32, 64], "sides", low=1, unit="pixels", type=int, nargs="+", shown="default 8 16 32 64"
-)
+options.number("--epsilon", "2/255", "the step in every value", low=0, high=1, type=distance)
+options.number("--sizes", [8, 16, 32, 64], "sides", low=1, unit="pixels", nargs="+")
 options.number("--epochs", 15, "of training, at each size", low=1)
 
 

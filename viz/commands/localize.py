@@ -15,21 +15,11 @@ from .options import parser
 MAPS = ("grad_cam", "saliency", "smooth_grad", "guided_backprop", "layer_cam")
 
 options = parser(__doc__, "photo.jpg --target cat")
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--method", choices=MAPS, default="grad_cam", help="that draws the map (default %(default)s)")
-options.number("--fraction", 0.15, "of the maximum, for the box", low=0, high=1, above=True)
-options.number(
-    "--quantiles",
-    (0.3, 0.95),
-    "of the seeds",
-    low=0,
-    high=1,
-    type=float,
-    nargs=2,
-    metavar=("LOW", "HIGH"),
-    shown="default 0.3 0.95",
-)
-options.number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, unit="pixels", metavar="PIXELS")
+number("--fraction", 0.15, "of the maximum, for the box", above=0, high=1)
+number("--quantiles", (0.3, 0.95), "of the seeds", low=0, high=1, nargs=2, metavar=("LOW", "HIGH"))
+number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, unit="pixels", metavar="PIXELS")
 
 
 def run(job):

@@ -52,55 +52,42 @@ PRESETS = {
 }
 
 options = parser(__doc__, "--targets cat,zebra", image=False, neuron=True)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--targets", metavar="A,B,...", help="several classes, an image for each, in place of --target")
 add("--centre", action="store_true", help="with --layer and --unit C: the neuron at the centre of that channel's map")
 add("--preset", choices=PRESETS, default="paper", help="see above (default %(default)s); options override it")
-options.number("--size", None, "side of the image", low=1, unit="pixels", type=int, shown="default: the model's")
-options.number("--steps", None, low=1, type=int, shown="paper 400, fourier 256, blog 1000 and 1000 more")
+number("--size", int, "side of the image", low=1, unit="pixels", shown="default: the model's")
+number("--steps", int, low=1, shown="paper 400, fourier 256, blog 1000 and 1000 more")
 add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
 add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
-options.number("--lr", None, "learning rate", low=0, above=True, type=float, shown="paper 0.03, fourier 0.05")
-options.number("--l2", None, "of sum (x - 1/2)^2", low=0, type=float, metavar="WEIGHT", shown="default 0")
-options.number("--tv", None, "of the total variation", low=0, type=float, metavar="WEIGHT", shown="default 0")
+number("--lr", float, "learning rate", above=0, shown="paper 0.03, fourier 0.05")
+number("--l2", float, "of sum (x - 1/2)^2", low=0, metavar="WEIGHT", shown="default 0")
+number("--tv", float, "of the total variation", low=0, metavar="WEIGHT", shown="default 0")
 add("--tv-kind", choices=viz.TV_KINDS, default="l1", help="its convention (default %(default)s)")
-options.number(
-    "--blur",
-    None,
-    "Gaussian blur, every --blur-every steps",
-    low=0,
-    unit="pixels",
-    type=float,
-    metavar="SIGMA",
-    shown="paper 0.5",
-)
-options.number("--blur-every", None, low=1, type=int, metavar="STEPS", shown="paper 2")
-options.number(
+number("--blur", float, "sigma of a blur every --blur-every steps", low=0, unit="pixels", shown="paper 0.5")
+number("--blur-every", int, low=1, metavar="STEPS", shown="paper 2")
+number(
     "--clip-norm",
-    None,
-    "grey these pixels of smallest norm every 10 steps",
+    float,
+    "grey so many of smallest norm every 10 steps",
     low=0,
     high=100,
-    type=float,
-    metavar="PERCENT",
+    unit="percent",
     shown="default 0",
 )
-options.number(
+number(
     "--clip-contribution",
-    None,
-    "likewise those of smallest contribution",
+    float,
+    "likewise of smallest contribution",
     low=0,
     high=100,
-    type=float,
-    metavar="PERCENT",
+    unit="percent",
     shown="default 0",
 )
-options.number(
-    "--jitter", None, "shift by up to so many", low=0, unit="pixels", type=int, metavar="PIXELS", shown="paper 8"
-)
+number("--jitter", int, "shift by up to so many", low=0, unit="pixels", shown="paper 8")
 add("--robust", action="store_true", default=None, help="pad, jitter, scale and turn (fourier: on)")
 add("--no-clip", action="store_true", help="let pixels leave [0,1]")
-options.number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
+number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
 
 
 def run(job):

@@ -12,21 +12,19 @@ from .mistakes import UserError
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`; `low` itself is not one of them where `above` is True."""
+    """The finite numbers from `low` to `high`, or those above `above`."""
 
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False
+    above: float = -math.inf
 
     def __contains__(self, number):
-        return math.isfinite(number) and self.low <= number <= self.high and not (self.above and number == self.low)
+        return math.isfinite(number) and self.low <= number <= self.high and number > self.above
 
     def __str__(self):
-        if self.above:
-            return f"above {self.low:g}" + ("" if self.high == math.inf else f" and at most {self.high:g}")
-        if self.high == math.inf:
-            return "" if self.low == -math.inf else f"at least {self.low:g}"
-        return f"from {self.low:g} to {self.high:g}"
+        if math.isfinite(self.above):
+            return f"above {self.above:g}" + (f" and at most {self.high:g}" if math.isfinite(self.high) else "")
+        return f"from {self.low:g} to {self.high:g}" if math.isfinite(self.high) else f"at least {self.low:g}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,17 +40,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UserError(f"{message} (--help lists the options)")
 
-    def number(self, flag, default, help="", low=-math.inf, high=math.inf, above=False, unit="", shown=None, **more):
-        """Add an option for a number, or for several (nargs=), of the default's type.
+    def number(
+        self, flag, default, help="", unit="", shown=None, low=-math.inf, high=math.inf, above=-math.inf, **more
+    ):
+        """Add an option for a number in a Range, or, with nargs=, for several.
 
-        low, high, above: its Range. unit: of it, in a word. shown: what --help says of the default, if not what it
-        is. more: as for add_argument.
+        default: or its type, where the default is None. unit: in a word. shown: what --help says of the default, if not
+        what it is. more: as for add_argument.
         """
-        within = Range(low, high, above)
+        within, values = Range(low, high, above), default if isinstance(default, list | tuple) else [default]
+        kind, default = (default, None) if callable(default) else (type(values[0]), default)
         facts = ", ".join(filter(None, (unit, str(within))))
-        facts = "; ".join(filter(None, (facts, f"default {default}" if shown is None else shown)))
-        more = {"type": type(default), "default": default, "help": f"{help} ({facts})".strip()} | more
-        action = self.add_argument(flag, **more)
+        what = f"{help} ({facts}; {shown or 'default ' + ' '.join(map(str, values))})".strip()
+        action = self.add_argument(flag, **{"type": kind, "default": default, "help": what} | more)
         self.ranges[action.dest] = flag, within
 
     def parse_args(self, *arguments):
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
             value = getattr(found, name)
             for number in value if isinstance(value, list | tuple) else [value]:
                 if number is not None and number not in within:
-                    raise UserError(f"{flag} must be {within or 'a finite number'}, got {number}")
+                    raise UserError(f"{flag} must be {within}, got {number}")
         return found
 
 

@@ -11,12 +11,12 @@ from .options import names, parser
 from .pictures import LEAST, add_course_options, course, fall, fitted
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
 add("--together", action="store_true", help="one image for all layers")
-options.number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
+number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
 add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
-options.number("--size", 224, "longest side", low=LEAST, unit="pixels")
+number("--size", 224, "longest side", low=LEAST, unit="pixels")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 

@@ -30,15 +30,13 @@ options = parser(
     target=False,
 )
 add_data_options(options, count=240)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--beside", nargs="+", default=[], metavar="MODEL", help="further networks, for transfer and networks")
 add("--tables", default=",".join(TABLES), help=f"any of {','.join(TABLES)} (default: all that apply)")
-options.number(
-    "--epsilon", 4 / 255, "the L-infinity budget of pgd and fgsm", low=0, high=1, type=distance, shown="default 4/255"
-)
-options.number("--steps", 10, "of pgd", low=1)
-options.number("--samples", 4, "draws a gradient is averaged over for a random defence", low=1)
-options.number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
+number("--epsilon", "4/255", "the L-infinity budget of pgd and fgsm", low=0, high=1, type=distance)
+number("--steps", 10, "of pgd", low=1)
+number("--samples", 4, "draws a gradient is averaged over for a random defence", low=1)
+number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
 
 
 def run(job):

@@ -12,22 +12,20 @@ from .options import names, parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
 
 options = parser(__doc__, "photo.jpg --style painting.jpg", target=False)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--style", nargs="+", required=True, metavar="IMAGE", help="one picture or several")
-options.number(
-    "--blend", None, "a weight for each style", low=0, type=float, nargs="+", metavar="W", shown="default: equal"
-)
+number("--blend", float, "a weight for each style", low=0, nargs="+", metavar="W", shown="default: equal")
 add("--content-layers", metavar="A,B,...", help="(default: relu4_2 of VGG)")
 add("--style-layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
-options.number("--content-weight", 1.0, low=0)
-options.number("--style-weight", None, low=0, type=float, shown="default: one that suits the network")
-options.number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
+number("--content-weight", 1.0, low=0)
+number("--style-weight", float, low=0, shown="default: one that suits the network")
+number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
 add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the style loss (default %(default)s)")
-options.number("--style-scale", 1.0, "resize the style: below 1, finer strokes", low=0, above=True)
+number("--style-scale", 1.0, "resize the style: below 1, finer strokes", above=0)
 add("--average-pooling", action="store_true", help="in place of max pooling")
 add("--original-colours", action="store_true", help="keep the photograph's colours (luminance transfer)")
 add("--start", choices=("content", "style", "noise"), default="content", help="(default %(default)s)")
-options.number("--size", 320, "longest side of the pictures", low=LEAST, unit="pixels")
+number("--size", 320, "longest side of the pictures", low=LEAST, unit="pixels")
 add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
 
 

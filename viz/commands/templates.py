@@ -14,10 +14,10 @@ from .options import parser
 
 options = parser(__doc__, "--data photos --count 2000", image=False, target=False)
 add_data_options(options, count=1200)
-add = options.add_argument
-options.number("--size", 32, "side of the images", low=1, unit="pixels")
-options.number("--epochs", 20, "of training", low=1)
-options.number("--weight-decay", 0.1, "smooths the templates", low=0)
+add, number = options.add_argument, options.number
+number("--size", 32, "side of the images", low=1, unit="pixels")
+number("--epochs", 20, "of training", low=1)
+number("--weight-decay", 0.1, "smooths the templates", low=0)
 
 
 def run(job):

@@ -11,15 +11,15 @@ from .options import names, parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
 
 options = parser(__doc__, "bark.jpg --width 400 --height 200", target=False)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
 add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the loss (default %(default)s)")
 add("--average-pooling", action="store_true", help="in place of max pooling")
-options.number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
-options.number("--style-scale", 1.0, "resize the picture first", low=0, above=True)
-options.number("--size", 256, "longest side of the picture", low=LEAST, unit="pixels")
-options.number("--width", None, "of the result", low=1, unit="pixels", type=int, shown="default: the picture's")
-options.number("--height", None, "of the result", low=1, unit="pixels", type=int, shown="default: the picture's")
+number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
+number("--style-scale", 1.0, "resize the picture first", above=0)
+number("--size", 256, "longest side of the picture", low=LEAST, unit="pixels")
+number("--width", int, "of the result", low=1, unit="pixels", shown="default: the picture's")
+number("--height", int, "of the result", low=1, unit="pixels", shown="default: the picture's")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 

@@ -18,12 +18,10 @@ from .options import parser
 
 options = parser(__doc__, "--data photos --layer relu3_1 --channels 3 17", False, False)
 add_data_options(options, count=240)
-add = options.add_argument
+add, number = options.add_argument, options.number
 add("--layer", metavar="NAME", help="(default: the last rectified convolution)")
-options.number(
-    "--channels", None, low=0, type=int, nargs="+", shown="default: four drawn by --seed from those that respond"
-)
-options.number("--patches", 9, "for each channel", low=1)
+number("--channels", int, low=0, nargs="+", shown="default: four drawn by --seed from those that respond")
+number("--patches", 9, "for each channel", low=1)
 add("--method", choices=tuple(METHODS), default="guided_backprop", help="(default %(default)s)")
 
 

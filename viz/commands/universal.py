@@ -16,11 +16,11 @@ from .options import distance, parser
 
 options = parser(__doc__, "--data photos --epsilon 10/255", image=False, target=False)
 add_data_options(options, count=200)
-add = options.add_argument
-options.number("--epsilon", 10 / 255, "the budget", low=0, above=True, type=distance, shown="default 10/255")
+add, number = options.add_argument, options.number
+number("--epsilon", "10/255", "the budget", above=0, type=distance)
 add("--norm", choices=("linf", "l2"), default="linf", help="of the budget (default %(default)s)")
-options.number("--rate", 0.8, "stop once this share is fooled", low=0, high=1, above=True)
-options.number("--epochs", 5, "rounds through the photographs", low=1)
+number("--rate", 0.8, "stop once this share is fooled", above=0, high=1)
+number("--epochs", 5, "rounds through the photographs", low=1)
 
 
 def run(job):
