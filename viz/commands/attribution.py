@@ -45,19 +45,20 @@ def extremes(job, found, heat):
 class Attribution:
     """One of them. Its own options are arguments of its function: `.options.add_argument(...)`.
 
-    name: of the function in viz. title: of the figure. about, example: as `options.parser` takes them. label: what the
-    map measures. title and label may name options, as {rule}, and label the result's {mean}.
-    layer: what --layer is for, if not to be explained.
-    draw: the map (N,H,W) of a result; None for a result that is a picture itself.
+    name: of the function in viz. about: what --help says first, which begins with the title of figures, if that is not
+    given. label: what the map measures. title and label may name options, as {rule}, and label the result's {mean}.
+    more: of --help's example. draw: the map (N,H,W) of a result; None for a result that is a picture itself.
     numbers: of (job, result, map), for the record. tail: of the line that is printed, which may name these numbers.
     """
 
-    def __init__(self, name, title, about, example, label="", layer=None, draw=signed, numbers=largest, tail=""):
-        self.name, self.heading, self.label, self.draw = name, title, label, draw
-        self.numbers, self.tail, self.at_layer = numbers, tail, layer is not None
-        self.options = parser(about, example, neuron=not self.at_layer)
+    at_layer = False  # whether --layer says where to look; otherwise it is explained
+
+    def __init__(self, name, about, label="", more="", title="", draw=signed, numbers=largest, tail=""):
+        self.name, self.heading, self.label = name, title or about.partition(":")[0], label
+        self.draw, self.numbers, self.tail = draw, numbers, tail
+        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), neuron=not self.at_layer)
         if self.at_layer:
-            where = f"{layer} (default: the last rectified convolution)"
+            where = "where to look (default: the last rectified convolution)"
             self.options.add_argument("--layer", metavar="NAME", help=where)
         COMMANDS[name] = self
 
@@ -77,7 +78,7 @@ class Attribution:
         found = next(iter(arrays.values()))
         heat = found if self.draw is None else self.draw(found)
         numbers = layer | self.numbers(job, found, heat)
-        at = ", at {layer}".format(**layer) if layer else ""
+        at = f", at {layer['layer']}" if layer else ""
         title = self.title(job)
         word = title.lower() if title == title.capitalize() else title  # names, such as RISE, stay as they are
         job.write(
@@ -100,12 +101,10 @@ class Attribution:
 
 Attribution(
     "saliency",
-    "Saliency",
     """Saliency: how much each pixel changes the score of a class, a layer, a channel or a neuron.
 
 M = max over channels of |dy/dx|, y the score before the softmax (Simonyan et al. 2013, arXiv:1312.6034, section 3).
 """,
-    "photo.jpg --target zebra",
     "{reduce} over channels of |dy/dx|",
     numbers=largest_and_mean,
 ).options.add_argument(
@@ -117,26 +116,22 @@ M = max over channels of |dy/dx|, y the score before the softmax (Simonyan et al
 
 Attribution(
     "deconvnet",
-    "Deconvnet",
     """Deconvnet: what in the photograph feeds the score of a class, a layer, a channel or a neuron.
 
 The backward pass with R = g * [g > 0] at every ReLU, whatever its input was, and unpooling by the switches of the
 forward pass (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1).
 """,
-    "photo.jpg --target cat",
     draw=None,
     numbers=extremes,
 )
 
 Attribution(
     "guided_backprop",
-    "Guided backpropagation",
     """Guided backpropagation: the details of the photograph that speak for a class, a layer, a channel or a neuron.
 
 The backward pass with R = g * [g > 0] * [x > 0] at every ReLU (Springenberg et al. 2014, arXiv:1412.6806, section
 3.4). It is sharp whatever the network has learned: see sanity_check.py.
 """,
-    "photo.jpg --target cat",
     draw=None,
     numbers=extremes,
 ).options.add_argument(
@@ -145,12 +140,10 @@ The backward pass with R = g * [g > 0] * [x > 0] at every ReLU (Springenberg et 
 
 Attribution(
     "input_x_gradient",
-    "Input x gradient",
     """Input x gradient: what each pixel adds to the score, to first order.
 
 x * dy/dx, y the score before the softmax (Shrikumar et al. 2016, arXiv:1605.01713). The map is its sum over channels.
 """,
-    "photo.jpg --target cat",
     "x * dy/dx, in units of the score",
     numbers=lambda job, found, heat: {"sum": found.sum(), **extremes(job, found, heat)},
 )
@@ -163,15 +156,14 @@ def sum_and_residual(job, found, heat):
 
 options = Attribution(
     "integrated_gradients",
-    "Integrated gradients",
     """Integrated gradients: the score's rise from a baseline to the photograph, shared out among the pixels.
 
 (x - x') * integral over a from 0 to 1 of dy/dx at x' + a (x - x'), by the midpoint rule (Sundararajan et al. 2017,
 arXiv:1703.01365). The map is its sum over channels. The line gives the residual: what the sum of all attributions is
 off from y(x) - y(x').
 """,
-    "photo.jpg --target cat --steps 100",
     "in units of the score",
+    "--steps 100",
     numbers=sum_and_residual,
     tail=", sum {sum:.4g}, residual {residual:.2g}",
 ).options
@@ -180,14 +172,13 @@ options.number("--baseline", 0.0, "grey level x' of all pixels", low=0, high=1)
 
 options = Attribution(
     "smooth_grad",
-    "SmoothGrad",
     """SmoothGrad: saliency without its noise, by adding noise.
 
 The gradient dy/dx averaged over noisy copies of the photograph (Smilkov et al. 2017, arXiv:1706.03825). The map is the
 largest |.| of the three channels, as for saliency.
 """,
-    "photo.jpg --target cat --samples 100",
     "max over channels of |mean dy/dx|",
+    "--samples 100",
     draw=lambda found: abs(found).max(1),
     numbers=largest_and_mean,
 ).options
@@ -205,15 +196,15 @@ def relevance_and_score(job, found, heat):
 
 options = Attribution(
     "lrp",
-    "LRP, {rule}",
     """LRP, layer-wise relevance propagation: the score shared out backwards until it lies on the pixels.
 
 Rules epsilon, gamma, zplus, alphabeta, or the composite of them that Montavon et al. 2019 recommend (Bach et al. 2015,
 PLoS ONE 10(7); the equations are in viz/lrp.py). The map is the sum over channels. The line gives how much of the score
 arrives at the pixels: biases keep some of it.
 """,
-    "photo.jpg --target cat --rule zplus",
     "relevance, in units of the score",
+    "--rule zplus",
+    title="LRP, {rule}",
     numbers=relevance_and_score,
     tail=": {relevance:.4g} of {score:.4g}",
 ).options
@@ -229,7 +220,13 @@ options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1)
 # ---- class activation maps -------------------------------------------------------------------------------------------
 
 
-class GradCAM(Attribution):
+class CAM(Attribution):
+    """A map of a layer, for a class."""
+
+    at_layer = True
+
+
+class GradCAM(CAM):
     """Grad-CAM, whose one pass gives the top class and its probability too, and the map as small as the layer."""
 
     def title(self, job):
@@ -242,85 +239,65 @@ class GradCAM(Attribution):
         return {"map": maps, "map_of_layer": low}
 
 
-PLACE = "where to look"
-
 options = GradCAM(
     "grad_cam",
-    "Grad-CAM",
     """Grad-CAM: the places of a convolutional layer that speak for a class.
 
 L = ReLU(sum_k a_k A_k), a_k = mean over positions of dy/dA_k, A the layer's activations and y the score before the
 softmax (Selvaraju et al. 2017, arXiv:1610.02391).
 """,
-    "photo.jpg --target cat",
     "evidence, in units of the score",
-    PLACE,
     numbers=lambda job, found, heat: {"largest": heat.max(), "probability": job.probabilities[job.target]},
 ).options
 options.add_argument("--signed", action="store_true", help="leave out the ReLU: what speaks against is negative")
 options.add_argument("--counterfactual", action="store_true", help="show what speaks against the class")
 
-Attribution(
+CAM(
     "grad_cam_plus_plus",
-    "Grad-CAM++",
     """Grad-CAM++: Grad-CAM with a weight for every place, so that several objects of the class all show.
 
 w_k = sum_ij alpha_kij ReLU(g_kij), g = dy/dA, with alpha by equation 19 of Chattopadhay et al. 2018, arXiv:1710.11063;
 L = ReLU(sum_k w_k A_k).
 """,
-    "photo.jpg --target cat",
     "evidence",
-    PLACE,
 )
 
-Attribution(
+CAM(
     "layer_cam",
-    "Layer-CAM",
     """Layer-CAM: evidence for a class place by place, which also works in early layers.
 
 L = ReLU(sum_k ReLU(dy/dA_k) * A_k) (Jiang et al. 2021, IEEE Transactions on Image Processing 30).
 """,
-    "photo.jpg --target cat",
     "evidence, in units of the score",
-    PLACE,
 )
 
-Attribution(
+CAM(
     "eigen_cam",
-    "Eigen-CAM",
     """Eigen-CAM: where a layer is active in its main direction, whatever the class.
 
 The activations projected on their first principal direction (Muhammad and Yeasin 2020, arXiv:2008.00299).
 """,
-    "photo.jpg --target cat",
     "activation along the first direction",
-    PLACE,
 )
 
 IMAGES = "masked images at a time"
 
-Attribution(
+CAM(
     "score_cam",
-    "Score-CAM",
     """Score-CAM: a class activation map without gradients. Each channel of the layer masks the photograph once.
 
 L = ReLU(sum_k a_k A_k), a = softmax over k of how much the photograph seen through channel k raises the score over a
 black image (Wang et al. 2020, arXiv:1910.01279). Takes as many forward passes as the layer has channels.
 """,
-    "photo.jpg --target cat",
     "weighted activation",
-    PLACE,
 ).options.number("--batch-size", 32, IMAGES, low=1)
 
-Attribution(
+CAM(
     "guided_grad_cam",
-    "Guided Grad-CAM",
     """Guided Grad-CAM: the details that speak for a class, where Grad-CAM finds it.
 
 Guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al. 2017, arXiv:1610.02391, section 3.2).
 """,
-    "photo.jpg --target cat",
-    layer="of the Grad-CAM map",
     draw=None,
     numbers=extremes,
 )
@@ -330,13 +307,12 @@ Guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al. 2017, 
 
 options = Attribution(
     "occlusion",
-    "Occlusion",
     """Occlusion: how much the score falls when a grey square covers a part of the photograph.
 
 Each pixel gets the mean fall over the squares that cover it (Zeiler and Fergus 2013, arXiv:1311.2901, section 4.2).
 """,
-    "photo.jpg --target cat --patch 24",
     "fall of the {output}",
+    "--patch 24",
     numbers=extremes,
 ).options
 options.number("--patch", 16, "side of the square", low=1, unit="pixels")
@@ -352,15 +328,14 @@ options.number("--batch-size", 32, "covered images at a time", low=1)
 
 options = Attribution(
     "rise",
-    "RISE",
     """RISE: the mean of random masks, weighted by the probability of the class behind them.
 
 S = 1 / (p n) * sum_i y(x * M_i) M_i over n random masks M_i that keep a share p (Petsiuk et al. 2018, arXiv:1806.07421,
 equation 6). The network is only asked, never differentiated. The figure shows the map less its mean, which is that over
 the masks, and would drown what differs.
 """,
-    "photo.jpg --target cat --samples 4000",
     "mean {output} where the pixel is kept, less its mean {mean:.3g}",
+    "--samples 4000",
     draw=lambda found: found - found.mean(),
     numbers=extremes,
 ).options

@@ -12,7 +12,7 @@ from viz.target import logits_layer
 
 from .labelled import add_data_options, labelled_images
 from .mistakes import UserError
-from .options import parser
+from .options import names, parser
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 
@@ -28,7 +28,7 @@ def run(job):
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
     if len(data.labels) < 5:
         raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
-    layers = [name.strip() for name in args.layers.split(",")] if args.layers else [logits_layer(job.model)]
+    layers = names(args.layers) or [logits_layer(job.model)]
     for layer in layers:
         x = viz.features(job.model, data.images, layer, progress=job.progress)
         apart = viz.silhouette(x, data.labels)

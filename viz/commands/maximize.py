@@ -27,7 +27,7 @@ from viz.target import as_image, logits
 from viz.transform import jitter
 
 from .mistakes import UserError
-from .options import parser
+from .options import names, parser
 from .pictures import course, history
 
 PAPER = {
@@ -138,7 +138,7 @@ def wanted(job):
         else:
             objective = viz.channel(args.layer, *args.unit)
         return [objective], [], "_".join(map(str, [args.layer, *(args.unit or ())]))
-    chosen = [args.target] if args.targets is None else [name.strip() for name in args.targets.split(",")]
+    chosen = names(args.targets) or [args.target]
     targets = [models.find_class(job.model, name) for name in chosen]
     return [viz.class_score(t) for t in targets], targets, "_".join(job.class_name(t).split(",")[0] for t in targets)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import viz
 
-from .mistakes import UserError
+from .options import chosen
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,4 @@ SLOW = ("score_cam", "occlusion", "rise")  # hundreds of forward passes for an i
 
 def chosen_methods(text):
     """{name: Method} of "a,b,c"."""
-    names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in METHODS]
-    if unknown:
-        raise UserError(f"there is no method {unknown[0]!r}; the methods are: {', '.join(METHODS)}")
-    return {name: METHODS[name] for name in names}
+    return {name: METHODS[name] for name in chosen(text, METHODS)}

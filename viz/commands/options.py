@@ -120,3 +120,11 @@ def distance(text):
 def names(text):
     """ "relu1_1,relu2_1" as a list; None stays None."""
     return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def chosen(text, known, kind="method"):
+    """ "a,b" as a list, if all of them are `known`."""
+    unknown = [name for name in names(text) if name not in known]
+    if unknown:
+        raise UserError(f"there is no {kind} {unknown[0]!r}; the {kind}s are: {', '.join(known)}")
+    return names(text)

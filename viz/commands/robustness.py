@@ -17,8 +17,7 @@ import viz
 from viz import plot
 
 from .labelled import add_data_options, labelled_images, model_for
-from .mistakes import UserError
-from .options import distance, parser
+from .options import chosen, distance, parser
 from .tables import markdown
 
 TABLES = ("attacks", "defences", "transfer", "networks")
@@ -41,10 +40,7 @@ number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs",
 
 def run(job):
     args = job.args
-    wanted = [name.strip() for name in args.tables.split(",")]
-    unknown = [name for name in wanted if name not in TABLES]
-    if unknown:
-        raise UserError(f"there is no table {unknown[0]!r}; the tables are: {', '.join(TABLES)}")
+    wanted = chosen(args.tables, TABLES, "table")
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
     networks = {Path(args.model).stem: model_for(job.model, data)}
     for name in args.beside:

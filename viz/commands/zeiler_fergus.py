@@ -15,7 +15,7 @@ from viz.patches import METHODS
 
 from .labelled import add_data_options, labelled_images
 from .mistakes import UserError
-from .options import parser
+from .options import names, parser
 
 options = parser(__doc__, "--data photos --channels 3", image=False, target=False)
 add_data_options(options, count=240)
@@ -28,7 +28,7 @@ SIDE = 60  # pixels of a patch's side on the page, at least
 
 def run(job):
     args, model = job.args, job.model
-    layers = [name.strip() for name in args.layers.split(",")] if args.layers else stage_ends(model)
+    layers = names(args.layers) or stage_ends(model)
     data = labelled_images(args.data, model.input_size, args.count, args.seed)
     maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
     pictures, labels, numbers = [], [], {}
