@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,18 @@ def test_from_any_folder(weights, photograph, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert all((tmp_path / path).is_file() for path in done.stdout.split(" -> ")[1].split())
+
+
+def test_without_an_installation(tmp_path):
+    """-S leaves out what is installed: a script says what to do, or, given what minigrad needs, finds its clone."""
+    command = [sys.executable, "-S", SCRIPTS / "saliency.py", "--help"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence(done.stderr).startswith("saliency: numpy is not installed: run `make demo` in ")
+    environment["PYTHONPATH"] = sysconfig.get_path("purelib")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "") and "python scripts/saliency.py photo.jpg" in done.stdout
 
 
 def test_a_closed_pipe_is_no_error(weights, photograph, tmp_path):

@@ -1,4 +1,4 @@
-"""A technique runs here, whoever asked: options, warnings, exit code.
+"""How a technique is run, whoever asked: options, warnings, exit code.
 
 A technique is a module of this folder with a docstring, `options` and `run(job)`:
 
@@ -22,11 +22,12 @@ A technique is a module of this folder with a docstring, `options` and `run(job)
             line=job.title("saliency"),
         )
 
-It is listed in techniques.py, and scripts/NAME.py starts it from the repository. Long work may be left with what it has
-so far: viz's optimisers take Ctrl-C as the end and say so, `job.stopped = result.stopped`; other loops run inside `with
-job.stoppable():`, where the first Ctrl-C only sets `job.stopped`, for the loop to look at. Write the results as usual:
-the exit code is then 130. `progress=job.progress` shows a bar on a terminal, unless --quiet. A technique that takes no
-photograph says `parser(..., image=False)` and names what it writes: `job.write(..., subject="zebra")`.
+This one and those like it are rows of attribution.py. All are listed in techniques.py; scripts/NAME.py starts one from
+the repository. Long work may be left with what it has so far: viz's optimisers take Ctrl-C as the end and say so,
+`job.stopped = result.stopped`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
+`job.stopped`, for the loop to look at. Write the results as usual: the exit code is then 130. `progress=job.progress`
+shows a bar on a terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)` and names what it
+writes: `job.write(..., subject="zebra")`.
 """
 
 import importlib
@@ -61,7 +62,9 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
     name: which begins the files and the sentences. program: how it was started, with {} for the name.
     own_process: whether the process is this run's alone, so that its memory may be kept (default: if no argv is given).
     """
-    own_process, argv = (argv is None) if own_process is None else own_process, sys.argv[1:] if argv is None else argv
+    if own_process is None:
+        own_process = argv is None
+    argv = sys.argv[1:] if argv is None else argv
     command, written = program.format(name), []
     options.prog = command.removeprefix("python scripts/")
     options.epilog = "\n\n".join(filter(None, (f"Example:\n  {command} {options.example}", techniques.reference(name))))

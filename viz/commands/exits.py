@@ -3,17 +3,8 @@
 import os
 import signal
 import sys
-from contextlib import contextmanager
 
 from .mistakes import users_mistake
-
-
-@contextmanager
-def interruptible():
-    """Inside, Ctrl-C is Python's KeyboardInterrupt, whatever scripts/begin.py did with it before."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
 
 
 def flush(stream):
@@ -31,9 +22,10 @@ def exit_code(name, work, written=None):
     work returns a code of its own, or None for 0. written: the list of files that are there when Ctrl-C comes.
     """
     try:
-        with interruptible():
-            code = work()
-            flush(sys.stdout)
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # until now scripts/begin.py's
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = work()
+        flush(sys.stdout)
     except KeyboardInterrupt:
         so_far = "" if written is None else f"; written so far: {', '.join(map(str, written)) or 'nothing'}"
         print(f"{name}: stopped{so_far}", file=sys.stderr)
