@@ -26,8 +26,8 @@ This one and those like it are rows of attribution.py. All are listed in techniq
 the repository. Long work may be left with what it has so far: viz's optimisers take Ctrl-C as the end and say so,
 `job.stopped = result.stopped`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
 `job.stopped`, for the loop to look at. Write the results as usual: the exit code is then 130. `progress=job.progress`
-shows a bar on a terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)` and names what it
-writes: `job.write(..., subject="zebra")`.
+shows a bar on a terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)` and names what
+it writes: `job.write(..., subject="zebra")`.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """Several attribution methods and several classes side by side, every method with its default settings.
 
 A row is a class, a column a method; coarse maps lie over the photograph, fine ones stand alone. Maps of three channels
-are summed over them. For the equations and papers see --help of each method's own script.
+are summed over them. For the equations and papers see --help of each method.
 """
 
 import models

@@ -1,4 +1,4 @@
-"""Photographs with known classes, for scripts that measure over many of them, and a network that has those classes."""
+"""Photographs with known classes, for techniques that measure over many, and a network that has those classes."""
 
 from dataclasses import dataclass
 from pathlib import Path

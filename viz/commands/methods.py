@@ -1,4 +1,4 @@
-"""The attribution methods by name, for scripts that measure many of them."""
+"""The attribution methods by name, for techniques that measure many of them."""
 
 from dataclasses import dataclass, field
 

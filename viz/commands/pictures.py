@@ -1,4 +1,4 @@
-"""Options and pictures that the scripts of optimised images share."""
+"""Options and pictures that optimised images share."""
 
 import models
 
