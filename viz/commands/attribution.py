@@ -45,9 +45,10 @@ def extremes(job, found, heat):
 class Attribution:
     """One of them. Its own options are arguments of its function: `.options.add_argument(...)`.
 
-    name: of the function in viz. about: what --help says first, which begins with the title of figures, if that is not
-    given. label: what the map measures. title and label may name options, as {rule}, and label the result's {mean}.
-    more: of --help's example. draw: the map (N,H,W) of a result; None for a result that is a picture itself.
+    name: of the function in viz. about: what --help says first, up to a colon the title of figures, if none is given.
+    label: what the map measures, or a function of the options that says so. Title and label may name options, {rule},
+    and label the result's {mean}. more: of --help's example.
+    draw: the map (N,H,W) of a result; None for a result that is a picture itself.
     numbers: of (job, result, map), for the record. tail: of the line that is printed, which may name these numbers.
     """
 
@@ -90,7 +91,8 @@ class Attribution:
 
     def figure(self, job, found, heat, title):
         if self.draw is not None:
-            return sheet.attribution(job.image, heat, title, self.label.format(**vars(job.args), mean=found.mean()))
+            label = self.label(job.args) if callable(self.label) else self.label
+            return sheet.attribution(job.image, heat, title, label.format(**vars(job.args), mean=found.mean()))
         from viz import plot  # with matplotlib, which sheet does without
 
         labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]
@@ -105,7 +107,7 @@ Attribution(
 
 M = max over channels of |dy/dx|, y the score before the softmax (Simonyan et al. 2013, arXiv:1312.6034, section 3).
 """,
-    "{reduce} over channels of |dy/dx|",
+    lambda args: "length of dy/dx" if args.reduce == "l2" else "{reduce} over channels of |dy/dx|",
     numbers=largest_and_mean,
 ).options.add_argument(
     "--reduce",
