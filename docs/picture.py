@@ -1,4 +1,4 @@
-"""Make README's picture of the sample photograph: compare.py's figure, with fewer pixels and colours.
+"""Make README's picture of the sample photograph: the figure of compare, with fewer pixels and colours.
 
 python docs/picture.py --targets cat,zebra
 """
@@ -10,16 +10,15 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT))
 
-import compare  # noqa: E402  (found in scripts)
-from command import main  # noqa: E402
+from viz.commands.command import start  # noqa: E402  (found in ROOT)
 
 METHODS = "saliency,guided_backprop,integrated_gradients,lrp,grad_cam"
 WIDTH, COLOURS = 1200, 256
 
 with tempfile.TemporaryDirectory() as folder:
-    code = main(compare.options, compare.run, ["--methods", METHODS, "--quiet", "--out", folder, *sys.argv[1:]])
+    code = start("compare", ["--methods", METHODS, "--quiet", "--out", folder, *sys.argv[1:]])
     if code == 0:
         picture = Image.open(Path(folder) / "compare_cat.png").convert("RGB")
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)

@@ -6,22 +6,24 @@ begins with trained weights, which takes far fewer epochs and a smaller --lr. Th
 OUT/MODEL_robust.h5; accuracy on held-out photographs, clean and attacked, is that of the stored network.
 """
 
+import begin  # noqa: F401 (first of all: see there)
 import numpy as np
 import train
-from attack import pixels
-from command import UserError, main
-from tables import markdown
 
 import models
 import viz
 from models.augment import whole
 from models.dataset import open_photographs
 from viz.adversarial_training import AdversarialTrainer
+from viz.commands.command import main
+from viz.commands.mistakes import UserError
+from viz.commands.options import distance
+from viz.commands.tables import markdown
 
-EXAMPLE = "python scripts/adversarial_training.py --data photos.tar.gz --start minivgg --epochs 4 --lr 0.01"
+EXAMPLE = "--data photos.tar.gz --start minivgg --epochs 4 --lr 0.01"
 options = train.course_options(__doc__, EXAMPLE)
 add = options.add_argument
-add("--epsilon", type=pixels, default=4 / 255, help="the budget of the attack in training (default 4/255)")
+add("--epsilon", type=distance, default=4 / 255, help="the budget of the attack in training (default 4/255)")
 add("--attack-steps", type=int, default=3, help="of PGD in training (default %(default)s)")
 add("--start", metavar="MODEL", help="begin with these weights (default: new ones, with batch normalisation)")
 add("--attacked", type=int, default=240, help="held-out photographs to attack in the end (default %(default)s)")
@@ -98,4 +100,4 @@ def measure(job, photographs, held_out):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    raise SystemExit(main("adversarial_training", options, run))

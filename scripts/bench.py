@@ -17,13 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import begin  # noqa: F401 (first of all: see there)
 import numpy as np
 from benchmarks import cases
-from exits import exit_code
-from mistakes import UserError
-from record import check_folder
 
 from minigrad.device import device_of, to_device
+from viz.commands.exits import exit_code
+from viz.commands.mistakes import UserError
+from viz.commands.record import check_folder
 
 EXAMPLE = "python scripts/bench.py --only vgg16-b1,vgg16-grad-b1 --rounds 30"
 PINNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

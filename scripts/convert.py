@@ -7,11 +7,12 @@ without running anything in them) and .npz files. Without --arch, takes the firs
 import argparse
 from pathlib import Path
 
-from exits import exit_code
+import begin  # noqa: F401 (first of all: see there)
 
 from models.convert import ARCHITECTURES, convert
 from models.layers import PREPROCESSING
 from models.weights_file import save
+from viz.commands.exits import exit_code
 
 EXAMPLE = "python scripts/convert.py vgg16-397923af.pth --arch vgg16 --out vgg16.h5"
 

@@ -7,10 +7,11 @@ put the official file in that folder by hand and run this again: it is checked a
 
 import argparse
 
-from exits import exit_code
+import begin  # noqa: F401 (first of all: see there)
 
 from models.catalogue import SOURCES
 from models.download import download
+from viz.commands.exits import exit_code
 
 options = argparse.ArgumentParser(
     description=__doc__,

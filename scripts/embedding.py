@@ -1,53 +1,6 @@
-"""Where layers put photographs: their activations in two dimensions, by PCA or t-SNE, coloured by class.
+"""`python scripts/embedding.py --help` describes it; its code is in viz/commands/embedding.py."""
 
-The silhouette (Rousseeuw 1987), from -1 to 1, says how far the classes lie apart in the layer itself, before any
-projection. t-SNE (van der Maaten and Hinton 2008) is scikit-learn's: pip install 'minigrad[embed]'.
-"""
-
-from pathlib import Path
-
-from command import UserError, main, parser
-from labelled import add_data_options, labelled_images
-
-import viz
-from viz import plot
-from viz.target import logits_layer
-
-METHODS = {"pca": "PCA", "tsne": "t-SNE"}
-
-options = parser(__doc__, "python scripts/embedding.py --data photos --layers relu3_1,fc7 --by tsne", False, False)
-add_data_options(options, count=240)
-options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
-options.add_argument("--by", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
-options.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE, about its neighbours (default 30)")
-
-
-def run(job):
-    args = job.args
-    data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
-    if len(data.labels) < 5:
-        raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
-    layers = [name.strip() for name in args.layers.split(",")] if args.layers else [logits_layer(job.model)]
-    for layer in layers:
-        x = viz.features(job.model, data.images, layer, progress=job.progress)
-        apart = viz.silhouette(x, data.labels)
-        numbers = {"layer": layer, "features": x.shape[1], "images": len(x), "silhouette": apart}
-        if args.by == "pca":
-            points, _, shares = viz.pca(x)
-            numbers |= {"explained": shares}
-            axes = [f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)]
-        else:
-            points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
-        numbers |= {"silhouette_in_two_dimensions": viz.silhouette(points, data.labels)}
-        title = f"{METHODS[args.by]} of {layer} ({x.shape[1]} values), {len(x)} photographs, silhouette {apart:.2f}"
-        job.write(
-            title,
-            figure=plot.scatter(points, data.labels, data.names, title, *axes),
-            arrays={"points": points, "labels": data.labels},
-            numbers=numbers,
-            subject=f"{Path(args.model).stem}_{layer}_{args.by}",
-        )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

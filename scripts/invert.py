@@ -1,60 +1,6 @@
-"""What a layer still knows of a photograph: an image, found from noise, with the same activations.
+"""`python scripts/invert.py --help` describes it; its code is in viz/commands/invert.py."""
 
-minimise |A(x) - A(photo)|^2 / |A(photo)|^2 + penalties on the range and the roughness of x
-(Mahendran and Vedaldi 2015, arXiv:1412.0035, equation 5). Several layers, one beside the other.
-"""
-
-from command import main, parser
-from pictures import add_course_options, course, fitted, names
-
-import viz
-from viz import plot
-
-options = parser(__doc__, "python scripts/invert.py photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
-add = options.add_argument
-add("--layers", metavar="A,B,...", help="(default: a convolutional layer of each stage)")
-add("--alpha", type=float, default=6.0, help="power of the penalty on range (default %(default)s)")
-add("--alpha-weight", type=float, default=0.01, help="(default %(default)s)")
-add("--beta", type=float, default=2.0, help="power of the total variation (default %(default)s)")
-add("--tv-weight", type=float, default=1.0, help="(default %(default)s)")
-add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
-add("--size", type=int, default=224, help="longest side in pixels (default %(default)s)")
-add_course_options(options, steps=300, lr=0.03, optimizer="adam")
-
-
-def run(job):
-    args = job.args
-    image = fitted(job, args.image, args.size)
-    layers = names(args.layers) or viz.default_layers(job.model, ())[1]
-    penalties = {name: getattr(args, name) for name in ("alpha", "alpha_weight", "beta", "tv_weight")}
-    found, frames = {}, []
-    for layer in layers:
-        plain = {"start": args.start, "optimizer": args.optimizer, "lr": args.lr, "steps": args.steps}
-        try:
-            found[layer] = viz.invert(job.model, image, layer, **plain, **penalties, **course(job))
-        except KeyboardInterrupt:
-            if not found:
-                raise
-            job.stopped = True
-            break
-        frames += found[layer].frames
-        job.stopped = found[layer].stopped
-        if job.stopped:
-            break
-    misses = {layer: result.losses["features"][-1] for layer, result in found.items()}
-    job.write(
-        f"inverted {', '.join(f'{layer} (off by {miss:.2g})' for layer, miss in misses.items())}",
-        figure=plot.pictures(
-            [image, *(result.image for result in found.values())],
-            ["photograph", *(f"{layer}: off by {miss:.2g}" for layer, miss in misses.items())],
-            "What the layers know",
-        ),
-        arrays={"photograph": image} | {layer: result.image for layer, result in found.items()},
-        numbers={"features": misses},
-        pictures={layer: result.image for layer, result in found.items()},
-        frames=frames,
-    )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

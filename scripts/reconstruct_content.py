@@ -1,57 +1,6 @@
-"""What layers of a network keep of a photograph's content: an image, found from noise, with their activations.
+"""`python scripts/reconstruct_content.py --help` describes it; its code is in viz/commands/reconstruct_content.py."""
 
-minimise 1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1): style transfer without the style. Each layer gives an image
-of its own; --together takes one image for the sum over all of them.
-"""
-
-from command import main, parser
-from pictures import add_course_options, course, fall, fitted, names
-
-import viz
-from viz import plot
-
-options = parser(
-    __doc__, "python scripts/reconstruct_content.py photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False
-)
-add = options.add_argument
-add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
-add("--together", action="store_true", help="one image for all layers")
-add("--tv-weight", type=float, default=0.0, help="of the sum of squared differences (default %(default)s)")
-add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
-add("--size", type=int, default=224, help="longest side in pixels (default %(default)s)")
-add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
-
-
-def run(job):
-    args = job.args
-    image = fitted(job, args.image, args.size)
-    layers = names(args.layers) or viz.default_layers(job.model, ())[1]
-    found, frames = {}, []
-    for group in [layers] if args.together else [[layer] for layer in layers]:
-        plain = {name: getattr(args, name) for name in ("tv_weight", "start", "optimizer", "lr", "steps")}
-        try:
-            result = viz.reconstruct_content(job.model, image, group, **plain, **course(job))
-        except KeyboardInterrupt:
-            if not found:
-                raise
-            job.stopped = True
-            break
-        found[", ".join(group)] = result
-        frames += result.frames
-        job.stopped = result.stopped
-        if job.stopped:
-            break
-    job.write(
-        "; ".join(f"{name}: content loss {fall(result.losses['content'])}" for name, result in found.items()),
-        figure=plot.pictures(
-            [image, *(result.image for result in found.values())], ["photograph", *found], "Content, reconstructed"
-        ),
-        arrays={"photograph": image} | {name: result.image for name, result in found.items()},
-        numbers={name: (result.losses["content"][0], result.losses["content"][-1]) for name, result in found.items()},
-        pictures={name: result.image for name, result in found.items()},
-        frames=frames,
-    )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

@@ -1,64 +1,6 @@
-"""A photograph in the style of a painting, or of several (Gatys et al. 2016, "Image Style Transfer Using Convolutional
-Neural Networks", CVPR, equations 1 to 7).
+"""`python scripts/style_transfer.py --help` describes it; its code is in viz/commands/style_transfer.py."""
 
-minimise content weight * 1/2 sum (F - P)^2 + style weight * sum_l w_l / (4 N_l^2 M_l^2) sum (G_l - A_l)^2, and, if
-asked, the total variation, over the pixels of the image.
-"""
-
-from command import main, parser
-from pictures import add_course_options, course, fall, fitted, history, names
-
-import viz
-from viz import plot
-
-options = parser(__doc__, "python scripts/style_transfer.py photo.jpg --style painting.jpg", target=False)
-add = options.add_argument
-add("--style", nargs="+", required=True, metavar="IMAGE", help="one picture or several")
-add("--blend", type=float, nargs="+", metavar="W", help="a weight for each style (default: equal)")
-add("--content-layers", metavar="A,B,...", help="(default: relu4_2 of VGG)")
-add("--style-layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
-add("--content-weight", type=float, default=1.0, help="(default %(default)s)")
-add("--style-weight", type=float, help="(default: one that suits the network)")
-add("--tv-weight", type=float, default=0.0, help="of the sum of squared differences (default %(default)s)")
-add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the style loss (default %(default)s)")
-add("--style-scale", type=float, default=1.0, help="resize the style: below 1, finer strokes (default %(default)s)")
-add("--average-pooling", action="store_true", help="in place of max pooling")
-add("--original-colours", action="store_true", help="keep the photograph's colours (luminance transfer)")
-add("--start", choices=("content", "style", "noise"), default="content", help="(default %(default)s)")
-add("--size", type=int, default=320, help="longest side of the pictures in pixels (default %(default)s)")
-add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
-
-
-def run(job):
-    args = job.args
-    content = fitted(job, args.image, args.size)
-    styles = [fitted(job, path, args.size) for path in args.style]
-    plain = {name: getattr(args, name) for name in ("blend", "content_weight", "style_weight", "tv_weight")}
-    plain |= {name: getattr(args, name) for name in ("normalization", "style_scale", "average_pooling", "start")}
-    result = viz.style_transfer(
-        job.model,
-        content,
-        styles,
-        names(args.content_layers),
-        names(args.style_layers),
-        **plain,
-        original_colors=args.original_colours,
-        optimizer=args.optimizer,
-        lr=args.lr,
-        steps=args.steps,
-        **course(job),
-    )
-    job.stopped = result.stopped
-    labels = ["content", *(["style"] if len(styles) == 1 else [f"style {i}" for i in range(1, len(styles) + 1)])]
-    job.write(
-        f"style loss {fall(result.losses['style'])}, content loss {fall(result.losses['content'])}",
-        figure=plot.pictures([content, *styles, result.image], [*labels, "result"], "Style transfer"),
-        arrays=history(result),
-        numbers={name: {"first": values[0], "last": values[-1]} for name, values in result.losses.items()},
-        pictures={"result": result.image},
-        frames=result.frames,
-    )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

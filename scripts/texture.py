@@ -1,45 +1,6 @@
-"""A new image with the texture of a picture, from noise: its Gram matrices and nothing else.
+"""`python scripts/texture.py --help` describes it; its code is in viz/commands/texture.py."""
 
-minimise sum_l w_l / (4 N_l^2 M_l^2) sum (G_l - A_l)^2 (Gatys et al. 2015, "Texture Synthesis Using Convolutional
-Neural Networks", arXiv:1505.07376): style transfer without the content.
-"""
-
-from command import main, parser
-from pictures import add_course_options, course, fall, fitted, history, names
-
-import viz
-from viz import plot
-
-options = parser(__doc__, "python scripts/texture.py bark.jpg --width 400 --height 200", target=False)
-add = options.add_argument
-add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
-add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the loss (default %(default)s)")
-add("--average-pooling", action="store_true", help="in place of max pooling")
-add("--tv-weight", type=float, default=0.0, help="of the sum of squared differences (default %(default)s)")
-add("--style-scale", type=float, default=1.0, help="resize the picture first (default %(default)s)")
-add("--size", type=int, default=256, help="longest side of the picture in pixels (default %(default)s)")
-add("--width", type=int, help="of the result (default: the picture's)")
-add("--height", type=int, help="of the result (default: the picture's)")
-add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
-
-
-def run(job):
-    args = job.args
-    picture = fitted(job, args.image, args.size)
-    size = (args.height or picture.shape[2], args.width or picture.shape[3])
-    plain = {name: getattr(args, name) for name in ("normalization", "average_pooling", "tv_weight", "style_scale")}
-    plain |= {name: getattr(args, name) for name in ("optimizer", "lr", "steps")}
-    result = viz.synthesize_texture(job.model, picture, names(args.layers), size, **plain, **course(job))
-    job.stopped = result.stopped
-    job.write(
-        f"style loss {fall(result.losses['style'])}",
-        figure=plot.pictures([picture, result.image], ["picture", "the same texture"], "Texture synthesis"),
-        arrays=history(result),
-        numbers={name: {"first": values[0], "last": values[-1]} for name, values in result.losses.items()},
-        pictures={"result": result.image},
-        frames=result.frames,
-    )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

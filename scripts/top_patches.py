@@ -1,57 +1,6 @@
-"""The patches of a folder's photographs that a channel responds to most, beside what of them it responds to.
+"""`python scripts/top_patches.py --help` describes it; its code is in viz/commands/top_patches.py."""
 
-Each patch is exactly the unit's receptive field. Beside it is the unit projected back to pixels, by guided
-backpropagation (Springenberg et al. 2014) or the deconvnet (Zeiler and Fergus 2013).
-"""
-
-from pathlib import Path
-
-import numpy as np
-from command import main, parser
-from labelled import add_data_options, labelled_images
-
-import viz
-from viz import plot
-from viz.cam import default_layer
-from viz.patches import METHODS
-
-options = parser(__doc__, "python scripts/top_patches.py --data photos --layer relu3_1 --channels 3 17", False, False)
-add_data_options(options, count=240)
-add = options.add_argument
-add("--layer", metavar="NAME", help="(default: the last rectified convolution)")
-add("--channels", type=int, nargs="+", help="(default: four drawn by --seed from those that respond)")
-add("--patches", type=int, default=9, help="for each channel (default %(default)s)")
-add("--method", choices=tuple(METHODS), default="guided_backprop", help="(default %(default)s)")
-
-
-def run(job):
-    args, model = job.args, job.model
-    data = labelled_images(args.data, model.input_size, args.count, args.seed)
-    layer = args.layer or default_layer(model)
-    maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
-    channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)
-    pictures, labels, arrays, numbers = [], [], {}, {}
-    for channel in channels:
-        found = viz.top_patches(model, data.images, layer, int(channel), args.patches, maxima)
-        back = viz.projections(model, data.images, found, args.method)
-        shown = np.stack([plot.centred(p) for p in back]).astype(np.float32)
-        pictures += [viz.tile(viz.enlarge(patches, 60), gap=3) for patches in (found.pixels, shown)]
-        labels += [f"channel {channel}, {found.activation[0]:.2f} to {found.activation[-1]:.2f}", args.method]
-        arrays |= {f"patches_{channel}": found.pixels, f"projections_{channel}": back, f"boxes_{channel}": found.box}
-        numbers[int(channel)] = [
-            {"file": data.paths[n].name, "class": data.names[data.labels[n]], "activation": float(value)}
-            for n, value in zip(found.image, found.activation, strict=True)
-        ]
-    size = pictures and found.pixels.shape[2:]
-    title = f"{layer}: the strongest of {len(data.labels)} photographs, patches of {size[0]}x{size[1]} pixels"
-    job.write(
-        title,
-        figure=plot.pictures(pictures, labels, title, columns=4),
-        arrays=arrays,
-        numbers=numbers,
-        subject=f"{Path(args.model).stem}_{layer}",
-    )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

@@ -12,10 +12,9 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import begin  # noqa: F401 (first of all: see there)
 import numpy as np
-from command import UserError, main, parser
 from matplotlib.figure import Figure
-from record import plain, versions
 from stylized import add_style_options, stylized_copies
 from tqdm import tqdm
 
@@ -28,6 +27,10 @@ from models.labels import imagenet_labels, minivgg_labels
 from models.memory import keep_freed_memory
 from models.training import Recipe, Step, Trainer, confusion, probabilities
 from viz import plot
+from viz.commands.command import main
+from viz.commands.mistakes import UserError
+from viz.commands.options import parser
+from viz.commands.record import plain, versions
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -85,7 +88,7 @@ def course_options(doc, example):
     return options
 
 
-options = course_options(__doc__, "python scripts/train.py --data imagenette_cat_zebra_128px.tar.gz")
+options = course_options(__doc__, "--data imagenette_cat_zebra_128px.tar.gz")
 add_style_options(options)
 
 
@@ -307,4 +310,4 @@ def confusion_matrix(counts: np.ndarray, classes: tuple[str, ...]) -> Figure:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    raise SystemExit(main("train", options, run))

@@ -20,14 +20,17 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from command import UserError, main, parser
-from record import file_stem, save
-from tables import markdown
+import begin  # noqa: F401 (first of all: see there)
 from tqdm import tqdm
+
+from viz.commands.command import main
+from viz.commands.mistakes import UserError
+from viz.commands.options import parser
+from viz.commands.tables import markdown
 
 options = parser(
     __doc__,
-    "python scripts/verify.py --only grad_cam,pgd --seed 7",
+    "--only grad_cam,pgd --seed 7",
     image=False,
     target=False,
     model="a model's name or weights file, whose rows are compared; vgg16, squeezenet1_1 get random weights if theirs "
@@ -136,7 +139,7 @@ def show(job, rows):
 
 
 def write(job, rows, seconds):
-    """SCRIPT_MODEL.md and .json, and one line of summary."""
+    """verify_MODEL.md and .json, and one line of summary."""
     from verification.references import PACKAGES, label
 
     counts = Counter(row.result for row in rows)
@@ -146,17 +149,15 @@ def write(job, rows, seconds):
         text += f"\n## {family[0].upper()}{family[1:]}\n\n"
         text += markdown([cells(row) for row in rows if row.family == family])
     subject = Path(job.args.model).stem
-    base = job.args.out / file_stem(job.script, subject)
-    base.parent.mkdir(parents=True, exist_ok=True)
-    job.written.append(save(base, ".md", lambda path: path.write_text(text, "utf-8")))
+    table = job.write_text(text, ".md", subject)
     numbers = {
         "counts": counts,
         "seconds": seconds,
         "references": [label(name) for name in PACKAGES],
         "rows": [asdict(row) for row in rows],
     }
-    job.write(f"{summary} -> {job.written[-1]}", numbers=numbers, subject=subject)
+    job.write(f"{summary} -> {table}", numbers=numbers, subject=subject)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    raise SystemExit(main("verify", options, run))

@@ -1,48 +1,6 @@
-"""The weights of a layer as images: a convolution's kernels, or the rows of a linear layer.
+"""`python scripts/weights.py --help` describes it; its code is in viz/commands/weights.py."""
 
-The first layer's kernels are in colour. Deeper kernels have more than three input channels: for each filter, some of
-them are shown in grey. Ranges go from a filter's smallest weight (black) to its largest (white), or from all filters'
-with --shared.
-"""
-
-from pathlib import Path
-
-import numpy as np
-from command import UserError, main, parser
-
-import viz
-from viz import plot
-
-options = parser(__doc__, "python scripts/weights.py --layer conv1_1", image=False, target=False)
-options.add_argument("--layer", metavar="NAME", help="a layer with weights (default: the first)")
-options.add_argument("--shared", action="store_true", help="one range for all filters (default: each its own)")
-options.add_argument("--count", type=int, default=64, help="how many filters, the first ones (default %(default)s)")
-options.add_argument("--channels", type=int, default=8, help="how many input channels of a deeper filter (default 8)")
-
-
-def run(job):
-    args = job.args
-    if min(args.count, args.channels) < 1:
-        raise UserError("--count and --channels must be at least 1")
-    layer = args.layer or next(name for name in job.model.names() if hasattr(job.model[name], "weight"))
-    images = viz.weight_images(job.model, layer, args.shared)
-    shown = images[: args.count]
-    if shown.shape[1] == 3:
-        picture = viz.tile(shown)
-    else:
-        some = shown[:, : args.channels]
-        picture = viz.tile(np.stack([viz.tile(kernel[:, None], columns=some.shape[1]) for kernel in some]), gap=2)
-    scale = max(1, 480 // max(picture.shape[1:]))
-    ranges = "one range for all" if args.shared else "each to its own range"
-    title = f"{job.model.name}, {layer}: {len(shown)} of {len(images)} filters of {images.shape[1:]}, {ranges}"
-    job.write(
-        title,
-        figure=plot.pictures([picture.repeat(scale, 1).repeat(scale, 2)], title=title),
-        arrays={"images": images, "weight": job.model[layer].weight.numpy()},
-        pictures={"tiles": picture},
-        subject=f"{Path(args.model).stem}_{layer}",
-    )
-
+import begin
 
 if __name__ == "__main__":
-    raise SystemExit(main(options, run))
+    begin.technique(__file__)

@@ -30,6 +30,9 @@ from pathlib import Path
 
 import pytest
 
+from viz.commands.command import find
+from viz.commands.techniques import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *(p for p in [ROOT / "CONTRIBUTING.md"] if p.exists()), *sorted(ROOT.glob("docs/**/*.md"))]
 NAMES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
@@ -149,8 +152,8 @@ def test_commands(name, command, monkeypatch):
 def check_script(script, words, monkeypatch):
     assert script.is_file(), script
     if script.parent == ROOT / "scripts":
-        monkeypatch.syspath_prepend(script.parent)
-        options = importlib.import_module(script.stem).options
+        monkeypatch.syspath_prepend(script.parent)  # where the tools of the repository are
+        options = (find(script.stem) if script.stem in COMMANDS else importlib.import_module(script.stem)).options
         assert isinstance(options, argparse.ArgumentParser)
         if not {"-h", "--help"} & set(words):
             assert options.parse_args(words)

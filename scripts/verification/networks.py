@@ -9,11 +9,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from mistakes import UserError
 from torch import nn
 
 import models
 from models.catalogue import EMBEDDED, home
+from viz.commands.mistakes import UserError
 
 
 class Prepared(nn.Module):

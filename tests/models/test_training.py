@@ -267,8 +267,10 @@ def script(monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "scripts")
     import train
 
+    from viz.commands.command import main
+
     def run(*arguments):
-        code = train.main(train.options, train.run, command(*arguments))
+        code = main("train", train.options, train.run, command(*arguments))
         return code, *capsys.readouterr()
 
     return run

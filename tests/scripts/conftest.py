@@ -1,4 +1,4 @@
-"""Scripts are run in this process, as `python scripts/x.py` would: their own folder is where they find each other."""
+"""Scripts are run in this process, as `python scripts/x.py` would; train and others find each other in scripts/."""
 
 import dataclasses
 import importlib
@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 import models
+from viz.commands import gallery
+from viz.commands.command import find, main
+from viz.commands.gallery import attributions
+from viz.commands.techniques import COMMANDS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -35,11 +39,11 @@ def script(weights, tmp_path, capsys):
     """Run a script into tmp_path/out: `script("saliency", "--target", "cat")` gives (exit code, stdout, stderr)."""
 
     def run(name, *argv):
-        module = importlib.import_module(name)
+        module = find(name) if name in COMMANDS else importlib.import_module(name)
         chosen = [] if "--model" in argv else ["--model", weights]
         out = [] if "--out" in argv else ["--out", tmp_path / "out"]
         capsys.readouterr()
-        code = module.main(module.options, module.run, [str(a) for a in (*argv, *chosen, *out)])
+        code = main(name, module.options, module.run, [str(a) for a in (*argv, *chosen, *out)])
         return code, *capsys.readouterr()
 
     return run
@@ -70,8 +74,6 @@ def gallery_photographs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def gallery_budget():
     """Little work for each section."""
-    import gallery
-
     steps = dict(class_steps=4, channel_steps=2, attack_steps=3, style_steps=2, style_side=32, frames=3)
     return dataclasses.replace(gallery.BUDGET, class_images=3, channel_layers=1, maps=4, patch_channels=1, **steps)
 
@@ -79,14 +81,11 @@ def gallery_budget():
 @pytest.fixture(scope="session")
 def gallery_written(small_weights, gallery_photographs, gallery_budget, tmp_path_factory):
     """The path of a page of the three photographs."""
-    import gallery
-    from gallery_page import attributions
-
     out = tmp_path_factory.mktemp("out")
     argv = [gallery_photographs, "--model", small_weights, "--out", out]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "BUDGET", gallery_budget)
         patch.setattr(attributions, "CHECKED", ("saliency", "grad_cam"))
-        assert gallery.main(gallery.options, gallery.run, [str(a) for a in argv]) == 0
+        assert main("gallery", gallery.options, gallery.run, [str(a) for a in argv]) == 0
     (path,) = out.glob("*.html")
     return path

@@ -102,7 +102,7 @@ def test_mistakes_are_one_sentence(script, photograph, argv, sentence):
 
 
 def test_photographs_come_evenly_from_the_classes(folder):
-    from labelled import labelled_images
+    from viz.commands.labelled import labelled_images
 
     data = labelled_images(folder, (32, 32), 15, 0)
     assert data.images.shape == (15, 3, 32, 32) and data.images.dtype == np.float32
@@ -113,7 +113,7 @@ def test_photographs_come_evenly_from_the_classes(folder):
 
 
 def test_a_thousand_classes_stand_beside_twelve(folder):
-    from labelled import labelled_images, model_for
+    from viz.commands.labelled import labelled_images, model_for
 
     data = labelled_images(folder, (32, 32), 12, 0)
     own = models.build("minivgg", seed=0)

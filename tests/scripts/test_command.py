@@ -8,19 +8,21 @@ import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import UserError, main, parser
 from PIL import Image
-from record import file_stem, plain
 
 import minigrad.functional as F
+from viz.commands.command import main
+from viz.commands.mistakes import UserError
+from viz.commands.options import parser
+from viz.commands.record import file_stem, plain
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RUNNABLE = sorted(p.name for p in SCRIPTS.glob("*.py") if '\nif __name__ == "__main__"' in p.read_text("utf-8"))
-EXAMPLE = "python scripts/classify.py"
 
 
 def sentence(stderr):
@@ -105,7 +107,7 @@ def test_a_full_disk_leaves_whole_files_only(script, tmp_path, monkeypatch):
 
 
 def call(run, tmp_path, *argv, **shared):
-    return main(parser("A test.", EXAMPLE, **shared), run, ["--out", str(tmp_path / "out"), *argv])
+    return main("test_command", parser("A test.", "photo.jpg", **shared), run, ["--out", str(tmp_path / "out"), *argv])
 
 
 def test_too_little_memory(tmp_path, capsys):
@@ -295,6 +297,18 @@ def test_from_any_folder(weights, photograph, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert all((tmp_path / path).is_file() for path in done.stdout.split(" -> ")[1].split())
+
+
+def test_without_an_installation(tmp_path):
+    """-S leaves out what is installed: a script says what to do, or, given what minigrad needs, finds its clone."""
+    command = [sys.executable, "-S", SCRIPTS / "saliency.py", "--help"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence(done.stderr).startswith("saliency: numpy is not installed: run `make demo` in ")
+    environment["PYTHONPATH"] = sysconfig.get_path("purelib")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "") and "python scripts/saliency.py photo.jpg" in done.stdout
 
 
 def test_a_closed_pipe_is_no_error(weights, photograph, tmp_path):

@@ -5,9 +5,7 @@ The GPUs are the stand-in's, of which 0 is the current one.
 
 import importlib
 import json
-import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,8 @@ import models
 from minigrad import autograd, nn
 from minigrad.device import to_device
 from models.training import Recipe, Trainer
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from viz.commands.command import find
+from viz.commands.techniques import COMMANDS
 
 
 @pytest.fixture
@@ -123,15 +121,14 @@ def test_auto_is_a_gpu_where_there_is_one(script, photograph, small_weights, tmp
 
 
 def all_scripts():
-    """The scripts that take --device."""
-    return sorted(p.stem for p in SCRIPTS.glob("*.py") if re.search(r"^options = ", p.read_text("utf-8"), re.MULTILINE))
+    """The scripts that take --device; bench has its own test."""
+    return sorted({name for name, *_ in COMMANDS.values()} | {"train", "adversarial_training", "verify"})
 
 
 @pytest.mark.parametrize("name", all_scripts())
 def test_a_wrong_device_is_refused_before_any_work(name, script, tmp_path, gpus):
-    if name in ("bench", "convert", "download"):
-        pytest.skip("bench has its own test, the others compute nothing")
-    required = [action for action in importlib.import_module(name).options._actions if action.required]
+    options = (find(name) if name in COMMANDS else importlib.import_module(name)).options
+    required = [action for action in options._actions if action.required]
     options = [word for action in required for word in (*action.option_strings[:1], "1")]
     for device, sentence in (("tpu", "device is 'tpu': give"), ("cuda:7", "this machine has 2 GPU(s)")):
         code, output, errors = script(name, *options, "--device", device)

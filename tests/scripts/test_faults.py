@@ -19,7 +19,6 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from tables import escaped, markdown
 
 import models
 from minigrad.serialization import replacing
@@ -29,6 +28,7 @@ from tests.models.test_images import bomb
 from tests.models.test_torch_file import Evil
 from tests.models.test_weights_file import REFUSED, small
 from tests.models.torch_format import write_legacy, write_state_dict, write_zip
+from viz.commands.tables import escaped, markdown
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RUNNABLE = sorted(p.stem for p in SCRIPTS.glob("*.py") if '\nif __name__ == "__main__"' in p.read_text("utf-8"))
@@ -306,12 +306,25 @@ def test_ctrl_c_in_every_script(name, tmp_path):
         assert (stops or ended_before) and err.count("\n") == 1, (moment, code, err)
 
 
+# Runs a script that says when it has taken over Ctrl-C, which is the first thing that it does.
+BEGIN = """
+import os, runpy, signal, sys
+
+def first(*given):
+    signal.signal = install
+    install(*given)
+    print("!", flush=True)
+
+install, signal.signal = signal.signal, first
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def stopped(name, folder, moment):
-    """(exit code, stderr) of a script that gets SIGINT `moment` seconds after its own first line ran."""
-    start = "import sys, os; sys.argv = sys.argv[1:]; sys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
-    start += "import exits, signal; signal.signal(signal.SIGINT, exits._stopped); print('!', flush=True)\n"
-    start += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [sys.executable, "-c", start, SCRIPTS / f"{name}.py", *ARGUMENTS.get(name, [])]
+    """(exit code, stderr) of a script that gets SIGINT `moment` seconds after it has begun."""
+    command = [sys.executable, "-c", BEGIN, SCRIPTS / f"{name}.py", *ARGUMENTS.get(name, [])]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         time.sleep(moment)

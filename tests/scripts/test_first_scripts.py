@@ -132,6 +132,7 @@ def test_compare_knows_its_methods(script):
 
 
 def test_every_method_that_compare_offers_exists():
-    import compare
+    from viz.commands import attribution, compare
 
-    assert [name for name in compare.METHODS if not callable(getattr(viz, name, None))] == []
+    assert [name for name in attribution.COMMANDS if not callable(getattr(viz, name, None))] == []
+    assert set(compare.COARSE) < set(attribution.COMMANDS)

@@ -2,20 +2,21 @@
 
 import base64
 import html
-import importlib
 import io
 import json
 import re
 import shlex
 from html.parser import HTMLParser
 
-import gallery
 import numpy as np
 import pytest
-from gallery_page import attributions, embed, notes, study
 
 import models
 import viz
+from viz.commands import gallery
+from viz.commands.command import find, main
+from viz.commands.gallery import attributions, embed, notes, study
+from viz.commands.gallery.page import code
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'.png"
 
@@ -56,7 +57,7 @@ def small(monkeypatch, gallery_budget):
 
 
 def run(*argv):
-    return gallery.main(gallery.options, gallery.run, [str(a) for a in argv])
+    return main("gallery", gallery.options, gallery.run, [str(a) for a in argv])
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_every_command_is_one_that_its_script_takes(page):
         python, script, *argv = shlex.split(command)
         assert python == "python"
         name = re.fullmatch(r"scripts/(\w+)\.py", script)[1]
-        importlib.import_module(name).options.parse_args(argv)
+        find(name).options.parse_args(argv)
 
 
 def test_the_adversarial_pair_on_the_page_is_read_as_it_says(page, whole, small_weights):
@@ -162,8 +163,6 @@ def test_numbers_of_the_sanity_check_are_those_of_viz(whole, small_weights, fold
 
 
 def test_code_is_linked_only_from_within_the_repository(page, tmp_path):
-    from gallery_page.page import code
-
     assert not [a for a in page.all("a") if a["href"].endswith(".py")]  # the page of this test lies elsewhere
     assert "viz/cam.py, line\u00a0" in page.text
     found = code(viz.grad_cam, notes.ROOT / "out")

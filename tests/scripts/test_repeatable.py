@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_files(script, photograph, tiny, tmp_path, 
 
 
 def test_equal_arrays_have_equal_bytes(tmp_path, monkeypatch):
-    from record import save_arrays
+    from viz.commands.record import save_arrays
 
     arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(True), "ü": np.zeros((0, 3), np.float32)}
     for name in ("one.npz", "other.npz"):

@@ -151,7 +151,7 @@ def run(monkeypatch, tmp_path, capsys):
             monkeypatch.setattr(importlib.import_module(f"verification.{name}"), "checks", lambda setting: [])
         monkeypatch.setattr(functions, "checks", lambda setting: checks)
         try:
-            code = verify.main(verify.options, verify.run, [*argv, "--out", str(tmp_path / "out")])
+            code = verify.main("verify", verify.options, verify.run, [*argv, "--out", str(tmp_path / "out")])
         except SystemExit as stopped:
             code = stopped.code
         records = list((tmp_path / "out").glob("*.json"))

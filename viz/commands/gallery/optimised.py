@@ -1,10 +1,11 @@
 """The sections of pictures that were optimised: class and channel images with their course, and style transfer."""
 
 import numpy as np
-from zeiler_fergus import stage_ends
 
 import viz
 
+from ..pictures import fitted
+from ..zeiler_fergus import stage_ends
 from . import embed
 from .notes import SECTIONS
 
@@ -86,7 +87,7 @@ def strongest(study, layer):
 def style(study):
     """The photograph in the style of --style, or of waves that are drawn here."""
     budget, job = study.budget, study.job
-    content = fitted(study.first.path, job, budget.style_side)
+    content = fitted(job, study.first.path, budget.style_side)
     model_style = waves(budget.style_side) if study.style is None else study.style
     made = viz.style_transfer(
         study.model,
@@ -116,12 +117,6 @@ def style(study):
         ],
         "note": SECTIONS["style"],
     }
-
-
-def fitted(path, job, side):
-    from pictures import fitted
-
-    return fitted(job, path, side)
 
 
 def waves(side):

@@ -1,7 +1,6 @@
 """The sections that look inside: activation maps layer by layer, and the patches that excite a channel most."""
 
 import numpy as np
-from zeiler_fergus import stage_ends
 
 import minigrad as mg
 import viz
@@ -9,6 +8,7 @@ from minigrad import nn
 from viz import plot
 from viz.target import as_image
 
+from ..zeiler_fergus import stage_ends
 from . import embed
 from .notes import SECTIONS
 

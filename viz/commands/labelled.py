@@ -1,14 +1,15 @@
-"""Photographs with known classes, for scripts that measure over many of them, and a network that has those classes."""
+"""Photographs with known classes, for techniques that measure over many, and a network that has those classes."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mistakes import UserError
 
 import models
 import viz
 from models.dataset import SUFFIXES
+
+from .mistakes import UserError
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def add_data_options(options, count):
         metavar="DIR",
         help="photographs with known classes: DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt",
     )
-    options.add_argument("--count", type=int, default=count, help="how many photographs (default %(default)s)")
+    options.number("--count", count, "how many photographs", low=1)
 
 
 def labelled_images(folder, size, count, seed):
@@ -40,8 +41,6 @@ def labelled_images(folder, size, count, seed):
     root = folder / "val" if (folder / "val").is_dir() else folder
     if not root.is_dir():
         raise UserError(f"--data {folder} is not a folder")
-    if count < 1:
-        raise UserError(f"--count must be at least 1, got {count}")
     rows = _classes(folder, root)
     rng = np.random.default_rng(seed)
     found = {

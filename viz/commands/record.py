@@ -11,9 +11,10 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from mistakes import UserError
 
 from minigrad.serialization import replacing
+
+from .mistakes import UserError
 
 RECORDED = (
     "minigrad",
@@ -86,8 +87,8 @@ def save(base, suffix, write):
     return path
 
 
-def save_json(record, path):
-    path.write_text(json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
+def as_json(record):
+    return json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n"
 
 
 def described(arrays):

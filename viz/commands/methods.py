@@ -1,11 +1,12 @@
-"""The attribution methods by name, for scripts that measure many of them."""
+"""The attribution methods by name, for techniques that measure many of them."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from mistakes import UserError
 
 import viz
+
+from .options import chosen
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,4 @@ SLOW = ("score_cam", "occlusion", "rise")  # hundreds of forward passes for an i
 
 def chosen_methods(text):
     """{name: Method} of "a,b,c"."""
-    names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in METHODS]
-    if unknown:
-        raise UserError(f"there is no method {unknown[0]!r}; the methods are: {', '.join(METHODS)}")
-    return {name: METHODS[name] for name in names}
+    return {name: METHODS[name] for name in chosen(text, METHODS)}

@@ -3,12 +3,12 @@
 import warnings
 
 import numpy as np
-from methods import METHODS, SLOW
-from mistakes import users_mistake
 
 import viz
 from viz import plot
 
+from ..methods import METHODS, SLOW
+from ..mistakes import users_mistake
 from . import embed
 from .notes import ATTRIBUTIONS, SECTIONS
 
@@ -99,10 +99,10 @@ def method(study, key):
 
 
 def attribution_command(study, key):
-    script, options = ("lrp", ["--rule", key[4:]]) if key.startswith("lrp_") else (key, [])
+    technique, options = ("lrp", ["--rule", key[4:]]) if key.startswith("lrp_") else (key, [])
     options += [word for name in ("samples", "steps") if name in METHODS[key].options
                 for word in (f"--{name}", METHODS[key].options[name])]  # fmt: skip
-    return study.command(script, "--target", study.job.class_name(study.classes[0]), *options)
+    return study.command(technique, "--target", study.job.class_name(study.classes[0]), *options)
 
 
 def shown(study, key, image, target, subject):

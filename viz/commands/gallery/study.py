@@ -1,17 +1,17 @@
 """What is looked at: photographs, the classes explained in them, and how much work may go into each section."""
 
 import math
-import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from mistakes import UserError
 
 import models
 from models.dataset import SUFFIXES
 from viz.attacks import scores
+
+from ..mistakes import UserError
 
 SHARPER = 4  # how many times the network's pixels a photograph has on the page, along each side
 
@@ -57,7 +57,7 @@ class Photograph:
 
 @dataclass
 class Study:
-    """A run of gallery.py: `job` as scripts know it, the paths of all photographs, and the budget.
+    """A run of the gallery: `job` as commands know it, the paths of all photographs, and the budget.
 
     did: called after each piece of work, with how much it was, for the progress bar. seconds: what each
     section took, once it is done.
@@ -125,12 +125,12 @@ class Study:
                         captions.append(f"part of {photograph.name}")
         return np.concatenate(images), captions
 
-    def command(self, script, *options, photograph=True):
+    def command(self, technique, *options, photograph=True):
         """The command line that makes one result alone."""
-        words = ["python", f"scripts/{script}.py", *(self.first.argument if photograph else [])]
+        words = self.first.argument if photograph else []
         if self.job.args.model != "minivgg":
-            words += ["--model", self.job.args.model]
-        return shlex.join([*words, *map(str, options)])
+            words = [*words, "--model", self.job.args.model]
+        return self.job.command(technique, *words, *options)
 
     def probabilities(self, images):
         """(N,K) of images (N,3,h,w)."""

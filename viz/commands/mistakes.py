@@ -1,9 +1,9 @@
 """Which exceptions are a person's mistake, shown as one sentence; all others are ours, shown with a traceback."""
 
 import linecache
-from pathlib import Path
 
-SPEAKING = ("minigrad.nn", "minigrad.device", "minigrad.serialization", "minigrad.optim")  # and all of models and viz
+# whose own `raise` tells a user what to put right, and so do all of models and viz
+SPEAKING = ("minigrad.nn.module", "minigrad.nn.layers", "minigrad.device", "minigrad.serialization", "minigrad.optim")
 
 
 class UserError(ValueError):
@@ -13,7 +13,7 @@ class UserError(ValueError):
 def users_mistake(error):
     """The sentence to show for what a person got wrong (or their machine lacks); None for a mistake of the program.
 
-    Exceptions of models, viz, scripts and of a few engine modules that take names from people count when a `raise`
+    Exceptions of models, viz and of a few engine modules that take names from people count when a `raise`
     statement made them: those carry sentences. The same types out of NumPy or from deeper inside are bugs.
     """
     if isinstance(error, MemoryError):
@@ -33,6 +33,5 @@ def _was_raised_for_people(error):
     while trace.tb_next:
         trace = trace.tb_next
     code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__", "")
-    speaks = module.split(".")[0] in ("models", "viz") or Path(code.co_filename).parent == Path(__file__).parent
-    speaks |= module in SPEAKING
+    speaks = module.split(".")[0] in ("models", "viz") or module in SPEAKING
     return speaks and linecache.getline(code.co_filename, trace.tb_lineno).lstrip().startswith("raise ")

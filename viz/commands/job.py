@@ -1,4 +1,4 @@
-"""One run of a script: what it was asked, its model, image and target, and the results it writes."""
+"""One run of a command: what it was asked, its model, image and target, and the results it writes."""
 
 import shlex
 import signal
@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from mistakes import UserError
-from record import check_folder, described, file_stem, save, save_arrays, save_figure, save_json, sha256, versions
 
 import minigrad as mg
 import models
@@ -21,19 +19,22 @@ from models.memory import keep_freed_memory
 from viz.animation import save_gif
 from viz.target import as_image, logits
 
+from .mistakes import UserError
+from .record import as_json, check_folder, described, file_stem, save, save_arrays, save_figure, sha256, versions
+
 
 class Job:
-    """One run of a script: what it was asked (`.args`), its model, image and target, and the writing of results.
+    """One run of a command: what it was asked (`.args`), its model, image and target, and the writing of results.
 
     Model, image and target are loaded when first used. `.args.device` is what --device came to, "cpu" or "cuda:1", say;
     inside `with job.on_device():` it is the current one. `.written` lists the paths written so far, `.rng` is the run's
     numpy Generator, `.progress` whether to show a bar (on a terminal, unless --quiet).
     """
 
-    def __init__(self, script, args, argv, own_process=False):
-        """own_process: the process is this run's alone, so that its memory may be kept between passes."""
-        self.script, self.args, self.argv, self.own_process = script, args, list(argv), own_process
-        self.began, self.written, self.stopped = time.time(), [], False
+    def __init__(self, name, args, argv, program, own_process, written):
+        """name, argv, program, own_process: as `command.main` has them; written: the list that paths are added to."""
+        self.name, self.args, self.argv, self.program, self.own_process = name, args, list(argv), program, own_process
+        self.began, self.written, self.stopped = time.time(), written, False
         self.progress = not args.quiet and sys.stderr.isatty()
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
@@ -100,7 +101,7 @@ class Job:
 
     @cached_property
     def scores(self):
-        """(1,K) of the model for the image; a script whose own pass through the network gives them may set them."""
+        """(1,K) of the model for the image; a technique whose own pass through the network gives them may set them."""
         with mg.no_grad():
             return logits(self.model, as_image(self.model, self.image)).numpy()
 
@@ -159,13 +160,11 @@ class Job:
     def write(self, line, figure=None, arrays=None, numbers=None, pictures=None, frames=None, subject=None):
         """Write one result, each file atomically, and print `line` with their paths.
 
-        The files are SCRIPT_SUBJECT.png (figure, of plot.py or sheet.py), .npz (arrays, by name), .json (the record,
-        with `numbers`), _NAME.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames`
+        The files are NAME_SUBJECT.png (figure, of plot.py or sheet.py), .npz (arrays, by name), .json (the record,
+        with `numbers`), _PICTURE.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames`
         (such pictures, in order). subject: by default `.subject`. Returns the list of paths, the record's last.
         """
-        base = self.args.out / file_stem(self.script, self.subject if subject is None else subject)
-        base.parent.mkdir(parents=True, exist_ok=True)
-        arrays, paths = arrays or {}, []
+        base, arrays, paths = self._base(subject), arrays or {}, []
         if figure is not None:
             paths.append(save(base, ".png", lambda path: save_figure(figure, path)))
         for name, picture in (pictures or {}).items():
@@ -182,17 +181,32 @@ class Job:
             "arrays": described(arrays),
             "files": [p.name for p in paths],
         }
-        paths.append(save(base, ".json", lambda path: save_json(record, path)))
         self.written += paths
+        paths.append(self.write_text(as_json(record), ".json", subject))
         if not self.args.quiet:
             print(f"{line} -> {' '.join(map(str, paths))}", flush=True)
         return paths
+
+    def write_text(self, text, suffix, subject=None):
+        """Write NAME_SUBJECT with this suffix, a file of text beside the others; returns its path."""
+        self.written.append(save(self._base(subject), suffix, lambda path: path.write_text(text, "utf-8")))
+        return self.written[-1]
+
+    def _base(self, subject):
+        """The path of a result without its suffix, in a folder that is there."""
+        base = self.args.out / file_stem(self.name, self.subject if subject is None else subject)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        return base
+
+    def command(self, name, *argv):
+        """The command line of a technique, started as this one was."""
+        return shlex.join([*self.program.format(name).split(), *map(str, argv)])
 
     def facts(self):
         """What it takes to know where a result came from, and to make it again."""
         used = vars(self)  # the cached properties that this run has looked at
         return {
-            "command": shlex.join(["python", f"scripts/{self.script}.py", *map(str, self.argv)]),
+            "command": self.command(self.name, *self.argv),
             "options": vars(self.args),
             "device": self._device(),
             "seed": self.args.seed,

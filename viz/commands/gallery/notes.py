@@ -10,7 +10,7 @@ from pathlib import Path
 import viz
 from minigrad import functional as F
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,147 @@
+"""`python -m viz`: every technique is listed and runs, and what is said of it is so; each number knows its range."""
+
+import inspect
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import viz
+from viz.__main__ import main
+from viz.commands.command import find
+from viz.commands.mistakes import UserError
+from viz.commands.options import Range
+from viz.commands.techniques import COMMANDS, FAMILIES, TECHNIQUES
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted({name for name, *_ in COMMANDS.values()})
+
+
+def test_the_list_names_all_of_them(capsys):
+    assert main(["--list"]) == 0
+    listed = capsys.readouterr().out
+    for technique in TECHNIQUES.values():
+        (line,) = re.findall(rf"^  {technique.name} +(.*)$", listed, re.MULTILINE)
+        assert line.startswith(technique.what) and (technique.command or "in Python only") in f"{technique.name} {line}"
+    assert max(map(len, listed.splitlines())) <= 120
+    assert main([]) == 0 and capsys.readouterr().out == listed
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES.values(), ids=lambda technique: technique.name)
+def test_what_is_said_of_it_is_so(technique):
+    if technique.page:
+        assert callable(getattr(viz, technique.name))
+        assert (ROOT / "docs" / "techniques" / technique.page).is_file()
+    if technique.command:
+        name, *options = technique.command.split()
+        known = find(name).options._option_string_actions
+        assert all(word in known for word in options if word.startswith("--"))
+
+
+WITHOUT_A_PAPER = {"activations", "bias", "classify", "compare", "gallery", "templates", "weights"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_description_names_the_paper(name):
+    paper = re.search(r"\b(19|20)\d\d\b", find(name).options.description)
+    assert bool(paper) != (name in WITHOUT_A_PAPER)
+
+
+def test_every_script_but_the_tools_starts_a_command():
+    tools = {"begin", "adversarial_training", "bench", "convert", "download", "stylized", "train", "verify"}
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == {*NAMES, *tools}
+
+
+def test_methods_that_explain_or_attack_an_image_are_all_listed():
+    methods = {
+        name
+        for name, function in vars(viz).items()
+        if inspect.isfunction(function)
+        and list(inspect.signature(function).parameters)[:3] == ["model", "image", "target"]
+    }
+    assert {"saliency", "lrp", "pgd"} <= methods
+    assert methods - set(TECHNIQUES) == {"gradient", "loss_gradient"}  # what saliency and fgsm are made of
+    assert sum(map(len, FAMILIES.values())) == len(TECHNIQUES)
+
+
+def test_one_is_described(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["grad-cam", "--help"])
+    shown = capsys.readouterr().out
+    assert not end.value.code and shown.startswith("usage: python -m viz grad_cam [-h]")
+    assert "a_k = mean over positions" in shown and "python -m viz grad_cam photo.jpg --target cat" in shown
+    assert "arXiv:1610.02391" in shown and "viz.grad_cam" in shown and "docs/techniques/cam.md" in shown
+
+
+def test_one_is_run_by_its_functions_name(weights, photograph, tmp_path, capsys):
+    argv = [photograph, "--model", weights, "--out", tmp_path, "--epsilon", "2/255"]
+    assert main(["fgsm", *map(str, argv)]) == 0
+    assert capsys.readouterr().out.startswith("fgsm ")
+    record = json.loads((tmp_path / "attack_my_cat_fgsm.json").read_text())
+    assert record["command"].startswith("python -m viz attack --method fgsm ")
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("salience", "there is no technique 'salience': did you mean saliency?"),
+        ("zzz", "there is no technique 'zzz': python -m viz names all"),
+        ("sensitivity", "sensitivity has no command: see help(viz.sensitivity) in Python"),
+    ],
+)
+def test_a_name_that_is_no_command(name, said, capsys):
+    assert main([name]) == 2
+    assert capsys.readouterr().err == f"viz: {said}\n"
+
+
+def test_as_a_program(weights, photograph, tmp_path):
+    def run(*argv):
+        command = [sys.executable, "-m", "viz", *map(str, argv)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert "guided_backprop" in run("--list").stdout
+    done = run("saliency", photograph, "--model", weights, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("saliency: ")
+    done = run("saliency", "nowhere.png")
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr == "saliency: there is no file nowhere.png\n"
+
+
+def test_importing_viz_imports_no_commands():
+    code = "import sys, viz; print([name for name in sys.modules if 'commands' in name or 'matplotlib' in name])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_beyond_their_range_are_refused_and_defaults_are_not(name):
+    options = find(name).options
+    required = [word for action in options._actions if action.required for word in (*action.option_strings[:1], "1")]
+    assert options.parse_args(required)
+    for key, (flag, within) in options.ranges.items():
+        (action,) = (action for action in options._actions if action.dest == key)
+        assert str(within) in action.help
+        count = action.nargs if isinstance(action.nargs, int) else 1
+        beyond = [max(within.low - 1, within.above), within.high + 1]
+        for number in (action.type(f"{number:g}") for number in beyond if math.isfinite(number)):
+            with pytest.raises(UserError, match=rf"^{flag} must be {within}, got {number}$"):
+                options.parse_args([*required, flag, *[f"{number}"] * count])
+
+
+@pytest.mark.parametrize(
+    "within, said, inside, outside",
+    [
+        (Range(1), "at least 1", (1, 2), (0, math.nan, math.inf)),
+        (Range(above=0), "above 0", (1e-9,), (0, -1)),
+        (Range(0, 1), "from 0 to 1", (0, 0.5, 1), (-0.1, 1.1)),
+        (Range(high=1, above=0), "above 0 and at most 1", (0.1, 1), (0, 1.1)),
+    ],
+)
+def test_ranges(within, said, inside, outside):
+    assert str(within) == said
+    assert all(number in within for number in inside) and not any(number in within for number in outside)

@@ -1,0 +1,31 @@
+"""What a layer says of a photograph: its activation maps, the strongest channels first."""
+
+import viz
+from viz import plot
+from viz.cam import default_layer
+
+from .mistakes import UserError
+from .options import parser
+
+options = parser(__doc__, "photo.jpg --layer relu1_1 --count 32", target=False)
+options.add_argument("--layer", metavar="NAME", help="a layer (default: the last rectified convolution)")
+options.number("--count", 24, "how many channels", low=1)
+options.add_argument("--own", action="store_true", help="each map on its own scale (default: one for all)")
+
+
+def run(job):
+    args = job.args
+    layer = args.layer or default_layer(job.model)
+    a = viz.activation_maps(job.model, job.image, layer)
+    if a.ndim != 4:
+        raise UserError(f"--layer {layer} has no maps, its output is a vector of {a.shape[1]}: take a layer before it")
+    channels = viz.strongest_channels(a, args.count)
+    silent = int((a[0].max((1, 2)) <= 0).sum())
+    title = f"{layer} of {job.image_name}: {len(channels)} of {a.shape[1]} channels, {silent} silent"
+    job.write(
+        title,
+        figure=plot.maps(a[0, channels], [f"channel {c}" for c in channels], title, "activation", shared=not args.own),
+        arrays={"image": job.image, "activations": a, "channels": channels},
+        numbers={"silent": silent, "strongest": channels, "means": a[0, channels].mean((1, 2))},
+        subject=f"{job.image_name}_{layer}",
+    )

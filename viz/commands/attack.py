@@ -1,0 +1,123 @@
+"""An adversarial example of one photograph, reported after it was saved as an 8-bit PNG and read again.
+
+fgsm       x0 + epsilon * sign(gradient) (Goodfellow et al. 2015, arXiv:1412.6572)
+iterative  the same in small steps (Kurakin et al. 2017, arXiv:1607.02533)
+pgd        from a random start in the budget (Madry et al. 2018, arXiv:1706.06083); --norm linf or l2
+ascent     up the target's score, without a budget, until the network is sure
+deepfool   the shortest way over a border (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599); --norm l2 or linf
+cw         the smallest change, by optimisation (Carlini and Wagner 2017, arXiv:1608.04644)
+one_pixel  by differential evolution (Su et al. 2019, arXiv:1710.08864)
+jsma       pairs of values, full on (Papernot et al. 2016, arXiv:1511.07528)
+
+With --target the network is to say that class, without it any other than it says now.
+"""
+
+import viz
+from viz import plot
+
+from .mistakes import UserError
+from .options import distance, parser
+
+options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255")
+add, number = options.add_argument, options.number
+add("--method", default="pgd", metavar="NAME", help="one of those above (default %(default)s)")
+number("--epsilon", distance, "the budget of fgsm, iterative and pgd", low=0, shown="default 8/255, or 1 in L2")
+add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
+number("--steps", int, "of all but fgsm and jsma; generations of one_pixel", low=1, shown="default: the method's")
+number("--kappa", 0.0, "the lead in score that cw asks for", low=0)
+number("--pixels", 1, "how many one_pixel may change", low=1)
+
+
+def run(job):
+    args = job.args
+    if args.method not in METHODS:
+        raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(METHODS)}")
+    target = None if args.target is None else job.target
+    if target is None and args.method in ("ascent", "jsma"):
+        raise UserError(f"{args.method} needs a --target to reach")
+    if target is not None and args.method == "deepfool":
+        raise UserError("deepfool takes no --target: it leaves the class by the shortest way")
+
+    image = viz.as_saved(job.image)  # both pictures lie on the levels of a file
+    limited = args.method in ("fgsm", "iterative") or args.method == "pgd" and args.norm != "l2"
+    epsilon = (8 / 255 if args.epsilon is None else args.epsilon) if limited else None
+    with job.stoppable():
+        attacked = METHODS[args.method](job, image, target)
+    (found,) = viz.report_attack(job.model, image, attacked, target, epsilon=epsilon)
+    saved = viz.round_within(attacked, image, epsilon) if limited else viz.as_saved(attacked)
+    job.write(
+        line(job, found),
+        figure=figure(job, image, saved, found),
+        arrays={"image": image, "attacked": attacked, "saved": saved},
+        numbers=found,
+        pictures={"original": image, "adversarial": saved},
+        subject=f"{job.subject}_{args.method}",
+    )
+
+
+def given(job, *names, **values):
+    """The options that were given, as keyword arguments."""
+    values |= {name: getattr(job.args, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def stop(job):
+    return lambda *_: job.stopped
+
+
+def pgd(job, image, target, random_start):
+    epsilon = 1.0 if job.args.norm == "l2" else 8 / 255
+    chosen = {"epsilon": epsilon} | given(job, "epsilon", "norm", "steps", random_start=random_start)
+    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
+    return viz.pgd(job.model, image, target, **chosen, **shown)
+
+
+METHODS = {
+    "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target, **given(job, "epsilon")),
+    "iterative": lambda job, image, target: pgd(job, image, target, random_start=False),
+    "pgd": lambda job, image, target: pgd(job, image, target, random_start=True),
+    "ascent": lambda job, image, target: viz.targeted_ascent(
+        job.model, image, target, **given(job, "steps"), progress=job.progress, callback=stop(job)
+    ),
+    "deepfool": lambda job, image, target: viz.deepfool(
+        job.model, image, **given(job, "norm", "steps"), progress=job.progress, callback=stop(job)
+    ),
+    "cw": lambda job, image, target: viz.carlini_wagner(
+        job.model, image, target, **given(job, "kappa", "steps"), progress=job.progress, callback=stop(job)
+    ),
+    "one_pixel": lambda job, image, target: viz.one_pixel(
+        job.model,
+        image,
+        target,
+        **given(job, "pixels", generations=job.args.steps),
+        seed=job.args.seed,
+        progress=job.progress,
+        callback=stop(job),
+    ),
+    "jsma": lambda job, image, target: viz.jsma(job.model, image, target, progress=job.progress, callback=stop(job)),
+}
+
+
+def outcome(job, state):
+    return f"{job.class_name(state['class'])} (p = {state['probability']:.3g})"
+
+
+def line(job, found):
+    kept = {True: "succeeds", False: "fails"}[found["saved"]["success"]]
+    moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.3g}, L0 {found['saved']['l0']}"
+    states = ", ".join(f"{name} {outcome(job, found[name])}" for name in ("original", "attacked", "saved"))
+    return f"{job.args.method} {kept}: {states}; saved {moved}"
+
+
+def figure(job, image, saved, found):
+    difference = saved - image
+    labels = [
+        f"photograph: {outcome(job, found['original'])}",
+        f"difference, {255 * abs(difference).max():.0f} levels at most, made visible",
+        f"saved and read again: {outcome(job, found['saved'])}",
+    ]
+    wanted = "" if found["target"] is None else f" to {job.class_name(found['target'])}"
+    changed = f"{found['saved']['l0']} pixel{'' if found['saved']['l0'] == 1 else 's'}"
+    moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
+    pictures = [image, plot.centred(difference), saved]
+    return plot.pictures(pictures, labels, f"{job.args.method}{wanted}: {moved}", columns=3)

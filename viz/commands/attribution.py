@@ -1,0 +1,353 @@
+"""The attributions as commands: what each says of itself, its options, and how its result is drawn.
+
+They are alike: a function of viz takes the options by their names, and its result stands beside the photograph.
+"""
+
+import inspect
+from contextlib import nullcontext
+
+import viz
+from viz import sheet
+
+from .options import parser
+
+COMMANDS: dict[str, "Attribution"] = {}
+
+
+def call(job, name, **explained):
+    """viz's function of this name, for the job's model and image, with those options of the job that it takes."""
+    function = getattr(viz, name)
+    offered = {**vars(job.args), "progress": job.progress, "callback": lambda *_: job.stopped}
+    own = list(inspect.signature(function).parameters)[5:]  # after model, image, target, layer, unit
+    return function(job.model, job.image, **explained, **{key: offered[key] for key in own if key in offered})
+
+
+# ---- what is drawn and recorded of a result --------------------------------------------------------------------------
+
+
+def signed(found):
+    """(N,H,W): the sum over channels, if there are any."""
+    return viz.per_pixel(found, "signed")
+
+
+def largest(job, found, heat):
+    return {"largest": heat.max()}
+
+
+def largest_and_mean(job, found, heat):
+    return {"largest": heat.max(), "mean": heat.mean()}
+
+
+def extremes(job, found, heat):
+    return {"largest": found.max(), "smallest": found.min()}
+
+
+class Attribution:
+    """One of them. Its own options are arguments of its function: `.options.add_argument(...)`.
+
+    name: of the function in viz. about: what --help says first, up to a colon the title of figures, if none is given.
+    label: what the map measures, or a function of the options that says so. Title and label may name options, {rule},
+    and label the result's {mean}. more: of --help's example.
+    draw: the map (N,H,W) of a result; None for a result that is a picture itself.
+    numbers: of (job, result, map), for the record. tail: of the line that is printed, which may name these numbers.
+    """
+
+    at_layer = False  # whether --layer says where to look; otherwise it is explained
+
+    def __init__(self, name, about, label="", more="", title="", draw=signed, numbers=largest, tail=""):
+        self.name, self.heading, self.label = name, title or about.partition(":")[0], label
+        self.draw, self.numbers, self.tail = draw, numbers, tail
+        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), neuron=not self.at_layer)
+        if self.at_layer:
+            where = "where to look (default: the last rectified convolution)"
+            self.options.add_argument("--layer", metavar="NAME", help=where)
+        COMMANDS[name] = self
+
+    def title(self, job):
+        return self.heading.format(**vars(job.args))
+
+    def arrays(self, job, layer):
+        """{name: array} of the result, which comes first, and of what else there is. layer: {} or {"layer": name}."""
+        long = "callback" in inspect.signature(getattr(viz, self.name)).parameters
+        with job.stoppable() if long else nullcontext():
+            found = call(job, self.name, **({"target": job.target, **layer} if layer else job.explained))
+        return {"map" if found.ndim == 3 else "attribution": found}
+
+    def run(self, job):
+        layer = {"layer": job.args.layer or viz.default_layer(job.model)} if self.at_layer else {}
+        arrays = self.arrays(job, layer)
+        found = next(iter(arrays.values()))
+        heat = found if self.draw is None else self.draw(found)
+        numbers = layer | self.numbers(job, found, heat)
+        at = f", at {layer['layer']}" if layer else ""
+        title = self.title(job)
+        word = title.lower() if title == title.capitalize() else title  # names, such as RISE, stay as they are
+        job.write(
+            figure=self.figure(job, found, heat, job.title(title) + at),
+            arrays={"image": job.image, **arrays},
+            numbers=numbers,
+            line=job.title(word) + at + self.tail.format(**numbers),
+        )
+
+    def figure(self, job, found, heat, title):
+        if self.draw is not None:
+            label = self.label(job.args) if callable(self.label) else self.label
+            return sheet.attribution(job.image, heat, title, label.format(**vars(job.args), mean=found.mean()))
+        from viz import plot  # with matplotlib, which sheet does without
+
+        labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]
+        return plot.pictures([job.image, plot.centred(found)], labels, title)
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+Attribution(
+    "saliency",
+    """Saliency: how much each pixel changes the score of a class, a layer, a channel or a neuron.
+
+M = max over channels of |dy/dx|, y the score before the softmax (Simonyan et al. 2013, arXiv:1312.6034, section 3).
+""",
+    lambda args: "length of dy/dx" if args.reduce == "l2" else "{reduce} over channels of |dy/dx|",
+    numbers=largest_and_mean,
+).options.add_argument(
+    "--reduce",
+    choices=("max", "sum", "l2"),
+    default="max",
+    help="how the three channels' |dy/dx| become one number (default %(default)s, as the paper)",
+)
+
+Attribution(
+    "deconvnet",
+    """Deconvnet: what in the photograph feeds the score of a class, a layer, a channel or a neuron.
+
+The backward pass with R = g * [g > 0] at every ReLU, whatever its input was, and unpooling by the switches of the
+forward pass (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1).
+""",
+    draw=None,
+    numbers=extremes,
+)
+
+Attribution(
+    "guided_backprop",
+    """Guided backpropagation: the details of the photograph that speak for a class, a layer, a channel or a neuron.
+
+The backward pass with R = g * [g > 0] * [x > 0] at every ReLU (Springenberg et al. 2014, arXiv:1412.6806, section
+3.4). It is sharp whatever the network has learned: see sanity_check.py.
+""",
+    draw=None,
+    numbers=extremes,
+).options.add_argument(
+    "--only-convolutional", action="store_true", help="leave the ReLUs between fully connected layers as they are"
+)
+
+Attribution(
+    "input_x_gradient",
+    """Input x gradient: what each pixel adds to the score, to first order.
+
+x * dy/dx, y the score before the softmax (Shrikumar et al. 2016, arXiv:1605.01713). The map is its sum over channels.
+""",
+    "x * dy/dx, in units of the score",
+    numbers=lambda job, found, heat: {"sum": found.sum(), **extremes(job, found, heat)},
+)
+
+
+def sum_and_residual(job, found, heat):
+    (residual,) = viz.completeness(job.model, job.image, found, **job.explained, baseline=job.args.baseline)
+    return {"sum": found.sum(), "residual": float(residual)}
+
+
+options = Attribution(
+    "integrated_gradients",
+    """Integrated gradients: the score's rise from a baseline to the photograph, shared out among the pixels.
+
+(x - x') * integral over a from 0 to 1 of dy/dx at x' + a (x - x'), by the midpoint rule (Sundararajan et al. 2017,
+arXiv:1703.01365). The map is its sum over channels. The line gives the residual: what the sum of all attributions is
+off from y(x) - y(x').
+""",
+    "in units of the score",
+    "--steps 100",
+    numbers=sum_and_residual,
+    tail=", sum {sum:.4g}, residual {residual:.2g}",
+).options
+options.number("--steps", 50, "gradients along the way", low=1)
+options.number("--baseline", 0.0, "grey level x' of all pixels", low=0, high=1)
+
+options = Attribution(
+    "smooth_grad",
+    """SmoothGrad: saliency without its noise, by adding noise.
+
+The gradient dy/dx averaged over noisy copies of the photograph (Smilkov et al. 2017, arXiv:1706.03825). The map is the
+largest |.| of the three channels, as for saliency.
+""",
+    "max over channels of |mean dy/dx|",
+    "--samples 100",
+    draw=lambda found: abs(found).max(1),
+    numbers=largest_and_mean,
+).options
+options.number("--samples", 50, "noisy copies", low=1)
+options.number("--sigma", 0.15, "the noise, as a fraction of the image's max - min", low=0)
+
+
+# ---- relevance propagation -------------------------------------------------------------------------------------------
+
+
+def relevance_and_score(job, found, heat):
+    (lost,) = viz.completeness(job.model, job.image, found, **job.explained, baseline=None)
+    return {"relevance": found.sum(), "score": found.sum() - float(lost)}
+
+
+options = Attribution(
+    "lrp",
+    """LRP, layer-wise relevance propagation: the score shared out backwards until it lies on the pixels.
+
+Rules epsilon, gamma, zplus, alphabeta, or the composite of them that Montavon et al. 2019 recommend (Bach et al. 2015,
+PLoS ONE 10(7); the equations are in viz/lrp.py). The map is the sum over channels. The line gives how much of the score
+arrives at the pixels: biases keep some of it.
+""",
+    "relevance, in units of the score",
+    "--rule zplus",
+    title="LRP, {rule}",
+    numbers=relevance_and_score,
+    tail=": {relevance:.4g} of {score:.4g}",
+).options
+RULES = ("composite", "epsilon", "gamma", "zplus", "alphabeta")
+options.add_argument(
+    "--rule", choices=RULES, default="composite", help="how a layer shares relevance out (default %(default)s)"
+)
+options.number("--epsilon", 1e-6, "added to every divisor", above=0)
+options.number("--gamma", 0.25, "of the gamma rule", low=0)
+options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1)
+
+
+# ---- class activation maps -------------------------------------------------------------------------------------------
+
+
+class CAM(Attribution):
+    """A map of a layer, for a class."""
+
+    at_layer = True
+
+
+class GradCAM(CAM):
+    """Grad-CAM, whose one pass gives the top class and its probability too, and the map as small as the layer."""
+
+    def title(self, job):
+        return f"{self.heading}, counterfactual" if job.args.counterfactual else self.heading
+
+    def arrays(self, job, layer):
+        target = None if job.args.target is None else job.target
+        chosen = {**layer, "signed": job.args.signed, "counterfactual": job.args.counterfactual}
+        low, maps, job.scores = viz.cam.grad_cam_and_scores(job.model, job.image, target, **chosen)
+        return {"map": maps, "map_of_layer": low}
+
+
+options = GradCAM(
+    "grad_cam",
+    """Grad-CAM: the places of a convolutional layer that speak for a class.
+
+L = ReLU(sum_k a_k A_k), a_k = mean over positions of dy/dA_k, A the layer's activations and y the score before the
+softmax (Selvaraju et al. 2017, arXiv:1610.02391).
+""",
+    "evidence, in units of the score",
+    numbers=lambda job, found, heat: {"largest": heat.max(), "probability": job.probabilities[job.target]},
+).options
+options.add_argument("--signed", action="store_true", help="leave out the ReLU: what speaks against is negative")
+options.add_argument("--counterfactual", action="store_true", help="show what speaks against the class")
+
+CAM(
+    "grad_cam_plus_plus",
+    """Grad-CAM++: Grad-CAM with a weight for every place, so that several objects of the class all show.
+
+w_k = sum_ij alpha_kij ReLU(g_kij), g = dy/dA, with alpha by equation 19 of Chattopadhay et al. 2018, arXiv:1710.11063;
+L = ReLU(sum_k w_k A_k).
+""",
+    "evidence",
+)
+
+CAM(
+    "layer_cam",
+    """Layer-CAM: evidence for a class place by place, which also works in early layers.
+
+L = ReLU(sum_k ReLU(dy/dA_k) * A_k) (Jiang et al. 2021, IEEE Transactions on Image Processing 30).
+""",
+    "evidence, in units of the score",
+)
+
+CAM(
+    "eigen_cam",
+    """Eigen-CAM: where a layer is active in its main direction, whatever the class.
+
+The activations projected on their first principal direction (Muhammad and Yeasin 2020, arXiv:2008.00299).
+""",
+    "activation along the first direction",
+)
+
+IMAGES = "masked images at a time"
+
+CAM(
+    "score_cam",
+    """Score-CAM: a class activation map without gradients. Each channel of the layer masks the photograph once.
+
+L = ReLU(sum_k a_k A_k), a = softmax over k of how much the photograph seen through channel k raises the score over a
+black image (Wang et al. 2020, arXiv:1910.01279). Takes as many forward passes as the layer has channels.
+""",
+    "weighted activation",
+).options.number("--batch-size", 32, IMAGES, low=1)
+
+CAM(
+    "guided_grad_cam",
+    """Guided Grad-CAM: the details that speak for a class, where Grad-CAM finds it.
+
+Guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al. 2017, arXiv:1610.02391, section 3.2).
+""",
+    draw=None,
+    numbers=extremes,
+)
+
+
+# ---- covering --------------------------------------------------------------------------------------------------------
+
+options = Attribution(
+    "occlusion",
+    """Occlusion: how much the score falls when a grey square covers a part of the photograph.
+
+Each pixel gets the mean fall over the squares that cover it (Zeiler and Fergus 2013, arXiv:1311.2901, section 4.2).
+""",
+    "fall of the {output}",
+    "--patch 24",
+    numbers=extremes,
+).options
+options.number("--patch", 16, "side of the square", low=1, unit="pixels")
+options.number("--stride", 8, "from one square to the next", low=1, unit="pixels")
+options.number("--fill", 0.5, "grey level of the square", low=0, high=1)
+options.add_argument(
+    "--output",
+    choices=("logit", "probability"),
+    default="logit",
+    help="what falls: the score before the softmax, or after it (default %(default)s)",
+)
+options.number("--batch-size", 32, "covered images at a time", low=1)
+
+options = Attribution(
+    "rise",
+    """RISE: the mean of random masks, weighted by the probability of the class behind them.
+
+S = 1 / (p n) * sum_i y(x * M_i) M_i over n random masks M_i that keep a share p (Petsiuk et al. 2018, arXiv:1806.07421,
+equation 6). The network is only asked, never differentiated. The figure shows the map less its mean, which is that over
+the masks, and would drown what differs.
+""",
+    "mean {output} where the pixel is kept, less its mean {mean:.3g}",
+    "--samples 4000",
+    draw=lambda found: found - found.mean(),
+    numbers=extremes,
+).options
+options.number("--samples", 2000, "how many masks", low=1)
+options.number("--cells", 7, "cells of a mask in each direction", low=1)
+options.number("--keep", 0.5, "share of cells that stay", above=0, high=1)
+options.add_argument(
+    "--output",
+    choices=("probability", "logit"),
+    default="probability",
+    help="the weight of a mask: the class's probability, or its score before the softmax (default %(default)s)",
+)
+options.number("--batch-size", 32, IMAGES, low=1)

@@ -1,0 +1,84 @@
+"""Bias hunting: over a folder, does the network look at the object, and where does it look when it is wrong?
+
+For every photograph, the share of the map's mass that falls inside a mask (--masks, pictures of the same names, white
+where the object is) or, without masks, inside the central box that holds half of the area. A class that is recognised
+by its surroundings has its mass outside. The photographs it gets wrong are drawn with the map of the class that it
+names.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import models
+import viz
+from viz import plot
+from viz.attacks import scores
+
+from .labelled import add_data_options, labelled_images, model_for
+from .mistakes import UserError
+from .options import parser
+from .tables import markdown
+
+MAPS = ("grad_cam", "layer_cam", "saliency", "guided_backprop", "lrp")
+
+options = parser(__doc__, "--data photos --method grad_cam", image=False, target=False)
+add_data_options(options, count=240)
+add, number = options.add_argument, options.number
+add("--method", choices=MAPS, default="grad_cam", help="(default %(default)s)")
+add("--masks", metavar="DIR", help="where the objects are: DIR/<class>/<name>.png for each photograph")
+number("--box", 0.5, "of the area, for the central box", above=0, high=1, metavar="SHARE")
+number("--shown", 12, "wrong answers in the figure", low=0)
+
+
+def run(job):
+    args = job.args
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
+    model = model_for(job.model, data)
+    named = scores(model, data.images).argmax(1)
+    masks = read_masks(args, data)
+    heat = np.concatenate(
+        [
+            viz.per_pixel(found, "magnitude" if found.ndim == 4 else "signed")
+            for found in (
+                getattr(viz, args.method)(model, data.images[i : i + 16], named[i : i + 16])
+                for i in range(0, len(named), 16)
+            )
+        ]
+    )
+    inside = viz.mass_inside(heat, masks)
+    rows = viz.bias_table(inside, masks.mean((1, 2)), data.labels, named, data.names)
+    subject = f"{Path(args.model).stem}_{args.method}"
+    text = markdown(rows)
+    job.write_text(text, ".md", subject)
+    if not args.quiet:
+        print(text)
+    wrong = np.flatnonzero(named != data.labels)[: args.shown]
+    job.write(
+        f"{rows[-1]['accuracy']:.1%} of {len(named)} right, {rows[-1]['inside']:.1%} of the maps' mass inside",
+        figure=wrong_answers(data, heat, masks, named, inside, wrong) if len(wrong) else None,
+        arrays={"maps": heat.astype(np.float32), "inside": inside, "labels": data.labels, "named": named},
+        numbers={"rows": rows, "wrong": [data.paths[n].name for n in np.flatnonzero(named != data.labels)]},
+        subject=subject,
+    )
+
+
+def read_masks(args, data):
+    """(N,H,W) bool."""
+    height, width = data.images.shape[2:]
+    if args.masks is None:
+        return np.broadcast_to(viz.central_box(height, width, args.box), (len(data.labels), height, width))
+    masks = []
+    for path in data.paths:
+        there = f"{args.masks}/{path.parent.name}/{path.stem}.png"
+        masks.append(models.load_image(there, (height, width))[0].mean(0) > 0.5)
+        if not masks[-1].any():
+            raise UserError(f"--masks: {there} is black all over: where is the object?")
+    return np.stack(masks)
+
+
+def wrong_answers(data, heat, masks, named, inside, wrong):
+    overlays = [plot.overlay(data.images[n], heat[n]).transpose(2, 0, 1) for n in wrong]
+    pictures = [viz.outline_mask(overlay, masks[n], outside=1) for overlay, n in zip(overlays, wrong, strict=True)]
+    labels = [f"{data.names[data.labels[n]]}, taken for {data.names[named[n]]}; {inside[n]:.0%} inside" for n in wrong]
+    return plot.pictures(pictures, labels, "Wrong answers, and where the network looks for what it names", columns=4)

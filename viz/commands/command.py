@@ -1,0 +1,80 @@
+"""How a technique is run, whoever asked: options, warnings, exit code.
+
+A technique is a module of this folder with a docstring, `options` and `run(job)`:
+
+    \"""Saliency: which pixels change the score of a class (Simonyan et al. 2013, arXiv:1312.6034, section 3).\"""
+
+    import viz
+    from viz import sheet
+
+    from .options import parser
+
+    options = parser(__doc__, "photo.jpg --target zebra", neuron=True)
+    options.add_argument("--reduce", choices=("max", "sum", "l2"), default="max", help="how channels become one")
+
+
+    def run(job):
+        maps = viz.saliency(job.model, job.image, **job.explained, reduce=job.args.reduce)
+        job.write(
+            figure=sheet.attribution(job.image[0], maps[0], title=job.title("Saliency")),
+            arrays={"image": job.image, "map": maps},
+            numbers={"largest": maps.max()},
+            line=job.title("saliency"),
+        )
+
+This one and those like it are rows of attribution.py. All are listed in techniques.py; scripts/NAME.py starts one from
+the repository. Long work may be left with what it has so far: viz's optimisers take Ctrl-C as the end and say so,
+`job.stopped = result.stopped`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
+`job.stopped`, for the loop to look at. Write the results as usual: the exit code is then 130. `progress=job.progress`
+shows a bar on a terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)` and names what
+it writes: `job.write(..., subject="zebra")`.
+"""
+
+import importlib
+import sys
+import warnings
+
+from . import attribution, techniques
+from .exits import exit_code
+from .job import Job
+
+SCRIPT, MODULE = "python scripts/{}.py", "python -m viz {}"
+
+
+def find(name):
+    """What has the `options` and the `run` of a technique's command, such as "grad_cam"."""
+    return attribution.COMMANDS.get(name) or importlib.import_module(f".{name}", __package__)
+
+
+def start(name, argv, program=MODULE, own_process=False):
+    """Run a technique's command by its name; the exit code. See `main`."""
+
+    def work():
+        found = find(name)
+        return main(name, found.options, found.run, argv, program, own_process)
+
+    return exit_code(name, work)
+
+
+def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
+    """Parse the command line, call `run(job)`, and return the exit code: 0, 2 (user's mistake) or 130 (Ctrl-C).
+
+    name: which begins the files and the sentences. program: how it was started, with {} for the name.
+    own_process: whether the process is this run's alone, so that its memory may be kept (default: if no argv is given).
+    """
+    if own_process is None:
+        own_process = argv is None
+    argv = sys.argv[1:] if argv is None else argv
+    command, written = program.format(name), []
+    options.prog = command.removeprefix("python scripts/")
+    options.epilog = "\n\n".join(filter(None, (f"Example:\n  {command} {options.example}", techniques.reference(name))))
+
+    def work():
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
+            job = Job(name, options.parse_args(argv), argv, program, own_process, written)
+            with job.on_device():
+                run(job)
+            return 130 if job.stopped else 0
+
+    return exit_code(name, work, written)

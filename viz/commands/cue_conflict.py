@@ -1,0 +1,79 @@
+"""Texture or shape: photographs of one class in the texture of another, and which of the two the network names.
+
+Geirhos et al. 2019, arXiv:1811.12231: people go by shape, convolutional networks trained on photographs by texture. The
+images are made by our own style transfer (Gatys et al. 2016). Only photographs that the network names right are used.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import models
+import viz
+from viz import plot
+from viz.attacks import scores
+
+from .labelled import add_data_options, labelled_images, model_for
+from .mistakes import UserError
+from .options import parser
+
+options = parser(__doc__, "--data photos --count 24", image=False, target=False)
+add_data_options(options, count=24)
+add, number = options.add_argument, options.number
+add("--styled-by", metavar="MODEL", help="the network whose layers style transfer looks at (default: --model)")
+number("--steps", 60, "of style transfer", low=1)
+number("--style-weight", float, "against the content", low=0, shown="default: one that suits the network")
+
+
+def run(job):
+    args = job.args
+    data = labelled_images(args.data, job.model.input_size, 4 * args.count, args.seed)
+    model = model_for(job.model, data)
+    right = np.flatnonzero(scores(model, data.images).argmax(1) == data.labels)
+    shapes, textures = pairs(data.labels, right, args.count, job.rng)
+    styled_by = job.model if args.styled_by is None else models.load(args.styled_by, device=args.device).eval()
+    with job.stoppable():
+        images = viz.cue_conflict(
+            styled_by,
+            data.images[shapes],
+            data.images[textures],
+            steps=args.steps,
+            seed=args.seed,
+            style_weight=args.style_weight,
+            progress=job.progress,
+            callback=lambda *_: job.stopped,
+        )
+    images = viz.as_saved(images)
+    shapes, textures = shapes[: len(images)], textures[: len(images)]
+    found = viz.shape_decisions(model, images, data.labels[shapes], data.labels[textures])
+    named = scores(model, images).argmax(1)
+    bias = "never shape or texture" if found["shape_bias"] is None else f"shape bias {found['shape_bias']:.1%}"
+    job.write(
+        f"{len(images)} cue-conflict images: shape {found['shape']:.1%}, texture {found['texture']:.1%}, {bias}",
+        figure=figure(data, images, shapes, textures, named, bias),
+        arrays={"images": images, "shape": data.labels[shapes], "texture": data.labels[textures], "named": named},
+        numbers=found | {"classes": data.names},
+        subject=Path(args.model).stem,
+    )
+
+
+def pairs(labels, usable, count, rng):
+    """`count` pairs (shape, texture) of indices among `usable`, of different classes."""
+    if len(np.unique(labels[usable])) < 2:
+        raise UserError("the network names photographs of fewer than two classes right: there is no pair to make")
+    chosen = []
+    while len(chosen) < count:
+        shape, texture = rng.choice(usable, 2, replace=False)
+        if labels[shape] != labels[texture]:
+            chosen.append((shape, texture))
+    return np.array(chosen).T
+
+
+def figure(data, images, shapes, textures, named, bias):
+    shown = range(min(6, len(images)))
+    pictures = [stage[n] for n in shown for stage in (data.images[shapes], data.images[textures], images)]
+    labels = []
+    for n in shown:
+        shape, texture = (data.names[data.labels[i[n]]] for i in (shapes, textures))
+        labels += [f"shape: {shape}", f"texture: {texture}", f"named {data.names[named[n]]}"]
+    return plot.pictures(pictures, labels, f"Shape against texture, {bias}", columns=6)

@@ -1,0 +1,112 @@
+"""Attribution methods measured over photographs with known classes, as a table in Markdown and JSON.
+
+Insertion (higher is better) and deletion (lower): the area below the class's probability as pixels come or go in the
+order of the map (Petsiuk et al. 2018, arXiv:1806.07421). Pointing: how often the map's maximum falls on the right one
+of four photographs in a mosaic (Zhang et al. 2016, arXiv:1608.00507), and share, how much of its positive part does
+(Boehle et al. 2021, arXiv:2104.00032): chance is 25 %. Infidelity (lower): how badly the attribution, best scaled,
+predicts the change of the score under noise (Yeh et al. 2019, arXiv:1901.09392), as a part of that change's mean
+square. Seconds are those of one explanation.
+
+Photographs that the network gets wrong are left out. "random" and "centre" look at nothing: a method should beat them.
+"""
+
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+import viz
+from viz.target import as_image, logits
+
+from .labelled import add_data_options, labelled_images, model_for
+from .methods import METHODS, chosen_methods
+from .mistakes import UserError
+from .options import parser
+from .tables import markdown
+
+options = parser(__doc__, "--data imagenette --count 200", False, False)
+add_data_options(options, 200)
+add, number = options.add_argument, options.number
+add("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
+number("--steps", 16, "points of the insertion and deletion curves", low=1)
+number("--noises", 16, "noisy images for infidelity", low=1)
+number("--batch-size", 10, "photographs explained at a time", low=1)
+
+
+def run(job):
+    methods = chosen_methods(job.args.methods)
+    model, images, labels = right_ones(job)
+    small = images[:, :, : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]
+    small = small.reshape(*small.shape[:2], small.shape[2] // 2, 2, small.shape[3] // 2, 2).mean((3, 5))
+    if len(set(labels)) < 4:
+        raise UserError(f"the mosaics need photographs of at least 4 classes, --data has {len(set(labels))}")
+    mosaics = viz.mosaics(small, labels, len(images), job.args.seed)
+
+    rows, arrays = [], {}
+    with job.stoppable():
+        for name, method in methods.items():
+            if job.stopped and rows:
+                break
+            found = measure(job, name, method, model, (images, labels), mosaics)
+            arrays |= {f"{name}_{key}": value for key, value in found.items()}
+            rows.append({"method": name} | {key: float(np.mean(value)) for key, value in found.items()})
+            write(job, rows, arrays, len(images))
+
+
+def write(job, rows, arrays, count):
+    """After each method, so that nothing is lost if the run is cut off."""
+    shown = [{"method": row["method"]} | {k: f"{v:.3f}" for k, v in row.items() if k != "method"} for row in rows]
+    table = markdown(shown)
+    last = ", ".join(f"{key} {value}" for key, value in shown[-1].items() if key != "method")
+    job.write(
+        arrays=arrays,
+        numbers={"images": count, "rows": rows, "table": table},
+        line=f"{rows[-1]['method']}: {last}",
+        subject=f"{job.args.data.name}_{count}",
+    )
+
+
+def right_ones(job):
+    """The model with the photographs' classes, and up to --count photographs that it gets right, with their classes."""
+    drawn = labelled_images(job.args.data, job.model.input_size, 2 * job.args.count, job.args.seed)
+    model = model_for(job.model, drawn)
+    with mg.no_grad():
+        batches = np.array_split(drawn.images, -(-len(drawn.images) // 32))
+        guesses = np.concatenate([logits(model, as_image(model, batch)).numpy().argmax(1) for batch in batches])
+    right = np.flatnonzero(guesses == drawn.labels)
+    chosen = np.sort(job.rng.permutation(right)[: job.args.count])
+    if not len(chosen):
+        raise UserError(f"{job.args.model} gets none of the photographs of --data {job.args.data} right")
+    return model, drawn.images[chosen], drawn.labels[chosen]
+
+
+def measure(job, name, method, model, photographs, mosaics):
+    """{measure: (N,) values} of one method."""
+    found = {"insertion": [], "deletion": [], "pointing": [], "share": [], "infidelity": [], "seconds": []}
+    starts = range(0, len(photographs[0]), job.args.batch_size)
+    for start in tqdm(starts, desc=name, disable=not job.progress):
+        part = slice(start, start + job.args.batch_size)
+        images, labels = (values[part] for values in photographs)
+        began = time.perf_counter()
+        attribution = method(model, images, labels)
+        found["seconds"].append(np.full(len(images), (time.perf_counter() - began) / len(images)))
+
+        maps = viz.per_pixel(attribution, method.how)
+        curves = viz.insertion_deletion(model, images, maps, labels, steps=job.args.steps, seed=job.args.seed)
+        found["insertion"].append(curves.insertion_area)
+        found["deletion"].append(curves.deletion_area)
+        found["infidelity"].append(relative_infidelity(job, model, images, attribution, labels))
+
+        pictures, classes, boxes = (values[part] for values in mosaics)
+        maps = method.map(model, pictures.astype(images.dtype), classes)
+        found["pointing"].append(viz.pointing_game(maps, boxes, tolerance=0).astype(float))
+        found["share"].append(viz.positive_share(maps, boxes))
+    return {key: np.concatenate(values) for key, values in found.items()}
+
+
+def relative_infidelity(job, model, images, attribution, labels):
+    """(N,): the infidelity of the attribution, scaled as is best for it, over that of no attribution at all."""
+    how = {"samples": job.args.noises, "scaled": True, "seed": job.args.seed}
+    nothing = viz.infidelity(model, images, np.zeros_like(images), labels, **how)
+    return viz.infidelity(model, images, attribution, labels, **how) / np.maximum(nothing, 1e-30)

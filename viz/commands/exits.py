@@ -1,0 +1,41 @@
+"""Exit codes: 0, 2 with one sentence for a user's mistake, 130 after Ctrl-C, 141 for a closed pipe."""
+
+import os
+import signal
+import sys
+
+from .mistakes import users_mistake
+
+
+def flush(stream):
+    """Write out what `stream` holds; OSError where it cannot, and then the rest is dropped, not tried again at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise
+
+
+def exit_code(name, work, written=None):
+    """Call `work()`; the exit code for what came of it. Exceptions that are mistakes of ours keep their traceback.
+
+    work returns a code of its own, or None for 0. written: the list of files that are there when Ctrl-C comes.
+    """
+    try:
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # until now scripts/begin.py's
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = work()
+        flush(sys.stdout)
+    except KeyboardInterrupt:
+        so_far = "" if written is None else f"; written so far: {', '.join(map(str, written)) or 'nothing'}"
+        print(f"{name}: stopped{so_far}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        return 141
+    except Exception as error:
+        sentence = users_mistake(error)
+        if sentence is None:
+            raise
+        print(f"{name}: {sentence.removeprefix(f'{name}: ')}", file=sys.stderr)  # viz names its functions so
+        return 2
+    return code or 0

@@ -1,0 +1,134 @@
+"""One page with everything that minigrad shows of a photograph: a single HTML file that any browser opens, offline.
+
+What the network sees, every attribution side by side, whether they depend on what was learned, the network layer by
+layer, what its channels look for, an adversarial pair, another style, and a map. Each picture comes with how to read
+it, its equation, the paper, the command that makes it alone, and the place of its code. Several photographs, or a
+folder: the first is looked at in depth, the others in brief, and all of them stand in the map.
+
+Ctrl-C leaves out what is not done yet, and writes the page with what there is.
+"""
+
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..mistakes import UserError, users_mistake
+from ..options import parser
+from ..pictures import fitted
+from ..record import as_json
+from . import adversarial, attributions, layers, neighbours, optimised, page
+from .study import Budget, Study, photographs
+
+options = parser(__doc__, "photo.jpg --target cat", image=False)
+options.add_argument(
+    "images",
+    nargs="*",
+    type=Path,
+    metavar="IMAGE",
+    help="a photograph, several, or a folder of them; none means scikit-image's sample of a cat",
+)
+options.add_argument("--style", type=Path, metavar="IMAGE", help="for the style transfer (default: waves, drawn here)")
+
+BUDGET = Budget()
+SECTIONS = {
+    "seen": attributions.seen,
+    "attributions": attributions.attributions,
+    "sanity": attributions.sanity,
+    "activations": layers.activations,
+    "patches": layers.patches,
+    "optimised": optimised.optimised,
+    "adversarial": adversarial.adversarial,
+    "style": optimised.style,
+    "map": neighbours.neighbours,
+}
+LARGEST = 25_000_000  # bytes of a page
+
+
+def run(job):
+    study = prepared(job)
+    sections = built(study)
+    write(study, sections)
+
+
+def prepared(job):
+    """The Study, with everything read that a user may have got wrong, before any work."""
+    page.environment()
+    paths = photographs(job.args.images, job.args.seed, BUDGET.points)
+    job.args.image = paths[0]
+    style = None if job.args.style is None else fitted(job, job.args.style, BUDGET.style_side)
+    study = Study(job, paths, style, BUDGET)
+    _ = study.first, study.others, study.classes
+    return study
+
+
+def built(study):
+    """{key: what its template needs}, or {"remark": sentence} where a section does not apply to this network."""
+    sections = {}
+    with tqdm(total=work(study), disable=not study.job.progress, unit="step") as bar:
+        study.did = bar.update
+        try:
+            for key, build in SECTIONS.items():
+                bar.set_description(key)
+                began = time.time()
+                sections[key] = built_or_remark(build, study)
+                study.seconds[key] = round(time.time() - began, 2)
+                if study.job.stopped:
+                    break
+        except KeyboardInterrupt:
+            if not sections:
+                raise
+            study.job.stopped = True
+    return sections
+
+
+def built_or_remark(build, study):
+    try:
+        return build(study)
+    except (NotImplementedError, ValueError) as error:
+        sentence = users_mistake(error)
+        if sentence is None or isinstance(error, UserError):
+            raise
+        return {"remark": sentence}
+
+
+def work(study):
+    """About how many steps the bar will count."""
+    budget, methods = study.budget, [key for keys in attributions.FAMILIES.values() for key in keys]
+    each = sum(attributions.LONG if key in attributions.SLOW else 1 for key in methods)
+    patches = 5 * budget.patch_channels
+    films = budget.class_steps + budget.channel_layers * budget.channel_steps
+    return (
+        len(study.classes) * each
+        + 2 * len(attributions.CHECKED)
+        + patches
+        + films
+        + budget.style_steps
+        + len(study.others)
+        + 8
+    )
+
+
+def write(study, sections):
+    """The page and its record."""
+    job = study.job
+    seconds = time.time() - job.began
+    html = page.rendered(study, sections, seconds)
+    size = len(html.encode())
+    if size > LARGEST:
+        raise UserError(f"the page has {size / 1e6:.0f} MB, more than {LARGEST / 1e6:.0f}: give fewer photographs")
+    path = job.write_text(html, ".html")
+    numbers = {
+        "bytes": size,
+        "seconds": study.seconds,
+        "probabilities": {job.class_name(c): job.probabilities[c] for c in study.classes},
+        "sanity": {
+            row["title"]: [cell["rho"] for cell in row["cells"]] for row in sections.get("sanity", {}).get("rows", ())
+        },
+        "adversarial": sections.get("adversarial", {}).get("numbers"),
+        "style": sections.get("style", {}).get("numbers"),
+    }
+    record = job.write_text(as_json({**job.facts(), "numbers": numbers, "files": [path.name]}), ".json")
+    if not job.args.quiet:
+        done = f"{len(sections)} sections, {size / 1e6:.1f} MB, {seconds:.0f} s"
+        print(f"gallery of {study.first.name}: {done} -> {record} {path}")

@@ -1,0 +1,56 @@
+"""What a layer still knows of a photograph: an image, found from noise, with the same activations.
+
+minimise |A(x) - A(photo)|^2 / |A(photo)|^2 + penalties on the range and the roughness of x
+(Mahendran and Vedaldi 2015, arXiv:1412.0035, equation 5). Several layers, one beside the other.
+"""
+
+import viz
+from viz import plot
+
+from .options import names, parser
+from .pictures import LEAST, add_course_options, course, fitted
+
+options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
+add, number = options.add_argument, options.number
+add("--layers", metavar="A,B,...", help="(default: a convolutional layer of each stage)")
+number("--alpha", 6.0, "power of the penalty on range", above=0)
+number("--alpha-weight", 0.01, low=0)
+number("--beta", 2.0, "power of the total variation", above=0)
+number("--tv-weight", 1.0, low=0)
+add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
+number("--size", 224, "longest side", low=LEAST, unit="pixels")
+add_course_options(options, steps=300, lr=0.03, optimizer="adam")
+
+
+def run(job):
+    args = job.args
+    image = fitted(job, args.image, args.size)
+    layers = names(args.layers) or viz.default_layers(job.model, ())[1]
+    penalties = {name: getattr(args, name) for name in ("alpha", "alpha_weight", "beta", "tv_weight")}
+    found, frames = {}, []
+    for layer in layers:
+        plain = {"start": args.start, "optimizer": args.optimizer, "lr": args.lr, "steps": args.steps}
+        try:
+            found[layer] = viz.invert(job.model, image, layer, **plain, **penalties, **course(job))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            job.stopped = True
+            break
+        frames += found[layer].frames
+        job.stopped = found[layer].stopped
+        if job.stopped:
+            break
+    misses = {layer: result.losses["features"][-1] for layer, result in found.items()}
+    job.write(
+        f"inverted {', '.join(f'{layer} (off by {miss:.2g})' for layer, miss in misses.items())}",
+        figure=plot.pictures(
+            [image, *(result.image for result in found.values())],
+            ["photograph", *(f"{layer}: off by {miss:.2g}" for layer, miss in misses.items())],
+            "What the layers know",
+        ),
+        arrays={"photograph": image} | {layer: result.image for layer, result in found.items()},
+        numbers={"features": misses},
+        pictures={layer: result.image for layer, result in found.items()},
+        frames=frames,
+    )

@@ -1,0 +1,46 @@
+"""Where the object is, from an attribution map alone: the largest bright region, its box, and a segmentation.
+
+The box is that of the largest connected region above --fraction of the map's maximum (Selvaraju et al. 2017, section
+4.1). The segmentation is GrabCut (Rother et al. 2004), from seeds above and below quantiles of the map, as Simonyan et
+al. 2013 (arXiv:1312.6034, section 3.2) do with saliency.
+"""
+
+import numpy as np
+
+import viz
+from viz import plot
+
+from .options import parser
+
+MAPS = ("grad_cam", "saliency", "smooth_grad", "guided_backprop", "layer_cam")
+
+options = parser(__doc__, "photo.jpg --target cat")
+add, number = options.add_argument, options.number
+add("--method", choices=MAPS, default="grad_cam", help="that draws the map (default %(default)s)")
+number("--fraction", 0.15, "of the maximum, for the box", above=0, high=1)
+number("--quantiles", (0.3, 0.95), "of the seeds", low=0, high=1, nargs=2, metavar=("LOW", "HIGH"))
+number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, unit="pixels", metavar="PIXELS")
+
+
+def run(job):
+    from scipy.ndimage import gaussian_filter
+
+    args = job.args
+    heat = getattr(viz, args.method)(job.model, job.image, job.target)
+    heat = viz.per_pixel(heat, "magnitude" if heat.ndim == 4 else "signed")[0]
+    if args.smooth:
+        heat = gaussian_filter(heat, args.smooth)
+    (mask,), (box,) = viz.localize(heat[None], args.fraction)
+    low, high = args.quantiles
+    segment = viz.segment(job.image[0], heat, high, low, seed=args.seed)
+    image = job.image[0]
+    share = f"{segment.mean():.0%} of the image"
+    pictures = [image, plot.overlay(image, heat).transpose(2, 0, 1), viz.outline_box(image, box)]
+    pictures += [viz.outline_mask(image, segment)]
+    labels = ["photograph", args.method, f"box above {args.fraction:g} of the maximum", f"GrabCut, {share}"]
+    job.write(
+        f"{job.title('localize')}: box top {box[0]}, left {box[1]}, bottom {box[2]}, right {box[3]}; object {share}",
+        figure=plot.pictures(pictures, labels, job.title("Localisation"), columns=4),
+        arrays={"image": job.image, "map": heat, "region": mask, "segment": segment, "box": np.array(box)},
+        numbers={"box": box, "segment_share": segment.mean(), "region_share": mask.mean()},
+    )

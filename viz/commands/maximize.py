@@ -1,0 +1,197 @@
+"""The image that a class, a channel or a neuron likes best, by gradient ascent on the pixels.
+
+--preset paper (the default) makes a raw score large (Simonyan et al. 2013, arXiv:1312.6034, section 2): the network
+sees the image through its preprocessing, pixels stay in [0,1] after every step, and the image is kept from becoming
+noise as Yosinski et al. 2015 (arXiv:1506.06579) do: a little blur every few steps, jitter, an L2 penalty. All of it
+can be changed by the options below.
+
+--preset fourier takes colour-decorrelated Fourier coefficients in place of pixels, and shows the network the image
+padded, shifted, scaled and turned (Olah et al. 2017, https://distill.pub/2017/feature-visualization).
+
+--preset blog follows a widely read blog post to the letter, and differs in everything: x ~ N(0,1) goes into the network
+WITHOUT its preprocessing, the CROSS-ENTROPY with the class falls by plain steps x <- x - grad, NOTHING IS CLIPPED, and
+nothing regularises the first 1000 steps; 1000 more follow with 10 * cross-entropy + 0.005 * total variation. Its
+pixels have no particular range: the picture shows them scaled from their smallest to their largest value, and its
+probabilities are those of the network without preprocessing.
+"""
+
+import numpy as np
+
+import minigrad as mg
+import models
+import viz
+from minigrad import functional as F
+from viz import plot
+from viz.optimize import LBFGS, OPTIMIZERS
+from viz.target import as_image, logits
+from viz.transform import jitter
+
+from .mistakes import UserError
+from .options import names, parser
+from .pictures import course, history
+
+PAPER = {
+    "parameterization": "pixels",
+    "optimizer": "adam",
+    "lr": 0.03,
+    "steps": 400,
+    "start": "noise",
+    "l2": 0.0,
+    "tv": 0.0,
+    "blur": 0.5,
+    "blur_every": 2,
+    "clip_norm": 0.0,
+    "clip_contribution": 0.0,
+    "jitter": 8,
+    "robust": False,
+}
+PRESETS = {
+    "paper": PAPER,
+    "fourier": PAPER | {"parameterization": "fourier", "lr": 0.05, "steps": 256, "blur": 0.0, "robust": True},
+    "blog": {"steps": 1000},
+}
+
+options = parser(__doc__, "--targets cat,zebra", image=False, neuron=True)
+add, number = options.add_argument, options.number
+add("--targets", metavar="A,B,...", help="several classes, an image for each, in place of --target")
+add("--centre", action="store_true", help="with --layer and --unit C: the neuron at the centre of that channel's map")
+add("--preset", choices=PRESETS, default="paper", help="see above (default %(default)s); options override it")
+number("--size", int, "side of the image", low=1, unit="pixels", shown="default: the model's")
+number("--steps", int, low=1, shown="paper 400, fourier 256, blog 1000 and 1000 more")
+add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
+add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
+number("--lr", float, "learning rate", above=0, shown="paper 0.03, fourier 0.05")
+number("--l2", float, "of sum (x - 1/2)^2", low=0, metavar="WEIGHT", shown="default 0")
+number("--tv", float, "of the total variation", low=0, metavar="WEIGHT", shown="default 0")
+add("--tv-kind", choices=viz.TV_KINDS, default="l1", help="its convention (default %(default)s)")
+number("--blur", float, "sigma of a blur every --blur-every steps", low=0, unit="pixels", shown="paper 0.5")
+number("--blur-every", int, low=1, metavar="STEPS", shown="paper 2")
+number(
+    "--clip-norm",
+    float,
+    "grey so many of smallest norm every 10 steps",
+    low=0,
+    high=100,
+    unit="percent",
+    shown="default 0",
+)
+number(
+    "--clip-contribution",
+    float,
+    "likewise of smallest contribution",
+    low=0,
+    high=100,
+    unit="percent",
+    shown="default 0",
+)
+number("--jitter", int, "shift by up to so many", low=0, unit="pixels", shown="paper 8")
+add("--robust", action="store_true", default=None, help="pad, jitter, scale and turn (fourier: on)")
+add("--no-clip", action="store_true", help="let pixels leave [0,1]")
+number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
+
+
+def run(job):
+    objectives, targets, subject = wanted(job)
+    result = blog(job, targets) if job.args.preset == "blog" else ascend(job, objectives)
+    job.stopped = result.stopped
+    shown, network = result.image, job.model
+    low, high = 0.0, 1.0
+    if job.args.preset == "blog" or job.args.no_clip:
+        low, high = float(shown.min()), float(shown.max())
+        shown = (shown - low) / (high - low)
+    if job.args.preset == "blog":
+        network = viz.without_preprocessing(network)
+
+    saved = low + viz.as_saved(shown) * (high - low)  # what the 8-bit picture, put back in its range, holds
+    numbers = {"range": (low, high), "losses": {name: (v[0], v[-1]) for name, v in result.losses.items()}}
+    labels = [objective.name for objective in objectives]
+    if targets:
+        before, after = (probabilities(network, image, targets) for image in (result.image, saved))
+        numbers["probabilities"] = {job.class_name(t): p for t, p in zip(targets, before, strict=True)}
+        numbers["probabilities_saved"] = {job.class_name(t): p for t, p in zip(targets, after, strict=True)}
+        labels = [f"{job.class_name(t)} (p = {p:.3g})" for t, p in zip(targets, after, strict=True)]
+    job.write(
+        f"{job.args.preset}: {', '.join(labels)}, from the 8-bit pictures" if targets else ", ".join(labels),
+        figure=plot.pictures(list(shown), labels, f"What {job.model.name} likes best ({job.args.preset})"),
+        arrays=history(result),
+        numbers=numbers,
+        pictures={str(i): image[None] for i, image in enumerate(shown)},
+        frames=[np.clip((frame - low) / (high - low), 0, 1) for frame in result.frames],
+        subject=subject if job.args.preset == "paper" else f"{subject}_{job.args.preset}",
+    )
+
+
+def wanted(job):
+    """The objectives, the classes they stand for (an empty list for layers), and a name for the files."""
+    args = job.args
+    if sum(option is not None for option in (args.target, args.targets, args.layer)) != 1:
+        raise UserError("say what to maximise: one of --target CLASS, --targets A,B or --layer NAME (with --unit)")
+    if args.unit and not args.layer or args.centre and not (args.unit and len(args.unit) == 1):
+        raise UserError("--unit goes with --layer, and --centre with --layer and --unit C")
+    if args.layer:
+        if args.preset == "blog":
+            raise UserError("the blog's recipe is for classes: give --target")
+        if args.unit is None:
+            objective = viz.energy(args.layer)
+        elif len(args.unit) == 3 or args.centre:
+            objective = viz.neuron(args.layer, *args.unit)
+        else:
+            objective = viz.channel(args.layer, *args.unit)
+        return [objective], [], "_".join(map(str, [args.layer, *(args.unit or ())]))
+    chosen = names(args.targets) or [args.target]
+    targets = [models.find_class(job.model, name) for name in chosen]
+    return [viz.class_score(t) for t in targets], targets, "_".join(job.class_name(t).split(",")[0] for t in targets)
+
+
+def blog(job, targets):
+    changed = [name for name in PAPER if name not in ("steps",) and getattr(job.args, name, None) is not None]
+    if changed or job.args.no_clip:
+        raise UserError(f"the blog's recipe has no --{(changed or ['no-clip'])[0].replace('_', '-')}: drop it")
+    if len(targets) > 1:
+        raise UserError("the blog's recipe makes one image at a time: give one --target")
+    steps = PRESETS["blog"]["steps"] if job.args.steps is None else job.args.steps
+    size = None if job.args.size is None else (job.args.size,) * 2
+    return viz.maximize_as_blog(job.model, targets[0], size=size, steps=steps, tv_steps=steps, **course(job))
+
+
+def ascend(job, objectives):
+    args = job.args
+    given = {name: getattr(args, name) for name in PAPER if getattr(args, name, None) is not None}
+    unchanging = {"blur": 0.0, "jitter": 0, "robust": False} if args.optimizer == LBFGS else {}
+    chosen = PRESETS[args.preset] | unchanging | given
+    start, size = chosen["start"], args.size or job.model.input_size
+    if start not in ("zeros", "grey", "noise"):
+        start = models.load_image(start, size)
+
+    penalties, after_step = {}, []
+    if chosen["l2"]:
+        penalties["l2"] = lambda x: viz.l2(x, chosen["l2"])
+    if chosen["tv"]:
+        penalties["tv"] = lambda x: viz.total_variation(x, args.tv_kind, chosen["tv"])
+    if chosen["blur"]:
+        after_step.append((chosen["blur_every"], lambda x, g: viz.gaussian_blur(x, chosen["blur"])))
+    if chosen["clip_norm"]:
+        after_step.append((10, lambda x, g: viz.clip_small_norm(x, chosen["clip_norm"])))
+    if chosen["clip_contribution"]:
+        after_step.append((10, lambda x, g: viz.clip_small_contribution(x, g, chosen["clip_contribution"])))
+    transforms = viz.robust() if chosen["robust"] else [jitter(chosen["jitter"])] if chosen["jitter"] else []
+    plain = {name: chosen[name] for name in ("parameterization", "optimizer", "lr", "steps")}
+    return viz.maximize(
+        job.model,
+        objectives,
+        start,
+        size,
+        **plain,
+        penalties=penalties,
+        after_step=after_step,
+        transforms=transforms,
+        clip=not args.no_clip,
+        **course(job),
+    )
+
+
+def probabilities(network, images, targets):
+    """[p]: each image's probability of its own class."""
+    with mg.no_grad():
+        p = F.softmax(logits(network, as_image(network, images)), 1).numpy()
+    return [float(row[target]) for row, target in zip(p, targets, strict=True)]

@@ -1,0 +1,51 @@
+"""What layers of a network keep of a photograph's content: an image, found from noise, with their activations.
+
+minimise 1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1): style transfer without the style. Each layer gives an image
+of its own; --together takes one image for the sum over all of them.
+"""
+
+import viz
+from viz import plot
+
+from .options import names, parser
+from .pictures import LEAST, add_course_options, course, fall, fitted
+
+options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
+add, number = options.add_argument, options.number
+add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
+add("--together", action="store_true", help="one image for all layers")
+number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
+add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
+number("--size", 224, "longest side", low=LEAST, unit="pixels")
+add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
+
+
+def run(job):
+    args = job.args
+    image = fitted(job, args.image, args.size)
+    layers = names(args.layers) or viz.default_layers(job.model, ())[1]
+    found, frames = {}, []
+    for group in [layers] if args.together else [[layer] for layer in layers]:
+        plain = {name: getattr(args, name) for name in ("tv_weight", "start", "optimizer", "lr", "steps")}
+        try:
+            result = viz.reconstruct_content(job.model, image, group, **plain, **course(job))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            job.stopped = True
+            break
+        found[", ".join(group)] = result
+        frames += result.frames
+        job.stopped = result.stopped
+        if job.stopped:
+            break
+    job.write(
+        "; ".join(f"{name}: content loss {fall(result.losses['content'])}" for name, result in found.items()),
+        figure=plot.pictures(
+            [image, *(result.image for result in found.values())], ["photograph", *found], "Content, reconstructed"
+        ),
+        arrays={"photograph": image} | {name: result.image for name, result in found.items()},
+        numbers={name: (result.losses["content"][0], result.losses["content"][-1]) for name, result in found.items()},
+        pictures={name: result.image for name, result in found.items()},
+        frames=frames,
+    )

@@ -1,0 +1,157 @@
+"""Tables of robustness over many photographs: attacks, defences, transfer, and networks side by side.
+
+attacks      how often each attack changes a right answer, before and after saving, and how far it had to go
+defences     accuracy under each defence: clean, attacked without knowledge of it, and by an attack that knows it
+             (Athalye et al. 2018, arXiv:1802.00420); the lower of the last two is what it is worth
+transfer     whether images attacked on one network fool another (Papernot et al. 2016, arXiv:1605.07277)
+networks     accuracy of several networks under the same attacks, noises and corruptions (Hendrycks and Dietterich 2019)
+
+Every attacked image is rounded to 8 bits first. A network of ImageNet's 1,000 classes stands beside one of the
+photographs' classes by the best of the ImageNet classes that classes.txt names for each.
+"""
+
+from pathlib import Path
+
+import models
+import viz
+from viz import plot
+
+from .labelled import add_data_options, labelled_images, model_for
+from .options import chosen, distance, parser
+from .tables import markdown
+
+TABLES = ("attacks", "defences", "transfer", "networks")
+
+options = parser(
+    __doc__,
+    "--data photos --beside squeezenet1_1 --tables attacks,defences",
+    image=False,
+    target=False,
+)
+add_data_options(options, count=240)
+add, number = options.add_argument, options.number
+add("--beside", nargs="+", default=[], metavar="MODEL", help="further networks, for transfer and networks")
+add("--tables", default=",".join(TABLES), help=f"any of {','.join(TABLES)} (default: all that apply)")
+number("--epsilon", "4/255", "the L-infinity budget of pgd and fgsm", low=0, high=1, type=distance)
+number("--steps", 10, "of pgd", low=1)
+number("--samples", 4, "draws a gradient is averaged over for a random defence", low=1)
+number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
+
+
+def run(job):
+    args = job.args
+    wanted = chosen(args.tables, TABLES, "table")
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
+    networks = {Path(args.model).stem: model_for(job.model, data)}
+    for name in args.beside:
+        other = models.load(name, device=args.device).eval().requires_grad_(False)
+        networks[Path(name).stem] = model_for(other, data)
+    if not args.beside and "transfer" in wanted:
+        wanted.remove("transfer")
+    for name in wanted:
+        rows = TABLE[name](job, data, networks)
+        write(job, name, rows, data)
+
+
+def write(job, name, rows, data):
+    """The table as Markdown, as JSON in the record, and as a figure of its rates."""
+    heading = next(iter(rows[0]))
+    columns = [key for key, value in rows[-1].items() if isinstance(value, float) and key not in ("linf", "l2", "l0")]
+    figure = plot.matrix(
+        [[100 * row[key] for key in columns] for row in rows],
+        [row[heading] for row in rows],
+        [key.replace("_", " ") for key in columns],
+        f"{name}, {len(data.labels)} photographs, %",
+        form="{:.0f}",
+    )
+    subject = f"{name}_{Path(job.args.model).stem}"
+    text = markdown(rows)
+    job.write_text(text, ".md", subject)
+    if not job.args.quiet:
+        print(text)
+    job.write(f"{name}: {len(rows)} rows", figure=figure, numbers={"rows": rows}, subject=subject)
+
+
+# ---- attacks ---------------------------------------------------------------------------------------------------------
+
+
+def fgsm(epsilon):
+    return lambda model, image, label, samples: viz.fgsm(model, image, label=label, epsilon=epsilon, samples=samples)
+
+
+def pgd(epsilon, steps, norm="linf"):
+    return lambda model, image, label, samples: viz.pgd(
+        model, image, label=label, epsilon=epsilon, norm=norm, steps=steps, samples=samples
+    )
+
+
+def deepfool(model, image, label, samples):
+    return viz.deepfool(model, image, label=label, candidates=5, steps=20)
+
+
+def carlini_wagner(model, image, label, samples):
+    return viz.carlini_wagner(model, image, label=label, c=1.0, searches=4, steps=100)
+
+
+def one_pixel(model, image, label, samples):
+    return viz.one_pixel(model, image, label=label, population=100, generations=20)
+
+
+def jsma(model, image, label, samples):
+    """JSMA needs a target: the second most likely class."""
+    ranked = viz.attacks.scores(model, image).argsort(1)[:, ::-1]
+    return viz.jsma(model, image, [next(c for c in row if c != own) for row, own in zip(ranked, label, strict=True)])
+
+
+def budgets(args):
+    level = f"{255 * args.epsilon:.3g}/255"
+    return {f"fgsm {level}": fgsm(args.epsilon), f"pgd-{args.steps} {level}": pgd(args.epsilon, args.steps)}
+
+
+def attacks(job, data, networks):
+    args = job.args
+    model = next(iter(networks.values()))
+    weak = {
+        "fgsm 1/255": fgsm(1 / 255),
+        f"pgd-{args.steps} 1/255": pgd(1 / 255, args.steps),
+        f"pgd-{args.steps} L2 0.5": pgd(0.5, args.steps, "l2"),
+        "deepfool": deepfool,
+    }
+    rows = viz.attack_table(model, data.images, data.labels, weak | budgets(args), progress=job.progress)
+    if args.slow:
+        slow = {"carlini_wagner": carlini_wagner, "jsma": jsma, "one_pixel": one_pixel}
+        chosen = job.rng.permutation(len(data.labels))[: args.slow]
+        rows += viz.attack_table(model, data.images[chosen], data.labels[chosen], slow, 8, progress=job.progress)
+    return rows
+
+
+# ---- the other tables ------------------------------------------------------------------------------------------------
+
+
+def defences(job, data, networks):
+    args = job.args
+    chosen = {
+        "noise 0.05": viz.GaussianNoise(0.05, args.seed),
+        "noise 0.1": viz.GaussianNoise(0.1, args.seed),
+        "jpeg 75": viz.Jpeg(75),
+        "jpeg 25": viz.Jpeg(25),
+        "blur 1": viz.GaussianBlur(1.0),
+        "3 bits": viz.BitDepth(3),
+    }
+    attack = pgd(args.epsilon, args.steps)
+    images, labels = data.images, data.labels
+    model = next(iter(networks.values()))
+    return viz.defence_table(model, images, labels, chosen, attack, args.samples, progress=job.progress)
+
+
+def transfer(job, data, networks):
+    attack = pgd(job.args.epsilon, job.args.steps)
+    return viz.transfer_table(networks, data.images, data.labels, attack, progress=job.progress)
+
+
+def compare(job, data, networks):
+    attack = {"fgsm 1/255": fgsm(1 / 255)} | budgets(job.args)
+    return viz.robustness_table(networks, data.images, data.labels, attack, seed=job.args.seed, progress=job.progress)
+
+
+TABLE = {"attacks": attacks, "defences": defences, "transfer": transfer, "networks": compare}

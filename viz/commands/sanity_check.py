@@ -1,0 +1,88 @@
+"""Sanity check of attribution methods: do their maps depend on what the network has learned?
+
+The weights are drawn anew layer after layer, from the top, and each map is compared with that of the trained network,
+by rank correlation and SSIM (Adebayo et al. 2018, arXiv:1810.03292, section 4.1). A method whose maps stay alike would
+show the same for a network that knows nothing. With --data, the numbers are means over photographs, and the first is
+shown.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import viz
+from viz import plot
+
+from .labelled import labelled_images
+from .methods import METHODS, SLOW, chosen_methods
+from .mistakes import UserError
+from .options import parser
+from .tables import markdown
+
+FLAT = ("random", "centre")
+DEFAULT = ",".join(name for name in METHODS if name not in SLOW + FLAT)
+
+options = parser(__doc__, "photo.jpg --methods saliency,guided_backprop,grad_cam")
+options.add_argument("--methods", default=DEFAULT, metavar="A,B,...", help="(default %(default)s)")
+options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
+options.number("--count", 20, "photographs of --data", low=1)
+
+
+def run(job):
+    methods = chosen_methods(job.args.methods)
+    images, targets = photographs(job)
+    found = {}
+    with job.stoppable(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
+        for name, method in tqdm(methods.items(), disable=not job.progress):
+            if job.stopped and found:
+                break
+            found[name] = viz.model_randomization(job.model, images, method, targets, seed=job.args.seed)
+    write(job, images, found)
+
+
+def photographs(job):
+    """(N,3,H,W) images and the classes to explain: IMAGE and --target, or those of --data and each one's top class."""
+    if job.args.data is None:
+        return job.image, job.target
+    if job.args.image or job.args.target:
+        raise UserError("give IMAGE and --target, or --data, not both")
+    return labelled_images(job.args.data, job.model.input_size, job.args.count, job.args.seed).images, None
+
+
+def write(job, images, found):
+    layers = next(iter(found.values())).layers
+    rows = [
+        {"method": name} | {f"{kind} {layer}": value for kind, layer, value in summary(result)}
+        for name, result in found.items()
+    ]
+    subject = job.subject if job.args.data is None else f"{len(images)}_photographs"
+    shown = sorted({0, 1, 2, len(layers) // 2, len(layers)})
+    maps = [[result.maps[k][0] for k in shown] for result in found.values()]
+    columns = ["trained", *(f"down to {layers[k - 1]}" for k in shown[1:])]
+    table = markdown(rows, "{:.2f}")
+    curves = {name: result.spearman.mean(1) for name, result in found.items()}
+    job.write(
+        figure=plot.attribution_grid(images[0], maps, list(found), columns, "Maps as layers are randomised", over=()),
+        arrays={f"{name}_{kind}": getattr(r, kind) for name, r in found.items() for kind in ("spearman", "ssim")},
+        numbers={"layers": layers, "rows": rows, "table": table, "images": len(images)},
+        line=f"sanity check of {', '.join(found)}",
+        subject=subject,
+    )
+    job.write(
+        figure=plot.curves(
+            curves, "layers randomised, from the top", "rank correlation", "Likeness to the trained map"
+        ),
+        line=f"\n{table}",
+        subject=f"{subject}_curves",
+    )
+
+
+def summary(result):
+    """(kind, place, mean over images) after the top layer, half of the layers, and all."""
+    count = len(result.layers)
+    for kind, values in (("rank", result.spearman), ("SSIM", result.ssim)):
+        for place, k in (("top", 1), ("half", (count + 1) // 2), ("all", count)):
+            yield kind, place, float(np.mean(values[k]))

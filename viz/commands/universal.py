@@ -1,0 +1,74 @@
+"""One perturbation that changes the class of most photographs (Moosavi-Dezfooli et al. 2017, arXiv:1610.08401).
+
+Half of the photographs make it, the other half measure it. No true class is asked for: what counts is whether the
+network still says what it said.
+"""
+
+from pathlib import Path
+
+import viz
+from viz import plot
+from viz.attacks import scores
+
+from .labelled import add_data_options, labelled_images
+from .mistakes import UserError
+from .options import distance, parser
+
+options = parser(__doc__, "--data photos --epsilon 10/255", image=False, target=False)
+add_data_options(options, count=200)
+add, number = options.add_argument, options.number
+number("--epsilon", "10/255", "the budget", above=0, type=distance)
+add("--norm", choices=("linf", "l2"), default="linf", help="of the budget (default %(default)s)")
+number("--rate", 0.8, "stop once this share is fooled", above=0, high=1)
+number("--epochs", 5, "rounds through the photographs", low=1)
+
+
+def run(job):
+    args, model = job.args, job.model
+    if args.count < 4:
+        raise UserError(f"--count must be at least 4, two photographs for each half, got {args.count}")
+    data = labelled_images(args.data, model.input_size, args.count, args.seed)
+    mine, others = data.images[::2], data.images[1::2]
+    rates = []
+
+    def note(epoch, v, rate):
+        rates.append(rate)
+        return job.stopped
+
+    budget = {"epsilon": args.epsilon, "norm": args.norm, "fooling_rate": args.rate, "epochs": args.epochs}
+    with job.stoppable():
+        v = viz.universal_perturbation(
+            model, mine, **budget, candidates=5, seed=args.seed, progress=job.progress, callback=note
+        )
+    before, after = scores(model, others).argmax(1), scores(model, saved(others, v)).argmax(1)
+    fooled = before != after
+    random = saved(others, args.epsilon * (2 * job.rng.integers(0, 2, v.shape) - 1).astype(v.dtype))
+    chance = float((scores(model, random).argmax(1) != before).mean()) if args.norm == "linf" else None
+    numbers = {
+        "held_out": len(others),
+        "fooling_rate": float(fooled.mean()),
+        "fooling_rate_of_random_signs": chance,
+        "fooling_rate_by_round": rates,
+        "linf": abs(v).max(),
+        "l2": float((v.astype(float) ** 2).sum() ** 0.5),
+    }
+    job.write(
+        f"{fooled.mean():.1%} of {len(others)} other photographs change class (random signs: {chance or 0:.1%})",
+        figure=figure(job, v, others, saved(others, v), before, after, fooled),
+        arrays={"perturbation": v, "before": before, "after": after},
+        numbers=numbers,
+        subject=f"{Path(args.model).stem}_{args.norm}",
+    )
+
+
+def saved(images, v):
+    return viz.as_saved(viz.apply_perturbation(images, v))
+
+
+def figure(job, v, clean, attacked, before, after, fooled):
+    shown = fooled.nonzero()[0][:: max(1, fooled.sum() // 7)][:7]
+    pictures = [plot.centred(v)] + [attacked[n] for n in shown]
+    labels = ["the perturbation, made visible"]
+    labels += [f"{job.class_name(before[n])}, now {job.class_name(after[n])}" for n in shown]
+    share = f"{fooled.mean():.0%} of {len(clean)} photographs change class"
+    return plot.pictures(pictures, labels, f"{255 * abs(v).max():.0f}/255 at most: {share}", columns=4)

@@ -1,0 +1,67 @@
+"""A network layer by layer: the page of Zeiler and Fergus (2013, arXiv:1311.2901, figure 2) for our networks.
+
+For some channels of each layer: the nine photographs' patches that they respond to most, and the unit projected back to
+pixels by the deconvnet, each patch exactly the receptive field. Deeper layers see larger patches.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import viz
+from minigrad import nn
+from viz import plot
+from viz.patches import METHODS
+
+from .labelled import add_data_options, labelled_images
+from .mistakes import UserError
+from .options import names, parser
+
+options = parser(__doc__, "--data photos --channels 3", image=False, target=False)
+add_data_options(options, count=240)
+add = options.add_argument
+add("--layers", metavar="A,B,...", help="(default: the last rectified convolution of each of the first five stages)")
+options.number("--channels", 3, "of each layer, drawn by --seed from those that respond", low=1)
+add("--method", choices=tuple(METHODS), default="deconvnet", help="(default %(default)s)")
+SIDE = 60  # pixels of a patch's side on the page, at least
+
+
+def run(job):
+    args, model = job.args, job.model
+    layers = names(args.layers) or stage_ends(model)
+    data = labelled_images(args.data, model.input_size, args.count, args.seed)
+    maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
+    pictures, labels, numbers = [], [], {}
+    for layer in layers:
+        channels = viz.live_channels(maxima[layer], args.channels, 9, job.rng)
+        if len(channels) < args.channels:
+            raise UserError(
+                f"{layer} has {len(channels)} channels that respond in 9 photographs: give a larger --count"
+            )
+        for channel in channels:
+            found = viz.top_patches(model, data.images, layer, int(channel), 9, maxima[layer])
+            back = viz.projections(model, data.images, found, args.method)
+            back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
+            pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
+            labels += [f"{layer}, channel {channel}", f"{found.pixels.shape[2]}x{found.pixels.shape[3]} pixels"]
+        numbers[layer] = {"channels": channels, "receptive_field": found.pixels.shape[2:]}
+    title = f"{model.name}, layer by layer: strongest patches of {len(data.labels)} photographs, and {args.method}"
+    job.write(
+        title,
+        figure=plot.pictures(pictures, labels, title, columns=2 * args.channels),
+        arrays={f"{label}_{n}": p for n, (label, p) in enumerate(zip(labels, pictures, strict=True))},
+        numbers=numbers,
+        subject=Path(args.model).stem,
+    )
+
+
+def stage_ends(model):
+    """The last ReLU before each max pool, and the last one that has a map, at most five."""
+    rows = [row for row in model.layers() if len(row.output_shape) == 3]
+    ends, relu = [], None
+    for row in rows:
+        if isinstance(model[row.name], nn.ReLU):
+            relu = row.name
+        if isinstance(model[row.name], nn.MaxPool2d) and relu and relu not in ends:
+            ends.append(relu)
+    return (ends if relu in ends else [*ends, relu])[:5]
