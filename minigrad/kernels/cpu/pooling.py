@@ -11,13 +11,12 @@ import functools
 
 import numpy as np
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.blocking import grid_blocks, taps_of
 from minigrad.kernels.cpu.memory import Workspace
 from minigrad.kernels.cpu.threads import parallel
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 from minigrad.kernels.plain import output_hw
-
-_BLOCK = 3 << 20  # bytes in a block of what is pooled, about: with shorter calls, threads wait for the interpreter
 
 _workspace = Workspace()
 
@@ -261,7 +260,7 @@ def _disjoint(hw, out_hw, kernel, stride, padding, dilation):
 def _places(shape, bytes_per_value, least=1):
     """[(images, rows)] that cut an (N,C,OH,OW) output into blocks that fit a core's cache, of at least so many rows."""
     n, c, oh, ow = shape
-    return grid_blocks(n, oh, ow, max(least * ow, _BLOCK // max(1, c * bytes_per_value)))
+    return grid_blocks(n, oh, ow, max(least * ow, tuning.WINDOW_BYTES // max(1, c * bytes_per_value)))
 
 
 def _waves(shape, bytes_per_value, reach):

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
 from minigrad import kernels
-from minigrad.kernels.cpu import direct, winograd
+from minigrad.kernels import winograd as readable
+from minigrad.kernels.cpu import direct, tuning, winograd
+from minigrad.kernels.cpu.elementwise import relu_in_place
 from minigrad.kernels.layout import channels_last
 
 PLAIN = ((1, 1), (0, 0), (1, 1), 1)  # stride, padding, dilation, groups
-TILINGS = [pytest.param(t, id=f"F({t.m}x{t.m})") for t in (winograd.LARGEST, winograd.LARGE, winograd.SMALL)]
+TILINGS = [pytest.param(t, id=f"F({t.m}x{t.m})") for t in (winograd.F6, winograd.F4, winograd.F2)]
 
 
 def by_definition(x, w, stride, padding, dilation, groups):
@@ -170,8 +172,8 @@ def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, la
 )
 def test_winograd_in_many_blocks(shape, monkeypatch):
     """Large weights, outputs that cannot be cut, many images and long rows are each done in their own way."""
-    monkeypatch.setattr(winograd, "LARGEST", winograd.LARGE)  # whose accuracy the test below has
-    monkeypatch.setattr(winograd, "_TOGETHER", 20)
+    monkeypatch.setattr(winograd, "F6", winograd.F4)  # whose accuracy the test below has
+    monkeypatch.setattr(tuning, "BLOCK_OF_ALL", 20)
     n, c, o, h, w = shape
     rng = np.random.default_rng(0)
     x, weight, bias, g = arrays(rng, "channels-last", (n, c, h, w), (o, c, 3, 3), (o,), (n, o, h, w))
@@ -186,26 +188,26 @@ def test_winograd_in_many_blocks(shape, monkeypatch):
 @pytest.mark.parametrize("tiling", TILINGS)
 def test_winograds_matrices_satisfy_the_bilinear_identity(tiling):
     """A^T [(G h) * (B^T d)] is the correlation of d with h, for every pair of unit vectors."""
-    m, (b, a, g) = tiling.m, winograd.matrices(tiling.m, tiling.points)
+    m, (b, a, g) = tiling.m, readable.matrices(tiling.m, tiling.points)
     for i, j in itertools.product(range(m + 2), range(3)):
         d, h = np.eye(m + 2)[i], np.eye(3)[j]
         np.testing.assert_allclose(a @ ((g @ h) * (b @ d)), np.correlate(d, h), atol=1e-13)
 
 
 @pytest.mark.parametrize("tiling", TILINGS)
-@pytest.mark.parametrize("shared", [0, 1 << 40], ids=["by pieces", "by tiles"])
+@pytest.mark.parametrize("whole", [0, 1 << 40], ids=["all together", "by blocks"])
 @pytest.mark.parametrize("c", [24, 384, 521, 1024])
-def test_every_tiling_agrees_with_the_direct_convolution(tiling, shared, c, monkeypatch):
+def test_every_tiling_agrees_with_the_direct_convolution(tiling, whole, c, monkeypatch):
     """Also with sides that are no multiple of the tile, and with channels in several parts."""
-    most = 3e-5 if tiling is winograd.LARGEST else 5e-6
-    monkeypatch.setattr(winograd, "_tiling", lambda *_: tiling)
-    monkeypatch.setattr(winograd, "_SHARED", shared)
+    most = 3e-5 if tiling is winograd.F6 else 5e-6
+    monkeypatch.setattr(winograd, "_quickest", lambda *_: tiling)
+    monkeypatch.setattr(tuning, "LARGEST_WHOLE_U", whole)
     rng = np.random.default_rng(0)
     x, w, bias, g = arrays(rng, "channels-last", (2, c, 11, 9), (64, c, 3, 3), (64,), (2, 64, 11, 9))
     geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, w, bias, g)]
     y = direct.conv2d(x, w, bias, *geometry)
     assert relative_error(winograd.conv2d(*half[:3], (1, 1)), y) < most
-    assert relative_error(winograd.conv2d(*half[:3], (1, 1), rectify=True), np.maximum(y, 0)) < most
+    assert relative_error(winograd.conv2d(*half[:3], (1, 1), relu_in_place), np.maximum(y, 0)) < most
     gx = direct.conv2d_input_grad(g, w, (11, 9), *geometry)
     assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (11, 9), (1, 1)), gx) < most
 
