@@ -203,7 +203,7 @@ ENGINE = (
     Mutant(
         "relu_derivative_1_at_0",
         "relu'(0) is 0; with 1, the zeros of a rectified map pass gradients on",
-        "minigrad/kernels/elementwise.py",
+        "minigrad/kernels/cpu/elementwise.py",
         "(flat_x[run] > 0)",
         "(flat_x[run] >= 0)",
         ("tests/minigrad/kernels/test_elementwise.py::test_relu_and_its_gradient",),
@@ -219,15 +219,15 @@ ENGINE = (
     Mutant(
         "max_pool_ties_to_the_last",
         "of equal maxima the first in row-major order wins, as in torch",
-        "minigrad/kernels/pooling.py",
-        "xp.greater(high, low, out=",
-        "xp.greater_equal(high, low, out=",
+        "minigrad/kernels/cpu/pooling.py",
+        "np.greater(high, low, out=",
+        "np.greater_equal(high, low, out=",
         ("tests/minigrad/kernels/test_pooling.py::test_max_pool_takes_the_first_maximum_of_each_window",),
     ),
     Mutant(
         "conv_backward_without_flip",
         "the input gradient of a correlation is a convolution: the kernel turned by half a turn",
-        "minigrad/kernels/direct.py",
+        "minigrad/kernels/cpu/direct.py",
         "taps = swapped[:, :, rows.taps, columns.taps]",
         "taps = swapped[:, :, rows.taps, columns.taps][:, :, ::-1, ::-1]",
         ("tests/minigrad/kernels/test_conv.py::test_conv_is_its_definition_and_the_gradients_are_its_adjoints",),
@@ -235,10 +235,10 @@ ENGINE = (
     Mutant(
         "winograd_backward_without_flip",
         "the same of the fast algorithm",
-        "minigrad/kernels/winograd.py",
+        "minigrad/kernels/cpu/winograd_tiles.py",
         "self.turned if turned else self.weight",
         "self.weight",
-        ("tests/minigrad/kernels/test_conv.py::test_winograd_in_many_blocks",),
+        ("tests/minigrad/kernels/test_winograd.py::test_winograd_in_many_blocks",),
     ),
     Mutant(
         "gradient_not_unbroadcast",
