@@ -275,7 +275,7 @@ ENGINE = (
     Mutant(
         "batch_norm_unbiased_variance",
         "a batch is normalised by its biased variance",
-        "minigrad/kernels/channel.py",
+        "minigrad/kernels/cpu/channel.py",
         "variance = (squares + lengths * (means - mean) ** 2).sum((0, 1)) / count",
         "variance = (squares + lengths * (means - mean) ** 2).sum((0, 1)) / (count - 1)",
         ("tests/minigrad/functional/test_golden.py::test_value_and_gradients",),
