@@ -145,14 +145,14 @@ def _correlate(way, x, w, bias, out, stride, dilation, origin, groups, after=Non
     """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), which may be a transposed view, and bias (O,) or None."""
     fill, numbers = way(w, bias, stride, dilation, groups, math.prod(out.shape[:3]))
 
-    def do(block):
+    def fill_block(block):
         images, rows = block
         target = out[images, rows]
         fill(_tile(x[images], rows, out.shape[2], w.shape[2:], stride, dilation, origin), target)
         if after is not None:
             after(target)
 
-    parallel(do, _row_blocks(out.shape, numbers * out.dtype.itemsize, w.size * out.dtype.itemsize))
+    parallel(fill_block, _row_blocks(out.shape, numbers * out.dtype.itemsize, w.size * out.dtype.itemsize))
 
 
 # A way makes fill(tile, target), which fills target (n,rows,OW,O) from the part of x that its windows cover, and says
@@ -272,8 +272,8 @@ def _spread_products(g, w, gx, stride, padding, dilation):
 def _row_blocks(shape, bytes_per_position, weight_bytes):
     """[(images, rows)] of an (N,OH,OW,_) output whose windows stay in caches.
 
-    Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, the threads
-    share out its product by output channels, and each reads its part of the weights.
+    Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, `matmul` shares
+    out its product by output channels, so that each thread reads weights of its own.
     """
     budget = max(tuning.WINDOW_BYTES, weight_bytes)
     return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))

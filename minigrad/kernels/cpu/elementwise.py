@@ -47,8 +47,8 @@ def relu_in_place(x):
 
 
 def _relu(x, y):
-    """y = max(x, 0) of 1-D arrays, against zeros: of float32, NumPy takes the maximum of two arrays faster than that of
-    an array and a number. Not if it copies the zeros into its buffer, as it does rows that fit there twice."""
+    """y = max(x, 0) of 1-D arrays, against a row of zeros: NumPy takes the maximum of two float32 arrays faster than that
+    of an array and a number. The row is as long as NumPy's buffer: a shorter one would be copied into it each time."""
     split, zeros = len(x) - len(x) % tuning.NUMPY_BUFFER, _zeros(x.dtype)
     if split:
         np.maximum(x[:split].reshape(-1, tuning.NUMPY_BUFFER), zeros, out=y[:split].reshape(-1, tuning.NUMPY_BUFFER))
