@@ -6,8 +6,7 @@ strided view of the padded input,
 
     x[n, c, i*SH + a*DH - PH, j*SW + b*DW - PW]  for all i, j,
 
-so convolution and pooling, forward and back, are a handful of passes over such views, and the way back writes to the
-same view that the way forward read.
+so convolution and pooling are a handful of passes over such views, and their ways back add to the same views.
 
 Letters: N images, C channels in, O channels out, G groups, H W height and width in, OH OW out, KH KW of the window.
 kernel, stride, padding and dilation are pairs (rows, columns). Arguments are taken as checked by the caller.
@@ -44,6 +43,16 @@ def _windows(x, out_hw, kernel, stride, padding, dilation=(1, 1), value=0):
     rows = [slice(a * dh, a * dh + (oh - 1) * sh + 1, sh) for a in range(kh)]
     columns = [slice(b * dw, b * dw + (ow - 1) * sw + 1, sw) for b in range(kw)]
     return padded[:, :, ph : ph + h, pw : pw + w], [padded[:, :, i, j] for i in rows for j in columns]
+
+
+def _added_up(values, hw, kernel, stride, padding, dilation=(1, 1)):
+    """(N,C,*hw): each tap's values (N,C,OH,OW) added to the pixels that the windows have there; adjoint of _windows."""
+    n, c, *out_hw = values[0].shape
+    zeros = array_module(values[0]).zeros((n, c, *hw), values[0].dtype)
+    gx, taps = _windows(zeros, out_hw, kernel, stride, padding, dilation)
+    for pixels, value in zip(taps, values, strict=True):
+        pixels += value
+    return gx
 
 
 def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
@@ -92,14 +101,11 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     Each window's column receives the weights times its g, and each pixel adds up what all windows over it received.
     input_hw may be larger than the windows reach: rows and columns that no window covers are 0.
     """
-    xp, (n, o, *out_hw), (c, *kernel) = array_module(g, w), g.shape, w.shape[1:]
-    columns = xp.matmul(_by_group(w, groups).swapaxes(1, 2), g.reshape(n, groups, o // groups, math.prod(out_hw)))
-    columns = columns.reshape(n, c * groups, math.prod(kernel), *out_hw)
-    gx = xp.zeros((n, c * groups, *input_hw), columns.dtype)
-    gx, taps = _windows(gx, out_hw, kernel, stride, padding, dilation)
-    for place, pixels in enumerate(taps):
-        pixels += columns[:, :, place]
-    return gx
+    (n, o, *out_hw), (c, *kernel) = g.shape, w.shape[1:]
+    g = g.reshape(n, groups, o // groups, math.prod(out_hw))
+    columns = array_module(g, w).matmul(_by_group(w, groups).swapaxes(1, 2), g)
+    values = columns.reshape(n, c * groups, math.prod(kernel), *out_hw).transpose(2, 0, 1, 3, 4)
+    return _added_up(values, input_hw, kernel, stride, padding, dilation)
 
 
 def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
@@ -147,11 +153,9 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
 
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
-    xp, gx = array_module(g, winner), array_module(g).zeros((*g.shape[:2], *input_hw), g.dtype)
-    gx, taps = _windows(gx, g.shape[2:], kernel, stride, padding, dilation)
-    for place, pixels in enumerate(taps):
-        pixels += xp.where(winner == place, g, g.dtype.type(0))
-    return gx
+    xp, zero = array_module(g, winner), g.dtype.type(0)
+    values = [xp.where(winner == place, g, zero) for place in range(kernel[0] * kernel[1])]
+    return _added_up(values, input_hw, kernel, stride, padding, dilation)
 
 
 def window_gather(x, winner, kernel, stride, padding, dilation):
@@ -170,11 +174,7 @@ def window_sum(x, kernel, stride, padding, ceil_mode=False):
 
 def window_spread(g, input_hw, kernel, stride, padding):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window; the adjoint of window_sum."""
-    gx = array_module(g).zeros((*g.shape[:2], *input_hw), g.dtype)
-    gx, taps = _windows(gx, g.shape[2:], kernel, stride, padding)
-    for pixels in taps:
-        pixels += g
-    return gx
+    return _added_up([g] * (kernel[0] * kernel[1]), input_hw, kernel, stride, padding)
 
 
 # ---- channels: x is (N,C,...), a vector (C,) has one number for each channel -----------------------------------------

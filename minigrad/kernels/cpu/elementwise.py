@@ -47,8 +47,8 @@ def relu_in_place(x):
 
 
 def _relu(x, y):
-    """y = max(x, 0) of 1-D arrays, against a row of zeros: NumPy takes the maximum of two float32 arrays faster than that
-    of an array and a number. The row is as long as NumPy's buffer: a shorter one would be copied into it each time."""
+    """y = max(x, 0) of 1-D arrays, against a row of zeros: of float32, NumPy takes the maximum of two arrays faster
+    than of an array and a number. The row is as long as NumPy's buffer: a shorter one would be copied there."""
     split, zeros = len(x) - len(x) % tuning.NUMPY_BUFFER, _zeros(x.dtype)
     if split:
         np.maximum(x[:split].reshape(-1, tuning.NUMPY_BUFFER), zeros, out=y[:split].reshape(-1, tuning.NUMPY_BUFFER))

@@ -39,8 +39,8 @@ FIRST, SECOND = (min(max(size, least), 2 * least) for size, least in zip(cache_s
 OPERAND_BYTES = SECOND  # of each operand in a block of a pass over whole arrays (elementwise, channels)
 WINDOW_BYTES = 3 * SECOND  # of windows in a block of the direct convolution, of pixels in a block of pooling
 BLOCK_BYTES = 6 * SECOND  # of transformed tiles and products in a block of Winograd's
-LARGEST_WHOLE_U = 6 * SECOND  # of transformed weights (U) that every block reads whole; larger ones are made in shares
-SHARE_OF_U = 5 * SECOND // 4  # of a larger U that a thread makes, uses and forgets
+LARGEST_WHOLE_U = 6 * SECOND  # of transformed weights (U) that every block reads whole
+U_AT_ONCE = 5 * SECOND // 4  # of a larger U that a thread makes, uses and forgets
 
 # ---- weights that stay in the first-level cache while a block passes by: numbers (float32) ---------------------------
 

@@ -9,7 +9,7 @@ What is added to it here is the order of the work, so that it stays in caches. T
 There are two ways to do a correlation, and two for the gradient of weights, by the size of U:
 
     U at most LARGEST_WHOLE_U   every thread has blocks of its own, and reads all of U for each     _by_blocks
-    U larger                    all threads work on one block, and share out its n^2 products       _all_together
+    U larger                    all threads work on one block, on some of its n^2 products each     _all_together
 
 Sizes come from tuning.py and may be changed there. What may not: the order in which products are summed decides the
 last bits, so a block's size must not depend on which thread takes it.
@@ -162,16 +162,16 @@ def _by_blocks(tiling, tiles, w, turned, finish):
 
 
 def _all_together(tiling, tiles, w, turned, finish):
-    """All threads share out the products of a block, and each makes its share of U in its own cache.
+    """For large U: all threads do the products of one block, and each makes what it needs of U in its own cache.
 
-    U is never there as a whole. A share is some panels by some of the n^2 values. A thread makes it from the taps, of
-    which there are n^2 / 9 times fewer, multiplies the whole block by it, and takes the next.
+    U is never there as a whole. A thread makes some panels of it for some of the n^2 values, from the taps, of which
+    there are n^2 / 9 times fewer, multiplies the block by it, and takes the next.
     """
     taps, matrix = _taps(w, turned), tiling.of_weights(turned)
     parts, panels, _, depth, width = taps.shape
     steps, values = _in_steps(taps), tiling.n**2
     by_value = shares(values)
-    by_panel = runs(panels, tuning.SHARE_OF_U // (4 * -(-values // len(by_value)) * depth * width))
+    by_panel = runs(panels, tuning.U_AT_ONCE // (4 * -(-values // len(by_value)) * depth * width))
     todo = list(itertools.product(range(parts), by_panel, by_value))
     for block in tiles.blocks(tuning.BLOCK_OF_ALL, cut=runs):
         v = tiles.values_by_all(block)
@@ -180,10 +180,10 @@ def _all_together(tiling, tiles, w, turned, finish):
         v = v.reshape(values, -1, rows, parts, 1, depth).transpose(0, 3, 4, 1, 2, 5)
         target = products.reshape(parts, values, -1, rows, panels, width).transpose(1, 0, 4, 2, 3, 5)
 
-        def multiply(share, v=v, target=target):
-            part, some_panels, some_values = share
+        def multiply(item, v=v, target=target):
+            part, some_panels, some_values = item
             shape = (some_values.stop - some_values.start, some_panels.stop - some_panels.start)
-            u = workspace.empty("share", (*shape, steps.shape[2], steps.shape[4]), np.float32)
+            u = workspace.empty("some of U", (*shape, steps.shape[2], steps.shape[4]), np.float32)
             np.matmul(matrix[some_values], steps[part, some_panels], out=u.transpose(1, 2, 0, 3))
             u = u.reshape(*shape, 1, depth, width)
             np.matmul(v[some_values, part], u, out=target[some_values, part, some_panels])

@@ -9,7 +9,7 @@ from minigrad.kernels.cpu import tuning
 pytestmark = pytest.mark.host("caches of a CPU")
 
 MEASURED = {"OPERAND_BYTES": 1 << 20, "WINDOW_BYTES": 3 << 20, "BLOCK_BYTES": 6 << 20, "LARGEST_WHOLE_U": 6 << 20}
-MEASURED |= {"SHARE_OF_U": 5 << 18, "NUMBERS_OF_U": 1 << 13, "FEW_WEIGHTS": 12 << 10}  # before they were derived
+MEASURED |= {"U_AT_ONCE": 5 << 18, "NUMBERS_OF_U": 1 << 13, "FEW_WEIGHTS": 12 << 10}  # before they were derived
 
 
 def describe(folder, *caches):
