@@ -10,9 +10,11 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from skimage import data  # noqa: E402
 
 import minigrad as mg  # noqa: E402
 import minigrad.functional as F  # noqa: E402
+import models  # noqa: E402
 from minigrad import nn  # noqa: E402
 from minigrad.kernels import winograd  # noqa: E402
 
@@ -83,9 +85,9 @@ def direct():
 def transforms():
     """Winograd's three matrices, and the tiles that they act on."""
     fig, axes = plt.subplots(1, 4, figsize=(10, 2.6), width_ratios=(6, 3, 6, 7), layout="constrained")
-    show_matrix(axes[0], winograd.LARGE.input, "B$^T$: 6 pixels to 6 values", 6, values=True)
-    show_matrix(axes[1], winograd.matrices(4, winograd.LARGE.points)[2], "G: 3 weights to 6", 6, values=True)
-    show_matrix(axes[2], winograd.LARGE.output, "A$^T$: 6 products to 4 outputs", 6, values=True)
+    show_matrix(axes[0], winograd.F4.input, "B$^T$: 6 pixels to 6 values", 6, values=True)
+    show_matrix(axes[1], winograd.F4.weight, "G: 3 weights to 6", 6, values=True)
+    show_matrix(axes[2], winograd.F4.output, "A$^T$: 6 products to 4 outputs", 6, values=True)
     axes[3].set(xlim=(-0.5, 14.5), ylim=(14.5, -0.5), aspect="equal", xticks=[], yticks=[])
     axes[3].set_title("6x6 tiles, 4 apart, of 14x14 pixels", fontsize=9)
     for k, colour in zip(range(3), ("#4a78b0", "#b9791f", "#5a8f5a"), strict=True):
@@ -93,6 +95,34 @@ def transforms():
         axes[3].add_patch(plt.Rectangle((4 * k + 1, 1), 4, 4, fill=False, edgecolor="black", linestyle=":"))
     axes[3].add_patch(plt.Rectangle((0, 0), 14, 14, fill=False, edgecolor="black"))
     save(fig, "winograd_transforms.png")
+
+
+def steps():
+    """F(4x4, 3x3) on a layer of MiniVGG: a channel of its input, V, one output's products, and that output."""
+    model, channel, output = models.load("minivgg"), 2, 5
+    photograph = mg.Tensor(models.load_image(data.cat(), 112))
+    x, w = model.activations(photograph, ["relu2_1"])["relu2_1"].numpy(), model["conv2_2"].weight.numpy()
+    v, u = winograd.transformed_tiles(x, (1, 1), winograd.F4), winograd.transformed_weights(w, winograd.F4)
+    y = winograd.to_pixels(v @ u, (1, len(w), *x.shape[2:]), winograd.F4)
+    fig = plt.figure(figsize=(10, 2.7), layout="constrained")
+    panels = fig.subfigures(1, 4)
+    titles = (
+        "a channel of the input, 56x56",
+        "V: its 36 values, 14x14 tiles",
+        "M: 36 products of an output",
+        "the output",
+    )
+    for panel, title in zip(panels, titles, strict=True):
+        panel.suptitle(title, fontsize=9)
+    panels[0].subplots().imshow(x[0, channel], cmap="gray")
+    panels[3].subplots().imshow(y[0, output], cmap="gray")
+    for panel, values in ((panels[1], v[:, :, channel]), (panels[2], (v @ u)[:, :, output])):
+        for ax, value in zip(panel.subplots(6, 6).flat, values.reshape(36, 14, 14), strict=True):
+            limit = abs(value).max()
+            ax.imshow(value, cmap="RdBu", vmin=-limit, vmax=limit)
+    for ax in fig.axes:
+        ax.axis("off")
+    save(fig, "winograd_steps.png")
 
 
 def evaluation(points, coefficients):
@@ -167,4 +197,5 @@ if __name__ == "__main__":
     graphs()
     direct()
     transforms()
+    steps()
     points()

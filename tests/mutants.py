@@ -235,10 +235,10 @@ ENGINE = (
     Mutant(
         "winograd_backward_without_flip",
         "the same of the fast algorithm",
-        "minigrad/kernels/cpu/winograd.py",
+        "minigrad/kernels/cpu/winograd_tiles.py",
         "self.turned if turned else self.weight",
         "self.weight",
-        ("tests/minigrad/kernels/test_conv.py::test_winograd_in_many_blocks",),
+        ("tests/minigrad/kernels/test_winograd.py::test_winograd_in_many_blocks",),
     ),
     Mutant(
         "gradient_not_unbroadcast",

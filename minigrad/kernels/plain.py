@@ -6,12 +6,13 @@ strided view of the padded input,
 
     x[n, c, i*SH + a*DH - PH, j*SW + b*DW - PW]  for all i, j,
 
-so convolution and pooling, forward and back, are a handful of passes over such views, and the way back writes to the
-same view that the way forward read.
+so convolution and pooling are a handful of passes over such views, and their ways back add to the same views.
 
 Letters: N images, C channels in, O channels out, G groups, H W height and width in, OH OW out, KH KW of the window.
 kernel, stride, padding and dilation are pairs (rows, columns). Arguments are taken as checked by the caller.
 """
+
+import math
 
 import numpy as np
 
@@ -32,25 +33,26 @@ def output_hw(hw, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
     return tuple(sizes)
 
 
-def _padded(x, out_hw, kernel, stride, padding, dilation, value=0):
-    """x (N,C,H,W) with `padding` of `value` around it, and behind it what the last windows reach."""
-    reach = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(out_hw, stride, dilation, kernel, strict=True)]
-    widths = [(p, max(p, r - size - p)) for p, r, size in zip(padding, reach, x.shape[2:], strict=True)]
-    return array_module(x).pad(x, [(0, 0), (0, 0), *widths], constant_values=value)
-
-
-def _taps(padded, out_hw, kernel, stride, dilation):
-    """[(a, b, view (N,C,OH,OW))]: what all windows of the padded input have at each of their places."""
-    (oh, ow), (kh, kw), (sh, sw), (dh, dw) = out_hw, kernel, stride, dilation
+def _windows(x, out_hw, kernel, stride, padding, dilation=(1, 1), value=0):
+    """(inside, taps): views of a copy of x (N,C,H,W) that has `value` around it, as wide as `padding` and behind it as
+    far as windows reach. inside is x's own place, taps the view (N,C,OH,OW) of each tap, in row-major order."""
+    (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = x.shape[2:], out_hw, kernel, stride, padding, dilation
+    below, right = (oh - 1) * sh + dh * (kh - 1) + 1 - h - ph, (ow - 1) * sw + dw * (kw - 1) + 1 - w - pw
+    widths = [(0, 0), (0, 0), (ph, max(ph, below)), (pw, max(pw, right))]
+    padded = array_module(x).pad(x, widths, constant_values=value)
     rows = [slice(a * dh, a * dh + (oh - 1) * sh + 1, sh) for a in range(kh)]
     columns = [slice(b * dw, b * dw + (ow - 1) * sw + 1, sw) for b in range(kw)]
-    return [(a, b, padded[:, :, rows[a], columns[b]]) for a in range(kh) for b in range(kw)]
+    return padded[:, :, ph : ph + h, pw : pw + w], [padded[:, :, i, j] for i in rows for j in columns]
 
 
-def _unpadded(padded, hw, padding):
-    """(N,C,*hw): the input's own part."""
-    (h, w), (ph, pw) = hw, padding
-    return padded[:, :, ph : ph + h, pw : pw + w]
+def _added_up(values, hw, kernel, stride, padding, dilation=(1, 1)):
+    """(N,C,*hw): each tap's values (N,C,OH,OW) added to the pixels that the windows have there; adjoint of _windows."""
+    n, c, *out_hw = values[0].shape
+    zeros = array_module(values[0]).zeros((n, c, *hw), values[0].dtype)
+    gx, taps = _windows(zeros, out_hw, kernel, stride, padding, dilation)
+    for pixels, value in zip(taps, values, strict=True):
+        pixels += value
+    return gx
 
 
 def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
@@ -88,10 +90,8 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     itself and c the channels of o's group: a product of matrices, of the weights with the windows as columns (im2col).
     """
     out_hw = output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    y = array_module(x, w).matmul(
-        _by_group(w, groups), _columns(x, out_hw, w.shape[2:], stride, padding, dilation, groups)
-    )
-    y = y.reshape(len(x), len(w), *out_hw)
+    columns = _columns(x, out_hw, w.shape[2:], stride, padding, dilation, groups)
+    y = array_module(x, w).matmul(_by_group(w, groups), columns).reshape(len(x), len(w), *out_hw)
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -101,34 +101,31 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     Each window's column receives the weights times its g, and each pixel adds up what all windows over it received.
     input_hw may be larger than the windows reach: rows and columns that no window covers are 0.
     """
-    xp, (n, _, *out_hw), kernel = array_module(g, w), g.shape, w.shape[2:]
-    columns = xp.matmul(_by_group(w, groups).swapaxes(1, 2), g.reshape(n, groups, len(w) // groups, -1))
-    columns = columns.reshape(n, w.shape[1] * groups, *kernel, *out_hw)
-    gx = xp.zeros((*columns.shape[:2], *input_hw), columns.dtype)
-    padded = _padded(gx, out_hw, kernel, stride, padding, dilation)
-    for a, b, pixels in _taps(padded, out_hw, kernel, stride, dilation):
-        pixels += columns[:, :, a, b]
-    return _unpadded(padded, input_hw, padding)
+    (n, o, *out_hw), (c, *kernel) = g.shape, w.shape[1:]
+    g = g.reshape(n, groups, o // groups, math.prod(out_hw))
+    columns = array_module(g, w).matmul(_by_group(w, groups).swapaxes(1, 2), g)
+    values = columns.reshape(n, c * groups, math.prod(kernel), *out_hw).transpose(2, 0, 1, 3, 4)
+    return _added_up(values, input_hw, kernel, stride, padding, dilation)
 
 
 def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     """gw (O,C/G,KH,KW) of x (N,C,H,W) and g (N,O,OH,OW): each weight receives its tap of every window times its g."""
     n, o, *out_hw = g.shape
     columns = _columns(x, out_hw, kernel_hw, stride, padding, dilation, groups)
-    gw = array_module(x, g).matmul(g.reshape(n, groups, o // groups, -1), columns.swapaxes(2, 3)).sum(0)
-    return gw.reshape(o, x.shape[1] // groups, *kernel_hw)
+    g = g.reshape(n, groups, o // groups, math.prod(out_hw))
+    return array_module(x, g).matmul(g, columns.swapaxes(2, 3)).sum(0).reshape(o, x.shape[1] // groups, *kernel_hw)
 
 
 def _by_group(w, groups):
     """w (O,C/G,KH,KW) as a matrix for each group, (G, O/G, C/G*KH*KW)."""
-    return w.reshape(groups, len(w) // groups, -1)
+    return w.reshape(groups, len(w) // groups, math.prod(w.shape[1:]))
 
 
 def _columns(x, out_hw, kernel, stride, padding, dilation, groups):
     """(N, G, C/G*KH*KW, OH*OW): the windows of x as the columns of a matrix for each image and group."""
-    taps = _taps(_padded(x, out_hw, kernel, stride, padding, dilation), out_hw, kernel, stride, dilation)
+    _, taps = _windows(x, out_hw, kernel, stride, padding, dilation)
     n, c = x.shape[:2]
-    return array_module(x).stack([view for _, _, view in taps], 2).reshape(n, groups, c // groups * len(taps), -1)
+    return array_module(x).stack(taps, 2).reshape(n, groups, c // groups * len(taps), math.prod(out_hw))
 
 
 # ---- pooling ---------------------------------------------------------------------------------------------------------
@@ -142,54 +139,42 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     over an earlier one, as in torch.
     """
     xp, out_hw = array_module(x), output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    geometry = out_hw, kernel, stride, padding, dilation
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    inside = _padded(xp.ones((1, 1, *x.shape[2:]), bool), out_hw, kernel, stride, padding, dilation)
-    padded = _padded(x, out_hw, kernel, stride, padding, dilation, least)
+    _, taps = _windows(x, *geometry, least)
+    _, inside = _windows(xp.ones((1, 1, *x.shape[2:]), bool), *geometry)
     y = xp.full((*x.shape[:2], *out_hw), least, x.dtype)
     winner = xp.full(y.shape, -1, np.int64)
-    taps = _taps(padded, out_hw, kernel, stride, dilation)
-    for (a, b, values), (_, _, real) in zip(taps, _taps(inside, out_hw, kernel, stride, dilation), strict=True):
-        better = real & ((values > y) | (values != values) | (winner < 0))
-        y, winner = xp.where(better, values, y), xp.where(better, a * kernel[1] + b, winner)
-    return y, winner.astype(np.min_scalar_type(kernel[0] * kernel[1] - 1)) if with_winner else None
+    for place, values in enumerate(taps):
+        better = inside[place] & ((values > y) | (values != values) | (winner < 0))
+        y, winner = xp.where(better, values, y), xp.where(better, place, winner)
+    return y, winner.astype(np.min_scalar_type(len(taps) - 1)) if with_winner else None
 
 
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
-    xp, out_hw = array_module(g, winner), g.shape[2:]
-    padded = _padded(xp.zeros((*g.shape[:2], *input_hw), g.dtype), out_hw, kernel, stride, padding, dilation)
-    for a, b, pixels in _taps(padded, out_hw, kernel, stride, dilation):
-        pixels += xp.where(winner == a * kernel[1] + b, g, g.dtype.type(0))
-    return _unpadded(padded, input_hw, padding)
+    xp, zero = array_module(g, winner), g.dtype.type(0)
+    values = [xp.where(winner == place, g, zero) for place in range(kernel[0] * kernel[1])]
+    return _added_up(values, input_hw, kernel, stride, padding, dilation)
 
 
 def window_gather(x, winner, kernel, stride, padding, dilation):
     """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; the adjoint of window_scatter."""
-    xp, out_hw = array_module(x, winner), winner.shape[2:]
-    y = xp.zeros(winner.shape, x.dtype)
-    padded = _padded(x, out_hw, kernel, stride, padding, dilation)
-    for a, b, values in _taps(padded, out_hw, kernel, stride, dilation):
-        y = xp.where(winner == a * kernel[1] + b, values, y)
+    xp, y = array_module(x, winner), array_module(x).zeros(winner.shape, x.dtype)
+    for place, values in enumerate(_windows(x, winner.shape[2:], kernel, stride, padding, dilation)[1]):
+        y = xp.where(winner == place, values, y)
     return y
 
 
 def window_sum(x, kernel, stride, padding, ceil_mode=False):
     """y (N,C,OH,OW): the sum of every window of x (N,C,H,W), which is 0 outside itself."""
-    xp, out_hw = array_module(x), output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
-    y = xp.zeros((*x.shape[:2], *out_hw), x.dtype)
-    padded = _padded(x, out_hw, kernel, stride, padding, (1, 1))
-    for _, _, values in _taps(padded, out_hw, kernel, stride, (1, 1)):
-        y += values
-    return y
+    out_hw = output_hw(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode)
+    return sum(_windows(x, out_hw, kernel, stride, padding)[1])
 
 
 def window_spread(g, input_hw, kernel, stride, padding):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added all over its window; the adjoint of window_sum."""
-    xp, out_hw = array_module(g), g.shape[2:]
-    padded = _padded(xp.zeros((*g.shape[:2], *input_hw), g.dtype), out_hw, kernel, stride, padding, (1, 1))
-    for _, _, pixels in _taps(padded, out_hw, kernel, stride, (1, 1)):
-        pixels += g
-    return _unpadded(padded, input_hw, padding)
+    return _added_up([g] * (kernel[0] * kernel[1]), input_hw, kernel, stride, padding)
 
 
 # ---- channels: x is (N,C,...), a vector (C,) has one number for each channel -----------------------------------------

@@ -1,4 +1,17 @@
-"""Fast kernels for NumPy's arrays: the functions of plain.py, for all threads and for the caches of a CPU."""
+"""Fast kernels for NumPy's arrays: the functions of plain.py, for all threads and for the caches of a CPU.
+
+    choose                                   which algorithm a convolution takes
+    direct                                   convolution as a product of matrices
+    winograd, winograd_tiles                 the same with fewer products
+    pooling, channel, elementwise, product   the other families of plain.py
+    blocking                                 how an output is cut into blocks, and where a tap lies
+    threads, workers, memory                 who computes, and in which memory
+    tuning                                   every size and threshold: the file to touch for the speed of a machine
+
+A thread writes to its own block alone, and what a sum's order is does not depend on who takes a block. So the same call
+gives the same bits in every run, with as many threads. Keep that, and everything else may be changed: plain.py says
+what is to come out, and tests/minigrad/kernels compares.
+"""
 
 from minigrad.kernels.cpu.channel import (
     channel_affine,

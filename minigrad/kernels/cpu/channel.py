@@ -10,11 +10,10 @@ import itertools
 
 import numpy as np
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.memory import Workspace
 from minigrad.kernels.cpu.threads import blocks, parallel
 from minigrad.kernels.layout import as_rows, channels_first
-
-_BLOCK = 1 << 20  # bytes of one operand in a block: with shorter calls, threads wait for the interpreter
 
 _workspace = Workspace()
 
@@ -134,7 +133,7 @@ def _widened(*arrays):
     """Arrays (positions, C) as (positions / times, times * C), and times: NumPy likes long inner loops."""
     positions, channels = arrays[0].shape
     times = 1
-    while 2 * times * channels <= 1024 and positions and positions % (2 * times) == 0:
+    while 2 * times * channels <= tuning.WIDE_ROW and positions and positions % (2 * times) == 0:
         times *= 2
     return [a.reshape(positions // times, times * channels) for a in arrays], times
 
@@ -150,7 +149,7 @@ def _column_sums(part):
 
 
 def _row_blocks(rows):
-    return blocks(len(rows), _BLOCK // max(1, rows.shape[1] * rows.itemsize))
+    return blocks(len(rows), tuning.OPERAND_BYTES // max(1, rows.shape[1] * rows.itemsize))
 
 
 def _like(rows, x):

@@ -12,43 +12,45 @@ Everything here is one operation, a correlation on channels-last arrays with the
   scattered addition, hence no two threads that write the same place.
 - Weight gradient: the same windows, transposed, times g.
 
-The work is cut into blocks of output rows whose windows stay in caches.
+The work is cut into blocks of output rows whose windows stay in caches. How a block is filled depends on the shape:
+
+    windows by channels   im2col, copied in runs of channels, times the weights           the rule
+    windows by pixels     im2col, copied tap by tap in runs of pixels, times the weights  few channels, or few positions
+    taps weighed          the sum over taps of a view of the input times a number         one channel in each group
+    products shifted      pixels times the weights of all taps, then sums, shifted        few outputs, or few pixels
+    products spread       g times the weights, added to the pixels that each tap took     few pixels, frozen weights
+
+`_way`, `_copies_by_pixels` and `_spreads` say when exactly. What is few, and how large a block is, is in tuning.py and
+may be changed there. What a block holds must not depend on which thread takes it.
 """
 
 import math
 
 import numpy as np
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
-from minigrad.kernels.cpu.elementwise import relu_in_place
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
 from minigrad.kernels.cpu.product import matmul, uncopied_run
 from minigrad.kernels.cpu.threads import blocks, parallel, thread_count
 from minigrad.kernels.frozen import form
-from minigrad.kernels.layout import channels_last, empty_channels_last
+from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last
 from minigrad.kernels.plain import output_hw
-
-_CPU_BLOCK = 3 << 20  # bytes of windows in a block: beyond a second-level cache, but less costs more in calls
-_FEW = 16  # channels, below which runs of them are so short that it pays to copy runs of pixels instead
-_FIRST_CACHE = 12 << 10  # numbers of weights that mostly stay in a core's first-level cache while windows pass by
 
 _workspace = Workspace()
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Public: forward, input gradient, weight gradient
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- forward, input gradient, weight gradient ------------------------------------------------------------------------
 
 
-def conv2d(x, w, bias, stride, padding, dilation, groups, rectify=False):
+def conv2d(x, w, bias, stride, padding, dilation, groups, after=None):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW), bias (O,) or None; all geometry in (row, column) pairs.
 
-    rectify: max(y, 0), while y is in the cache.
+    after(pixels), where given, changes each block of y, (N,h,OW,O), while it is in the cache.
     """
     shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
     y = empty_channels_last(shape, np.result_type(x, w), x)
-    origin = (-padding[0], -padding[1])
-    _correlate(channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, rectify=rectify)
+    origin, way = (-padding[0], -padding[1]), _way(shape, w.shape, stride, groups)
+    _correlate(way, channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, after)
     return y
 
 
@@ -57,11 +59,9 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     cg = w.shape[1]
     shape = (g.shape[0], cg * groups, *input_hw)
     gx = empty_channels_last(shape, np.result_type(g, w), g)
-    if groups == 1 and len(g) * math.prod(input_hw) < cg:
-        by_window = _kept_by_window(w, groups)
-        if by_window is not None:
-            _spread_windows(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)
-            return gx
+    if _spreads(shape, groups) and (by_window := _kept_by_window(w, groups)) is not None:
+        _spread_products(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)
+        return gx
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
     swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
 
@@ -75,7 +75,8 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
                 out[...] = 0
                 continue
             geometry = (1, 1), (rows.dilation, columns.dilation), (rows.origin, columns.origin)
-            _correlate(channels_last(g), taps, None, out, *geometry, groups, transposed=True)
+            way = _way(channels_first(out).shape, taps.shape, (1, 1), groups, of_turned=True)
+            _correlate(way, channels_last(g), taps, None, out, *geometry, groups)
     return gx
 
 
@@ -84,18 +85,18 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     length, o, dtype = math.prod(kernel_hw) * x.shape[1] // groups, g.shape[1] // groups, np.result_type(x, g)
     x, g = channels_last(x), channels_last(g)
     origin = (-padding[0], -padding[1])
-    by_tap = _copies_by_tap(x.shape[3] // groups, math.prod(g.shape[:3]), o)
+    by_pixels = _copies_by_pixels(x.shape[3] // groups, math.prod(g.shape[:3]), o)
 
-    def partial(share):
+    def partial(own):
         """The sum over one thread's blocks, (G, O/G, KH*KW*C/G)."""
         total = np.zeros((groups, o, length), dtype)
-        for images, rows in share:
+        for images, rows in own:
             g_block = g[images, rows]
             tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin)
             windows = _windows(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
             g_rows = _columns(g_block[:, :, :, None, None], groups, False, "g")
-            columns = _columns(windows, groups, by_tap, "columns")
-            if by_tap and len(g_rows[0]) > o:  # then BLAS is faster the other way round, and the result soon turned
+            columns = _columns(windows, groups, by_pixels, "columns")
+            if by_pixels and len(g_rows[0]) > o:  # BLAS is faster the other way round, and the result is soon turned
                 total += np.matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
             else:
                 total += np.matmul(g_rows.swapaxes(1, 2), columns)
@@ -103,63 +104,82 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
 
     todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize)
     shares = [todo[i :: thread_count()] for i in range(thread_count())]
-    partials = parallel(partial, [share for share in shares if share])
+    partials = parallel(partial, [own for own in shares if own])
     gw = sum(partials[1:], partials[0]) if partials else np.zeros((groups, o, length), dtype)
-    if by_tap:
+    if by_pixels:
         return gw.reshape(groups * o, -1, *kernel_hw)
     return np.ascontiguousarray(gw.reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The correlation
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- the correlation, and the ways to fill a block of it -------------------------------------------------------------
 
 
-def _correlate(x, w, bias, out, stride, dilation, origin, groups, transposed=False, rectify=False):
-    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), which may be a transposed view, and bias (O,) or None."""
-    o, cg, *kernel_hw = w.shape
-    positions, taps = math.prod(out.shape[:3]), math.prod(kernel_hw)
-    spread = groups == 1 and taps > 1 and stride == (1, 1) and (4 * o <= cg or (transposed and positions < o))
+def _way(shape, w_shape, stride, groups, of_turned=False):
+    """How a correlation's output (N,O,OH,OW) is filled with weights (O,C/G,KH,KW); of_turned: an input gradient."""
+    o, cg, *kernel_hw = w_shape
     if cg == 1 and groups > 1:
-        fill, per_position = _weigh_taps(w, groups), x.shape[3] + 2 * o
-    elif spread:
-        fill, per_position = _add_shifted(w, dilation), x.shape[3] + 2 * taps * o
-    else:
-        fill, per_position = _multiply_columns(w, bias, groups, positions), taps * x.shape[3]
-        bias = None  # it is in there
+        return _weigh_taps
+    few_pixels = of_turned and shape[0] * shape[2] * shape[3] < o
+    few_outputs = tuning.FEW_OUTPUTS * o <= cg
+    if (few_outputs or few_pixels) and groups == 1 and stride == (1, 1) and math.prod(kernel_hw) > 1:
+        return _shift_products
+    return _multiply_windows
 
-    def block(place):
-        images, rows = place
+
+def _copies_by_pixels(channels, positions, outputs):
+    """Whether windows are copied tap by tap, in runs of pixels, or window by window, in runs of `channels` numbers.
+
+    It decides the order of a window's numbers: (C/G, KH, KW) by pixels, which is the weights' own, and (KH, KW, C/G) by
+    channels. Where positions are few, reordering the weights would cost more than the longer runs save.
+    """
+    return channels < tuning.FEW_CHANNELS or positions < outputs
+
+
+def _spreads(shape, groups):
+    """Whether the input gradient (N,C,H,W) has so few pixels that frozen weights do better in the order of windows."""
+    n, c, h, w = shape
+    return groups == 1 and n * h * w < c
+
+
+def _correlate(way, x, w, bias, out, stride, dilation, origin, groups, after=None):
+    """Fill out (N,OH,OW,O) from x (N,H,W,C), w (O,C/G,KH,KW), which may be a transposed view, and bias (O,) or None."""
+    fill, numbers = way(w, bias, stride, dilation, groups, math.prod(out.shape[:3]))
+
+    def fill_block(block):
+        images, rows = block
         target = out[images, rows]
-        tile = _tile(x[images], rows, out.shape[2], kernel_hw, stride, dilation, origin)
-        fill(tile if spread else _windows(tile, target.shape[1:3], kernel_hw, stride, dilation), target)
-        if bias is not None:
-            target += bias
-        if rectify:
-            relu_in_place(target)
+        fill(_tile(x[images], rows, out.shape[2], w.shape[2:], stride, dilation, origin), target)
+        if after is not None:
+            after(target)
 
-    parallel(block, _row_blocks(out.shape, per_position * out.dtype.itemsize, w.size * out.dtype.itemsize))
+    parallel(fill_block, _row_blocks(out.shape, numbers * out.dtype.itemsize, w.size * out.dtype.itemsize))
 
 
-def _multiply_columns(w, bias, groups, positions):
-    """How a block is filled as a rule: its windows as the rows of a matrix, times the weights, plus the bias.
+# A way makes fill(tile, target), which fills target (n,rows,OW,O) from the part of x that its windows cover, and says
+# how many numbers it needs in the cache for each position.
 
-    Short windows, which are copied tap by tap, get a 1 at the end, and the bias is a weight like others.
+
+def _multiply_windows(w, bias, stride, dilation, groups, positions):
+    """The windows as the rows of a matrix, times the weights, plus the bias.
+
+    Few weights are kept in order and multiplied in short products. With windows copied by pixels, each then gets a 1 at
+    its end, and the bias is a weight like others.
     """
     kept = _kept_by_window(w, groups)
-    by_tap = kept is None and _copies_by_tap(w.shape[1], positions, w.shape[0] // groups)
+    by_pixels = kept is None and _copies_by_pixels(w.shape[1], positions, w.shape[0] // groups)
     if kept is None:
-        ordered = w if by_tap else w.transpose(0, 2, 3, 1)
+        ordered = w if by_pixels else w.transpose(0, 2, 3, 1)
         kept = ordered.reshape(groups, w.shape[0] // groups, -1)
     matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
-    few = matrix[0].size <= _FIRST_CACHE
-    ones = few and by_tap and bias is not None
+    few = matrix[0].size <= tuning.FEW_WEIGHTS
+    ones = few and by_pixels and bias is not None
     if ones:
         matrix = np.concatenate([matrix, bias.reshape(groups, 1, -1)], axis=1)
     matrix = (np.ascontiguousarray(matrix) if few else matrix)[:, None]
 
-    def fill(windows, target):
-        columns = _columns(windows, groups, by_tap, "columns", ones)
+    def fill(tile, target):
+        windows = _windows(tile, target.shape[1:3], w.shape[2:], stride, dilation)
+        columns = _columns(windows, groups, by_pixels, "columns", ones)
         run = uncopied_run(*columns.shape[1:], matrix.shape[3]) if few else columns.shape[1]
         columns = columns.reshape(groups, -1, run, columns.shape[2])
         if groups == 1 and target.flags.c_contiguous and target.dtype == np.result_type(columns, matrix):
@@ -170,13 +190,13 @@ def _multiply_columns(w, bias, groups, positions):
         if bias is not None and not ones:
             target += bias
 
-    return fill
+    return fill, groups * w[0].size
 
 
 def _kept_by_window(w, groups):
     """(G, O/G, KH*KW*C/G): frozen weights in the order of windows; None where these are not kept, or need no order."""
     o, c, kh, kw = w.shape
-    if c < _FEW or kh * kw == 1:
+    if c < tuning.FEW_CHANNELS or kh * kw == 1:
         return None
 
     def fill(matrix):
@@ -185,32 +205,11 @@ def _kept_by_window(w, groups):
     return form(w, "by window", (groups, o // groups, kh * kw * c), fill, lasting_empty)
 
 
-def _spread_windows(g, w, gx, stride, padding, dilation):
-    """Fill gx (N,C,H,W), the input gradient, by the transpose of im2col: for each tap, g (N,O,OH,OW) times w
-    (O,KH,KW,C) is added to the pixels that the tap took. For few pixels; threads share out the channels.
-    """
-    rows = np.ascontiguousarray(channels_last(g)).reshape(-1, len(w))
-    taps = taps_of(gx.shape[2:], g.shape[2:], w.shape[1:3], stride, padding, dilation)
-    w = w.reshape(len(w), len(taps), -1)
+def _shift_products(w, bias, stride, dilation, groups, positions):
+    """Every pixel times the weights of all taps, then sums of shifted products; of stride 1.
 
-    def part(channels):
-        part_of_gx = gx[:, channels]
-        part_of_gx[...] = 0
-        product = _workspace.empty("columns", (len(rows), part_of_gx.shape[1]), g.dtype)
-        by_place = product.reshape(len(g), *g.shape[2:], -1).transpose(0, 3, 1, 2)
-        for number, tap in enumerate(taps):
-            np.matmul(rows, w[:, number, channels], out=product)
-            outputs, pixels = tap.within(slice(0, g.shape[2]), part_of_gx)
-            pixels += by_place[:, :, *outputs]
-
-    parallel(part, blocks(gx.shape[1], 256))
-
-
-def _add_shifted(w, dilation):
-    """The other order, of stride 1: multiply every pixel by the weights of all taps, then add up shifted products.
-
-    For a few output channels of many: the image is not copied once for each tap, as windows are, and the sums are of
-    few channels. And for the input gradient of few pixels: the weights serve as they lie in memory.
+    For few outputs the image is not copied once for each tap, as windows are, and the sums are of few channels. For the
+    input gradient of few pixels, the weights serve as they lie in memory.
     """
     o, c, kh, kw = w.shape
     matrix = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, c)  # (O*KH*KW, C), taps in reverse
@@ -225,31 +224,58 @@ def _add_shifted(w, dilation):
                 top, left = a * dilation[0], b * dilation[1]
                 total += products[:, kh - 1 - a, kw - 1 - b, :, top : top + rows, left : left + columns]
         target[...] = total.transpose(1, 2, 3, 0)
+        if bias is not None:
+            target += bias
 
-    return fill
+    return fill, c + 2 * kh * kw * o
 
 
-def _weigh_taps(w, groups):
-    """For depthwise convolution, one input channel in each group: weigh and add the windows tap by tap."""
+def _weigh_taps(w, bias, stride, dilation, groups, positions):
+    """For one input channel in each group (depthwise): the sum over taps of what windows have there times a number."""
+    repeat = len(w) // groups
 
-    def fill(windows, target):
-        repeat = w.shape[0] // groups
-        target[...] = 0
+    def fill(tile, target):
+        windows = _windows(tile, target.shape[1:3], w.shape[2:], stride, dilation)
+        target[...] = 0 if bias is None else bias
         for a in range(w.shape[2]):
             for b in range(w.shape[3]):
                 tap = windows[:, :, :, a, b]
                 target += (np.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[:, 0, a, b]
 
-    return fill
+    return fill, groups + 2 * len(w)
+
+
+def _spread_products(g, w, gx, stride, padding, dilation):
+    """Fill gx (N,C,H,W), the input gradient, by the transpose of im2col: for each tap, g (N,O,OH,OW) times w
+    (O,KH,KW,C) is added to the pixels that the tap took. Threads share out the channels.
+    """
+    rows = np.ascontiguousarray(channels_last(g)).reshape(-1, len(w))
+    taps = taps_of(gx.shape[2:], g.shape[2:], w.shape[1:3], stride, padding, dilation)
+    w = w.reshape(len(w), len(taps), -1)
+
+    def fill(channels):
+        target = gx[:, channels]
+        target[...] = 0
+        product = _workspace.empty("columns", (len(rows), target.shape[1]), g.dtype)
+        by_position = product.reshape(len(g), *g.shape[2:], -1).transpose(0, 3, 1, 2)
+        for number, tap in enumerate(taps):
+            np.matmul(rows, w[:, number, channels], out=product)
+            outputs, pixels = tap.within(slice(0, g.shape[2]), target)
+            pixels += by_position[:, :, *outputs]
+
+    parallel(fill, blocks(gx.shape[1], tuning.SPREAD_CHANNELS))
+
+
+# ---- windows ---------------------------------------------------------------------------------------------------------
 
 
 def _row_blocks(shape, bytes_per_position, weight_bytes):
     """[(images, rows)] of an (N,OH,OW,_) output whose windows stay in caches.
 
-    Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, the threads
-    share out its product by output channels, and each reads its part of the weights.
+    Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, `matmul` shares
+    out its product by output channels, so that each thread reads weights of its own.
     """
-    budget = max(_CPU_BLOCK, weight_bytes)
+    budget = max(tuning.WINDOW_BYTES, weight_bytes)
     return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))
 
 
@@ -261,7 +287,7 @@ def _tile(x, rows, ow, kernel_hw, stride, dilation, origin):
 
     def empty(shape, dtype):
         n, h, w, c = shape
-        if c < _FEW:
+        if c < tuning.FEW_CHANNELS:
             return channels_last(_workspace.empty("tile", (n, c, h, w), dtype))
         return _workspace.empty("tile", shape, dtype)
 
@@ -276,24 +302,15 @@ def _windows(tile, out_hw, kernel_hw, stride, dilation):
     return np.lib.stride_tricks.as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
 
 
-def _copies_by_tap(channels, positions, outputs):
-    """Whether windows are copied tap by tap, runs of a row of pixels, or window by window, runs of `channels` numbers.
-
-    It decides the order of a window's numbers: (C/G, KH, KW) by tap, which is the weights' own, and (KH, KW, C/G) by
-    window. Where positions are few, reordering the weights would cost more than the longer runs save.
-    """
-    return channels < _FEW or positions < outputs
-
-
-def _columns(windows, groups, by_tap, name, ones=False):
+def _columns(windows, groups, by_pixels, name, ones=False):
     """(n, rows, columns, KH, KW, C) as matrices (G, positions, KH*KW*C/G), copied only where it must be.
 
-    ones: with a last column of ones, where windows are copied tap by tap.
+    ones: with a last column of ones, where windows are copied by pixels.
     """
     n, oh, ow, kh, kw, c = windows.shape
     positions, length = n * oh * ow, kh * kw * c // groups
     split = windows.reshape(n, oh, ow, kh, kw, groups, c // groups)
-    if by_tap:
+    if by_pixels:
         columns = _workspace.empty(name, (groups, length + ones, positions), split.dtype)
         columns[:, :length].reshape(groups, c // groups, kh, kw, n, oh, ow)[...] = split.transpose(5, 6, 3, 4, 0, 1, 2)
         columns[:, length:] = 1
@@ -308,9 +325,7 @@ def _columns(windows, groups, by_tap, name, ones=False):
     return columns.reshape(groups, positions, length)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Phases of the input gradient
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- phases of the input gradient ------------------------------------------------------------------------------------
 
 
 class _Phase:

@@ -8,24 +8,22 @@ import functools
 
 import numpy as np
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.threads import blocks, parallel
 from minigrad.kernels.layout import in_memory_order
-
-_BLOCK = 1 << 18  # elements in a block: with shorter calls, threads wait for each other at the interpreter's lock
-_ROW = 1 << 13  # elements, NumPy's default buffer for each operand
 
 
 def add(a, b):
     """a + b, where the two are alike and large."""
     alike = type(a) is type(b) is np.ndarray and a.shape == b.shape and a.dtype == b.dtype
-    if not alike or a.size < 2 * _BLOCK:
+    if not alike or a.nbytes < 2 * tuning.OPERAND_BYTES:
         return NotImplemented
     flat_a, flat_b = in_memory_order(a, b)
     if flat_a is None:
         return NotImplemented
     y = np.empty_like(a)
     (flat_y,) = in_memory_order(y)
-    parallel(lambda run: np.add(flat_a[run], flat_b[run], out=flat_y[run]), blocks(a.size, _BLOCK))
+    parallel(lambda run: np.add(flat_a[run], flat_b[run], out=flat_y[run]), _runs(a))
     return y
 
 
@@ -35,7 +33,7 @@ def relu(x):
     flat_x, flat_y = in_memory_order(x, y)
     if flat_x is None:
         return NotImplemented
-    parallel(lambda run: _relu(flat_x[run], flat_y[run]), blocks(x.size, _BLOCK))
+    parallel(lambda run: _relu(flat_x[run], flat_y[run]), _runs(x))
     return y
 
 
@@ -49,18 +47,18 @@ def relu_in_place(x):
 
 
 def _relu(x, y):
-    """y = max(x, 0) of 1-D arrays, against zeros: of float32, NumPy takes the maximum of two arrays faster than that of
-    an array and a number. Not if it copies the zeros into its buffer, as it does rows that fit there twice."""
-    split, zeros = len(x) - len(x) % _ROW, _zeros(x.dtype)
+    """y = max(x, 0) of 1-D arrays, against a row of zeros: of float32, NumPy takes the maximum of two arrays faster
+    than of an array and a number. The row is as long as NumPy's buffer: a shorter one would be copied there."""
+    split, zeros = len(x) - len(x) % tuning.NUMPY_BUFFER, _zeros(x.dtype)
     if split:
-        np.maximum(x[:split].reshape(-1, _ROW), zeros, out=y[:split].reshape(-1, _ROW))
+        np.maximum(x[:split].reshape(-1, tuning.NUMPY_BUFFER), zeros, out=y[:split].reshape(-1, tuning.NUMPY_BUFFER))
     if split < len(x):
         np.maximum(x[split:], zeros[: len(x) - split], out=y[split:])
 
 
 @functools.lru_cache
 def _zeros(dtype):
-    return np.zeros(_ROW, dtype)
+    return np.zeros(tuning.NUMPY_BUFFER, dtype)
 
 
 def relu_grad(g, x):
@@ -78,5 +76,10 @@ def relu_grad(g, x):
         mask = (flat_x[run] > 0).view(np.int8)
         np.bitwise_and(flat_g[run].view(bits), np.negative(mask, out=mask), out=flat_gx[run].view(bits))
 
-    parallel(keep, blocks(x.size, _BLOCK))
+    parallel(keep, _runs(x))
     return gx
+
+
+def _runs(x):
+    """x, flat, in blocks for the threads."""
+    return blocks(x.size, tuning.OPERAND_BYTES // x.itemsize)

@@ -1,30 +1,26 @@
-"""Pooling: the largest value and the sum of every window, where they came from, and the way back.
+"""Pooling in blocks of output rows, on all threads: the largest value and the sum of every window, and the way back.
 
-Geometry in (row, column) pairs: kernel, stride, padding, dilation. A window is walked tap by tap, in row-major order:
-for one tap (a, b) the values of all windows are one strided view of the input, so a pool is a handful of passes of
-np.maximum or += over such views, whatever its size. Where no winners are asked for, the columns of windows come first
-and then their rows: fewer passes, and the first in long runs of memory. Padding is never made: a tap is applied to
-those windows only where it falls inside the input.
+As in plain.py a window is walked tap by tap, and what all windows have at one tap is a strided view of the input. But
+the input is not copied to be padded: a tap serves only those windows in which it lies inside the input (Tap in
+blocking.py). And where no winners are asked for, windows are reduced along their columns and then along their rows:
+KH + KW passes instead of KH * KW, and the first ones in long runs of memory.
 """
 
 import functools
 
 import numpy as np
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.blocking import grid_blocks, taps_of
 from minigrad.kernels.cpu.memory import Workspace
 from minigrad.kernels.cpu.threads import parallel
 from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
 from minigrad.kernels.plain import output_hw
 
-_BLOCK = 3 << 20  # bytes in a block of what is pooled, about: with shorter calls, threads wait for the interpreter
-
 _workspace = Workspace()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Max pooling
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- max pooling -----------------------------------------------------------------------------------------------------
 
 
 def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
@@ -43,10 +39,10 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     disjoint = _disjoint(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     first = _first_taps(out_hw, kernel, stride, padding, dilation)
 
-    def block(place):
-        if disjoint and kernel == stride == (2, 2) and _max_of_four(x, y, winner, place):
+    def fill(block):
+        if disjoint and kernel == stride == (2, 2) and _fill_of_four(x, y, winner, block):
             return
-        images, rows = place
+        images, rows = block
         best, where = y[images, :, rows], winner[images, :, rows]
         best[...] = _least(x.dtype)
         where[...] = first[rows]
@@ -61,7 +57,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
             np.maximum(latest, better * latest.dtype.type(number), out=latest)
             np.maximum(current, values, out=current)
 
-    parallel(block, _places(shape, x.itemsize * stride[0] * stride[1]))
+    parallel(fill, _blocks(shape, x.itemsize * stride[0] * stride[1]))
     return y, winner
 
 
@@ -73,8 +69,8 @@ def _largest(x, out_hw, kernel, stride, padding, dilation):
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (dilation[0], 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, dilation[1]))
 
-    def block(place):
-        images, rows = place
+    def fill(block):
+        images, rows = block
         if of_four:
             return max_of_four(x[images, :, 2 * rows.start : 2 * rows.stop], y[images, :, rows])
         best = y[images, :, rows]
@@ -89,7 +85,7 @@ def _largest(x, out_hw, kernel, stride, padding, dilation):
             found = best[:, :, *outputs]
             np.maximum(found, values, out=found)
 
-    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1]))
+    parallel(fill, _blocks(y.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
@@ -97,9 +93,12 @@ def _least(dtype):
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
-def _max_of_four(x, y, winner, place):
-    """2x2 windows that neither overlap nor stick out. False, with y unfinished, where there is a NaN."""
-    images, rows = place
+def _fill_of_four(x, y, winner, block):
+    """Fill y and winner in a block of 2x2 windows that neither overlap nor stick out.
+
+    False where there is a NaN: then the block is to be filled tap by tap.
+    """
+    images, rows = block
     x, y = x[images], y[images, :, rows]
     x = x[:, :, 2 * rows.start : 2 * rows.stop, : 2 * y.shape[3]]
     a, b, c, d = x[:, :, ::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2]
@@ -108,7 +107,8 @@ def _max_of_four(x, y, winner, place):
     np.maximum(upper, lower, out=y)
     if x.dtype.kind == "f" and y.size and np.isnan(y.max()):
         return False
-    # left or right, then by arithmetic, which is much faster than masked assignment: + in_lower * (2 + below - above)
+    # 0 or 1 in the upper row, 2 or 3 in the lower one: above + in_lower * (2 + below - above), in place, for arithmetic
+    # is much faster than masked assignment
     above, below, in_lower = (
         np.greater(high, low, out=_scratch(name, y.shape, y, np.bool_)).view(np.uint8)
         for name, high, low in (("above", b, a), ("below", d, c), ("in_lower", lower, upper))
@@ -143,8 +143,8 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     covered = disjoint and kernel == stride and input_hw == tuple(np.multiply(g.shape[2:], stride))
     gx = (empty_channels_last if covered else zeros_channels_last)((*g.shape[:2], *input_hw), g.dtype, g)
 
-    def block(place):
-        images, rows = place
+    def fill(block):
+        images, rows = block
         for number, tap in enumerate(taps):
             outputs, target = tap.within(rows, gx[images])
             mine = winner[images, :, rows][:, :, *outputs] == number
@@ -155,8 +155,8 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
                 target += _keep(values, mine, out=np.empty_like(values))
 
     values = g.itemsize * stride[0] * stride[1]
-    for places in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0]):
-        parallel(block, places)
+    for blocks in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0]):
+        parallel(fill, blocks)
     return gx
 
 
@@ -167,8 +167,8 @@ def window_gather(x, winner, kernel, stride, padding, dilation):
     taps = taps_of(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
     y = zeros_channels_last(winner.shape, x.dtype, x)
 
-    def block(place):
-        images, rows = place
+    def fill(block):
+        images, rows = block
         for number, tap in enumerate(taps):
             outputs, values = tap.within(rows, x[images])
             mine = winner[images, :, rows][:, :, *outputs] == number
@@ -176,7 +176,7 @@ def window_gather(x, winner, kernel, stride, padding, dilation):
             bits = found.view(f"i{x.itemsize}")
             bits |= _keep(values, mine, out=np.empty_like(values)).view(bits.dtype)
 
-    parallel(block, _places(winner.shape, x.itemsize * stride[0] * stride[1]))
+    parallel(fill, _blocks(winner.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
@@ -187,9 +187,7 @@ def _keep(values, mask, out):
     return out
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Sums over windows, for average pooling
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- sums over windows, for average pooling --------------------------------------------------------------------------
 
 
 def window_sum(x, kernel, stride, padding, ceil_mode=False):
@@ -199,8 +197,8 @@ def window_sum(x, kernel, stride, padding, ceil_mode=False):
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
 
-    def block(place):
-        images, rows = place
+    def fill(block):
+        images, rows = block
         band = zeros_channels_last((*x[images].shape[:2], rows.stop - rows.start, w), x.dtype, x)
         for tap in down:
             outputs, values = tap.within(rows, x[images])
@@ -209,7 +207,7 @@ def window_sum(x, kernel, stride, padding, ceil_mode=False):
             outputs, values = tap.within(slice(0, band.shape[2]), band)
             y[images, :, rows][:, :, *outputs] += values
 
-    parallel(block, _places(y.shape, x.itemsize * stride[0] * stride[1]))
+    parallel(fill, _blocks(y.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
@@ -220,8 +218,8 @@ def window_spread(g, input_hw, kernel, stride, padding):
     down = taps_of((h, w), (oh, w), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (1, 1))
     across = taps_of((oh, w), (oh, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, 1))
 
-    def block(place):
-        images, rows = place
+    def fill(block):
+        images, rows = block
         values = g[images, :, rows]
         band = zeros_channels_last((*values.shape[:3], w), g.dtype, g)
         for tap in across:
@@ -231,14 +229,12 @@ def window_spread(g, input_hw, kernel, stride, padding):
             outputs, target = tap.within(rows, gx[images])
             target += band[:, :, *outputs]
 
-    for places in _waves(g.shape, g.itemsize * stride[0] * stride[1], (kernel[0] - 1) // stride[0]):
-        parallel(block, places)
+    for blocks in _waves(g.shape, g.itemsize * stride[0] * stride[1], (kernel[0] - 1) // stride[0]):
+        parallel(fill, blocks)
     return gx
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Taps and blocks
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- taps and blocks -------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=256)
@@ -258,21 +254,21 @@ def _disjoint(hw, out_hw, kernel, stride, padding, dilation):
     )
 
 
-def _places(shape, bytes_per_value, least=1):
-    """[(images, rows)] that cut an (N,C,OH,OW) output into blocks that fit a core's cache, of at least so many rows."""
+def _blocks(shape, bytes_per_value, least=1):
+    """[(images, rows)]: an (N,C,OH,OW) output in blocks of about WINDOW_BYTES of input, of at least so many rows."""
     n, c, oh, ow = shape
-    return grid_blocks(n, oh, ow, max(least * ow, _BLOCK // max(1, c * bytes_per_value)))
+    return grid_blocks(n, oh, ow, max(least * ow, tuning.WINDOW_BYTES // max(1, c * bytes_per_value)))
 
 
 def _waves(shape, bytes_per_value, reach):
-    """The same in up to two lists, such that blocks of one list write to no common element of the input.
+    """The same blocks in one list or two, done one list after the other: blocks of a list write to different pixels.
 
     A window overlaps with those of the next `reach` rows. So blocks of at least so many rows overlap only with the next
     one, and every second block goes into the second list.
     """
-    places = _places(shape, bytes_per_value, 2 * reach)
-    if reach == 0 or all(rows.stop - rows.start == shape[2] for _, rows in places):
-        return [places]
-    if min(rows.stop - rows.start for _, rows in places) < reach:
+    blocks = _blocks(shape, bytes_per_value, 2 * reach)
+    if reach == 0 or all(rows.stop - rows.start == shape[2] for _, rows in blocks):
+        return [blocks]
+    if min(rows.stop - rows.start for _, rows in blocks) < reach:
         return [[(slice(i, i + 1), slice(0, shape[2])) for i in range(shape[0])]]
-    return [places[::2], places[1::2]]
+    return [blocks[::2], blocks[1::2]]

@@ -1,38 +1,35 @@
 """Products of matrices, shared out to the kernels' own threads.
 
-BLAS has threads of its own, but they would come on top of ours, which wait spinning while a pass lasts.
+BLAS has threads of its own, but while a pass lasts they would compete with ours for the cores.
 """
 
 import math
 
 import numpy as np
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.threads import parallel, shares, thread_count
-
-UNCOPIED = 10**6  # OpenBLAS multiplies (a, b) by (b, c) without first copying them while a * b * c is at most this
-_SMALL = 1 << 22  # multiplications: a product with fewer is done before our threads have started
-_SHORT = 1 << 20  # numbers: unless it reads more, which two cores do faster than one
-_HELD = 500  # numbers in the results of a stack, up to which NumPy's matmul holds the interpreter's lock throughout
 
 
 def uncopied_run(rows, length, width):
     """How many of `rows` to multiply at a time by a (length, width) matrix, so that BLAS copies nothing: a divisor of
     `rows`, or all of them where no divisor is close."""
-    limit = UNCOPIED // (length * width)
+    limit = tuning.UNCOPIED // (length * width)
     return next((run for run in range(min(rows, limit), limit // 4, -1) if rows % run == 0), rows)
 
 
 def matmul(a, b, out=None):
-    """a @ b for stacks of matrices, (..., M, K) by (..., K, N), cut along N or M.
+    """a @ b for stacks of matrices, (..., M, K) by (..., K, N), shared out along the longer of N and M.
 
-    Along K where K is far longer, or results of shares of N and M are so small that one thread holds up the others.
+    Along K where K is far longer, or where results are so small that NumPy keeps the interpreter's lock for them: then
+    each thread has a sum of its own.
     """
-    small = a.size * b.shape[-1] < _SMALL and a.size + b.size < _SHORT
+    small = a.size * b.shape[-1] < tuning.MIN_MULTIPLICATIONS and a.nbytes + b.nbytes < tuning.MIN_READ_BYTES
     if small or a.dtype != b.dtype or a.dtype.kind != "f":
         return np.matmul(a, b, out=out)
     (m, k), n = a.shape[-2:], b.shape[-1]
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
-    if k > 32 * max(m, n) or math.prod(shape) <= _HELD * thread_count():
+    if k > tuning.LONG_SUM * max(m, n) or math.prod(shape) <= tuning.GIL_HELD_RESULTS * thread_count():
         first, *others = parallel(lambda run: np.matmul(a[..., run], b[..., run, :]), shares(k))
         return np.add(first, sum(others), out=out)
 

@@ -1,6 +1,6 @@
 """The direct convolution on a GPU: windows laid out as rows of a matrix (im2col), times the weights by cuBLAS.
 
-kernels/direct.py says what is computed. Columns are (positions, G, KH*KW*C/G), channels fastest, so that
+cpu/direct.py says what is computed. Columns are (positions, G, KH*KW*C/G), channels fastest, so that
 
 - forward: each group's columns times its weights, then bias and rectifier in one pass;
 - weight gradient: the output's gradient, transposed, times the columns;

@@ -22,7 +22,7 @@ holds 50 MB. Where U is large, blocks are larger, so that reading U for each is 
 import numpy as np
 
 from minigrad.device import array_module
-from minigrad.kernels.cpu.winograd import LARGE, matrices
+from minigrad.kernels import winograd
 from minigrad.kernels.cuda.launch import SHORT, Kernel, near_equal, on_gpu, rows_of
 from minigrad.kernels.cuda.product import multiply
 from minigrad.kernels.frozen import form_or_new
@@ -33,14 +33,8 @@ _PER_WEIGHT = 8  # or so many times the bytes of U
 
 
 def fits(kernel_hw, stride, dilation, groups, *arrays):
-    """Whether the convolution is one this file can do: 3x3, stride 1, dilation 1, one group, float32 on a GPU."""
-    return (
-        tuple(kernel_hw) == (3, 3)
-        and tuple(stride) == tuple(dilation) == (1, 1)
-        and groups == 1
-        and all(a.dtype == np.float32 for a in arrays)
-        and on_gpu(*arrays)
-    )
+    """Whether the convolution is one this file can do: what winograd.fits says, on a GPU."""
+    return winograd.fits(kernel_hw, stride, dilation, groups, *arrays) and on_gpu(*arrays)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -94,7 +88,7 @@ def _correlate(x, u, bias, out, origin, rectify=False, turned=False):
 
 def _tile_grid(shape):
     """(N, TH, TW) tiles of an output (N,OH,OW,_)."""
-    return shape[0], -(-shape[1] // 4), -(-shape[2] // 4)
+    return shape[0], *winograd.F4.count(shape[1:3])
 
 
 def _blocks(grid, channels, weight_bytes):
@@ -232,11 +226,10 @@ def _kernel(name, template, matrix):
     return Kernel(name, code.replace("NAME", name), K=matrix.shape[1])
 
 
-_B, _A, _G = matrices(LARGE.m, LARGE.points)
-_input = _kernel("winograd_input", _TO_POINTS, _B)
-_output = _kernel("winograd_output", _TO_PIXELS, _A)
-_output_grad = _kernel("winograd_output_grad", _TO_POINTS, _A.T)
-_weight = _kernel("winograd_weight", _WEIGHTS, _G)
-_weight_grad = _kernel("winograd_weight_grad", _WEIGHT_GRAD, _G.T)
+_input = _kernel("winograd_input", _TO_POINTS, winograd.F4.input)
+_output = _kernel("winograd_output", _TO_PIXELS, winograd.F4.output)
+_output_grad = _kernel("winograd_output_grad", _TO_POINTS, winograd.F4.output.T)
+_weight = _kernel("winograd_weight", _WEIGHTS, winograd.F4.weight)
+_weight_grad = _kernel("winograd_weight_grad", _WEIGHT_GRAD, winograd.F4.weight.T)
 
 KERNELS = (_input, _output, _output_grad, _weight, _weight_grad)

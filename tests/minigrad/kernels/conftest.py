@@ -1,8 +1,10 @@
-"""`gpu`: where CUDA kernels are tested, the stand-in (see tests/standin) or, marked gpu, a GPU."""
+"""`gpu`: where CUDA kernels are tested, the stand-in (see tests/standin) or, marked gpu, a GPU. `all_kernels`: the
+tests that use it run on the fast kernels and on the textbook."""
 
 import numpy as np
 import pytest
 
+from minigrad.kernels import modes, use_kernels
 from tests.standin import array, module, raw_kernel
 
 ZONE = 512  # bytes of NaN before and after every array of the stand-in
@@ -79,3 +81,10 @@ def gpu(request):
     yield standin
     module.uninstall()
     standin.check()
+
+
+@pytest.fixture(scope="module", params=modes.KERNELS)
+def all_kernels(request):
+    """The test runs on the fast kernels and once more on the textbook."""
+    with use_kernels(request.param):
+        yield

@@ -1,4 +1,4 @@
-"""Convolution kernels against the definition in float64, each other, and the adjoint identities."""
+"""Convolution kernels, fast and plain, against the definition in float64 and the adjoint identities."""
 
 import itertools
 
@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
 from minigrad import kernels
-from minigrad.kernels.cpu import direct, winograd
-from minigrad.kernels.layout import channels_last
+
+pytestmark = pytest.mark.usefixtures("all_kernels")
 
 PLAIN = ((1, 1), (0, 0), (1, 1), 1)  # stride, padding, dilation, groups
-TILINGS = [pytest.param(t, id=f"F({t.m}x{t.m})") for t in (winograd.LARGEST, winograd.LARGE, winograd.SMALL)]
 
 
 def by_definition(x, w, stride, padding, dilation, groups):
@@ -110,15 +109,6 @@ def test_dtype_in_is_dtype_out(dtype):
     assert kernels.conv2d_weight_grad(x, y, (3, 3), *PLAIN).dtype == dtype
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
-def test_results_are_channels_last_in_memory(algorithm):
-    x, w = np.ones((2, 16, 12, 12), np.float32), np.ones((16, 16, 3, 3), np.float32)
-    with kernels.conv_algorithm(algorithm):
-        y = kernels.conv2d(x, w, None, *PLAIN)
-        gx = kernels.conv2d_input_grad(y, w, (12, 12), *PLAIN)
-    assert channels_last(y).flags.c_contiguous and channels_last(gx).flags.c_contiguous
-
-
 @pytest.mark.parametrize("shape", [(0, 16, 9, 9), (2, 16, 2, 9)])
 @pytest.mark.parametrize("algorithm", ["direct", "winograd"])
 def test_empty_results(shape, algorithm):
@@ -130,108 +120,3 @@ def test_empty_results(shape, algorithm):
         assert gw.shape == w.shape and not gw.any()
         gx = kernels.conv2d_input_grad(y, w, shape[2:], *PLAIN)
         assert gx.shape == shape and not gx.any()
-
-
-# --- Winograd ---------------------------------------------------------------------------------------------------------
-
-
-def relative_error(got, expected):
-    return np.abs(got - expected).max() / np.abs(expected).max()
-
-
-@given(
-    st.integers(1, 4), st.sampled_from([1, 3, 16, 40]), st.sampled_from([1, 5, 16, 48, 64]), pairs(3, 22), pairs(0, 4),
-    layouts, st.booleans(), st.integers(0, 2**32),
-)  # fmt: skip
-@settings(max_examples=80)
-def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, layout, with_bias, seed):
-    rng = np.random.default_rng(seed)
-    x, w, bias = arrays(rng, layout, (n, c, *hw), (o, c, 3, 3), (o,))
-    bias = bias if with_bias else None
-    geometry = ((1, 1), padding, (1, 1), 1)
-    y = direct.conv2d(x, w, bias, *geometry)
-    g = rng.standard_normal(y.shape)
-
-    def single(a):
-        return None if a is None else a.astype(np.float32)
-
-    with kernels.conv_algorithm("winograd"):
-        y32 = kernels.conv2d(single(x), single(w), single(bias), *geometry)
-        gx32 = kernels.conv2d_input_grad(single(g), single(w), hw, *geometry)
-        gw32 = kernels.conv2d_weight_grad(single(x), single(g), (3, 3), *geometry)
-    assert y32.dtype == gx32.dtype == gw32.dtype == np.float32
-    assert relative_error(y32, y) < 1e-5
-    assert relative_error(gx32, direct.conv2d_input_grad(g, w, hw, *geometry)) < 1e-5
-    assert relative_error(gw32, direct.conv2d_weight_grad(x, g, (3, 3), *geometry)) < 1e-5
-
-
-@pytest.mark.parametrize(
-    "shape", [(1, 256, 320, 18, 22), (1, 96, 521, 10, 9), (9, 48, 64, 20, 16), (1, 3, 16, 30, 1500)]
-)
-def test_winograd_in_many_blocks(shape, monkeypatch):
-    """Large weights, outputs that cannot be cut, many images and long rows are each done in their own way."""
-    monkeypatch.setattr(winograd, "LARGEST", winograd.LARGE)  # whose accuracy the test below has
-    monkeypatch.setattr(winograd, "_TOGETHER", 20)
-    n, c, o, h, w = shape
-    rng = np.random.default_rng(0)
-    x, weight, bias, g = arrays(rng, "channels-last", (n, c, h, w), (o, c, 3, 3), (o,), (n, o, h, w))
-    geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, weight, bias, g)]
-    assert relative_error(winograd.conv2d(*half[:3], (1, 1)), direct.conv2d(x, weight, bias, *geometry)) < 5e-6
-    gx = direct.conv2d_input_grad(g, weight, (h, w), *geometry)
-    assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (h, w), (1, 1)), gx) < 5e-6
-    gw = direct.conv2d_weight_grad(x, g, (3, 3), *geometry)
-    assert relative_error(winograd.conv2d_weight_grad(half[0], half[3], (1, 1)), gw) < 5e-6
-
-
-@pytest.mark.parametrize("tiling", TILINGS)
-def test_winograds_matrices_satisfy_the_bilinear_identity(tiling):
-    """A^T [(G h) * (B^T d)] is the correlation of d with h, for every pair of unit vectors."""
-    m, (b, a, g) = tiling.m, winograd.matrices(tiling.m, tiling.points)
-    for i, j in itertools.product(range(m + 2), range(3)):
-        d, h = np.eye(m + 2)[i], np.eye(3)[j]
-        np.testing.assert_allclose(a @ ((g @ h) * (b @ d)), np.correlate(d, h), atol=1e-13)
-
-
-@pytest.mark.parametrize("tiling", TILINGS)
-@pytest.mark.parametrize("shared", [0, 1 << 40], ids=["by pieces", "by tiles"])
-@pytest.mark.parametrize("c", [24, 384, 521, 1024])
-def test_every_tiling_agrees_with_the_direct_convolution(tiling, shared, c, monkeypatch):
-    """Also with sides that are no multiple of the tile, and with channels in several parts."""
-    most = 3e-5 if tiling is winograd.LARGEST else 5e-6
-    monkeypatch.setattr(winograd, "_tiling", lambda *_: tiling)
-    monkeypatch.setattr(winograd, "_SHARED", shared)
-    rng = np.random.default_rng(0)
-    x, w, bias, g = arrays(rng, "channels-last", (2, c, 11, 9), (64, c, 3, 3), (64,), (2, 64, 11, 9))
-    geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, w, bias, g)]
-    y = direct.conv2d(x, w, bias, *geometry)
-    assert relative_error(winograd.conv2d(*half[:3], (1, 1)), y) < most
-    assert relative_error(winograd.conv2d(*half[:3], (1, 1), rectify=True), np.maximum(y, 0)) < most
-    gx = direct.conv2d_input_grad(g, w, (11, 9), *geometry)
-    assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (11, 9), (1, 1)), gx) < most
-
-
-def test_algorithm_is_chosen_by_name_and_restored():
-    assert kernels.current_algorithm() == "auto"
-    with kernels.conv_algorithm("direct"):
-        assert kernels.current_algorithm() == "direct"
-        with kernels.conv_algorithm("winograd"):
-            assert kernels.current_algorithm() == "winograd"
-        assert kernels.current_algorithm() == "direct"
-    assert kernels.current_algorithm() == "auto"
-    with pytest.raises(ValueError, match="expected one of 'auto', 'direct', 'winograd'"):
-        with kernels.conv_algorithm("fft"):
-            pass
-
-
-def test_forced_winograd_takes_what_it_can_and_leaves_the_rest_to_direct(monkeypatch):
-    called = []
-    for module, name in ((winograd, "winograd"), (direct, "direct")):
-        kernel = module.conv2d
-        monkeypatch.setattr(module, "conv2d", lambda *a, kernel=kernel, name=name: called.append(name) or kernel(*a))
-    x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((2, 2, 3, 3), np.float32)
-    with kernels.conv_algorithm("winograd"):
-        kernels.conv2d(x, w, None, *PLAIN)
-        kernels.conv2d(x, w, None, (2, 2), (0, 0), (1, 1), 1)
-        kernels.conv2d(x.astype(np.float64), w.astype(np.float64), None, *PLAIN)
-    kernels.conv2d(x, w, None, *PLAIN)  # auto: far too small
-    assert called == ["winograd", "direct", "direct", "direct"]

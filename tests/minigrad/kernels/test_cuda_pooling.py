@@ -135,7 +135,7 @@ def test_moments_do_not_cancel(gpu):
 
 
 def test_slices_and_steps_are_taken_as_they_are(gpu, monkeypatch):
-    monkeypatch.setattr(winograd, "LARGEST", winograd.LARGE)  # the GPU has F(4x4) alone, and its accuracy
+    monkeypatch.setattr(winograd, "F6", winograd.F4)  # the GPU has F(4x4) alone, and its accuracy
     whole = np.random.default_rng(0).standard_normal((4, 20, 22, 8)).astype(np.float32).transpose(0, 3, 1, 2)
     weight = np.random.default_rng(1).standard_normal((8, 4, 3, 3)).astype(np.float32)
     moved, geometry = gpu.put(whole), ((2, 2), (2, 2), (0, 0), (1, 1), False)

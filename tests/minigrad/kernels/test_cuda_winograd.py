@@ -1,4 +1,4 @@
-"""Winograd's CUDA kernels, compiled as C++, against the direct convolution in float64."""
+"""Winograd's CUDA kernels, compiled as C++, against the textbook's convolution in float64."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.guard import Constant
-from minigrad.kernels import frozen
-from minigrad.kernels.cpu import direct
+from minigrad.kernels import frozen, plain
 from minigrad.kernels.cuda import product, winograd
 from tests.standin import cublas, raw_kernel
 
@@ -40,19 +39,19 @@ def wide(*arrays):
     n=st.integers(0, 3), c=st.integers(1, 20), o=st.integers(1, 20), h=st.integers(3, 14), w=st.integers(3, 14),
     padding=st.tuples(st.integers(0, 3), st.integers(0, 3)), rectify=st.booleans(), channels_first=st.booleans(),
 )  # fmt: skip
-def test_all_three_agree_with_the_direct_convolution(gpu, n, c, o, h, w, padding, rectify, channels_first):
+def test_all_three_agree_with_the_textbook(gpu, n, c, o, h, w, padding, rectify, channels_first):
     x, weight, bias = arrays((n, h, w, c), (o, c, 3, 3), (o,))
     x = x.transpose(0, 3, 1, 2)
     x = np.ascontiguousarray(x) if channels_first else x
-    plain = (1, 1), padding, (1, 1), 1
-    y = direct.conv2d(*wide(x, weight, bias), *plain)
+    geometry = (1, 1), padding, (1, 1), 1
+    y = plain.conv2d(*wide(x, weight, bias), *geometry)
     largest, y = np.abs(y).max(initial=0), np.maximum(y, 0) if rectify else y
     close(gpu, winograd.conv2d(*gpu.put(x, weight, bias), padding, rectify), y, largest=largest)
-    close(gpu, winograd.conv2d(*gpu.put(x, weight), None, padding), direct.conv2d(*wide(x, weight), None, *plain))
+    close(gpu, winograd.conv2d(*gpu.put(x, weight), None, padding), plain.conv2d(*wide(x, weight), None, *geometry))
     (g,) = arrays(y.shape, seed=1)
-    gx = direct.conv2d_input_grad(*wide(g, weight), (h, w), *plain)
+    gx = plain.conv2d_input_grad(*wide(g, weight), (h, w), *geometry)
     close(gpu, winograd.conv2d_input_grad(*gpu.put(g, weight), (h, w), padding), gx)
-    gw = direct.conv2d_weight_grad(*wide(x, g), (3, 3), *plain)
+    gw = plain.conv2d_weight_grad(*wide(x, g), (3, 3), *geometry)
     close(gpu, winograd.conv2d_weight_grad(*gpu.put(x, g), padding), gw)
 
 
@@ -94,7 +93,7 @@ def test_a_nan_stays(gpu):
 
 def test_dispatch_takes_it_where_it_fits_and_pays(gpu, monkeypatch):
     x, weight, bias = gpu.put(*arrays((1, 16, 16, 16), (16, 16, 3, 3), (16,)))
-    plain = (1, 1), (1, 1), (1, 1), 1
+    geometry = (1, 1), (1, 1), (1, 1), 1
     taken = []
     original = winograd.conv2d
     monkeypatch.setattr(winograd, "conv2d", lambda *args: (taken.append(args), original(*args))[1])
@@ -104,13 +103,13 @@ def test_dispatch_takes_it_where_it_fits_and_pays(gpu, monkeypatch):
         kernels.conv2d(*arguments)
         return bool(taken)
 
-    assert takes(x, weight, bias, *plain)
-    assert not takes(x[:, :, :12], weight, bias, *plain)  # 12 tiles
+    assert takes(x, weight, bias, *geometry)
+    assert not takes(x[:, :, :12], weight, bias, *geometry)  # 12 tiles
     with kernels.conv_algorithm("direct"):
-        assert not takes(x, weight, bias, *plain)
+        assert not takes(x, weight, bias, *geometry)
     with kernels.conv_algorithm("winograd"):
-        assert takes(x[:, :, :12], weight, bias, *plain)
-        assert not takes(*(array.astype(np.float64) for array in (x, weight, bias)), *plain)
+        assert takes(x[:, :, :12], weight, bias, *geometry)
+        assert not takes(*(array.astype(np.float64) for array in (x, weight, bias)), *geometry)
 
 
 def test_frozen_weights_are_kept_where_they_lie(gpu, monkeypatch):
@@ -148,7 +147,7 @@ def test_a_product_is_one_call_and_copies_nothing(gpu):
 
 def test_tf32_is_off_unless_asked_for_and_its_error_is_as_stated(gpu):
     x, weight = arrays((1, 64, 32, 32), (64, 64, 3, 3))
-    expected = direct.conv2d(*wide(x, weight), None, (1, 1), (1, 1), (1, 1), 1)
+    expected = plain.conv2d(*wide(x, weight), None, (1, 1), (1, 1), (1, 1), 1)
 
     def error():
         y = gpu.get(winograd.conv2d(*gpu.put(x, weight), None, (1, 1)))

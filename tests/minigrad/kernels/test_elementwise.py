@@ -7,6 +7,8 @@ from minigrad.kernels import add, relu, relu_grad
 from minigrad.kernels.cpu.elementwise import relu_in_place
 from minigrad.kernels.layout import in_memory_order
 
+pytestmark = pytest.mark.usefixtures("all_kernels")
+
 SHAPES = [(), (0, 3), (7,), (3, 5, 4, 6), (2, 64, 70, 80)]
 
 

@@ -10,7 +10,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.guard import constants
 from minigrad.kernels import frozen
-from minigrad.kernels.cpu import direct, winograd
+from minigrad.kernels.cpu import direct, tuning, winograd
 
 pytestmark = pytest.mark.host("what the CPU's kernels keep, and read-only arrays, which only NumPy has")
 
@@ -76,7 +76,7 @@ def test_few_tiles_take_the_smaller_form_and_both_are_kept():
 def test_of_large_weights_only_the_taps_are_kept_in_the_order_of_use(monkeypatch, transforms):
     convolution, x = layer(), picture()
     expected = mg.grad((convolution(x) ** 2).sum(), x).numpy()
-    monkeypatch.setattr(winograd, "_SHARED", 36 * 16 * 32 * 4 - 1)
+    monkeypatch.setattr(tuning, "LARGEST_WHOLE_U", 36 * 16 * 32 * 4 - 1)
     convolution = layer()
     before = frozen.kept_bytes()
     transforms.clear()

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 
+pytestmark = pytest.mark.usefixtures("all_kernels")
+
 
 def pairs(low, high):
     return st.tuples(st.integers(low, high), st.integers(low, high))
