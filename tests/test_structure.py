@@ -72,6 +72,7 @@ def test_nothing_on_the_reading_path_leans_on_what_is_left_out():
     told = {
         "minigrad.functional": "more functions like those of elementwise and conv",
         "minigrad.interchange": "asked for by Tensor.to and DLPack only",
+        "minigrad.nn.layers": "a layer is its parameters and a call of its function",
         "minigrad.kernels.cpu": "the fast kernels",
         "minigrad.kernels.cuda": "the fast kernels of a GPU",
         "minigrad.kernels.modes": "with use_kernels and its like",
