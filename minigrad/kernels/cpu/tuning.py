@@ -1,11 +1,11 @@
 """All constants of tuning of the CPU's kernels: how large a block is, and from which size on which way is taken.
 
-None of them changes what is computed, only when and in what portions. They were found by timing VGG16, SqueezeNet and
-MiniVGG (scripts/bench.py) with values around them, on two cores with AVX-512, a first-level cache of 48 KiB and a
-second-level one of 1 MiB each. Those that stand for a share of a cache are multiples of FIRST or SECOND, bytes that are
-read from the machine. On another processor, with AVX2 and 512 KiB, nothing beat the same values beyond noise, while a
-quarter of BLOCK_OF_ALL cost 24 % and half or four times NUMBERS_OF_U 15 to 24 %. So a smaller cache counts as the one
-measured on, and a larger one as at most twice that: beyond it nothing was tried.
+None of them changes what is computed, only when and in what portions. Where a comment does not give arithmetic, the
+value was found by trying others, on cores with AVX-512, a first-level cache of 48 KiB and a second-level one of 1 MiB.
+Those that stand for a share of a cache are multiples of FIRST or SECOND, bytes that are read from the machine. On
+another processor, with AVX2 and a second-level cache of 512 KiB, nothing beat the same values beyond noise, while a
+quarter of BLOCK_OF_ALL cost 24 %, and half or four times the numbers for the first-level cache 15 to 24 %. So a smaller
+cache counts as the one measured on, and a larger one as at most twice that: larger blocks are by arithmetic alone.
 
 Blocks are larger than the caches they are named after: a call takes some microseconds before it computes, in which the
 other threads wait for the interpreter's lock, and smaller blocks need more calls.

@@ -45,15 +45,7 @@ def conv2d(x, w, bias, padding, after=None):
     after(pixels), where given, changes each block of y, (N,h,OW,O), while it is in the cache.
     """
     y = empty_channels_last((len(x), len(w), *_output_hw(x, padding)), x.dtype, x)
-
-    def finish(tiling, products, block):
-        images, rows = block
-        pixels = channels_last(y)[images, tiling.m * rows.start : tiling.m * rows.stop]
-        to_pixels(tiling, products, bias, pixels)
-        if after is not None:
-            after(pixels)
-
-    _correlate(x, w, False, y.shape[2:], (-padding[0], -padding[1]), finish)
+    _correlate(x, w, False, y.shape[2:], (-padding[0], -padding[1]), _into(y, bias, after))
     return y
 
 
@@ -79,12 +71,7 @@ def conv2d_relu_max_pool(x, w, bias, padding):
 def conv2d_input_grad(g, w, input_hw, padding):
     """gx (N,C,*input_hw) of g (N,O,OH,OW)."""
     gx = empty_channels_last((len(g), w.shape[1], *input_hw), g.dtype, g)
-
-    def finish(tiling, products, block):
-        images, rows = block
-        to_pixels(tiling, products, None, channels_last(gx)[images, tiling.m * rows.start : tiling.m * rows.stop])
-
-    _correlate(g, w, True, input_hw, (padding[0] - 2, padding[1] - 2), finish)
+    _correlate(g, w, True, input_hw, (padding[0] - 2, padding[1] - 2), _into(gx))
     return gx
 
 
@@ -96,6 +83,19 @@ def conv2d_weight_grad(x, g, padding):
     sum_products = _sum_by_blocks if 4 * 36 * c * o <= tuning.LARGEST_WHOLE_U else _sum_all_together
     gw = F4.weight.T @ sum_products(inputs, gradients, (36, o, c)).reshape(36, o * c)
     return np.ascontiguousarray(gw.reshape(9, o, c).transpose(1, 2, 0)).reshape(o, c, 3, 3)
+
+
+def _into(y, bias=None, after=None):
+    """The `finish` of _correlate that brings a block's products to its place in y (N,O,OH,OW)."""
+
+    def finish(tiling, products, block):
+        images, rows = block
+        pixels = channels_last(y)[images, tiling.m * rows.start : tiling.m * rows.stop]
+        to_pixels(tiling, products, bias, pixels)
+        if after is not None:
+            after(pixels)
+
+    return finish
 
 
 def _output_hw(x, padding):

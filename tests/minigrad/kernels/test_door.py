@@ -11,6 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import kernels, nn
 from minigrad.kernels import cpu, plain
+from minigrad.kernels.cpu import tuning
 
 pytestmark = pytest.mark.host("kernels are called with arrays that the tests put on a device")
 
@@ -103,6 +104,13 @@ def test_the_fast_functions_are_the_textbooks(dtype, last):
     for name, arguments in calls(dtype, last):
         if dtype is not np.int64 or name not in FLOATS_ONLY:
             check(name, getattr(kernels, name)(*arguments), getattr(plain, name)(*arguments))
+
+
+def test_tiny_blocks_change_nothing(monkeypatch):
+    for name in ("OPERAND_BYTES", "WINDOW_BYTES", "BLOCK_BYTES", "MIN_READ_BYTES", "MIN_MULTIPLICATIONS"):
+        monkeypatch.setattr(tuning, name, 512)
+    for name, arguments in calls(np.float32, last=True):
+        check(name, getattr(kernels, name)(*arguments), getattr(plain, name)(*arguments))
 
 
 @pytest.mark.parametrize("way", kernels.modes.KERNELS)

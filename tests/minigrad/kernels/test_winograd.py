@@ -1,4 +1,4 @@
-"""Winograd's convolution: to read and tuned, against the direct one in float64; and how the algorithm is chosen."""
+"""Winograd's convolution: to read and tuned, against the textbook in float64; and how the algorithm is chosen."""
 
 import itertools
 
@@ -74,12 +74,12 @@ def test_the_readable_ones_error():
     st.sampled_from(["channels-first", "channels-last", "slice"]), st.booleans(), st.integers(0, 2**32),
 )  # fmt: skip
 @settings(max_examples=80)
-def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, layout, with_bias, seed):
+def test_winograd_is_the_textbook_to_rounding(n, c, o, hw, padding, layout, with_bias, seed):
     rng = np.random.default_rng(seed)
     x, w, bias = arrays(rng, layout, (n, c, *hw), (o, c, 3, 3), (o,))
     bias = bias if with_bias else None
     geometry = ((1, 1), padding, (1, 1), 1)
-    y = direct.conv2d(x, w, bias, *geometry)
+    y = plain.conv2d(x, w, bias, *geometry)
     g = rng.standard_normal(y.shape)
 
     def single(a):
@@ -91,8 +91,8 @@ def test_winograd_is_the_direct_convolution_to_rounding(n, c, o, hw, padding, la
         gw32 = kernels.conv2d_weight_grad(single(x), single(g), (3, 3), *geometry)
     assert y32.dtype == gx32.dtype == gw32.dtype == np.float32
     assert relative_error(y32, y) < 3e-5  # F(6x6) is among the tilings
-    assert relative_error(gx32, direct.conv2d_input_grad(g, w, hw, *geometry)) < 3e-5
-    assert relative_error(gw32, direct.conv2d_weight_grad(x, g, (3, 3), *geometry)) < 1e-5
+    assert relative_error(gx32, plain.conv2d_input_grad(g, w, hw, *geometry)) < 3e-5
+    assert relative_error(gw32, plain.conv2d_weight_grad(x, g, (3, 3), *geometry)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_winograd_in_many_blocks(shape, monkeypatch):
     rng = np.random.default_rng(0)
     x, weight, bias, g = arrays(rng, "channels-last", (n, c, h, w), (o, c, 3, 3), (o,), (n, o, h, w))
     geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, weight, bias, g)]
-    assert relative_error(winograd.conv2d(*half[:3], (1, 1)), direct.conv2d(x, weight, bias, *geometry)) < 5e-6
-    gx = direct.conv2d_input_grad(g, weight, (h, w), *geometry)
+    assert relative_error(winograd.conv2d(*half[:3], (1, 1)), plain.conv2d(x, weight, bias, *geometry)) < 5e-6
+    gx = plain.conv2d_input_grad(g, weight, (h, w), *geometry)
     assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (h, w), (1, 1)), gx) < 5e-6
-    gw = direct.conv2d_weight_grad(x, g, (3, 3), *geometry)
+    gw = plain.conv2d_weight_grad(x, g, (3, 3), *geometry)
     assert relative_error(winograd.conv2d_weight_grad(half[0], half[3], (1, 1)), gw) < 5e-6
 
 
@@ -125,7 +125,7 @@ def test_winograds_matrices_satisfy_the_bilinear_identity(tiling):
 @pytest.mark.parametrize("tiling", TILINGS)
 @pytest.mark.parametrize("whole", [0, 1 << 40], ids=["all together", "by blocks"])
 @pytest.mark.parametrize("c", [24, 384, 521, 1024])
-def test_every_tiling_agrees_with_the_direct_convolution(tiling, whole, c, monkeypatch):
+def test_every_tiling_agrees_with_the_textbook(tiling, whole, c, monkeypatch):
     """Also with sides that are no multiple of the tile, and with channels in several parts."""
     most = 3e-5 if tiling is winograd.F6 else 5e-6
     monkeypatch.setattr(winograd, "_quickest", lambda *_: tiling)
@@ -133,10 +133,10 @@ def test_every_tiling_agrees_with_the_direct_convolution(tiling, whole, c, monke
     rng = np.random.default_rng(0)
     x, w, bias, g = arrays(rng, "channels-last", (2, c, 11, 9), (64, c, 3, 3), (64,), (2, 64, 11, 9))
     geometry, half = ((1, 1), (1, 1), (1, 1), 1), [a.astype(np.float32) for a in (x, w, bias, g)]
-    y = direct.conv2d(x, w, bias, *geometry)
+    y = plain.conv2d(x, w, bias, *geometry)
     assert relative_error(winograd.conv2d(*half[:3], (1, 1)), y) < most
     assert relative_error(winograd.conv2d(*half[:3], (1, 1), relu_in_place), np.maximum(y, 0)) < most
-    gx = direct.conv2d_input_grad(g, w, (11, 9), *geometry)
+    gx = plain.conv2d_input_grad(g, w, (11, 9), *geometry)
     assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (11, 9), (1, 1)), gx) < most
 
 

@@ -1,0 +1,42 @@
+"""The direct convolution takes the way that its table says, and every way gives what the textbook gives."""
+
+import numpy as np
+import pytest
+
+from minigrad.guard import Constant
+from minigrad.kernels import plain
+from minigrad.kernels.cpu import direct
+
+pytestmark = pytest.mark.host("which way the CPU's kernel takes")
+
+CASES = {  # x, w, stride, groups -> the way forward, and the way of the input gradient
+    "windows by channels": ((1, 32, 9, 9), (24, 32, 3, 3), (1, 1), 1, "_multiply_windows", "_multiply_windows"),
+    "windows by pixels": ((2, 3, 9, 9), (24, 3, 3, 3), (1, 1), 1, "_multiply_windows", "_shift_products"),
+    "taps weighed": ((1, 6, 9, 9), (12, 1, 3, 3), (1, 1), 6, "_weigh_taps", "_multiply_windows"),
+    "few outputs": ((1, 32, 9, 9), (8, 32, 3, 3), (1, 1), 1, "_shift_products", "_multiply_windows"),
+    "few pixels": ((1, 64, 5, 5), (64, 64, 3, 3), (1, 1), 1, "_multiply_windows", "_shift_products"),
+    "no windows to copy": ((1, 32, 9, 9), (8, 32, 1, 1), (1, 1), 1, "_multiply_windows", "_multiply_windows"),
+}
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["changing", "frozen"])
+@pytest.mark.parametrize("case", CASES)
+def test_each_way_is_taken_and_right(case, frozen, monkeypatch):
+    x_shape, w_shape, stride, groups, forward, backward = CASES[case]
+    taken = []
+    for name in ("_multiply_windows", "_weigh_taps", "_shift_products", "_spread_products"):
+        way = getattr(direct, name)
+        monkeypatch.setattr(direct, name, lambda *a, way=way, name=name: taken.append(name) or way(*a))
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.standard_normal(shape) for shape in (x_shape, w_shape, w_shape[0]))
+    constant = Constant(w) if frozen else None
+    geometry = (stride, (1, 1), (1, 1), groups)
+    expected = plain.conv2d(x, w, bias, *geometry)
+    np.testing.assert_allclose(direct.conv2d(x, w, bias, *geometry), expected, atol=1e-12)
+    g = rng.standard_normal(expected.shape)
+    gx = direct.conv2d_input_grad(g, w, x_shape[2:], *geometry)
+    np.testing.assert_allclose(gx, plain.conv2d_input_grad(g, w, x_shape[2:], *geometry), atol=1e-12)
+    if frozen and case == "few pixels":
+        backward = "_spread_products"
+    assert taken[0] == forward and set(taken[1:]) == {backward}
+    del constant
