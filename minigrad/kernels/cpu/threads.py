@@ -33,9 +33,9 @@ def thread_count():
     In the middle of one of several items of `parallel` it is 1 for whichever thread has it: else the order of its sums,
     and so their last bits, would depend on who took it.
     """
-    if getattr(_pool.inside, "active", False):
+    if _pool.inside.active:
         return 1
-    if threads := getattr(_pool.inside, "threads", None):
+    if threads := _pool.inside.threads:
         return threads
     threads, limit = len(_cores()), os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     if limit.isdigit():
@@ -47,7 +47,7 @@ def thread_count():
 
 def _cores():
     """The cores that this thread may run on, in order."""
-    if cores := getattr(_pool.inside, "cores", None):
+    if cores := _pool.inside.cores:
         return cores
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -72,6 +72,15 @@ def cgroup_quota(root=Path("/sys/fs/cgroup")):
 # ---- who works -------------------------------------------------------------------------------------------------------
 
 
+class _Inside(threading.local):
+    """What a thread is in the middle of."""
+
+    active = False  # a block
+    threads = None  # a whole pass: how many threads it has
+    cores = None  # being pinned: the cores that it may run on afterwards
+    spun = 0.0  # seconds that the pass was waiting, spinning
+
+
 class _Pool:
     """The worker threads, and the hold on BLAS while any of them works.
 
@@ -87,8 +96,8 @@ class _Pool:
         self.workers = {}  # the core it is pinned to, or the number of one that may roam -> Worker
         self.holders = 0
         self.hold = None
-        self.busy_until = -1.0  # by time.monotonic(): other processes want the cores
-        self.inside = threading.local()  # .active: this thread is in the middle of a block; the others: see whole_pass
+        self.busy_until = 0.0  # by time.monotonic(): other processes want the cores
+        self.inside = _Inside()
 
     def worker(self, core, number):
         """The worker that is pinned to `core`, or, where that is None, the one of this number, which may roam."""
@@ -114,22 +123,22 @@ class _Pool:
                 worker = self.worker(cores[i] if apart else None, i)
                 worker.start(work, spin=quiet)
                 started.append(worker)
-            if apart and not getattr(inside, "cores", None):
-                stay_on(cores[:1])
+            if apart and not inside.cores:
                 inside.cores = cores
+                stay_on(cores[:1])
             work()
         finally:
-            if not getattr(inside, "threads", None):
+            if not inside.threads:
                 self.roam()
             start = time.perf_counter()
             errors = [worker.finish() for worker in started]
             if quiet and CAN_SPIN:
-                inside.spun = getattr(inside, "spun", 0.0) + time.perf_counter() - start
+                inside.spun += time.perf_counter() - start
         return errors
 
     def roam(self):
         """Let this thread run again where it might before it was pinned."""
-        if cores := getattr(self.inside, "cores", None):
+        if cores := self.inside.cores:
             self.inside.cores = None
             stay_on(cores)
 
@@ -174,7 +183,7 @@ def whole_pass():
     may run afterwards. At the end it is known whether the pass had the cores to itself.
     """
     pool, inside = _pool, _pool.inside
-    if getattr(inside, "threads", None) or getattr(inside, "active", False):
+    if inside.threads or inside.active:
         yield
         return
     inside.threads, inside.spun = thread_count(), 0.0
