@@ -90,6 +90,7 @@ def networks(names):
     needed = {case.network for case in cases.CASES if case.name in names}
     needed |= {"vgg16"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
     needed |= {"photograph"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
+    needed |= {case.network for case in cases.BUSY_CASES} if cases.BUSY in names else set()
     return sorted(needed | ({"vgg16_features"} if cases.GROWTH in names else set()))
 
 
@@ -136,6 +137,8 @@ def on_cpu(args, names, folder, device):
             found["accuracy"] = child("accuracy", folder)
         elif name == cases.GROWTH:
             found["growth"] = child("growth", folder, max(2, args.rounds // 4))
+        elif name == cases.BUSY:
+            found["busy"] = child("busy", folder, args.rounds)
         else:
             found["cases"][name] = timed(cases.case(name), folder, args.rounds)
         write(found, args.out)

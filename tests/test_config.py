@@ -64,22 +64,9 @@ def test_warning_line_of_a_pinned_process():
     assert ("'warning': 'OPENBLAS_CORETYPE=Prescott" in shown) == ("openblas" in shown and AVX2 <= config._cpu_flags())
 
 
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({"cpu.max": "nonsense"}, None),
-        ({}, None),
-    ],
-)
-def test_cgroup_quota(files, quota, tmp_path):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert config.cgroup_quota(tmp_path) == quota
+def test_threads_line_has_the_control_groups_share(monkeypatch):
+    monkeypatch.setattr(config, "cgroup_quota", lambda: 1.5)
+    assert mg.show_config("dicts")["threads"].endswith("cgroup: 1.5 cores' worth of time)")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..kernels import current_algorithm, current_kernels, frozen, tf32_allowed, thread_count
+from ..kernels.cpu.threads import cgroup_quota
 
 # What OpenBLAS's kernel families need of a CPU, best first; families not listed here need less than AVX2.
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -136,17 +137,6 @@ def _threads():
     if quota is not None:
         limits.append(f"cgroup: {quota:g} cores' worth of time")
     return f"{thread_count()} ({', '.join(limits)})"
-
-
-def cgroup_quota(root=Path("/sys/fs/cgroup")):
-    """How many cores' worth of time the control group of this process may use; None if there is no such limit."""
-    for quota, period in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        with contextlib.suppress(OSError, ValueError):
-            numbers = (root / quota).read_text().split()
-            numbers += (root / period).read_text().split() if period else []
-            if numbers[0] not in ("max", "-1"):
-                return int(numbers[0]) / int(numbers[1])
-    return None
 
 
 # ---- GPU -------------------------------------------------------------------------------------------------------------

@@ -45,9 +45,13 @@ GPU_CASES = (
     Case("minivgg-step", "MiniVGG training step, 96 px, batch 128", "training", "minivgg_bn", 128, 96, 0.8),
     Case("minivgg-fed", "the same, augmentation on the host included", "fed", "minivgg_bn", 128, 96, 0.8),
 )
+BUSY_CASES = (
+    CASES[0],
+    Case("squeezenet-grad", "SqueezeNet 1.1, 227 px, with input gradient", "gradient", "squeezenet1_1", 1, 227),
+)
 COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 3.0
-ACCURACY, GROWTH = "accuracy", "growth"
-NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH)
+ACCURACY, GROWTH, BUSY = "accuracy", "growth", "busy"
+NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH, BUSY)
 GPU_NAMES = (*(case.name for case in GPU_CASES), ACCURACY)
 
 ERROR_BARS = {"direct": 2e-6, "winograd": 2e-5, "auto": 2e-5}  # by algorithm, as shares of the largest value

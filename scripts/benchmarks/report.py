@@ -10,7 +10,7 @@ MIB = 1 << 20
 def markdown(found):
     """The report as Markdown; `found` is what bench.py gathered, the same dictionary that bench.json holds."""
     parts = [heading(found)]
-    sections = (speed, against_numpy, cold, memory, accuracies, growth, limits)
+    sections = (speed, against_numpy, cold, memory, accuracies, growth, busy, limits)
     return "\n\n".join(filter(None, [*parts, *(section(found) for section in sections)])) + "\n"
 
 
@@ -169,10 +169,26 @@ def growth(found):
     return table(("growth (VGG16's convolutions, forward and input gradient)", "exponent"), rows) if rows else ""
 
 
+def busy(found):
+    rows = []
+    for title, taken in (found.get("busy") or {}).items():
+        for count, quiet in taken["quiet"].items():
+            beside = taken["busy"][count]
+            longer = measure.spread(beside)[0] / measure.spread(quiet)[0]
+            name = f"{title}, {threads(count)}"
+            rows.append((name, milliseconds(quiet), milliseconds(beside), f"{longer:.1f}"))
+    head = ("beside other processes", "quiet", "beside two busy processes", "times as long")
+    return table(head, rows) if rows else ""
+
+
+def threads(count):
+    return f"{count} thread{'s' if str(count) != '1' else ''}"
+
+
 def limits(found):
     head, rows = ("this machine", "1 thread"), []
     counts = list(found["limits"]["sgemm"])
-    head = ("this machine's limits", *(f"{n} thread{'s' if str(n) != '1' else ''}" for n in counts))
+    head = ("this machine's limits", *map(threads, counts))
     rows.append(("sgemm, GFLOP/s", *(f"{rate / 1e9:.0f}" for rate in found["limits"]["sgemm"].values())))
     rows.append(("copy, GB/s read and written", *(f"{rate / 1e9:.1f}" for rate in found["limits"]["copy"].values())))
     return table(head, rows)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import bench
 import numpy as np
 import pytest
-from benchmarks import cases, cold, measure, report
+from benchmarks import busy, cases, cold, measure, report
 
 import minigrad as mg
 
@@ -106,6 +107,7 @@ FOUND = {
     },
     "cold": {"cached": {"minigrad": [1.0], "torch and captum": [3.5]}, "uncached": None},
     "accuracy": {"direct": error_row(1e-6), "winograd": error_row(1e-4, flips=3)},
+    "busy": {"a case": {"quiet": {"1": [0.1], "2": [0.05]}, "busy": {"1": [0.2, 0.2], "2": [0.125]}}},
     "growth": {"pixels": {"100": {"minigrad": 0.1}, "400": {"minigrad": 0.4}}},
 }
 
@@ -126,6 +128,8 @@ def test_report_judges_every_bar(tmp_path):
     assert "beyond importing | 250 | torch contiguous 250, torch channels_last 100 | 2.50 | – |" in text
     assert "| 2e-06 (met) |" in line(text, "direct") and "| 2e-05 (missed) |" in line(text, "winograd")
     assert "3 of 1,000 | 3 of 250" in text
+    assert line(text, "a case, 1 thread").endswith("| 100 (100 to 100) ms | 200 (200 to 200) ms | 2.0 |")
+    assert line(text, "a case, 2 threads").endswith("| 50 (50 to 50) ms | 125 (125 to 125) ms | 2.5 |")
     assert line(text, "time against pixels, minigrad").endswith("| 1.00 |")
     report.plot(FOUND, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"
@@ -149,6 +153,7 @@ def test_options(tmp_path, capsys):
     assert bench.chosen("squeezenet,vgg16-b1", cases.NAMES) == ["vgg16-b1", "squeezenet"]
     assert bench.chosen(None, cases.GPU_NAMES) == list(cases.GPU_NAMES)
     assert bench.networks(["grad-cam-cold", "growth"]) == ["photograph", "vgg16", "vgg16_features"]
+    assert bench.networks(["busy"]) == ["squeezenet1_1", "vgg16"]
     with pytest.raises(SystemExit) as left:
         bench.main(["--rounds", "1"])
     assert left.value.code == 2 and "rounds must be at least 2" in capsys.readouterr().err
@@ -171,6 +176,33 @@ def test_the_machine_measures_itself():
     found = bench.child("machine")
     assert all(rate > 0 for kind in found["limits"].values() for rate in kind.values())
     assert found["machine"]["NumPy"] == np.__version__ and found["machine"]["CPU"] == mg.show_config("dicts")["CPU"]
+
+
+def test_busy_processes_are_ended_whatever_happens():
+    with pytest.raises(ZeroDivisionError), busy.neighbours() as processes:
+        assert len(processes) == 2 and all(process.poll() is None for process in processes)
+        raise ZeroDivisionError
+    assert all(process.returncode is not None for process in processes)
+
+
+def test_a_busy_process_ends_with_its_parent():
+    code = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy.BUSY!r}, str(os.getpid())])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.read() == ""  # until both that have the pipe have ended
+
+
+def test_threads_of_a_step_and_the_bound_on_its_rounds(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    now, seen = [0.0], []
+
+    def step():
+        seen.append(os.environ["OMP_NUM_THREADS"])
+        now[0] += 10
+
+    steps = {1: busy.on(1, step), 2: busy.on(2, step)}
+    assert busy.timed(steps, 3, at_most=1000, clock=lambda: now[0]) == {1: [10] * 4, 2: [10] * 4}
+    assert busy.timed(steps, 100, at_most=50, clock=lambda: now[0]) == {1: [10] * 4, 2: [10] * 4}
+    assert seen == ["1", "2", "2", "1"] * 4
 
 
 def test_cold_start_needs_a_png(tmp_path):

@@ -1,4 +1,7 @@
-"""Memory for long use: scratch arrays that are kept from call to call, in huge pages where the system has them."""
+"""Memory for long use: scratch arrays that are kept from call to call, in huge pages where the system has them.
+
+Kernels keep their scratch in a `Workspace` of their own, transformed weights in arrays of `lasting_empty`.
+"""
 
 import contextlib
 import math
@@ -7,7 +10,8 @@ import threading
 
 import numpy as np
 
-_HUGE = 1 << 21  # bytes of a huge page
+HUGE_PAGE = 1 << 21  # bytes
+WORKSPACE_BYTES = 48 << 20  # the most that a Workspace keeps under one name
 
 
 def lasting_empty(shape, dtype):
@@ -15,17 +19,18 @@ def lasting_empty(shape, dtype):
 
     Memory that malloc gives again has the small pages that it began with, and an address in small pages takes long to
     look up, above all in a virtual machine: with the kernels' scratch memory in small pages, VGG16 took 4 % more time.
-    Linux begins a mapping where a huge page begins only if it is of whole ones.
+    Linux aligns a mapping to huge pages only if its length is a multiple of one. A tail below half a page stays in
+    small pages. Raises MemoryError where the system has no such memory.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < _HUGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if size < HUGE_PAGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(shape, dtype)
     try:
-        memory = mmap.mmap(-1, -(-size // _HUGE) * _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory = mmap.mmap(-1, -(-size // HUGE_PAGE) * HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError:
         raise MemoryError(f"no memory for an array of shape {shape} and {np.dtype(dtype)}") from None
     with contextlib.suppress(OSError):  # a system without huge pages
-        memory.madvise(mmap.MADV_HUGEPAGE, 0, (size + _HUGE // 2) // _HUGE * _HUGE)  # not for a short rest
+        memory.madvise(mmap.MADV_HUGEPAGE, 0, (size + HUGE_PAGE // 2) // HUGE_PAGE * HUGE_PAGE)
     return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
 
 
@@ -35,7 +40,7 @@ class Workspace(threading.local):
     At most `limit` bytes stay with one name; anything larger is allocated anew each time.
     """
 
-    def __init__(self, limit=48 << 20):
+    def __init__(self, limit=WORKSPACE_BYTES):
         self.limit = limit
         self.buffers = {}
 

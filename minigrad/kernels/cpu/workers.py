@@ -1,90 +1,106 @@
-"""Threads that work for another one, and how the two wait for each other.
+"""Threads that work for another one. Behind threads.py, which alone uses them: kernels share out their work there.
 
-A thread that sleeps takes the system 50 us to wake. On a busy machine it takes milliseconds: a core that falls idle is
-given to somebody else for a whole time slice. Most kernels are done sooner. So for as long as a pass through a network
-lasts, workers and their caller wait for each other spinning, as OpenMP's threads do: in C, without the interpreter's
-lock. Where the C library has no spin locks, they sleep.
+The system takes 50 us to wake a thread that sleeps, on some virtual machines more, and milliseconds where other
+processes want the cores. So nobody waits for a worker to wake up: the caller works as well, and takes back what its
+worker has not begun when the caller is through. Work that is shorter than a hand-over thus stays on one thread,
+whatever a hand-over costs on the machine and at the moment.
+
+What a worker has begun must be waited for. On a quiet machine that is sooner over than a sleeper is woken, and the
+caller waits spinning: in C, without the interpreter's lock. Where the C library has no spin locks, it sleeps.
 """
 
 import contextlib
 import ctypes
 import os
 import threading
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 
 def _spin_functions():
-    """(lock, unlock) for a lock in memory that is waited for spinning; (None, None) where there are none.
+    """(init, lock, unlock) of locks in memory that are waited for spinning; None where there are none.
 
     Glibc's know no owner: what one thread locks, another may unlock. lock lets go of the interpreter while it waits.
     """
     try:
-        return ctypes.CDLL(None).pthread_spin_lock, ctypes.PyDLL(None).pthread_spin_unlock
+        free, held = ctypes.CDLL(None), ctypes.PyDLL(None)
+        return held.pthread_spin_init, free.pthread_spin_lock, held.pthread_spin_unlock
     except (OSError, AttributeError, TypeError):
-        return None, None
+        return None
 
 
-_spin_lock, _spin_unlock = _spin_functions()
-CAN_SPIN = _spin_lock is not None and os.name == "posix"
+_SPIN = _spin_functions()
+CAN_SPIN = _SPIN is not None and os.name == "posix"
 
 
-class _Turnstile:
-    """Lets the one thread that waits pass, once for each opening. Both sides say whether it waits spinning."""
+class _SpinGate:
+    """Closed until opened once. Its methods are a queue's: get() waits, spinning, and put(None) opens."""
 
     def __init__(self):
-        self.sleeping, self.spinning = SimpleQueue(), ctypes.c_int()
-        if CAN_SPIN:
-            ctypes.CDLL(None).pthread_spin_init(ctypes.byref(self.spinning), 0)
-            _spin_lock(ctypes.byref(self.spinning))
+        init, self._lock, self._unlock = _SPIN
+        self._word = ctypes.byref(ctypes.c_int())
+        init(self._word, 0)
+        self._lock(self._word)
 
-    def wait(self, spin):
-        _spin_lock(ctypes.byref(self.spinning)) if spin else self.sleeping.get()
+    def get(self):
+        self._lock(self._word)
 
-    def open(self, spin):
-        _spin_unlock(ctypes.byref(self.spinning)) if spin else self.sleeping.put(None)
+    def put(self, _):
+        self._unlock(self._word)
+
+
+class _Task:
+    """A function that a worker is to call."""
+
+    def __init__(self, function, spin):
+        self.function, self.error, self.ended = function, None, False
+        self.gate = _SpinGate() if spin and CAN_SPIN else SimpleQueue()
+
+    def run(self):
+        try:
+            self.function()
+        except BaseException as error:
+            self.error = error
+        self.function = None  # and what it holds
+        self.ended = True
+        self.gate.put(None)
 
 
 class Worker:
     """A thread that does one task at a time, on `cores` if these are given."""
 
     def __init__(self, cores=None):
-        self.spins = False  # how it is waiting for its next task
-        self._handed, self._done = _Turnstile(), _Turnstile()
-        self._last = self._finished = self._error = self._message = None
+        self._tasks = SimpleQueue()
+        self._task = None  # the last one handed over
         threading.Thread(target=self._run, args=(cores,), name="minigrad", daemon=True).start()
 
-    def start(self, task, spin):
-        """Hand over task(). spin: how it is to wait for the next one, and the caller in `finish` for this one's end."""
-        self._last = object()
-        self._message = task, spin, self._last
-        self._handed.open(self.spins)
+    def start(self, function, spin):
+        """Hand over function(). spin: how `finish` waits for its end."""
+        self._task = _Task(function, spin)
+        self._tasks.put(self._task)
 
-    def finish(self, spin):
-        """Wait for the end of the task; returns the exception that ended it, or None. A Ctrl-C is raised after it."""
-        interrupt = None
-        while self._finished is not self._last:  # the turnstile may be open from an earlier task, interrupted here
+    def finish(self):
+        """Take the task back if it has not begun, else wait for its end; returns the exception that ended it, or None.
+
+        A Ctrl-C is raised when it is over.
+        """
+        task, self._task, interrupt = self._task, None, None
+        with contextlib.suppress(Empty):
+            self._tasks.get_nowait()
+            return None
+        while not task.ended:
             try:
-                self._done.wait(spin)
+                task.gate.get()
             except KeyboardInterrupt as pressed:
                 interrupt = pressed
         if interrupt is not None:
             raise interrupt
-        error, self._error = self._error, None
-        return error
+        return task.error
 
     def _run(self, cores):
         if cores:
             stay_on(cores)
         while True:
-            self._handed.wait(self.spins)
-            (task, self.spins, this), self._message = self._message, None
-            try:
-                task()
-            except BaseException as error:
-                self._error = error
-            del task  # and what it holds
-            self._finished = this
-            self._done.open(self.spins)
+            self._tasks.get().run()
 
 
 def stay_on(cores):

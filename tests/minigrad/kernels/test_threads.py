@@ -1,123 +1,28 @@
-"""Devices, the stand-in for a second array module, and the threads of the kernels."""
+"""The threads of the kernels: sharing out, BLAS, errors, forks; handing over; and what they make of the machine."""
 
-import mmap
 import os
-import sys
 import threading
 import time
 import types
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 import minigrad as mg
-from minigrad import device, kernels, nn
-from minigrad.device import array_module, device_of, to_device, to_numpy
+from minigrad import kernels, nn
 from minigrad.kernels import blocks, parallel, thread_count
-from minigrad.kernels.cpu import memory, threads
+from minigrad.kernels.cpu import threads, workers
 
-
-class StandIn:
-    """An array type of another module."""
-
-
-@pytest.fixture
-def stand_in():
-    module = types.SimpleNamespace(__name__="stand_in", asnumpy=lambda array: np.zeros(3))
-    device.register_array_module(StandIn, module)
-    yield module
-    del device._registered[StandIn]
-
-
-def test_arrays_have_a_module_and_a_device(stand_in):
-    assert array_module(np.zeros(2), 3.0, np.float32(1)) is np
-    assert array_module(StandIn(), 3.0) is stand_in
-    assert array_module(2.0) is np
-    assert device_of(np.zeros(2)) == "cpu" and device_of(StandIn()) == "cuda:0"
-    np.testing.assert_array_equal(to_numpy(StandIn()), np.zeros(3))
-
-
-def test_mixing_modules_is_refused_by_name(stand_in):
-    with pytest.raises(TypeError, match=r"numpy, stand_in.*\.to\(device\)"):
-        array_module(np.zeros(2), StandIn())
-
-
-def test_moves():
-    x = np.zeros(2)
-    assert to_device(x, "cpu") is x and to_numpy(x) is x
-    for wrong in ("gpu", "cuda:x", "cuda:", "cuda:²", "auto:1", "auto:", "cpu:0", 3):
-        with pytest.raises(ValueError, match="device is"):
-            to_device(x, wrong)
-
-
-def test_a_cupy_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
-        monkeypatch.delitem(sys.modules, name)
-    message = "=====\nFailed to import CuPy.\n\nOriginal error:\n  ImportError: libcublas.so.13: no such file\n=====\n"
-    (tmp_path / "cupy.py").write_text(f"raise ImportError({message!r})")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeError, match=r"cannot be imported \(ImportError: libcublas.so.13: no such file\)$"):
-        device.find_device("cuda")
-    assert device.find_device("auto") == "cpu"
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(RuntimeError, match="CuPy is not installed"):
-        device.find_device("cuda")
-
-
-def test_missing_gpu_is_named(monkeypatch):
-    monkeypatch.setattr(device, "cupy_or_reason", lambda: (None, "CuPy is not installed"))
-    x = np.zeros(2)
-    assert to_device(x, "auto") is x
-    with pytest.raises(RuntimeError, match="'cuda:1' is not available: CuPy is not installed"):
-        to_device(x, "cuda:1")
-
-
-# ---- a GPU, as CuPy shows it -----------------------------------------------------------------------------------------
-
-
-def test_arrays_go_to_the_gpu_that_is_named(standin):
-    x = np.arange(3.0)
-    for name, there in (("cuda", "cuda:0"), ("auto", "cuda:0"), ("cuda:1", "cuda:1")):
-        moved = to_device(x, name)
-        assert array_module(moved, 2.0) is standin and device_of(moved) == there
-        assert to_device(moved, there) is moved and type(to_numpy(moved)) is np.ndarray
-    with standin.cuda.Device(1):
-        assert device_of(to_device(x, "cuda")) == "cuda:1"
-    with pytest.raises(TypeError, match="different devices"):
-        array_module(x, moved)
-
-
-def test_gpus_that_are_not_there_are_named(standin, monkeypatch):
-    x = np.arange(3.0)
-    with pytest.raises(RuntimeError, match=r"'cuda:2' is not available: this machine has 2 GPU\(s\)"):
-        to_device(x, "cuda:2")
-    monkeypatch.setattr(standin.cuda.runtime, "getDeviceCount", lambda: 0)
-    with pytest.raises(RuntimeError, match="'cuda' is not available: CuPy finds no GPU"):
-        to_device(x, "cuda")
-
-    def no_driver():
-        raise standin.cuda.runtime.CUDARuntimeError("cudaErrorInsufficientDriver")
-
-    monkeypatch.setattr(standin.cuda.runtime, "getDeviceCount", no_driver)
-    with pytest.raises(RuntimeError, match=r"CuPy finds no GPU \(cudaErrorInsufficientDriver\)"):
-        to_device(x, "cuda")
-    assert to_device(x, "auto") is x
-
-
-def test_a_gradient_comes_back_to_the_device_of_its_input(standin):
-    x = mg.Tensor(np.arange(3.0), requires_grad=True)
-    there = x.to("cuda")
-    assert type(there.data) is standin.ndarray and there.device == "cuda:0"
-    g = mg.grad((there * there).to("cpu").sum(), x)
-    assert type(g.data) is np.ndarray and g.tolist() == [0, 2, 4]
-
-
-# ---- threads ---------------------------------------------------------------------------------------------------------
+needs_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(threads._cores()) < 2, reason="needs two cores to be pinned to"
+)
 
 
 @pytest.fixture(params=["a core each", "roaming"])
 def several_threads(request, monkeypatch):
     """As many threads as cores, each kept on one of its own; or fewer, free to roam. Whatever the environment says."""
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: None)
     if request.param == "roaming":
         monkeypatch.setattr(threads, "_cores", lambda: [0, 1, 2])
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
@@ -128,7 +33,7 @@ def several_threads(request, monkeypatch):
 
 
 def test_parallel_keeps_order_and_uses_several_threads(several_threads):
-    meeting = threading.Barrier(2, timeout=10)  # passed only if two items run at the same time
+    meeting = threading.Barrier(2, timeout=60)  # passed only if two items run at the same time
 
     def item(i):
         if i < 2:
@@ -140,8 +45,6 @@ def test_parallel_keeps_order_and_uses_several_threads(several_threads):
 
 
 def blas_threads():
-    from threadpoolctl import threadpool_info
-
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
@@ -159,11 +62,11 @@ def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several
     def other():
         with threads.whole_pass():
             here.set()
-            there.wait(10)
+            there.wait(60)
 
     thread = threading.Thread(target=other)
     thread.start()
-    assert here.wait(10) and blas_threads() == {1}
+    assert here.wait(60) and blas_threads() == {1}
     with threads.whole_pass():
         there.set()
         thread.join()
@@ -174,7 +77,7 @@ def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several
     thread = threading.Thread(target=other)
     with threads.whole_pass():
         thread.start()
-        assert here.wait(10)
+        assert here.wait(60)
     assert blas_threads() == {1}
     there.set()
     thread.join()  # it is the last to let go
@@ -190,7 +93,7 @@ def test_nested_parallel_is_a_plain_loop(several_threads):
 
 
 def test_within_a_block_there_is_one_thread_whoever_has_it(several_threads):
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
 
     def item(i):
         if i < 2:  # one for the caller, one for a worker
@@ -301,36 +204,21 @@ def test_blocks_cover_the_range_once(length, size):
     assert all(run.stop - run.start <= max(1, size) for run in cut)
 
 
-def test_workspace_is_kept_small_and_apart_for_each_thread():
-    workspace = memory.Workspace(limit=1000)
-    first = workspace.empty("a", (10, 10), np.float32)
-    again = workspace.empty("a", (5, 5), np.float32)
-    assert np.shares_memory(first, again)
-    assert not np.shares_memory(workspace.empty("b", (10,), np.float32), first)
-    large = workspace.empty("c", (1000,), np.float32)
-    assert large.shape == (1000,) and not np.shares_memory(large, workspace.empty("c", (1000,), np.float32))
-    other = []
-    thread = threading.Thread(target=lambda: other.append(workspace.empty("a", (10, 10), np.float32)))
-    thread.start()
-    thread.join()
-    assert not np.shares_memory(first, other[0])
-
-
-@pytest.mark.skipif(len(threads._cores()) < 2, reason="needs two cores")
-def test_workers_do_their_work_awake_and_asleep(monkeypatch):
+@needs_cores
+def test_results_and_affinity_within_passes_and_between_them(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    expected = [i * i for i in range(50)]
-    for _ in range(20):  # from one way of waiting to the other and back
+    cores, expected = os.sched_getaffinity(0), [i * i for i in range(50)]
+    for _ in range(20):
         with threads.whole_pass():
-            assert threads.parallel(lambda i: i * i, range(50)) == expected
+            assert parallel(lambda i: i * i, range(50)) == expected
             with threads.whole_pass():
-                assert threads.parallel(lambda i: i * i, range(50)) == expected
-            assert any(worker.spins for worker in threads._pool.workers.values()) or not threads.CAN_SPIN
-        assert not any(worker.spins for worker in threads._pool.workers.values())
-        assert threads.parallel(lambda i: i * i, range(50)) == expected
+                assert parallel(lambda i: i * i, range(50)) == expected
+        assert os.sched_getaffinity(0) == cores
+        assert parallel(lambda i: i * i, range(50)) == expected
+        assert os.sched_getaffinity(0) == cores
 
 
-def test_workers_are_usable_after_an_error_while_awake():
+def test_workers_are_usable_after_an_error_within_a_pass():
     def fail(i):
         raise ArithmeticError(i)
 
@@ -338,7 +226,6 @@ def test_workers_are_usable_after_an_error_while_awake():
         with pytest.raises(ArithmeticError), threads.whole_pass():
             threads.parallel(fail, range(10))
         assert threads.parallel(abs, range(10)) == list(range(10))
-        assert not any(worker.spins for worker in threads._pool.workers.values())
 
 
 def test_two_threads_that_want_the_workers_at_once_both_finish():
@@ -357,28 +244,139 @@ def test_two_threads_that_want_the_workers_at_once_both_finish():
     assert results == {name: [i + name for i in range(20)] for name in range(4)}
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (3 << 20,), (2, 1 << 20)])
-def test_lasting_arrays_are_private_and_as_asked_for(shape):
-    array = memory.lasting_empty(shape, np.float32)
-    assert array.shape == shape and array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable
-    array[...] = 1
-    large = array.nbytes >= 4 << 20 and hasattr(mmap, "MADV_HUGEPAGE")
-    assert (_memory_of(array) is mmap.mmap) == large
-    if hasattr(os, "fork"):
-        child = os.fork()
-        if child == 0:
-            array[...] = 2
-            os._exit(0)
-        os.waitpid(child, 0)
-    assert (array == 1).all()
+# ---- handing over ----------------------------------------------------------------------------------------------------
 
 
-def _memory_of(array):
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return type(array.base.obj if isinstance(array.base, memoryview) else array.base)
+@pytest.fixture(params=[True, False], ids=["spinning", "asleep"])
+def spin(request):
+    return request.param
 
 
-def test_an_array_too_large_for_memory_is_a_memory_error():
-    with pytest.raises(MemoryError):
-        memory.lasting_empty((1 << 60,), np.uint8)
+def test_a_worker_does_its_task_and_gives_its_error(spin):
+    worker, done = workers.Worker(), []
+    for task, error in ((lambda: done.append(1), None), (lambda: 1 / 0, ZeroDivisionError), (done.clear, None)):
+        begun = threading.Event()
+        worker.start(lambda task=task, begun=begun: (begun.set(), task()), spin)
+        assert begun.wait(60)
+        found = worker.finish()
+        assert type(found) is error if error else found is None
+    assert done == []
+
+
+def test_a_task_that_has_not_begun_is_taken_back(spin):
+    worker, held, begun, done = workers.Worker(), threading.Event(), threading.Event(), []
+    worker.start(lambda: (begun.set(), held.wait(60)), spin)
+    assert begun.wait(60)
+    worker.start(lambda: done.append("taken back"), spin)
+    assert worker.finish() is None
+    begun.clear()
+    worker.start(begun.set, spin)
+    held.set()
+    assert begun.wait(60) and worker.finish() is None
+    assert done == []
+
+
+def test_nobody_waits_for_a_worker_that_does_not_wake(several_threads, monkeypatch):
+    held, here = threading.Event(), threading.get_ident()
+
+    class Asleep(workers.Worker):
+        def _run(self, cores):
+            held.wait(60)
+            super()._run(cores)
+
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    monkeypatch.setattr(threads, "Worker", Asleep)
+    assert parallel(lambda i: threading.get_ident() == here, range(9)) == [True] * 9
+    held.set()
+
+
+def test_ctrl_c_is_raised_once_the_task_has_ended(spin):
+    worker, begun, go_on, done = workers.Worker(), threading.Event(), threading.Event(), []
+    worker.start(lambda: (begun.set(), go_on.wait(60), done.append(True)), spin)
+    assert begun.wait(60)
+    gate = worker._task.gate
+
+    def interrupted():
+        worker_task.gate.get = gate.get
+        go_on.set()
+        raise KeyboardInterrupt
+
+    worker_task = worker._task
+    worker_task.gate = types.SimpleNamespace(get=interrupted, put=gate.put)
+    with pytest.raises(KeyboardInterrupt):
+        worker.finish()
+    assert done
+
+
+# ---- a busy machine, and a part of one -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """A pool that knows nothing of the machine yet."""
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    return threads._pool
+
+
+def a_pass(seconds):
+    """How many cores the caller may run on in a pass that lasts so long, and after it."""
+    with threads.whole_pass():
+        parallel(abs, range(4))
+        within = len(os.sched_getaffinity(0))
+        time.sleep(seconds)
+    return within, len(os.sched_getaffinity(0))
+
+
+@needs_cores
+def test_a_pass_that_lost_its_time_unpins_those_after_it_for_a_while(pool, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = len(threads._cores())
+    assert a_pass(0.1) == (1, cores)  # asleep: the core was free for others
+    assert pool.busy_until > time.monotonic()
+    assert a_pass(0) == (cores, cores)
+    pool.busy_until = time.monotonic() - 1
+    assert a_pass(0) == (1, cores)
+
+
+def test_a_pass_that_has_the_cores_to_itself_is_no_sign(pool, monkeypatch):
+    monkeypatch.setattr(threads, "time", types.SimpleNamespace(**vars(time)))
+    monkeypatch.setattr(threads.time, "thread_time", time.perf_counter)  # every moment of the pass was worked in
+    a_pass(0.01)
+    assert pool.busy_until < time.monotonic()
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(None, 3), (3.5, 3), (2.5, 2), (1.5, 1), (0.5, 1)])
+def test_the_control_groups_share_counts(quota, expected, monkeypatch):
+    monkeypatch.setattr(threads, "_cores", lambda: [0, 1, 2])
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: quota)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert thread_count() == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "nonsense"}, None),
+        ({"cpu.max": ""}, None),
+        ({}, None),
+    ],
+)
+def test_cgroup_quota(files, quota, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert threads.cgroup_quota(tmp_path) == quota
+
+
+def test_one_thread_where_blas_cannot_be_held(several_threads, pool):
+    """As with Accelerate: threadpoolctl finds no library that it can limit."""
+    assert thread_count() > 1
+    pool.blas = ThreadpoolController().select(user_api="none of them")
+    here = threading.get_ident()
+    assert thread_count() == 1
+    with threads.whole_pass():
+        assert all(parallel(lambda i: threading.get_ident() == here, range(4)))
