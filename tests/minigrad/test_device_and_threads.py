@@ -16,6 +16,8 @@ from minigrad.device import array_module, device_of, to_device, to_numpy
 from minigrad.kernels import blocks, parallel, thread_count
 from minigrad.kernels.cpu import memory, threads
 
+LONG = 600  # seconds: what has not happened by then, on however slow a machine, does not happen
+
 
 class StandIn:
     """An array type of another module."""
@@ -128,7 +130,7 @@ def several_threads(request, monkeypatch):
 
 
 def test_parallel_keeps_order_and_uses_several_threads(several_threads):
-    meeting = threading.Barrier(2, timeout=10)  # passed only if two items run at the same time
+    meeting = threading.Barrier(2, timeout=LONG)  # passed only if two items run at the same time
 
     def item(i):
         if i < 2:
@@ -159,11 +161,11 @@ def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several
     def other():
         with threads.whole_pass():
             here.set()
-            there.wait(10)
+            there.wait(LONG)
 
     thread = threading.Thread(target=other)
     thread.start()
-    assert here.wait(10) and blas_threads() == {1}
+    assert here.wait(LONG) and blas_threads() == {1}
     with threads.whole_pass():
         there.set()
         thread.join()
@@ -174,7 +176,7 @@ def test_blas_is_held_and_freed_by_whichever_thread_comes_first_and_last(several
     thread = threading.Thread(target=other)
     with threads.whole_pass():
         thread.start()
-        assert here.wait(10)
+        assert here.wait(LONG)
     assert blas_threads() == {1}
     there.set()
     thread.join()  # it is the last to let go
@@ -190,7 +192,7 @@ def test_nested_parallel_is_a_plain_loop(several_threads):
 
 
 def test_within_a_block_there_is_one_thread_whoever_has_it(several_threads):
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=LONG)
 
     def item(i):
         if i < 2:  # one for the caller, one for a worker
@@ -353,7 +355,7 @@ def test_two_threads_that_want_the_workers_at_once_both_finish():
     for user in users:
         user.start()
     for user in users:
-        user.join(60)
+        user.join(LONG)
     assert results == {name: [i + name for i in range(20)] for name in range(4)}
 
 
