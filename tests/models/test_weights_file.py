@@ -1,6 +1,7 @@
 """The weights file: what is written comes back, large files are mapped, and every kind of damage is one sentence."""
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -315,17 +316,21 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
     assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
 
 
-def write_for_ever(path):
-    for seed in range(100_000):
+def write_for_ever(path, connection):
+    for seed in itertools.count():
         save(small(seed), path)
+        if seed == 0:
+            connection.send("written once")
 
 
 def test_killed_while_writing_the_file_is_whole(path):
     context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
     for _ in range(2):
-        process = context.Process(target=write_for_ever, args=(path,))
+        process = context.Process(target=write_for_ever, args=(path, theirs))
         process.start()
-        process.join(2.5)
+        assert ours.recv() == "written once"
+        process.join(0.5)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert read(path).name == "tiny"

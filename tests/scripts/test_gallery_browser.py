@@ -127,7 +127,7 @@ def test_films_play_to_their_end_by_the_keyboard(page):
         ".observe(button, {childList: true, characterData: true, subtree: true});"
     )
     page.find_element("css selector", "[data-plays=style-frame]").send_keys(Keys.ENTER)
-    WebDriverWait(page, 20).until(lambda _: page.execute_script("return noted.length") == 2)
+    WebDriverWait(page, 200).until(lambda _: page.execute_script("return noted.length") == 2)
     assert page.execute_script("return noted") == ["Pause 0", "Play 2"]
 
 

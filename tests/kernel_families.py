@@ -1,0 +1,88 @@
+"""Tests on every family of BLAS kernels that the processor can execute, and with other numbers of threads.
+
+    python tests/kernel_families.py tests/viz tests/test_docs.py        what follows is pytest's
+
+OpenBLAS chooses its kernels by the processor, so a test that asks for equal bits where only rounding can be promised
+passes on one machine and fails on the next. Here the variable OPENBLAS_CORETYPE chooses: the tests run once for each of
+FAMILIES, in a process of its own, then with one thread and with one more than there are cores. Variables of the
+environment that begin with OPENBLAS_ or OMP_ are left out. A family that cannot run here is named, with the reason.
+
+Exits with 1 if a test fails, with 2 where nothing was asked for.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# From the oldest to the newest of x86-64. NumPy's wheels hold four of them, which stand in for the others; the OpenBLAS
+# of a distribution may hold all. NumPy itself does not run on what is older.
+FAMILIES = ("Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids")
+PYTEST = ("-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not torch")
+PROBE = """
+import numpy as np
+from threadpoolctl import threadpool_info
+
+for dtype in ("f4", "f8"):
+    square = np.ones((300, 300), dtype)
+    assert (square @ square == 300).all() and (square @ square[0] == 300).all()
+print(*{blas.get("architecture") for blas in threadpool_info() if blas["user_api"] == "blas"})
+"""
+
+
+def main(tests):
+    if not tests:
+        print(__doc__, file=sys.stderr)
+        return 2
+    settings = {f"{family} kernels": {"OPENBLAS_CORETYPE": family} for family in FAMILIES}
+    settings |= {f"OMP_NUM_THREADS={count}": {"OMP_NUM_THREADS": str(count)} for count in (1, cores() + 1)}
+    verdicts = []
+    for name, variables in settings.items():
+        if reason := missing(variables.get("OPENBLAS_CORETYPE")):
+            verdicts.append(f"{name:24} skipped: {reason}")
+            continue
+        print(f"\n---- {name}", flush=True)
+        start = time.perf_counter()
+        code = subprocess.run([sys.executable, *PYTEST, *tests], cwd=ROOT, env=environment(variables)).returncode
+        verdict = "FAILED" if code else "passed"
+        verdicts.append(f"{name:24} {verdict} ({time.perf_counter() - start:.0f} s)")
+    print("", *verdicts, sep="\n")
+    return int(any("FAILED" in verdict for verdict in verdicts))
+
+
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def environment(variables):
+    """This environment with `variables` in place of all that pin BLAS; drawn examples are the same in every run."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "OMP_"))}
+    return kept | {"CI": "1"} | variables
+
+
+def missing(family):
+    """Why this family of kernels cannot run here; "" if it can, or if none is asked for.
+
+    A child tries: it may die of an illegal instruction. In place of a family that it does not have, OpenBLAS takes
+    another without a word, so the child says which one it runs.
+    """
+    if family is None:
+        return ""
+    command = [sys.executable, "-c", PROBE]
+    done = subprocess.run(command, env=environment({"OPENBLAS_CORETYPE": family}), capture_output=True, text=True)
+    if done.returncode < 0:
+        return f"the processor cannot execute them ({signal.Signals(-done.returncode).name})"
+    if done.returncode:
+        return f"the trial failed: {' '.join(done.stderr.strip().splitlines()[-1:])}"
+    runs = done.stdout.strip()
+    return (
+        "" if runs.lower() == family.lower() else f"NumPy's BLAS does not have them, and runs {runs or 'unnamed ones'}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
