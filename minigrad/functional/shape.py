@@ -49,8 +49,8 @@ class SumTo(Function):
 
     def forward(self, x):
         extra = x.ndim - len(self.shape)
-        axes = [i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1)]
-        return x.sum(axis=tuple(axes), dtype=x.dtype).reshape(self.shape)
+        axes = tuple(i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1))
+        return kernels.axis_sum(x, axes).reshape(self.shape)
 
     def vjp(self, g):
         (x,) = self.inputs
