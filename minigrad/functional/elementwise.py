@@ -12,7 +12,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from .convert import cast, constant_like, floating
+from .convert import cast, constant_like, floating, in_float32
 from .shape import sum_to
 
 
@@ -66,6 +66,7 @@ class Add(Function):
         return sum_to(g, a.shape) if by_a else None, sum_to(g, b.shape) if by_b else None
 
 
+@in_float32
 def add(a, b):
     """a + b, elementwise with broadcasting."""
     return Add()(*_operands("add", a, b))
@@ -83,6 +84,7 @@ class Sub(Function):
         return sum_to(g, a.shape) if by_a else None, neg(sum_to(g, b.shape)) if by_b else None
 
 
+@in_float32
 def sub(a, b):
     """a - b, elementwise with broadcasting."""
     return Sub()(*_operands("sub", a, b))
@@ -100,6 +102,7 @@ class Mul(Function):
         return sum_to(g * b, a.shape) if by_a else None, sum_to(g * a, b.shape) if by_b else None
 
 
+@in_float32
 def mul(a, b):
     """a * b, elementwise with broadcasting."""
     return Mul()(*_operands("mul", a, b))
@@ -117,6 +120,7 @@ class Div(Function):
         return sum_to(g / b, a.shape) if by_a else None, sum_to(-g * self.output / b, b.shape) if by_b else None
 
 
+@in_float32
 def div(a, b):
     """a / b, elementwise with broadcasting; integers divide to float32."""
     a, b = _operands("div", a, b)
@@ -158,6 +162,7 @@ class Pow(Function):
         return ga, gb
 
 
+@in_float32
 def pow(a, b):
     """a ** b, elementwise with broadcasting. By the exponent, the derivative needs a > 0 (or a = 0 with b >= 0)."""
     return Pow()(*_operands("pow", a, b))
@@ -176,6 +181,7 @@ class Exp(Function):
         return g * self.output
 
 
+@in_float32
 def exp(x):
     """e to the power of each element."""
     return Exp()(floating(x))
@@ -192,6 +198,7 @@ class Log(Function):
         return g / x
 
 
+@in_float32
 def log(x):
     """Natural logarithm of each element."""
     return Log()(floating(x))
@@ -207,6 +214,7 @@ class Sqrt(Function):
         return g / (self.output * 2.0)
 
 
+@in_float32
 def sqrt(x):
     """Square root of each element."""
     return Sqrt()(floating(x))
@@ -223,6 +231,7 @@ class Sin(Function):
         return g * cos(x)
 
 
+@in_float32
 def sin(x):
     """Sine of each element, in radians."""
     return Sin()(floating(x))
@@ -239,6 +248,7 @@ class Cos(Function):
         return -g * sin(x)
 
 
+@in_float32
 def cos(x):
     """Cosine of each element, in radians."""
     return Cos()(floating(x))
@@ -301,6 +311,7 @@ class Where(Function):
         )
 
 
+@in_float32
 def where(condition, a, b):
     """a where `condition` (boolean) holds, b elsewhere; all three broadcast."""
     condition = as_tensor(condition)
@@ -344,11 +355,13 @@ class Minimum(Maximum):
         return self._shared(g, a < b, a == b)
 
 
+@in_float32
 def maximum(a, b):
     """The larger of a and b, elementwise with broadcasting; a tie gives each half of the gradient."""
     return Maximum()(*_operands("maximum", a, b))
 
 
+@in_float32
 def minimum(a, b):
     """The smaller of a and b, elementwise with broadcasting; a tie gives each half of the gradient."""
     return Minimum()(*_operands("minimum", a, b))
@@ -370,6 +383,7 @@ class Clamp(Function):
         return where(outside[0] if len(outside) == 1 else logical_or(*outside), 0.0, g)
 
 
+@in_float32
 def clamp(x, min=None, max=None):
     """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min.
 

@@ -11,7 +11,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor, together
-from .convert import cast, constant_like, floating
+from .convert import cast, constant_like, floating, in_float32
 from .elementwise import abs, exp, square, where
 from .reduce import _axes, _drop, mean, sum
 from .shape import _dim, getitem, permute, reshape
@@ -35,6 +35,7 @@ class Softmax(Function):
         return y * (g - sum(g * y, self.axes, keepdims=True))
 
 
+@in_float32
 def softmax(x, dim):
     """exp(x) / sum of exp(x) along dim: probabilities from scores."""
     x, axes = _along("softmax", x, dim)
@@ -56,6 +57,7 @@ class LogSoftmax(Function):
         return g - exp(self.output) * sum(g, self.axes, keepdims=True)
 
 
+@in_float32
 def log_softmax(x, dim):
     """Logarithm of softmax, without rounding small probabilities to 0."""
     x, axes = _along("log_softmax", x, dim)
@@ -80,6 +82,7 @@ class LogSumExp(Function):
         return g * exp(x - self.output)
 
 
+@in_float32
 def logsumexp(x, dim, keepdim=False):
     """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges; of no elements, -inf."""
     x = floating(x)
@@ -97,6 +100,7 @@ def _along(name, x, dim):
 # ---- classification --------------------------------------------------------------------------------------------------
 
 
+@in_float32
 def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-log of the probability that the scores x give to the target, as torch.nn.functional.cross_entropy.
 
@@ -132,6 +136,7 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     return loss * (1 - label_smoothing) + even * (label_smoothing / classes)
 
 
+@in_float32
 def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
     """-x at the target class, as torch.nn.functional.nll_loss: x holds log probabilities (see log_softmax).
 
@@ -225,12 +230,14 @@ def _class_index(name, x, target, weight, ignore_index):
 # ---- regression ------------------------------------------------------------------------------------------------------
 
 
+@in_float32
 def mse_loss(x, target, reduction="mean"):
     """(x - target)**2, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.mse_loss."""
     x, target = _same_shape("mse_loss", x, target)
     return _reduced("mse_loss", square(x - target), reduction)
 
 
+@in_float32
 def l1_loss(x, target, reduction="mean"):
     """|x - target|, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.l1_loss."""
     x, target = _same_shape("l1_loss", x, target)

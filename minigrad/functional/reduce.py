@@ -8,7 +8,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor
-from .convert import cast, floating
+from .convert import cast, floating, in_float32
 from .elementwise import square
 from .shape import broadcast_to, reshape
 
@@ -48,6 +48,7 @@ class Sum(Function):
         return broadcast_to(g, x.shape)
 
 
+@in_float32
 def sum(x, axis=None, keepdims=False):
     """Sum over `axis`; integers and booleans add up to int64."""
     x = as_tensor(x)
@@ -55,6 +56,7 @@ def sum(x, axis=None, keepdims=False):
     return _drop(Sum(axes)(x), axes, keepdims)
 
 
+@in_float32
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis`; integers become float32. Of no elements, it is NaN."""
     x = floating(x)
@@ -62,6 +64,7 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axes, keepdims) / float(prod(x.shape[a] for a in axes))
 
 
+@in_float32
 def var(x, axis=None, ddof=0, keepdims=False):
     """Variance over `axis`: the sum of squared distances from the mean, divided by count - ddof."""
     x = floating(x)
@@ -95,11 +98,13 @@ class Min(Max):
     name = "min"
 
 
+@in_float32
 def max(x, axis=None, keepdims=False):
     """Maximum over `axis`. Equal maxima share the gradient evenly (as torch.amax)."""
     return _extreme(Max, x, axis, keepdims)
 
 
+@in_float32
 def min(x, axis=None, keepdims=False):
     """Minimum over `axis`. Equal minima share the gradient evenly (as torch.amin)."""
     return _extreme(Min, x, axis, keepdims)

@@ -8,6 +8,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
+from .convert import in_float32
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
 
@@ -57,6 +58,7 @@ class SumTo(Function):
         return broadcast_to(g, x.shape)
 
 
+@in_float32
 def sum_to(x, shape):
     """x summed down to `shape`, over the axes that broadcasting would add or stretch."""
     return x if x.shape == tuple(shape) else SumTo(tuple(shape))(x)
@@ -210,7 +212,7 @@ class GetItem(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        return PutItem(self.index, x.shape)(g)
+        return in_float32(PutItem(self.index, x.shape))(g)
 
 
 class PutItem(Function):
@@ -337,6 +339,7 @@ def _inside(widths, shape):
     return tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(widths, shape, strict=True))
 
 
+@in_float32
 def pad(x, pad, mode="constant", value=None):
     """x with elements added around it, as torch.nn.functional.pad.
 
