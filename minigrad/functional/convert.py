@@ -75,3 +75,11 @@ def zeros_like(x):
 def constant_like(x, values, dtype=None):
     """A Tensor of numbers or a NumPy array, where x is, and in its dtype or another."""
     return without_gradient(lambda array: array_module(array).asarray(values, dtype=dtype or x.dtype), x)
+
+
+def check_holds(name, dtype, number):
+    """Refuse a Python number that `dtype` does not hold. (In float32 and float64 the nearest number stands for it.)"""
+    if isinstance(number, complex):
+        raise TypeError(f"{name}: expected a real number, got {number}")
+    if dtype.kind in "iu" and not (np.iinfo(dtype).min <= number <= np.iinfo(dtype).max and number == int(number)):
+        raise ValueError(f"{name}: {number} is beyond what {dtype} holds; convert the tensor with .astype")

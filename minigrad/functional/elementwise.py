@@ -12,7 +12,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from .convert import cast, constant_like, floating, in_float32
+from .convert import cast, check_holds, constant_like, floating, in_float32
 from .shape import sum_to
 
 
@@ -24,9 +24,9 @@ def _operands(name, a, b):
     a = a.item() if isinstance(a, np.generic) else a if isinstance(a, Number) else as_tensor(a)
     b = b.item() if isinstance(b, np.generic) else b if isinstance(b, Number) else as_tensor(b)
     if isinstance(a, Number):
-        a = _constant_like(b, a)
+        a = _constant_like(name, b, a)
     if isinstance(b, Number):
-        b = _constant_like(a, b)
+        b = _constant_like(name, a, b)
     together(name, a=a, b=b)
     if a.dtype.kind in "iu" and b.dtype.kind == "f":
         a = cast(a, b.dtype)
@@ -39,8 +39,11 @@ def _operands(name, a, b):
     return a, b
 
 
-def _constant_like(x, number):
-    """A 0-d tensor of a Python number, in the dtype of x. An integer x meeting a float gives float32, as in torch."""
+def _constant_like(name, x, number):
+    """A 0-d tensor of a Python number, in the dtype of x. An integer x meeting a float gives float32, as in torch.
+
+    ValueError for an integer that this dtype does not hold: torch lets 300 become 44 in uint8.
+    """
     if not isinstance(x, Tensor):
         return Tensor(number)
     kind = x.dtype.kind
@@ -48,6 +51,7 @@ def _constant_like(x, number):
         dtype = x.dtype
     else:
         dtype = np.dtype(np.float32 if isinstance(number, float) else np.int64)
+    check_holds(name, dtype, number)
     return constant_like(x, number, dtype)
 
 
@@ -87,7 +91,10 @@ class Sub(Function):
 @in_float32
 def sub(a, b):
     """a - b, elementwise with broadcasting."""
-    return Sub()(*_operands("sub", a, b))
+    a, b = _operands("sub", a, b)
+    if a.dtype.kind == b.dtype.kind == "b":
+        raise TypeError("sub: booleans have no difference; convert with .astype, or compare with !=")
+    return Sub()(a, b)
 
 
 class Mul(Function):
@@ -141,6 +148,9 @@ class Neg(Function):
 
 def neg(x):
     """-x, elementwise."""
+    x = as_tensor(x)
+    if x.dtype.kind == "b":
+        raise TypeError("neg: booleans have no negative; convert with .astype, or invert with ~")
     return Neg()(x)
 
 
@@ -165,7 +175,12 @@ class Pow(Function):
 @in_float32
 def pow(a, b):
     """a ** b, elementwise with broadcasting. By the exponent, the derivative needs a > 0 (or a = 0 with b >= 0)."""
-    return Pow()(*_operands("pow", a, b))
+    a, b = _operands("pow", a, b)
+    if a.dtype.kind == b.dtype.kind == "b":
+        raise TypeError("pow: booleans have no powers; convert with .astype")
+    if a.dtype.kind != "f" and b.dtype.kind == "i" and (b < 0).data.any():
+        raise ValueError("pow: integers have no negative powers; convert with .astype")
+    return Pow()(a, b)
 
 
 # ---- functions of one tensor -----------------------------------------------------------------------------------------
@@ -281,8 +296,9 @@ def square(x):
 
 
 def sign(x):
-    """-1, 0 or 1 for each element, in its dtype; no gradient."""
-    return without_gradient(lambda array: array_module(array).sign(array), as_tensor(x))
+    """-1, 0 or 1 for each element, in its dtype (of a boolean, itself); no gradient."""
+    x = as_tensor(x)
+    return x if x.dtype.kind == "b" else without_gradient(lambda array: array_module(array).sign(array), x)
 
 
 # ---- rectifiers and limits -------------------------------------------------------------------------------------------
@@ -302,7 +318,7 @@ class Where(Function):
 
     def vjp(self, g):
         a, b = self.inputs
-        zero = _constant_like(g, 0.0)
+        zero = constant_like(g, 0.0)
         condition = Tensor._wrap(self.condition)
         by_a, by_b = self.needs_input_grad
         return (
@@ -378,28 +394,34 @@ class Clamp(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        outside = [x < self.min] if self.min is not None else []
-        outside += [x > self.max] if self.max is not None else []
-        return where(outside[0] if len(outside) == 1 else logical_or(*outside), 0.0, g)
+        inside = [x >= self.min] if self.min is not None else []
+        inside += [x <= self.max] if self.max is not None else []
+        return where(inside[0] if len(inside) == 1 else logical_and(*inside), g, 0.0)
 
 
 @in_float32
 def clamp(x, min=None, max=None):
-    """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min.
+    """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min,
+    and a bound that is NaN makes NaN.
 
     Gradient 1 inside and on the bounds. Outside, it goes to the bound if that is a tensor.
     """
     x = as_tensor(x)
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
+    if x.dtype.kind == "b":
+        raise TypeError("clamp: x must be numbers, got dtype bool; convert with .astype")
     min, max = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
     if all(bound is None or isinstance(bound, Number) for bound in (min, max)):
         if x.dtype.kind != "f" and (isinstance(min, float) or isinstance(max, float)):
             x = cast(x, np.float32)
+        for bound in (min, max):
+            if bound is not None:
+                check_holds("clamp", x.dtype, bound)
         return Clamp(min, max)(x)
     if min is not None:
-        x = where(x < min, min, x)
-    return x if max is None else where(x > max, max, x)
+        x = where(logical_or(x < min, ne(min, min)), min, x)
+    return x if max is None else where(logical_or(x > max, ne(max, max)), max, x)
 
 
 # ---- comparisons and logic: boolean results, no gradient -------------------------------------------------------------

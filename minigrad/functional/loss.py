@@ -86,7 +86,7 @@ class LogSumExp(Function):
 def logsumexp(x, dim, keepdim=False):
     """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges; of no elements, -inf."""
     x = floating(x)
-    axes, _ = _axes("logsumexp", dim, x.shape)
+    axes = _axes("logsumexp", dim, x.shape)
     return _drop(LogSumExp(axes)(x), axes, keepdim)
 
 
@@ -246,6 +246,8 @@ def l1_loss(x, target, reduction="mean"):
 
 def _same_shape(name, x, target):
     x, target = as_tensor(x), as_tensor(target)
+    if x.dtype.kind == target.dtype.kind == "b":
+        raise TypeError(f"{name}: x and target must be numbers, got dtype bool; convert with .astype")
     if x.shape != target.shape:
         warnings.warn(f"{name}: x {x.shape} and target {target.shape} are broadcast; is that meant?", stacklevel=3)
     return x, target

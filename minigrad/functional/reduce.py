@@ -14,15 +14,15 @@ from .shape import broadcast_to, reshape
 
 
 def _axes(name, axis, shape):
-    """The axes as a tuple counted from the front, and the shape with them kept as 1."""
+    """The axes as a tuple counted from the front. A single number has the axis 0, as in torch, and none to sum over."""
     axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
-    axes = tuple(axes)
-    if any(not -len(shape) <= a < len(shape) for a in axes):
+    axes, count = tuple(axes), len(shape) or 1
+    if any(not -count <= a < count for a in axes):
         raise ValueError(f"{name}: axis {axis} is out of range for shape {shape}")
-    axes = tuple(int(a) % len(shape) for a in axes)
+    axes = tuple(int(a) % count for a in axes)
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: axis {axis} names an axis twice")
-    return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return axes if shape else ()
 
 
 def _drop(x, axes, keepdims):
@@ -52,7 +52,7 @@ class Sum(Function):
 def sum(x, axis=None, keepdims=False):
     """Sum over `axis`; integers and booleans add up to int64."""
     x = as_tensor(x)
-    axes, _ = _axes("sum", axis, x.shape)
+    axes = _axes("sum", axis, x.shape)
     return _drop(Sum(axes)(x), axes, keepdims)
 
 
@@ -60,7 +60,7 @@ def sum(x, axis=None, keepdims=False):
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis`; integers become float32. Of no elements, it is NaN."""
     x = floating(x)
-    axes, _ = _axes("mean", axis, x.shape)
+    axes = _axes("mean", axis, x.shape)
     return sum(x, axes, keepdims) / float(prod(x.shape[a] for a in axes))
 
 
@@ -68,7 +68,7 @@ def mean(x, axis=None, keepdims=False):
 def var(x, axis=None, ddof=0, keepdims=False):
     """Variance over `axis`: the sum of squared distances from the mean, divided by count - ddof."""
     x = floating(x)
-    axes, _ = _axes("var", axis, x.shape)
+    axes = _axes("var", axis, x.shape)
     count = prod(x.shape[a] for a in axes)
     if count <= ddof:
         raise ValueError(f"var: {count} elements over axis {axis} of shape {x.shape} are too few for ddof={ddof}")
@@ -112,7 +112,7 @@ def min(x, axis=None, keepdims=False):
 
 def _extreme(kind, x, axis, keepdims):
     x = as_tensor(x)
-    axes, _ = _axes(kind.name, axis, x.shape)
+    axes = _axes(kind.name, axis, x.shape)
     if not prod(x.shape[a] for a in axes):
         raise ValueError(f"{kind.name}: no elements along axis {axis} of shape {x.shape}")
     return _drop(kind(axes)(x), axes, keepdims)
@@ -132,7 +132,7 @@ def _place(name, x, axis, keepdims):
     x = as_tensor(x)
     if axis is not None and not isinstance(axis, int | np.integer):
         raise TypeError(f"{name}: axis must be an int or None, got {axis!r}")
-    axes, _ = _axes(name, axis, x.shape)
+    axes = _axes(name, axis, x.shape)
     if not prod(x.shape[a] for a in axes):
         raise ValueError(f"{name}: no elements along axis {axis} of shape {x.shape}")
     return without_gradient(lambda array: getattr(array_module(array), name)(array, axis=axis, keepdims=keepdims), x)

@@ -8,7 +8,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from .convert import in_float32
+from .convert import check_holds, in_float32
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
 
@@ -352,6 +352,7 @@ def pad(x, pad, mode="constant", value=None):
     """
     x = as_tensor(x)
     value = 0 if value is None else value
+    check_holds("pad", x.dtype, value)
     given = tuple(pad) if isinstance(pad, list | tuple) else ()
     if not given and pad not in ((), []) or not all(isinstance(n, int | np.integer) for n in given):
         raise TypeError(f"pad: pad must be a sequence of ints, got {pad!r}")
