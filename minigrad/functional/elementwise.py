@@ -419,9 +419,11 @@ def clamp(x, min=None, max=None):
             if bound is not None:
                 check_holds("clamp", x.dtype, bound)
         return Clamp(min, max)(x)
-    if min is not None:
-        x = where(logical_or(x < min, ne(min, min)), min, x)
-    return x if max is None else where(logical_or(x > max, ne(max, max)), max, x)
+    for bound, is_beyond in ((min, lt), (max, gt)):
+        if bound is not None:
+            x, bound = _operands("clamp", x, bound)
+            x = where(logical_or(is_beyond(x, bound), bound != bound), bound, x)
+    return x
 
 
 # ---- comparisons and logic: boolean results, no gradient -------------------------------------------------------------

@@ -12,7 +12,7 @@ from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor, together
 from .convert import cast, constant_like, floating, in_float32
-from .elementwise import abs, exp, square, where
+from .elementwise import _operands, abs, exp, square, where
 from .reduce import _axes, _drop, mean, sum
 from .shape import _dim, getitem, permute, reshape
 
@@ -245,7 +245,7 @@ def l1_loss(x, target, reduction="mean"):
 
 
 def _same_shape(name, x, target):
-    x, target = as_tensor(x), as_tensor(target)
+    x, target = _operands(name, as_tensor(x), as_tensor(target))
     if x.dtype.kind == target.dtype.kind == "b":
         raise TypeError(f"{name}: x and target must be numbers, got dtype bool; convert with .astype")
     if x.shape != target.shape:
