@@ -52,13 +52,15 @@ def channel_moments(x):
     """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype, in one pass over memory.
 
     Each block, while it is in the cache, gives its own mean and squared distances from it; the distances of the blocks'
-    means from the mean of all are added at the end (Chan, Golub and LeVeque 1979), so nothing cancels.
+    means from the mean of all are added at the end (Chan, Golub and LeVeque 1979), so nothing cancels. Squares beyond
+    the dtype are inf.
     """
     rows, count = as_rows(x), x.size // x.shape[1]
     if rows is None:
         return NotImplemented
     (rows,), times = _widened(rows)
 
+    @np.errstate(over="ignore", invalid="ignore")  # of the thread that runs it
     def partial(block):
         part = rows[block]
         mean = _column_sums(part) / len(part)
