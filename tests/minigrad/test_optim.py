@@ -227,7 +227,7 @@ def test_lbfgs_reports_and_can_be_stopped():
 
 
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
-@settings(max_examples=25)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(-12, 12), st.integers(0, 100))
 def test_lbfgs_takes_the_same_course_at_every_scale(bounds, exponent, seed):
     scale = 10.0**exponent
@@ -239,10 +239,10 @@ def test_lbfgs_takes_the_same_course_at_every_scale(bounds, exponent, seed):
 
         def f(x):
             d = x - mg.from_numpy(target).to(x.device)
-            return ((d**4 + d**2) * mg.from_numpy(weight).to(x.device)).sum() * scale
+            return ((d * d * d * d + d * d) * mg.from_numpy(weight).to(x.device)).sum() * scale
 
         x, loss = optim.lbfgs(
-            f, mg.Tensor(start), 40, bounds, callback=lambda _, x, loss: seen.append((*x.numpy(), loss / scale))
+            f, mg.Tensor(start), 30, bounds, callback=lambda _, x, loss: seen.append((*x.numpy(), loss / scale))
         )
         return np.array([*seen, (*x.numpy(), loss / scale)])
 
