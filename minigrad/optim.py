@@ -19,14 +19,17 @@ class Optimizer:
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: no parameters to optimise")
+        seen = {}
         for i, p in enumerate(self.params):
             if not isinstance(p, Tensor) or not p.requires_grad or p.function is not None:
                 raise ValueError(f"{type(self).__name__}: params[{i}] must be a leaf Tensor that requires grad")
+            if seen.setdefault(id(p), i) != i:
+                raise ValueError(f"{type(self).__name__}: params[{i}] is params[{seen[id(p)]}]; give it once")
         if not lr > 0:
             raise ValueError(f"{type(self).__name__}: lr must be positive, got {lr}")
         self.lr = lr
         self.steps = 0
-        self.state = [{} for _ in self.params]  # arrays of the shape of each parameter: momentum and the like
+        self.state = [{} for _ in self.params]  # of each parameter: numbers, and arrays of its shape
 
     def zero_grad(self):
         """Forget the gradients."""
@@ -41,17 +44,19 @@ class Optimizer:
                 continue
             one_device(type(self).__name__, {f"params[{i}]": p, f"params[{i}].grad": p.grad})
             for name, array in state.items():  # a parameter that was moved takes its state along
-                if device_of(array) != p.device:
+                if np.ndim(array) and device_of(array) != p.device:
                     state[name] = to_device(array, p.device)
             with current_device(p.data):
-                p.data = p.data - self.update(p.data, p.grad.data, state).astype(p.dtype, copy=False)
+                x, g = (a.astype(np.promote_types(a.dtype, np.float32), copy=False) for a in (p.data, p.grad.data))
+                p.data = (x - self.update(x, g, state)).astype(p.dtype, copy=False)
 
     def update(self, x, g, state):
-        """What is subtracted from x, given its gradient g and what `state` holds from earlier steps."""
+        """What is subtracted from x, given its gradient g and what `state` holds from earlier steps. float16 comes as
+        float32, and the state stays in it: the square of a gradient below 2e-4 is 0 in float16."""
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def state_dict(self):
-        """The step count, the learning rate and the arrays of each parameter: all that a resumed run needs."""
+        """The step count, the learning rate and the state of each parameter: all that a resumed run needs."""
         return {"steps": self.steps, "lr": self.lr, "state": [dict(s) for s in self.state]}
 
     def load_state_dict(self, state):
@@ -98,14 +103,19 @@ class Adam(Optimizer):
         self.betas, self.eps, self.weight_decay, self.decoupled = betas, eps, weight_decay, decoupled
 
     def update(self, x, g, state):
-        """lr * m / (sqrt(v) + eps), m and v the bias-corrected averages of the gradient and of its square."""
+        """lr * m / (sqrt(v) + eps), m and v the bias-corrected averages of the gradient and of its square.
+
+        The bias is that of the t gradients that this parameter has had, which may be fewer than there were steps.
+        """
         if self.weight_decay and not self.decoupled:
             g = g + self.weight_decay * x
         b1, b2 = self.betas
+        before = state.get("t", self.steps - 1 if state else 0)  # state of earlier versions has no t
+        t = state["t"] = int(before) + 1
         m = state["m"] = b1 * state.get("m", 0.0) + (1 - b1) * g
         v = state["v"] = b2 * state.get("v", 0.0) + (1 - b2) * g * g
-        root = array_module(v).sqrt(v) / math.sqrt(1 - b2**self.steps) + self.eps
-        step = self.lr / (1 - b1**self.steps) * m / root
+        root = array_module(v).sqrt(v) / math.sqrt(1 - b2**t) + self.eps
+        step = self.lr / (1 - b1**t) * m / root
         return step + self.lr * self.weight_decay * x if self.weight_decay and self.decoupled else step
 
 
@@ -114,30 +124,39 @@ def lbfgs(function, x, max_iter=20, bounds=None, history=10, callback=None, gtol
 
     max_iter: iterations; each may evaluate the function several times. bounds: (low, high) for every element, or None.
     history: how many past steps approximate the Hessian. callback(iteration, x as Tensor, loss): True stops.
-    gtol, ftol: stop when the gradient or the relative decrease falls below; 0 runs all iterations.
+    gtol, ftol: stop when the gradient, relative to the first one, or the relative decrease falls below; 0 runs all
+    iterations.
+
+    The course is the same for every scale of the function: scipy is given it in units of the first gradient's length.
+    Within bounds its first step is as long as the gradient, and its line search gives up on the smallest.
 
     Returns (x, loss): a new Tensor with the dtype and device of x, and the smallest loss as a float. scipy computes in
     float64 on the CPU; the function sees the dtype and device of x.
     """
+    from scipy.linalg import norm
     from scipy.optimize import minimize
 
     device, dtype, shape = x.device, x.dtype, x.shape
-    iteration, losses = 0, {}
+    iteration, unit = 0, None
 
     def tensor(flat):
         return Tensor(flat.reshape(shape).astype(dtype)).to(device)
 
     def value_and_gradient(flat):
+        nonlocal unit
         variable = tensor(flat)
         variable.requires_grad = True
         loss = function(variable)
-        losses["last"] = loss.item()
-        return losses["last"], gradient_of(loss, variable).numpy().astype(np.float64).ravel()
+        gradient = gradient_of(loss, variable).numpy().astype(np.float64).ravel()
+        if unit is None:
+            length = float(norm(gradient, check_finite=False))
+            unit = length if 0 < length < np.inf else 1.0
+        return loss.item() / unit, gradient / unit
 
     def report(intermediate_result):
         nonlocal iteration
         iteration += 1
-        if callback and callback(iteration, tensor(intermediate_result.x), float(intermediate_result.fun)):
+        if callback and callback(iteration, tensor(intermediate_result.x), float(intermediate_result.fun) * unit):
             raise StopIteration
 
     result = minimize(
@@ -149,4 +168,4 @@ def lbfgs(function, x, max_iter=20, bounds=None, history=10, callback=None, gtol
         callback=report,
         options={"maxiter": max_iter, "maxfun": 20 * max_iter, "maxcor": history, "gtol": gtol, "ftol": ftol},
     )
-    return tensor(result.x), float(result.fun)
+    return tensor(result.x), float(result.fun) * unit

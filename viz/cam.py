@@ -54,16 +54,17 @@ def guided_grad_cam(model, image, target=None, layer=None, unit=None):
 def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsample=True):
     """(N,H,W): Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063).
 
-        alpha_kij = g_kij^2 / (2 g_kij^2 + (sum_ab A_kab) g_kij^3)                      (equation 19; 0 where g is 0)
+        alpha_kij = g_kij^2 / (2 g_kij^2 + (sum_ab A_kab) g_kij^3)                      (equation 19)
         w_k = sum_ij alpha_kij ReLU(g_kij)        L = ReLU(sum_k w_k A_k)
 
-    The paper differentiates exp(y), which only multiplies the map by exp(y); that factor is left out.
+    The paper differentiates exp(y), which only multiplies the map by exp(y); that factor is left out. g^2 is cancelled
+    from alpha, since a float32 does not hold the square of a small or large gradient.
     """
     image = as_images(model, image)
     y, a = score_and_maps("grad_cam_plus_plus", model, image, target, layer, unit)
     g, a = mg.grad(y.sum(), a), a.detach()
-    divisor = 2.0 * g**2 + a.sum(axis=(2, 3), keepdims=True) * g**3
-    alpha = F.where(divisor == 0, 0.0, g**2 / F.where(divisor == 0, 1.0, divisor))
+    divisor = 2.0 + a.sum(axis=(2, 3), keepdims=True) * g
+    alpha = F.where(divisor == 0, 0.0, 1.0 / F.where(divisor == 0, 1.0, divisor))
     weights = (alpha * F.relu(g)).sum(axis=(2, 3), keepdims=True)
     return finished("grad_cam_plus_plus", F.relu((weights * a).sum(axis=1)), image, upsample)
 

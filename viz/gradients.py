@@ -46,10 +46,17 @@ def saliency(model, image, target=None, layer=None, unit=None, reduce="max"):
     return _REDUCTIONS[reduce](g)
 
 
+def _norm(g):
+    """(N,H,W): the Euclidean norm over channels, scaled by the largest: the square of 1e-25 is 0 in float32."""
+    largest = abs(g).max(1, keepdims=True)
+    scaled = g / np.where(largest > 0, largest, 1)
+    return largest[:, 0] * (scaled * scaled).sum(1) ** 0.5
+
+
 _REDUCTIONS = {
     "max": lambda g: abs(g).max(1),
     "sum": lambda g: abs(g).sum(1),
-    "l2": lambda g: (g * g).sum(1) ** 0.5,
+    "l2": _norm,
     "none": lambda g: g,
 }
 

@@ -4,7 +4,7 @@ from .. import kernels
 from ..autograd import Function
 from ..device import array_module
 from ..tensor import as_tensor
-from .convert import floating
+from .convert import floating, in_float32
 from .elementwise import where
 
 
@@ -51,6 +51,7 @@ class LeakyReLU(Function):
         return where(x > 0, g, g * self.negative_slope)
 
 
+@in_float32
 def leaky_relu(x, negative_slope=0.01):
     """x where positive, negative_slope * x elsewhere (0 included). x must be floating point."""
     x = as_tensor(x)
@@ -69,6 +70,7 @@ class Tanh(Function):
         return g * (1.0 - self.output * self.output)
 
 
+@in_float32
 def tanh(x):
     """Hyperbolic tangent of each element."""
     return Tanh()(floating(x))
@@ -87,6 +89,7 @@ class Sigmoid(Function):
         return g * y * (1.0 - y)
 
 
+@in_float32
 def sigmoid(x):
     """1 / (1 + exp(-x)) of each element."""
     return Sigmoid()(floating(x))

@@ -17,6 +17,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Function
 from ..tensor import as_tensor, together
+from .convert import in_float32
 from .reduce import sum
 from .shape import getitem, pad, reshape, squeeze, unsqueeze
 
@@ -85,6 +86,7 @@ def _first_rows(y, g):
     return y if y.shape == g.shape else getitem(y, (..., slice(g.shape[2]), slice(g.shape[3])))
 
 
+@in_float32
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation of x with weight, as torch.nn.functional.conv2d.
 
@@ -123,6 +125,7 @@ def conv2d_arguments(x, weight, bias, stride, padding, dilation, groups):
     return inputs, (stride, padding, dilation, groups)
 
 
+@in_float32
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """Transposed convolution (the input gradient of conv2d), as torch.nn.functional.conv_transpose2d.
 

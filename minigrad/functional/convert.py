@@ -1,4 +1,6 @@
-"""Other dtypes, and constants like a tensor."""
+"""Other dtypes, in which dtype is computed, and constants like a tensor."""
+
+import functools
 
 import numpy as np
 
@@ -33,6 +35,33 @@ def floating(x):
     return x if x.dtype.kind == "f" else cast(x, np.float32)
 
 
+def in_float32(function):
+    """`function`, which computes in float32 and rounds its result once where all its real tensors are float16.
+
+    float16 is for storing: it has three digits and ends at 65504, where sums, squares and counts soon arrive. What is
+    between the two casts is float32 on the way back as well. Of mixed dtypes, the widest is what is computed in anyway.
+    """
+
+    @functools.wraps(function)
+    def computed(*args, **kwargs):
+        real = [x for x in (*args, *kwargs.values()) if _is_real(x)]
+        if not real or any(x.dtype != _FLOAT16 for x in real):
+            return function(*args, **kwargs)
+        args = [cast(x, np.float32) if _is_real(x) else x for x in args]
+        y = function(*args, **{name: cast(x, np.float32) if _is_real(x) else x for name, x in kwargs.items()})
+        return cast(y, _FLOAT16) if y.dtype == np.float32 else y
+
+    return computed
+
+
+_FLOAT16 = np.dtype(np.float16)
+
+
+def _is_real(x):
+    """Whether x is a Tensor or an array of floating point numbers, which a single number is not."""
+    return getattr(getattr(x, "dtype", None), "kind", None) == "f" and not isinstance(x, np.generic)
+
+
 def ones_like(x):
     """Ones of the shape and dtype of x."""
     return without_gradient(lambda array: array_module(array).ones_like(array), x)
@@ -46,3 +75,11 @@ def zeros_like(x):
 def constant_like(x, values, dtype=None):
     """A Tensor of numbers or a NumPy array, where x is, and in its dtype or another."""
     return without_gradient(lambda array: array_module(array).asarray(values, dtype=dtype or x.dtype), x)
+
+
+def check_holds(name, dtype, number):
+    """Refuse a Python number that `dtype` does not hold. (In float32 and float64 the nearest number stands for it.)"""
+    if isinstance(number, complex):
+        raise TypeError(f"{name}: expected a real number, got {number}")
+    if dtype.kind in "iu" and not (np.iinfo(dtype).min <= number <= np.iinfo(dtype).max and number == int(number)):
+        raise ValueError(f"{name}: {number} is beyond what {dtype} holds; convert the tensor with .astype")

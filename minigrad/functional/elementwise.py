@@ -12,7 +12,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from .convert import cast, constant_like, floating
+from .convert import cast, check_holds, constant_like, floating, in_float32
 from .shape import sum_to
 
 
@@ -24,9 +24,9 @@ def _operands(name, a, b):
     a = a.item() if isinstance(a, np.generic) else a if isinstance(a, Number) else as_tensor(a)
     b = b.item() if isinstance(b, np.generic) else b if isinstance(b, Number) else as_tensor(b)
     if isinstance(a, Number):
-        a = _constant_like(b, a)
+        a = _constant_like(name, b, a)
     if isinstance(b, Number):
-        b = _constant_like(a, b)
+        b = _constant_like(name, a, b)
     together(name, a=a, b=b)
     if a.dtype.kind in "iu" and b.dtype.kind == "f":
         a = cast(a, b.dtype)
@@ -39,8 +39,11 @@ def _operands(name, a, b):
     return a, b
 
 
-def _constant_like(x, number):
-    """A 0-d tensor of a Python number, in the dtype of x. An integer x meeting a float gives float32, as in torch."""
+def _constant_like(name, x, number):
+    """A 0-d tensor of a Python number, in the dtype of x. An integer x meeting a float gives float32, as in torch.
+
+    ValueError for an integer that this dtype does not hold: torch lets 300 become 44 in uint8.
+    """
     if not isinstance(x, Tensor):
         return Tensor(number)
     kind = x.dtype.kind
@@ -48,6 +51,7 @@ def _constant_like(x, number):
         dtype = x.dtype
     else:
         dtype = np.dtype(np.float32 if isinstance(number, float) else np.int64)
+    check_holds(name, dtype, number)
     return constant_like(x, number, dtype)
 
 
@@ -66,6 +70,7 @@ class Add(Function):
         return sum_to(g, a.shape) if by_a else None, sum_to(g, b.shape) if by_b else None
 
 
+@in_float32
 def add(a, b):
     """a + b, elementwise with broadcasting."""
     return Add()(*_operands("add", a, b))
@@ -83,9 +88,13 @@ class Sub(Function):
         return sum_to(g, a.shape) if by_a else None, neg(sum_to(g, b.shape)) if by_b else None
 
 
+@in_float32
 def sub(a, b):
     """a - b, elementwise with broadcasting."""
-    return Sub()(*_operands("sub", a, b))
+    a, b = _operands("sub", a, b)
+    if a.dtype.kind == b.dtype.kind == "b":
+        raise TypeError("sub: booleans have no difference; convert with .astype, or compare with !=")
+    return Sub()(a, b)
 
 
 class Mul(Function):
@@ -100,6 +109,7 @@ class Mul(Function):
         return sum_to(g * b, a.shape) if by_a else None, sum_to(g * a, b.shape) if by_b else None
 
 
+@in_float32
 def mul(a, b):
     """a * b, elementwise with broadcasting."""
     return Mul()(*_operands("mul", a, b))
@@ -117,6 +127,7 @@ class Div(Function):
         return sum_to(g / b, a.shape) if by_a else None, sum_to(-g * self.output / b, b.shape) if by_b else None
 
 
+@in_float32
 def div(a, b):
     """a / b, elementwise with broadcasting; integers divide to float32."""
     a, b = _operands("div", a, b)
@@ -137,6 +148,9 @@ class Neg(Function):
 
 def neg(x):
     """-x, elementwise."""
+    x = as_tensor(x)
+    if x.dtype.kind == "b":
+        raise TypeError("neg: booleans have no negative; convert with .astype, or invert with ~")
     return Neg()(x)
 
 
@@ -158,9 +172,15 @@ class Pow(Function):
         return ga, gb
 
 
+@in_float32
 def pow(a, b):
     """a ** b, elementwise with broadcasting. By the exponent, the derivative needs a > 0 (or a = 0 with b >= 0)."""
-    return Pow()(*_operands("pow", a, b))
+    a, b = _operands("pow", a, b)
+    if a.dtype.kind == b.dtype.kind == "b":
+        raise TypeError("pow: booleans have no powers; convert with .astype")
+    if a.dtype.kind != "f" and b.dtype.kind == "i" and (b < 0).data.any():
+        raise ValueError("pow: integers have no negative powers; convert with .astype")
+    return Pow()(a, b)
 
 
 # ---- functions of one tensor -----------------------------------------------------------------------------------------
@@ -176,6 +196,7 @@ class Exp(Function):
         return g * self.output
 
 
+@in_float32
 def exp(x):
     """e to the power of each element."""
     return Exp()(floating(x))
@@ -192,6 +213,7 @@ class Log(Function):
         return g / x
 
 
+@in_float32
 def log(x):
     """Natural logarithm of each element."""
     return Log()(floating(x))
@@ -207,6 +229,7 @@ class Sqrt(Function):
         return g / (self.output * 2.0)
 
 
+@in_float32
 def sqrt(x):
     """Square root of each element."""
     return Sqrt()(floating(x))
@@ -223,6 +246,7 @@ class Sin(Function):
         return g * cos(x)
 
 
+@in_float32
 def sin(x):
     """Sine of each element, in radians."""
     return Sin()(floating(x))
@@ -239,6 +263,7 @@ class Cos(Function):
         return -g * sin(x)
 
 
+@in_float32
 def cos(x):
     """Cosine of each element, in radians."""
     return Cos()(floating(x))
@@ -271,8 +296,9 @@ def square(x):
 
 
 def sign(x):
-    """-1, 0 or 1 for each element, in its dtype; no gradient."""
-    return without_gradient(lambda array: array_module(array).sign(array), as_tensor(x))
+    """-1, 0 or 1 for each element, in its dtype (of a boolean, itself); no gradient."""
+    x = as_tensor(x)
+    return x if x.dtype.kind == "b" else without_gradient(lambda array: array_module(array).sign(array), x)
 
 
 # ---- rectifiers and limits -------------------------------------------------------------------------------------------
@@ -292,7 +318,7 @@ class Where(Function):
 
     def vjp(self, g):
         a, b = self.inputs
-        zero = _constant_like(g, 0.0)
+        zero = constant_like(g, 0.0)
         condition = Tensor._wrap(self.condition)
         by_a, by_b = self.needs_input_grad
         return (
@@ -301,6 +327,7 @@ class Where(Function):
         )
 
 
+@in_float32
 def where(condition, a, b):
     """a where `condition` (boolean) holds, b elsewhere; all three broadcast."""
     condition = as_tensor(condition)
@@ -344,11 +371,13 @@ class Minimum(Maximum):
         return self._shared(g, a < b, a == b)
 
 
+@in_float32
 def maximum(a, b):
     """The larger of a and b, elementwise with broadcasting; a tie gives each half of the gradient."""
     return Maximum()(*_operands("maximum", a, b))
 
 
+@in_float32
 def minimum(a, b):
     """The smaller of a and b, elementwise with broadcasting; a tie gives each half of the gradient."""
     return Minimum()(*_operands("minimum", a, b))
@@ -365,27 +394,36 @@ class Clamp(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        outside = [x < self.min] if self.min is not None else []
-        outside += [x > self.max] if self.max is not None else []
-        return where(outside[0] if len(outside) == 1 else logical_or(*outside), 0.0, g)
+        inside = [x >= self.min] if self.min is not None else []
+        inside += [x <= self.max] if self.max is not None else []
+        return where(inside[0] if len(inside) == 1 else logical_and(*inside), g, 0.0)
 
 
+@in_float32
 def clamp(x, min=None, max=None):
-    """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min.
+    """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min,
+    and a bound that is NaN makes NaN.
 
     Gradient 1 inside and on the bounds. Outside, it goes to the bound if that is a tensor.
     """
     x = as_tensor(x)
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
+    if x.dtype.kind == "b":
+        raise TypeError("clamp: x must be numbers, got dtype bool; convert with .astype")
     min, max = (bound.item() if isinstance(bound, np.generic) else bound for bound in (min, max))
     if all(bound is None or isinstance(bound, Number) for bound in (min, max)):
         if x.dtype.kind != "f" and (isinstance(min, float) or isinstance(max, float)):
             x = cast(x, np.float32)
+        for bound in (min, max):
+            if bound is not None:
+                check_holds("clamp", x.dtype, bound)
         return Clamp(min, max)(x)
-    if min is not None:
-        x = where(x < min, min, x)
-    return x if max is None else where(x > max, max, x)
+    for bound, is_beyond in ((min, lt), (max, gt)):
+        if bound is not None:
+            x, bound = _operands("clamp", x, bound)
+            x = where(logical_or(is_beyond(x, bound), bound != bound), bound, x)
+    return x
 
 
 # ---- comparisons and logic: boolean results, no gradient -------------------------------------------------------------

@@ -5,6 +5,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Function
 from ..tensor import as_tensor, together
+from .convert import in_float32
 from .reduce import sum
 from .shape import reshape, sum_to, transpose
 
@@ -33,6 +34,7 @@ def _product_like(x, a, b):
     return transpose(matmul(transpose(b, -1, -2), transpose(a, -1, -2)), -1, -2) if by_columns else matmul(a, b)
 
 
+@in_float32
 def matmul(a, b):
     """a @ b as in NumPy: (..., M, K) by (..., K, N), leading axes broadcast; a vector is a row left, a column right."""
     a, b = as_tensor(a), as_tensor(b)
@@ -73,6 +75,7 @@ class Linear(Function):
         return gx, gw, *(sum(rows, 0) if by_bias[0] else None for _ in bias)
 
 
+@in_float32
 def linear(x, weight, bias=None):
     """x @ weight.T + bias: (..., in_features) to (..., out_features); weight (out_features, in_features).
 

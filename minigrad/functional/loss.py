@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor, together
-from .convert import cast, constant_like, floating
-from .elementwise import abs, exp, square, where
+from .convert import cast, constant_like, floating, in_float32
+from .elementwise import _operands, abs, exp, square, where
 from .reduce import _axes, _drop, mean, sum
 from .shape import _dim, getitem, permute, reshape
 
@@ -19,46 +20,48 @@ from .shape import _dim, getitem, permute, reshape
 
 
 class Softmax(Function):
-    """y = exp(x) / sum exp(x) along dim, with the largest x subtracted first so that exp cannot overflow."""
+    """y = exp(x) / sum exp(x) along axes, with the largest x subtracted first so that exp cannot overflow."""
 
-    def __init__(self, dim):
-        self.dim = dim
+    def __init__(self, axes):
+        self.axes = axes
 
     def forward(self, x):
         xp = array_module(x)
-        e = xp.exp(x - x.max(self.dim, keepdims=True))
-        return e / e.sum(self.dim, keepdims=True)
+        e = xp.exp(x - x.max(self.axes, keepdims=True))
+        return e / kernels.axis_sum(e, self.axes)
 
     def vjp(self, g):
         y = self.output
-        return y * (g - sum(g * y, self.dim, keepdims=True))
+        return y * (g - sum(g * y, self.axes, keepdims=True))
 
 
+@in_float32
 def softmax(x, dim):
     """exp(x) / sum of exp(x) along dim: probabilities from scores."""
-    x, dim = _along("softmax", x, dim)
-    return Softmax(dim)(x)
+    x, axes = _along("softmax", x, dim)
+    return Softmax(axes)(x) if x.size else x
 
 
 class LogSoftmax(Function):
-    """y = x - log sum exp(x) along dim, with the largest x subtracted first."""
+    """y = x - log sum exp(x) along axes, with the largest x subtracted first."""
 
-    def __init__(self, dim):
-        self.dim = dim
+    def __init__(self, axes):
+        self.axes = axes
 
     def forward(self, x):
         xp = array_module(x)
-        z = x - x.max(self.dim, keepdims=True)
-        return z - xp.log(xp.exp(z).sum(self.dim, keepdims=True))
+        z = x - x.max(self.axes, keepdims=True)
+        return z - xp.log(kernels.axis_sum(xp.exp(z), self.axes))
 
     def vjp(self, g):
-        return g - exp(self.output) * sum(g, self.dim, keepdims=True)
+        return g - exp(self.output) * sum(g, self.axes, keepdims=True)
 
 
+@in_float32
 def log_softmax(x, dim):
     """Logarithm of softmax, without rounding small probabilities to 0."""
-    x, dim = _along("log_softmax", x, dim)
-    return LogSoftmax(dim)(x)
+    x, axes = _along("log_softmax", x, dim)
+    return LogSoftmax(axes)(x) if x.size else x
 
 
 class LogSumExp(Function):
@@ -69,37 +72,35 @@ class LogSumExp(Function):
 
     def forward(self, x):
         xp = array_module(x)
-        top = x.max(self.axes, keepdims=True)
+        top = x.max(self.axes, keepdims=True) if x.size else x.dtype.type(0)
         top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         with np.errstate(divide="ignore"):  # log 0 = -inf is right where all are -inf
-            return xp.log(xp.exp(x - top).sum(self.axes, keepdims=True)) + top
+            return xp.log(kernels.axis_sum(xp.exp(x - top), self.axes)) + top
 
     def vjp(self, g):
         (x,) = self.inputs
         return g * exp(x - self.output)
 
 
+@in_float32
 def logsumexp(x, dim, keepdim=False):
-    """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges."""
+    """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges; of no elements, -inf."""
     x = floating(x)
-    axes, _ = _axes("logsumexp", dim, x.shape)
+    axes = _axes("logsumexp", dim, x.shape)
     return _drop(LogSumExp(axes)(x), axes, keepdim)
 
 
 def _along(name, x, dim):
-    """x as a floating point tensor, and the dim as an axis of it: () for a single number."""
+    """x as a floating point tensor, and the dim as a tuple of axes: () for a single number."""
     x = floating(x)
     dim = _dim(name, "dim", dim, x.ndim or 1)
-    if not x.ndim:
-        return x, ()
-    if not x.shape[dim]:
-        raise ValueError(f"{name}: x has no elements along dim {dim}: shape {x.shape}")
-    return x, dim
+    return x, (dim,) if x.ndim else ()
 
 
 # ---- classification --------------------------------------------------------------------------------------------------
 
 
+@in_float32
 def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-log of the probability that the scores x give to the target, as torch.nn.functional.cross_entropy.
 
@@ -135,6 +136,7 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
     return loss * (1 - label_smoothing) + even * (label_smoothing / classes)
 
 
+@in_float32
 def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
     """-x at the target class, as torch.nn.functional.nll_loss: x holds log probabilities (see log_softmax).
 
@@ -228,12 +230,14 @@ def _class_index(name, x, target, weight, ignore_index):
 # ---- regression ------------------------------------------------------------------------------------------------------
 
 
+@in_float32
 def mse_loss(x, target, reduction="mean"):
     """(x - target)**2, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.mse_loss."""
     x, target = _same_shape("mse_loss", x, target)
     return _reduced("mse_loss", square(x - target), reduction)
 
 
+@in_float32
 def l1_loss(x, target, reduction="mean"):
     """|x - target|, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.l1_loss."""
     x, target = _same_shape("l1_loss", x, target)
@@ -241,7 +245,9 @@ def l1_loss(x, target, reduction="mean"):
 
 
 def _same_shape(name, x, target):
-    x, target = as_tensor(x), as_tensor(target)
+    x, target = _operands(name, as_tensor(x), as_tensor(target))
+    if x.dtype.kind == target.dtype.kind == "b":
+        raise TypeError(f"{name}: x and target must be numbers, got dtype bool; convert with .astype")
     if x.shape != target.shape:
         warnings.warn(f"{name}: x {x.shape} and target {target.shape} are broadcast; is that meant?", stacklevel=3)
     return x, target

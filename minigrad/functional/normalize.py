@@ -20,11 +20,11 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor, together
-from .convert import constant_like, floating
+from .convert import cast, constant_like, floating, in_float32
 from .elementwise import sqrt, square
 from .linalg import matmul
 from .reduce import sum
-from .shape import broadcast_to, reshape
+from .shape import broadcast_to, flatten, reshape
 
 # ---- passes over the channels of x (N,C,...) -------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ def _ones(x):
 class BatchNorm(Function):
     """weight * (x - mean) / sqrt(variance + eps) + bias with the batch's own mean and (biased) variance per channel.
 
-    After the call, `mean` and `variance` hold these as arrays (C,).
+    eps: a number, or an array (C,). After the call, `mean` and `variance` hold the batch's as arrays (C,).
     """
 
     def __init__(self, eps):
@@ -146,7 +146,8 @@ class BatchNorm(Function):
 
     def forward(self, x, weight, bias):
         self.mean, self.variance = kernels.channel_moments(x)
-        scale = weight / array_module(x).sqrt(self.variance + x.dtype.type(self.eps))
+        xp = array_module(x)
+        scale = weight / xp.sqrt(self.variance + xp.asarray(self.eps, x.dtype))
         return kernels.channel_affine(x, scale, bias - self.mean * scale)
 
     def vjp(self, g):
@@ -197,28 +198,62 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
-        scale = weight / sqrt(as_tensor(running_var) + eps)
-        return ChannelAffine()(x, scale, bias - running_mean * scale)
-
-    if x.size <= channels:
+        return _normalized(x, as_tensor(running_mean), as_tensor(running_var), weight, bias, eps)
+    if x.size == channels:
         raise ValueError(f"batch_norm: training needs more than 1 element in each channel, x has shape {x.shape}")
-    function = BatchNorm(eps)
-    y = function(x, weight, bias)
-    m = _count(x)
-    _move(running_mean, function.mean, momentum)
-    _move(running_var, function.variance, momentum, factor=m / (m - 1))
+    y, mean, variance = _normalized_by_itself(x, weight, bias, eps)
+    _move(running_mean, mean, momentum)
+    _move(running_var, variance, momentum, factor=_count(x) / (_count(x) - 1))
     return y
 
 
+@in_float32
+def _normalized(x, mean, variance, weight, bias, eps):
+    scale = weight / sqrt(variance + eps)
+    return ChannelAffine()(x, scale, bias - mean * scale)
+
+
+def _normalized_by_itself(x, weight, bias, eps):
+    """(y, mean, variance): batch normalisation by the batch's own mean and variance, arrays (C,)."""
+    dtype = x.dtype
+    x, weight, bias = (cast(t, np.promote_types(dtype, np.float32)) for t in (x, weight, bias))
+    if not x.size:
+        return cast(ChannelAffine()(x, weight, bias), dtype), None, None
+    with np.errstate(over="ignore", invalid="ignore"):
+        function = BatchNorm(eps)
+        y = function(x, weight, bias)
+        mean, variance = function.mean, function.variance
+        if not (variance < np.finfo(x.dtype).max ** 0.5).all():  # its square, or a square in it, has left the range
+            unit = without_gradient(_units, x)
+            function = BatchNorm(without_gradient(lambda u: _scaled_eps(eps, u), unit).data)
+            y = function(channel_scale(x, 1.0 / unit), weight, bias)
+            mean, variance = function.mean * unit.data, function.variance * unit.data * unit.data
+    return cast(y, dtype), mean, variance
+
+
+def _units(x):
+    """(C,): powers of two in which the numbers of each channel are small enough to square; 1 where they are."""
+    xp = array_module(x)
+    _, exponent = xp.frexp(xp.abs(x).max(axis=(0, *range(2, x.ndim))))
+    return xp.ldexp(x.dtype.type(1), xp.maximum(exponent - 16, 0))
+
+
+def _scaled_eps(eps, unit):
+    """eps in the square of each channel's unit, but never 0, by which a constant channel would be divided."""
+    return array_module(unit).maximum(unit.dtype.type(eps) / unit / unit, np.finfo(unit.dtype).tiny)
+
+
 def _move(running, batch, momentum, factor=1.0):
-    """Let running statistics, a Tensor or None, move towards the batch's, an array, times `factor`."""
-    if running is not None:
-        running.data = without_gradient(lambda old: old * (1 - momentum) + batch * (momentum * factor), running).data
+    """Let running statistics, a Tensor or None, move towards the batch's, an array or None, times `factor`."""
+    if running is not None and batch is not None:
+        moved = without_gradient(lambda old: old * (1 - momentum) + batch * (momentum * factor), running)
+        running.data = cast(moved, running.dtype).data
 
 
 # ---- local response normalisation, dropout ---------------------------------------------------------------------------
 
 
+@in_float32
 def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     """x / (k + alpha * mean of squares over `size` neighbouring channels) ** beta, as torch's local_response_norm.
 
@@ -236,7 +271,8 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     c = np.arange(x.shape[1])
     distance = c - c[:, None]  # of the window's channel from its own
     band = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
-    means = reshape(matmul(constant_like(x, band / size), reshape(square(x), (*x.shape[:2], -1))), x.shape)
+    squares = flatten(square(x), 2)
+    means = reshape(matmul(constant_like(x, band / size), squares), x.shape)
     return x / (means * alpha + k) ** beta
 
 
@@ -254,6 +290,7 @@ class Dropout(Function):
         return Dropout(self.mask, self.p)(g)
 
 
+@in_float32
 def dropout(x, p=0.5, training=True, rng=None):
     """When training, each element set to 0 with probability p and the others divided by 1 - p; else x itself.
 

@@ -11,6 +11,8 @@ An average pool is linear to begin with: AvgPool2d and its adjoint AvgPool2dInpu
 Letters: N images, C channels, H W height and width, OH OW of the output.
 """
 
+from math import prod
+
 import numpy as np
 
 from .. import kernels
@@ -18,9 +20,9 @@ from ..autograd import Function, is_recorded, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor, together
 from .conv import pair
-from .convert import constant_like
+from .convert import constant_like, in_float32
 from .linalg import matmul
-from .shape import reshape, squeeze, transpose, unsqueeze
+from .shape import flatten, reshape, squeeze, transpose, unsqueeze
 
 # ---- max pooling -----------------------------------------------------------------------------------------------------
 
@@ -46,7 +48,7 @@ class MaxPool2d(Function):
 
     def scatter(self, g):
         """(N,C,H,W), zero but for the winners, which receive g (N,C,OH,OW) of their windows."""
-        return WindowScatter(self.winner, self.input_hw, *self.geometry)(g)
+        return in_float32(WindowScatter(self.winner, self.input_hw, *self.geometry))(g)
 
     def gather(self, x):
         """(N,C,OH,OW): the elements of x (N,C,H,W) at the winners."""
@@ -77,7 +79,7 @@ class WindowGather(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        return WindowScatter(self.winner, x.shape[2:], *self.geometry)(g)
+        return in_float32(WindowScatter(self.winner, x.shape[2:], *self.geometry))(g)
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
@@ -125,8 +127,8 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     if indices.size and not 0 <= indices.min().item() <= indices.max().item() < hw[0] * hw[1]:
         raise ValueError(f"{name}: indices must be from 0 to {hw[0] * hw[1] - 1} for an output of {hw[0]} by {hw[1]}")
 
-    flat = reshape(indices, (*x.shape[:-2], -1)).data
-    values = reshape(x, (*x.shape[:-2], -1))
+    flat = flatten(indices, -2).data
+    values = flatten(x, -2)
     return reshape(PutAlongAxis(flat, hw[0] * hw[1])(values), (*x.shape[:-2], *hw))
 
 
@@ -142,23 +144,40 @@ def _unpooled_hw(smallest, stride, output_size):
 
 
 class PutAlongAxis(Function):
-    """Zeros (..., length) with x (..., K) written at `indices` (..., K) of the last axis; of equal the last wins."""
+    """Zeros (..., length) with x (..., K) written at `indices` (..., K) of the last axis; of equal the last wins.
+
+    As in torch the gradient goes to every x, also to one that another has overwritten.
+    """
 
     def __init__(self, indices, length):
         self.indices, self.length = indices, length
 
     def forward(self, x):
-        xp, count = array_module(x), x.shape[-1]
-        rows = x.reshape(-1, count)
-        out = xp.zeros((len(rows), self.length), x.dtype)
-        out[xp.arange(len(rows))[:, None], self.indices.reshape(-1, count)] = rows
+        out, rows, places = self._flat(x)
+        out[places] = rows
         return out.reshape(*x.shape[:-1], self.length)
+
+    def _flat(self, x):
+        """Zeros (M,length), x as (M,K), and the index that writes the second into the first."""
+        xp, count = array_module(x), x.shape[-1]
+        rows = x.reshape(prod(x.shape[:-1]), count)
+        out = xp.zeros((len(rows), self.length), x.dtype)
+        return out, rows, (xp.arange(len(rows))[:, None], self.indices.reshape(rows.shape))
 
     def constants(self):
         return (self.indices,)
 
     def vjp(self, g):
         return TakeAlongAxis(self.indices)(g)
+
+
+class AddAlongAxis(PutAlongAxis):
+    """Zeros (..., length) with x (..., K) added at `indices` (..., K) of the last axis."""
+
+    def forward(self, x):
+        out, rows, places = self._flat(x)
+        array_module(x).add.at(out, places, rows)
+        return out.reshape(*x.shape[:-1], self.length)
 
 
 class TakeAlongAxis(Function):
@@ -175,7 +194,7 @@ class TakeAlongAxis(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        return PutAlongAxis(self.indices, x.shape[-1])(g)
+        return in_float32(AddAlongAxis(self.indices, x.shape[-1]))(g)
 
 
 # ---- average pooling -------------------------------------------------------------------------------------------------
@@ -190,7 +209,11 @@ class AvgPool2d(Function):
 
     def forward(self, x):
         self.input_hw = x.shape[2:]
-        y = kernels.window_sum(x, *self.geometry, self.ceil_mode)
+        kernel, _, padding = self.geometry
+        if kernel == x.shape[2:] and padding == (0, 0):
+            y = kernels.axis_sum(x, (2, 3))
+        else:
+            y = kernels.window_sum(x, *self.geometry, self.ceil_mode)
         y /= array_module(x).asarray(self.divisor, dtype=x.dtype)
         return y
 
@@ -213,6 +236,7 @@ class AvgPool2dInputGrad(Function):
         return AvgPool2d(*self.geometry, self.ceil_mode, self.divisor)(gg)
 
 
+@in_float32
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     """The mean of each window, as torch.nn.functional.avg_pool2d.
 
@@ -236,6 +260,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     return AvgPool2d(kernel, stride, padding, ceil_mode, divisor)(x)
 
 
+@in_float32
 def adaptive_avg_pool2d(x, output_size):
     """The means of a grid of OH by OW windows that covers x, as torch.nn.functional.adaptive_avg_pool2d.
 

@@ -8,21 +8,21 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor
-from .convert import cast, floating
+from .convert import cast, floating, in_float32
 from .elementwise import square
 from .shape import broadcast_to, reshape
 
 
 def _axes(name, axis, shape):
-    """The axes as a tuple counted from the front, and the shape with them kept as 1."""
+    """The axes as a tuple counted from the front. A single number has the axis 0, as in torch, and none to sum over."""
     axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
-    axes = tuple(axes)
-    if any(not -len(shape) <= a < len(shape) for a in axes):
+    axes, count = tuple(axes), len(shape) or 1
+    if any(not -count <= a < count for a in axes):
         raise ValueError(f"{name}: axis {axis} is out of range for shape {shape}")
-    axes = tuple(int(a) % len(shape) for a in axes)
+    axes = tuple(int(a) % count for a in axes)
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: axis {axis} names an axis twice")
-    return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return axes if shape else ()
 
 
 def _drop(x, axes, keepdims):
@@ -37,33 +37,38 @@ class Sum(Function):
         self.axes = axes
 
     def forward(self, x):
-        if x.ndim > 2 and x.dtype.kind == "f" and sorted(self.axes) == [0, *range(2, x.ndim)]:
+        if x.dtype.kind != "f":
+            return x.sum(axis=self.axes, keepdims=True, dtype=np.int64)
+        if x.ndim > 1 and sorted(self.axes) == [0, *range(2, x.ndim)]:
             return kernels.channel_sum(x).reshape(1, -1, *(1,) * (x.ndim - 2))
-        return array_module(x).sum(x, axis=self.axes, keepdims=True, dtype=x.dtype if x.dtype.kind == "f" else np.int64)
+        return kernels.axis_sum(x, self.axes)
 
     def vjp(self, g):
         (x,) = self.inputs
         return broadcast_to(g, x.shape)
 
 
+@in_float32
 def sum(x, axis=None, keepdims=False):
     """Sum over `axis`; integers and booleans add up to int64."""
     x = as_tensor(x)
-    axes, _ = _axes("sum", axis, x.shape)
+    axes = _axes("sum", axis, x.shape)
     return _drop(Sum(axes)(x), axes, keepdims)
 
 
+@in_float32
 def mean(x, axis=None, keepdims=False):
     """Mean over `axis`; integers become float32. Of no elements, it is NaN."""
     x = floating(x)
-    axes, _ = _axes("mean", axis, x.shape)
+    axes = _axes("mean", axis, x.shape)
     return sum(x, axes, keepdims) / float(prod(x.shape[a] for a in axes))
 
 
+@in_float32
 def var(x, axis=None, ddof=0, keepdims=False):
     """Variance over `axis`: the sum of squared distances from the mean, divided by count - ddof."""
     x = floating(x)
-    axes, _ = _axes("var", axis, x.shape)
+    axes = _axes("var", axis, x.shape)
     count = prod(x.shape[a] for a in axes)
     if count <= ddof:
         raise ValueError(f"var: {count} elements over axis {axis} of shape {x.shape} are too few for ddof={ddof}")
@@ -93,11 +98,13 @@ class Min(Max):
     name = "min"
 
 
+@in_float32
 def max(x, axis=None, keepdims=False):
     """Maximum over `axis`. Equal maxima share the gradient evenly (as torch.amax)."""
     return _extreme(Max, x, axis, keepdims)
 
 
+@in_float32
 def min(x, axis=None, keepdims=False):
     """Minimum over `axis`. Equal minima share the gradient evenly (as torch.amin)."""
     return _extreme(Min, x, axis, keepdims)
@@ -105,7 +112,7 @@ def min(x, axis=None, keepdims=False):
 
 def _extreme(kind, x, axis, keepdims):
     x = as_tensor(x)
-    axes, _ = _axes(kind.name, axis, x.shape)
+    axes = _axes(kind.name, axis, x.shape)
     if not prod(x.shape[a] for a in axes):
         raise ValueError(f"{kind.name}: no elements along axis {axis} of shape {x.shape}")
     return _drop(kind(axes)(x), axes, keepdims)
@@ -125,7 +132,7 @@ def _place(name, x, axis, keepdims):
     x = as_tensor(x)
     if axis is not None and not isinstance(axis, int | np.integer):
         raise TypeError(f"{name}: axis must be an int or None, got {axis!r}")
-    axes, _ = _axes(name, axis, x.shape)
+    axes = _axes(name, axis, x.shape)
     if not prod(x.shape[a] for a in axes):
         raise ValueError(f"{name}: no elements along axis {axis} of shape {x.shape}")
     return without_gradient(lambda array: getattr(array_module(array), name)(array, axis=axis, keepdims=keepdims), x)

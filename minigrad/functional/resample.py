@@ -12,13 +12,14 @@ from ..device import array_module
 from ..kernels import output_hw
 from ..tensor import as_tensor
 from .conv import pair
-from .convert import constant_like
+from .convert import constant_like, in_float32
 from .linalg import matmul
 from .shape import getitem, pad, squeeze, transpose, unsqueeze
 
 # ---- interpolation ---------------------------------------------------------------------------------------------------
 
 
+@in_float32
 def interpolate(
     x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False
 ):
@@ -151,6 +152,7 @@ def _taps(hw, kernel, stride, dilation):
     return taps, (oh, ow)
 
 
+@in_float32
 def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
     """Every window of x as a column, as torch.nn.functional.unfold.
 
@@ -167,6 +169,7 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
     return Unfold(kernel, stride, dilation)(pad(x, (pw, pw, ph, ph)))
 
 
+@in_float32
 def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
     """The columns of unfold added back at their windows, as torch.nn.functional.fold: the adjoint of unfold.
 

@@ -8,6 +8,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
+from .convert import check_holds, in_float32
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
 
@@ -49,14 +50,15 @@ class SumTo(Function):
 
     def forward(self, x):
         extra = x.ndim - len(self.shape)
-        axes = [i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1)]
-        return x.sum(axis=tuple(axes), dtype=x.dtype).reshape(self.shape)
+        axes = tuple(i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1))
+        return kernels.axis_sum(x, axes).reshape(self.shape)
 
     def vjp(self, g):
         (x,) = self.inputs
         return broadcast_to(g, x.shape)
 
 
+@in_float32
 def sum_to(x, shape):
     """x summed down to `shape`, over the axes that broadcasting would add or stretch."""
     return x if x.shape == tuple(shape) else SumTo(tuple(shape))(x)
@@ -210,7 +212,7 @@ class GetItem(Function):
 
     def vjp(self, g):
         (x,) = self.inputs
-        return PutItem(self.index, x.shape)(g)
+        return in_float32(PutItem(self.index, x.shape))(g)
 
 
 class PutItem(Function):
@@ -337,6 +339,7 @@ def _inside(widths, shape):
     return tuple(slice(max(b, 0), n - max(a, 0)) for (b, a), n in zip(widths, shape, strict=True))
 
 
+@in_float32
 def pad(x, pad, mode="constant", value=None):
     """x with elements added around it, as torch.nn.functional.pad.
 
@@ -349,6 +352,7 @@ def pad(x, pad, mode="constant", value=None):
     """
     x = as_tensor(x)
     value = 0 if value is None else value
+    check_holds("pad", x.dtype, value)
     given = tuple(pad) if isinstance(pad, list | tuple) else ()
     if not given and pad not in ((), []) or not all(isinstance(n, int | np.integer) for n in given):
         raise TypeError(f"pad: pad must be a sequence of ints, got {pad!r}")

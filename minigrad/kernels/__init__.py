@@ -73,7 +73,8 @@ window_gather = _door(plain.window_gather)
 window_sum = _door(plain.window_sum)
 window_spread = _door(plain.window_spread)
 
-# channels
+# sums over any axes; channels
+axis_sum = _door(plain.axis_sum)
 channel_sum = _door(plain.channel_sum)
 channel_sum_product = _door(plain.channel_sum_product)
 channel_moments = _door(plain.channel_moments)

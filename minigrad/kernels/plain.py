@@ -177,12 +177,28 @@ def window_spread(g, input_hw, kernel, stride, padding):
     return _added_up([g] * (kernel[0] * kernel[1]), input_hw, kernel, stride, padding)
 
 
+# ---- sums ------------------------------------------------------------------------------------------------------------
+
+
+def axis_sum(x, axes):
+    """x (floating point) summed over the axes, which stay as length 1; in x's dtype.
+
+    Along the axis that is innermost in memory NumPy adds pairwise, so that the error does not grow with the length;
+    along others it adds row to row. So the axes are moved there first.
+    """
+    xp, kept = array_module(x), [axis for axis in range(x.ndim) if axis not in axes]
+    lengths = (math.prod(x.shape[axis] for axis in some) for some in (kept, axes))
+    rows = x.transpose(*kept, *axes).reshape(*lengths)
+    total = xp.ascontiguousarray(rows).sum(axis=1, dtype=x.dtype)
+    return total.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape)])
+
+
 # ---- channels: x is (N,C,...), a vector (C,) has one number for each channel -----------------------------------------
 
 
 def channel_sum(x):
-    """(C,) in x's dtype: the sum of x over every axis but 1, carried in float64."""
-    return x.sum(axis=_all_but_channels(x), dtype=np.float64).astype(x.dtype)
+    """(C,) in x's dtype: the sum of x over every axis but 1."""
+    return axis_sum(x, _all_but_channels(x)).reshape(-1)
 
 
 def channel_sum_product(x, y):
@@ -192,10 +208,10 @@ def channel_sum_product(x, y):
 
 def channel_moments(x):
     """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype."""
-    axes = _all_but_channels(x)
-    mean = x.mean(axis=axes, dtype=np.float64).astype(x.dtype)
+    count = x.size // x.shape[1]
+    mean = channel_sum(x) / count
     distance = x - _column(mean, x)
-    return mean, (distance * distance).mean(axis=axes, dtype=np.float64).astype(x.dtype)
+    return mean, channel_sum(distance * distance) / count
 
 
 def channel_affine(x, scale, shift):

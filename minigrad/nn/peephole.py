@@ -4,6 +4,8 @@ A convolution, the ReLU behind it and a 2x2 max pool behind that are one pass ov
 nobody asks for what lies between. With a graph they are functions of their own, which rules and observers can meet.
 """
 
+import numpy as np
+
 from .. import kernels
 from ..autograd import is_recorded, looks_for_nan, without_gradient
 from ..functional.conv import conv2d_arguments
@@ -20,6 +22,8 @@ def fused(layers, x):
     conv = layers[0][1]
     tensors = [x, conv.weight, *([] if conv.bias is None else [conv.bias])]
     if not isinstance(x, Tensor) or x.ndim != 4 or is_recorded(*tensors) or looks_for_nan():
+        return 0, None
+    if x.dtype == np.float16:  # which conv2d computes in float32
         return 0, None
     count = 3 if len(layers) > 2 and _halves(layers[2][1]) else 2
     while count > 1 and asked_for([name for name, _ in layers[: count - 1]]):

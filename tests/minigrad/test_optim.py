@@ -1,7 +1,9 @@
 """Optimisers against their recursions written out, against torch, and on problems with a known minimum."""
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import minigrad as mg
 from minigrad import optim
@@ -84,6 +86,74 @@ def test_optimisers_follow_torch(ours, theirs, arguments):
     np.testing.assert_allclose(found, t.detach().numpy(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True}])
+@settings(max_examples=20)
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 100))
+def test_a_parameter_moves_as_if_it_were_alone(arguments, has_gradient, seed):
+    """Steps in which a parameter has no gradient, before its first or between, do not count for it."""
+    rng = np.random.default_rng(seed)
+    start = rng.standard_normal(3)
+    other, late, alone = (mg.Tensor(start, requires_grad=True) for _ in range(3))
+    together = optim.Adam([other, late], lr=0.1, **arguments)
+    by_itself = optim.Adam([alone], lr=0.1, **arguments)
+    for has in has_gradient:
+        other.grad = mg.Tensor(rng.standard_normal(3))
+        late.grad = other.grad if has else None
+        together.step()
+        if has:
+            alone.grad = late.grad
+            by_itself.step()
+    np.testing.assert_allclose(late.numpy(), alone.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_the_first_step_of_adam_is_as_long_as_the_learning_rate(decoupled):
+    """Also of a parameter whose first gradient comes at step 6."""
+    early, late = (mg.Tensor(np.zeros(1), requires_grad=True) for _ in range(2))
+    adam = optim.Adam([early, late], lr=0.1, decoupled=decoupled)
+    for step in range(1, 7):
+        early.grad, late.grad = mg.Tensor(np.ones(1)), mg.Tensor(np.ones(1)) if step == 6 else None
+        adam.step()
+    np.testing.assert_allclose(late.numpy(), -0.1, rtol=1e-6)
+
+
+def test_state_from_before_parameters_counted_their_gradients():
+    f, _, _ = quadratic()
+    x = mg.Tensor(np.zeros(6), requires_grad=True)
+    whole = run(optim.Adam([x], lr=0.1), x, f, 8)
+    y = mg.Tensor(np.zeros(6), requires_grad=True)
+    adam = optim.Adam([y], lr=0.1)
+    run(adam, y, f, 5)
+    for state in adam.state:
+        del state["t"]
+    np.testing.assert_array_equal(run(adam, y, f, 3), whole)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.Adam(p, lr=0.01, eps=1e-12),
+        lambda p: optim.Adam(p, lr=0.01, eps=1e-12, weight_decay=0.1, decoupled=True),
+        lambda p: optim.SGD(p, lr=3e4, momentum=0.9, weight_decay=1e-5),
+    ],
+)
+@settings(max_examples=20)
+@given(st.integers(0, 100))
+def test_float16_is_computed_in_float32(make, seed):
+    """Gradients near 1e-6, whose squares float16 does not hold: one step is float32's, rounded once."""
+    rng = np.random.default_rng(seed)
+    start, gradient = rng.standard_normal(5).astype(np.float16), (rng.standard_normal(5) * 1e-6).astype(np.float16)
+    moved = []
+    for dtype in (np.float16, np.float32):
+        x = mg.Tensor(start.astype(dtype), requires_grad=True)
+        optimizer = make([x])
+        x.grad = mg.Tensor(gradient.astype(dtype))
+        optimizer.step()
+        assert x.dtype == dtype
+        moved.append(x.numpy())
+    np.testing.assert_array_equal(moved[0], moved[1].astype(np.float16))
+
+
 def test_state_carries_on_where_it_left():
     f, _, _ = quadratic()
     x = mg.Tensor(np.zeros(6), requires_grad=True)
@@ -125,7 +195,9 @@ def test_refusals():
     with pytest.raises(ValueError, match="weight_decay must not be negative, got -1"):
         optim.Adam([x], weight_decay=-1)
     with pytest.raises(ValueError, match="state of 2 parameters, expected 1"):
-        optim.SGD([x], 0.1).load_state_dict(optim.SGD([x, x], 0.1).state_dict())
+        optim.SGD([x], 0.1).load_state_dict(optim.SGD([x, mg.Tensor(np.ones(3), requires_grad=True)], 0.1).state_dict())
+    with pytest.raises(ValueError, match=r"SGD: params\[2\] is params\[0\]; give it once"):
+        optim.SGD([x, mg.Tensor(np.ones(3), requires_grad=True), x], 0.1)
     x.grad = mg.Tensor(np.ones(3))
     with pytest.raises(NotImplementedError, match="Optimizer.update"):
         optim.Optimizer([x], 0.1).step()
@@ -152,3 +224,47 @@ def test_lbfgs_reports_and_can_be_stopped():
     optim.lbfgs(f, mg.Tensor(np.zeros(6)), max_iter=50, callback=callback)
     assert [iteration for iteration, _ in seen] == [1, 2, 3]
     assert all(abs(difference) < 1e-12 for _, difference in seen)
+
+
+@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
+@settings(max_examples=10, deadline=None)
+@given(st.floats(-12, 12), st.integers(0, 100))
+def test_lbfgs_takes_the_same_course_at_every_scale(bounds, exponent, seed):
+    scale = 10.0**exponent
+    rng = np.random.default_rng(seed)
+    target, weight, start = rng.uniform(-0.5, 1.5, 8), rng.uniform(0.1, 3, 8), rng.uniform(0, 1, 8)
+
+    def course(scale):
+        seen = []
+
+        def f(x):
+            d = x - mg.from_numpy(target).to(x.device)
+            return ((d * d * d * d + d * d) * mg.from_numpy(weight).to(x.device)).sum() * scale
+
+        x, loss = optim.lbfgs(
+            f, mg.Tensor(start), 30, bounds, callback=lambda _, x, loss: seen.append((*x.numpy(), loss / scale))
+        )
+        return np.array([*seen, (*x.numpy(), loss / scale)])
+
+    found, expected = course(scale), course(1.0)
+    shared = min(5, len(expected))  # then differences are near rounding
+    np.testing.assert_allclose(found[:shared], expected[:shared], rtol=1e-6)
+    np.testing.assert_allclose(found[-1], expected[-1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[-1, :-1], target if bounds is None else target.clip(*bounds), atol=1e-2)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1.0, 1e6, 1e12])
+def test_lbfgs_within_bounds_in_float32(scale):
+    target = np.linspace(0.1, 0.9, 6).astype(np.float32)
+    x, loss = optim.lbfgs(
+        lambda t: ((t - mg.from_numpy(target).to(t.device)) ** 2).sum() * scale,
+        mg.Tensor(np.zeros(6, np.float32)),
+        bounds=(0, 1),
+    )
+    np.testing.assert_allclose(x.numpy(), target, atol=1e-5)
+    assert loss <= 1e-9 * scale
+
+
+def test_lbfgs_at_a_minimum_stays():
+    x, loss = optim.lbfgs(lambda t: (t * t).sum(), mg.Tensor(np.zeros(3)), bounds=(-1, 1))
+    assert (x.numpy() == 0).all() and loss == 0

@@ -3,8 +3,10 @@
 import warnings
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from scipy.ndimage import zoom
 
 import minigrad as mg
@@ -127,6 +129,22 @@ def test_grad_cam_plus_plus_is_equation_19(golden):
     assert (g < 0).any() and (g > 0).any()
     ours = viz.grad_cam_plus_plus(model, image, target, upsample=False)
     np.testing.assert_allclose(ours, np.maximum(expected, 0), rtol=1e-10)
+
+
+@settings(max_examples=40)
+@given(st.floats(-30, 30), st.integers(0, 100))
+def test_grad_cam_plus_plus_of_scores_of_any_size(exponent, seed):
+    """In float32 as in float64, up to gradients whose squares and cubes float32 does not hold."""
+    rng = np.random.default_rng(seed)
+    model = cam_network(rng.uniform(0.1, 1, (2, 4)) * 10.0**exponent)
+    image = rng.uniform(0, 1, (1, 3, 5, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wide = viz.grad_cam_plus_plus(model, image, 1, "relu", upsample=False)
+        for layer in ("conv", "fc"):
+            model[layer].weight.data = model[layer].weight.data.astype(np.float32)
+        found = viz.grad_cam_plus_plus(model, image.astype(np.float32), 1, "relu", upsample=False)
+    np.testing.assert_allclose(found, wide, rtol=1e-4, atol=1e-5 * wide.max())
 
 
 def test_layer_cam_weighs_every_place(golden):

@@ -1,7 +1,9 @@
 """Gradient methods: worked by hand, against captum, and by the properties that only the right formula has."""
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import minigrad as mg
 import viz
@@ -52,6 +54,19 @@ def test_reductions_by_hand():
     assert viz.saliency(against, X, 0, reduce="sum").ravel().tolist() == [18]
     with pytest.raises(ValueError, match="max, sum, l2, none"):
         viz.saliency(model, X, 0, reduce="mean")
+
+
+@settings(max_examples=40)
+@given(st.floats(-37, 37), st.lists(st.floats(-9, 9), min_size=3, max_size=3))
+def test_the_norm_of_gradients_of_any_size(exponent, direction):
+    """One linear unit, whose gradient is its weights: squares that float32 does not hold. 0 stays 0."""
+    weights = (np.array([direction]) * 10.0**exponent).astype(np.float32)
+    model = hand_network(weights, [[1]])
+    for layer in ("fc1", "fc2"):
+        model[layer].weight.data = model[layer].weight.data.astype(np.float32)
+    gradient = viz.gradient(model, X.astype(np.float32), 0).astype(np.float64)
+    found = viz.saliency(model, X.astype(np.float32), 0, reduce="l2")
+    np.testing.assert_allclose(found, np.linalg.norm(gradient, axis=1), rtol=1e-6, atol=1e-44)
 
 
 @pytest.mark.parametrize("method", ["gradient", "deconvnet", "guided_backprop", "input_x_gradient"])

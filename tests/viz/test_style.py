@@ -98,6 +98,21 @@ def test_the_style_loss_falls_by_95_percent(net, optimizer, steps):
     assert result.image.dtype == np.float32
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
+def test_the_course_of_lbfgs_is_that_of_any_multiple(net, scale):
+    """Only what the two weights are to each other matters; small ones once left the photograph as it was."""
+
+    def course(scale):
+        weights = {"content_weight": 0.4 * scale, "style_weight": 1000.0 * scale}
+        result = viz.style_transfer(net, picture(0), picture(1), **LAYERS, **weights, optimizer="lbfgs", steps=60)
+        return np.array(result.losses["style"]) / scale
+
+    found, expected = course(scale), course(1.0)
+    np.testing.assert_allclose(found[:4], expected[:4], rtol=1e-3)
+    np.testing.assert_allclose(found[-1], expected[-1], rtol=0.05)
+    assert found[-1] < 0.2 * found[0]
+
+
 def test_the_terms_are_weighted_as_asked(net):
     content, style = picture(0), picture(1, (3, 12, 12))
     start = picture(2)

@@ -31,9 +31,11 @@ from minigrad.kernels.cpu.choose import (
 from minigrad.kernels.cpu.elementwise import add, relu, relu_grad
 from minigrad.kernels.cpu.pooling import max_pool, window_gather, window_scatter, window_spread, window_sum
 from minigrad.kernels.cpu.product import matmul
+from minigrad.kernels.cpu.sums import axis_sum
 
 __all__ = [
     "add",
+    "axis_sum",
     "channel_affine",
     "channel_affine2",
     "channel_moments",

@@ -1,9 +1,9 @@
 """Sums over all but the channel axis and scale-and-shift for each channel, of which batch normalisation is made, and
 the joining of channels.
 
-x is (N, C, ...) with channels at axis 1, channels-last in memory: anything else is left to plain.py. It is walked in
-blocks of rows that stay in a core's cache through all steps, on all threads; sums are carried in the input's precision
-within a block and in float64 across blocks, so their error does not grow with the batch.
+x is (N, C, ...) with channels at axis 1, channels-last in memory: other sums are in sums.py, the rest in plain.py. It
+is walked in blocks of rows that stay in a core's cache through all steps, on all threads; sums are carried in the
+input's precision within a block and in float64 across blocks, so their error does not grow with the batch.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.memory import Workspace
+from minigrad.kernels.cpu.sums import add_rows, axis_sum
 from minigrad.kernels.cpu.threads import blocks, parallel
 from minigrad.kernels.layout import as_rows, channels_first
 
@@ -22,7 +23,7 @@ def channel_sum(x):
     """(C,) in x's dtype: the sum of x over every axis but 1."""
     rows = as_rows(x)
     if rows is None:
-        return NotImplemented
+        return axis_sum(x, (0, *range(2, x.ndim))).reshape(-1)
     (rows,), times = _widened(rows)
 
     def partial(block):
@@ -50,13 +51,15 @@ def channel_moments(x):
     """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype, in one pass over memory.
 
     Each block, while it is in the cache, gives its own mean and squared distances from it; the distances of the blocks'
-    means from the mean of all are added at the end (Chan, Golub and LeVeque 1979), so nothing cancels.
+    means from the mean of all are added at the end (Chan, Golub and LeVeque 1979), so nothing cancels. Squares beyond
+    the dtype are inf.
     """
     rows, count = as_rows(x), x.size // x.shape[1]
     if rows is None:
         return NotImplemented
     (rows,), times = _widened(rows)
 
+    @np.errstate(over="ignore", invalid="ignore")  # of the thread that runs it
     def partial(block):
         part = rows[block]
         mean = _column_sums(part) / len(part)
@@ -144,8 +147,8 @@ def _folded(values, times):
 
 
 def _column_sums(part):
-    """(columns,) in float64; within the block the sum is a matrix product, in the precision of its dtype."""
-    return (np.ones(len(part), part.dtype) @ part).astype(np.float64)
+    """(columns,) in float64; within the block the sum is matrix products, in the precision of its dtype."""
+    return add_rows(part[None])[0].astype(np.float64)
 
 
 def _row_blocks(rows):
