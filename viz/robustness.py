@@ -19,6 +19,7 @@ from .attack_report import as_saved, distances
 from .attacks import scores
 from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
+from .network import described_as
 from .table import Table
 from .target import as_images
 
@@ -152,9 +153,6 @@ def regroup(model, groups, labels=None):
 
     groups: a sequence of sequences of class indices. labels: the names of the groups.
     """
-    grouped = nn.Sequential({**dict(model.children()), "groups": ClassGroups(groups)})
-    if hasattr(model, "input_size"):
-        grouped.input_size = model.input_size
-    grouped.short_side = getattr(model, "short_side", None)
+    grouped = described_as(model, nn.Sequential({**dict(model.children()), "groups": ClassGroups(groups)}))
     grouped.labels = labels
     return grouped

@@ -56,11 +56,11 @@ METHODS = {
     "fgsm": lambda model, x, seed: viz.fgsm(model, x, label=1),
     "pgd": lambda model, x, seed: viz.pgd(model, x, label=1, steps=2, seed=seed),
     "pgd, l2": lambda model, x, seed: viz.pgd(model, x, label=1, epsilon=1.0, norm="l2", steps=2, seed=seed),
-    "targeted_ascent": lambda model, x, seed: viz.targeted_ascent(model, x, 1, steps=2),
+    "targeted_ascent": lambda model, x, seed: viz.targeted_ascent(model, x, target=1, steps=2),
     "deepfool": lambda model, x, seed: viz.deepfool(model, x, steps=2, candidates=3),
     "carlini_wagner": lambda model, x, seed: viz.carlini_wagner(model, x, target=1, searches=2, steps=2),
-    "one_pixel": lambda model, x, seed: viz.one_pixel(model, x, label=1, population=6, generations=2, seed=seed),
-    "jsma": lambda model, x, seed: viz.jsma(model, x, 1, gamma=0.01, candidates=16),
+    "one_pixel": lambda model, x, seed: viz.one_pixel(model, x, population=6, generations=2, seed=seed),
+    "jsma": lambda model, x, seed: viz.jsma(model, x, target=1, gamma=0.01, candidates=16),
     "universal_perturbation": lambda model, x, seed: viz.universal_perturbation(
         model, x, epochs=1, steps=1, candidates=2, seed=seed
     ),
