@@ -1,7 +1,7 @@
 """Attribution by gradients: which pixels the score reacts to.
 
-Every method here is the backward pass, with rules in place of the derivative of some functions. At a ReLU with input x
-and the gradient g arriving from above:
+Every method here is the backward pass, with rules in place of the derivative of some functions. At a ReLU, or another
+rectifier (viz/rectifiers.py), with input x and the gradient g arriving from above:
 
     gradient           g * [x > 0]
     deconvnet          g * [g > 0]
@@ -11,13 +11,15 @@ All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `
 `viz.target.score` does; they return NumPy arrays, one attribution for each image, which does not depend on the others.
 """
 
+import warnings
+
 import numpy as np
 from tqdm import trange
 
 import minigrad as mg
-from minigrad import functional as F
 
 from .random import drawn, streams
+from .rectifiers import Rectifiers
 from .target import (
     as_image,
     as_images,
@@ -77,25 +79,35 @@ def deconvnet(model, image, target=None, layer=None, unit=None):
     """(N,3,H,W), signed: the deconvolutional network (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1).
 
     ReLU passes back R = g * [g > 0], whatever its input was. Max-pooling unpools by the switches of the forward pass:
-    to the first maximum of a window in row-major order, also where the whole window is 0.
+    to the first maximum of a window in row-major order, also where the whole window is 0. Without a rectifier this is
+    the plain gradient, which a warning says.
     """
-    return gradient(model, image, target, layer, unit, rules={F.ReLU: lambda relu, g: F.relu(g)})
+    return _by_rectifiers("deconvnet", Rectifiers(gates=False), model, image, target, layer, unit)
 
 
 def guided_backprop(model, image, target=None, layer=None, unit=None, only_convolutional=False):
     """(N,3,H,W), signed: guided backpropagation (Springenberg et al. 2014, arXiv:1412.6806, section 3.4).
 
-    ReLU passes back R = g * [g > 0] * [x > 0]: positive evidence, through open gates.
+    ReLU passes back R = g * [g > 0] * [x > 0]: positive evidence, through open gates. Without a rectifier this is the
+    plain gradient, which a warning says.
 
     only_convolutional: apply this to ReLUs of feature maps only, and the plain gradient to those between fully
         connected layers.
     """
+    rectifiers = Rectifiers(gates=True, only_maps=only_convolutional)
+    return _by_rectifiers("guided_backprop", rectifiers, model, image, target, layer, unit)
 
-    def rule(relu, g):
-        guided = relu.inputs[0].ndim == 4 or not only_convolutional
-        return relu.vjp(F.relu(g) if guided else g)
 
-    return gradient(model, image, target, layer, unit, rules={F.ReLU: rule})
+def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
+    """The gradient with the rules of Rectifiers; warns if the pass came by none."""
+    found = gradient(model, image, target, layer, unit, rules=rectifiers.table())
+    if not rectifiers.met:
+        warnings.warn(
+            f"{name}: no rectifier (relu, leaky_relu, maximum(x, 0), clamp(x, min=0), where) lies between the image "
+            "and what is explained, so this is the plain gradient",
+            stacklevel=3,
+        )
+    return found
 
 
 def input_x_gradient(model, image, target=None, layer=None, unit=None):
