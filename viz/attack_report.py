@@ -9,7 +9,7 @@ import numpy as np
 import minigrad as mg
 from models.images import load_image, save_image
 
-from .attacks import aimed_by_name, check_budget, checked_images, scores
+from .attacks import aimed_by_name, check_budget, checked_images, require_classes, scores
 from .table import Table
 from .target import classes
 
@@ -104,6 +104,7 @@ def _outcome(p, label, target):
 
 def _probabilities(model, image):
     z = scores(model, image).astype(np.float64)
+    require_classes("report_attack", z)
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
 

@@ -68,6 +68,12 @@ def scores(model, image, batch_size=64):
         return np.concatenate([logits(model, as_leaf(model, batch)).numpy() for batch in batches])
 
 
+def require_classes(name, scores):
+    """Refuse scores (N,1): the one class is always the highest."""
+    if scores.shape[1] < 2:
+        raise ValueError(f"{name}: the model has a single class, so there is no other to reach")
+
+
 def aim(name, model, image, target, label):
     """(classes (N,), direction): +1 to move away from `classes` (untargeted), -1 to move towards them."""
     if target is not None and label is not None:
@@ -75,8 +81,7 @@ def aim(name, model, image, target, label):
     given = label if target is None else target
     grey = np.full_like(image[:1], 0.5)  # any image tells how many classes there are; none of the batch is drawn for
     found = scores(model, image if given is None else grey)
-    if found.shape[1] < 2:
-        raise ValueError(f"{name}: the model has a single class, so there is no other to reach")
+    require_classes(name, found)
     found = np.broadcast_to(found, (len(image), found.shape[1]))
     return classes(model, mg.as_tensor(found), given), 1 if target is None else -1
 

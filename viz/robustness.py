@@ -16,7 +16,7 @@ from minigrad import functional as F
 from minigrad import nn
 
 from .attack_report import as_saved, distances
-from .attacks import scores
+from .attacks import require_classes, scores
 from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
 from .network import described_as
@@ -26,7 +26,9 @@ from .target import as_images
 
 def accuracy(model, image, label):
     """The share of images (N,3,H,W) whose highest score is that of `label` (N,)."""
-    return float((scores(model, image).argmax(1) == np.asarray(label)).mean())
+    found = scores(model, image)
+    require_classes("accuracy", found)
+    return float((found.argmax(1) == np.asarray(label)).mean())
 
 
 def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=None):
