@@ -86,14 +86,10 @@ def style_transfer(
     if not content_layers and not style_layers:
         raise ValueError("style_transfer: there is neither a content nor a style layer: name one")
     wanted = _contents(model, content, content_layers)
-    grams = _styles(model, styles, style_layers, blend, style_scale)
-    weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False)
-    if style_weight is None and not (wanted and grams):
-        style_weight = STYLE_ALONE
+    grams = _styles(model, styles, style_layers, blend, style_scale) if style_layers else {}
+    weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False) if grams else []
     if style_weight is None:
-        unlike = _style(_contents(model, content, style_layers), grams, weights, normalization, 1.0).item()
-        everything = _sum(content_loss(a, F.zeros_like(a)) for a in wanted.values()).item()
-        style_weight = STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
+        style_weight = _balance(model, content, wanted, grams, weights, normalization)
 
     if isinstance(start, str) and start in ("content", "style"):
         start = content if start == "content" else _resized(styles[0], content.shape[2:])
@@ -225,6 +221,15 @@ def luminance_only(content, styles):
 # ---- the terms -------------------------------------------------------------------------------------------------------
 
 
+def _balance(model, content, wanted, grams, weights, normalization):
+    """The default style_weight."""
+    if not wanted or not grams:
+        return STYLE_ALONE
+    unlike = _style(_contents(model, content, list(grams)), grams, weights, normalization, 1.0).item()
+    everything = _sum(content_loss(a, F.zeros_like(a)) for a in wanted.values()).item()
+    return STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
+
+
 def _content(found, wanted, weight):
     return _sum(content_loss(found[layer], wanted[layer]) for layer in wanted) * weight
 
@@ -267,8 +272,6 @@ def _styles(model, styles, layers, blend, scale):
 def _shares(name, weights, count, normalize=True):
     """`count` weights: those given, or equal ones with sum 1."""
     weights = [1.0 / count] * count if weights is None else [float(w) for w in weights]
-    if not count and not weights:
-        return []
     if len(weights) != count or min(weights) < 0 or not sum(weights) > 0:
         raise ValueError(f"{name} must be {count} weights, none negative and not all zero, got {weights}")
     return [w / sum(weights) for w in weights] if normalize else weights

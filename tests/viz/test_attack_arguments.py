@@ -59,7 +59,7 @@ def test_the_signature_and_the_description_are_the_attacks_own(name):
     assert list(inspect.signature(function).parameters)[:2] == ["model", "image"]
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "deepfool", "carlini_wagner", "one_pixel"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "deepfool", "carlini_wagner"])
 def test_labels_by_name_lower_the_accuracy(name, small_network, images):
     """Untargeted attacks on the network's own labels never raise the label's lead over the best of the others."""
     model, x = small_network(), images(4)
