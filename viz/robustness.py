@@ -51,6 +51,8 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
     """
     image, label = as_images(model, image), np.asarray(label)
     right = scores(model, image).argmax(1) == label
+    if not right.any():
+        raise ValueError("attack_table: the model names none of these images right, so there is nothing to attack")
     clean, own = image[right], label[right]
     rows = Table()
     with tqdm(total=len(attacks) * len(clean), unit="image", disable=not progress) as bar:

@@ -68,12 +68,12 @@ METHODS = {
 SEEDED = ("smooth_grad", "rise", "maximize", "deep_dream", "invert", "pgd", "one_pixel", "synthesize_texture")
 
 
-def network(seed=0):
+def network(seed=0, channels=3):
     """Two convolutions, a pool and a linear layer, float32, frozen, for images of any size."""
     rng = np.random.default_rng(seed)
-    layers = {
-        "preprocess": Preprocess(std=(0.5, 0.5, 0.5)),
-        "conv1": nn.Conv2d(3, 8, 3, padding=1, rng=rng),
+    layers = {"preprocess": Preprocess(std=(0.5, 0.5, 0.5))} if channels == 3 else {}
+    layers |= {
+        "conv1": nn.Conv2d(channels, 8, 3, padding=1, rng=rng),
         "relu1": nn.ReLU(),
         "pool1": nn.MaxPool2d(2),
         "conv2": nn.Conv2d(8, 8, 3, padding=1, rng=rng),
@@ -85,8 +85,8 @@ def network(seed=0):
     return nn.Sequential(layers).eval().requires_grad_(False)
 
 
-def pictures(seed=0, side=12):
-    return np.random.default_rng(seed).random((2, 3, side, side), dtype=np.float32)
+def pictures(seed=0, side=12, channels=3):
+    return np.random.default_rng(seed).random((2, channels, side, side), dtype=np.float32)
 
 
 def arrays(result):
