@@ -20,7 +20,7 @@ from tqdm import tqdm, trange
 from minigrad import nn
 
 from .perturbation import watched
-from .random import drawn, stream, streams
+from .random import drawn, stream, streams, taken_for
 from .target import as_image, fixed_target, in_pixels, require_units, value_range
 
 
@@ -213,9 +213,8 @@ def infidelity(
 def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed=0, key=None):
     """(N,): max over |d| <= radius of ||a(x + d) - a(x)|| / ||a(x)|| (Yeh et al. 2019; relative, as in their code).
 
-    method: `method(model, image, target)` returns an attribution, such as viz.saliency. One that draws from the pixels
-        draws anew for x + d; with a `key` it draws the same, and only what the image does is measured:
-        lambda model, x, target: viz.smooth_grad(model, x, target, key="x").
+    method: `method(model, image, target)` returns an attribution, such as viz.saliency. One that draws, as SmoothGrad,
+        draws the same for x + d as for x, so that only what the image does is measured.
     d is uniform, `samples` times, each photograph's own, from seed and key (see viz/random.py).
     """
     if value_range(model) == (0, 1):
@@ -228,7 +227,8 @@ def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed
     worst = np.zeros(len(x))
     for _ in range(samples):
         d = drawn(rngs, lambda rng: rng.uniform(-radius, radius, x.shape[1:])).astype(x.dtype)
-        moved = np.asarray(method(model, x + d, target), np.float64).reshape(len(x), -1)
+        with taken_for(x + d, x):
+            moved = np.asarray(method(model, x + d, target), np.float64).reshape(len(x), -1)
         worst = np.maximum(worst, np.linalg.norm(moved - first, axis=1) / np.where(norm > 0, norm, 1))
     return worst
 

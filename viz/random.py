@@ -4,9 +4,16 @@ So a photograph's result depends neither on the rest of its batch nor on its pla
 ever share their noise: SmoothGrad must not be judged with the noise that made it.
 """
 
+from collections.abc import Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
+from types import MappingProxyType
 
 import numpy as np
+
+NOBODY: Mapping[bytes, bytes] = MappingProxyType({})
+_originals = ContextVar("the photographs that others are taken for", default=NOBODY)
 
 
 def stream(seed, method, key=b""):
@@ -15,7 +22,7 @@ def stream(seed, method, key=b""):
     seed: as numpy's: an int or ints, none negative. method: the name of what draws. key: bytes or a name.
     """
     words = np.random.SeedSequence(seed).generate_state(8)
-    parts = [words.tobytes(), method.encode(), key if isinstance(key, bytes) else repr(key).encode()]
+    parts = [words.tobytes(), method.encode(), key if isinstance(key, bytes) else str(key).encode()]
     digest = blake2b(digest_size=32)
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -29,6 +36,7 @@ def streams(seed, method, image, key=None):
     """
     if key is None:
         keys = [pixels_key(one) for one in image]
+        keys = [_originals.get().get(one, one) for one in keys]
     else:
         keys = [key] * len(image) if isinstance(key, str | int | np.integer) else list(key)
     if len(keys) != len(image):
@@ -40,6 +48,17 @@ def pixels_key(image):
     """The bytes that stand for a photograph, an array: a hash of its shape and its values, as float32."""
     values = np.ascontiguousarray(image, np.float32) + np.float32(0)  # -0 becomes 0
     return blake2b(repr(values.shape).encode() + values.tobytes(), digest_size=16).digest()
+
+
+@contextmanager
+def taken_for(changed, image):
+    """Within, each of `changed` (N,C,H,W) draws what the one of `image` draws that it was made of."""
+    pairs = {pixels_key(one): pixels_key(other) for one, other in zip(changed, image, strict=True)}
+    token = _originals.set({**_originals.get(), **pairs})
+    try:
+        yield
+    finally:
+        _originals.reset(token)
 
 
 def drawn(rngs, draw):

@@ -12,7 +12,7 @@ import viz
 from tests.viz.every_method import METHODS, network
 from viz import defenses
 from viz.corruptions import SEVERITIES
-from viz.random import pixels_key, stream, streams
+from viz.random import pixels_key, stream, streams, taken_for
 
 # Of one image, a pair of them, or of the set as a whole: the rest has a result for each photograph.
 OF_A_SET = {
@@ -140,13 +140,19 @@ def test_the_key_of_a_photograph_is_its_pixels_or_the_name_that_is_given():
         streams(0, "m", x, ["a", "b", "c"])
 
 
-def test_a_name_makes_a_changed_photograph_keep_its_noise(precise):
-    """So that sensitivity measures what the image does, and not how much two draws of SmoothGrad differ."""
-    x = np.random.default_rng(4).random((1, 3, 12, 12))
+def test_sensitivity_measures_what_the_image_does_not_how_two_draws_differ(precise):
+    x = np.random.default_rng(4).random((2, 3, 12, 12))
     named = lambda model, x, target: viz.smooth_grad(model, x, target, samples=4, key="x")  # noqa: E731
-    anew = lambda model, x, target: viz.smooth_grad(model, x, target, samples=4)  # noqa: E731
-    named, anew = (viz.sensitivity(precise, x, method, 1, radius=1e-6, samples=2)[0] for method in (named, anew))
-    assert named < 1e-2 < anew
+    plain = lambda model, x, target: viz.smooth_grad(model, x, target, samples=4)  # noqa: E731
+    for method in (named, plain, viz.smooth_grad):
+        assert viz.sensitivity(precise, x, method, 1, radius=1e-6, samples=2).max() < 1e-2
+    moved = x + 1e-6
+    for key, same in (("x", True), (["a", "b"], True), (None, False)):
+        one, other = (viz.smooth_grad(precise, image, 1, samples=4, key=key) for image in (x, moved))
+        assert (abs(one - other).max() < 1e-2 * abs(one).max()) == same
+    with taken_for(moved, x):
+        np.testing.assert_array_equal(*(streams(0, "m", image)[1].random(3) for image in (x, moved)))
+    assert streams(0, "m", x)[1].random() != streams(0, "m", moved)[1].random()
 
 
 def test_a_picture_met_again_has_new_noise():
