@@ -289,10 +289,10 @@ def attacks():
     model = network()
     image = viz.as_saved(cat(model))
     found = {
-        "FGSM, 8/255": viz.fgsm(model, image, "zebra"),
-        "PGD, 4/255": viz.round_within(viz.pgd(model, image, "zebra", epsilon=4 / 255, steps=40), image, 4 / 255),
-        "Carlini-Wagner": viz.carlini_wagner(model, image, "zebra", steps=100, searches=4),
-        "JSMA": viz.jsma(model, image, "zebra", gamma=0.02),
+        "FGSM, 8/255": viz.fgsm(model, image, target="zebra"),
+        "PGD, 4/255": viz.round_within(viz.pgd(model, image, target="zebra", epsilon=4 / 255, steps=40), image, 4 / 255),
+        "Carlini-Wagner": viz.carlini_wagner(model, image, target="zebra", steps=100, searches=4),
+        "JSMA": viz.jsma(model, image, target="zebra", gamma=0.02),
     }
     pictures = [image[0]] + [viz.as_saved(x)[0] for x in found.values()] + [np.full_like(image[0], 0.5)]
     labels = [f"photograph: zebra {probability(model, image, 'zebra'):.2g}"]

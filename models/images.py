@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +32,10 @@ def load_image(source, size=None, short_side=None):
     short_side  resize to this short side instead before taking the centre: networks are usually tested on the centre
                 227 or 224 pixels of pictures with a short side of 256.
 
-    Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, 16 bits keep their depth, and a
-    photograph is turned as its EXIF orientation asks. Raises ImageError: no such file, a folder, empty, not a picture,
-    damaged, less than 2 pixels wide or high, more than 80 megapixels (both told from the header, before decoding),
-    NaN or values outside [0, 1].
+    Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, and a photograph is turned as its
+    EXIF orientation asks. The 16 bits of a grey, RGB, RGBA or LA file keep their depth; others, and PIL images in
+    colour, have 8. Raises ImageError: no such file, a folder, empty, not a picture, damaged, less than 2 pixels wide or
+    high, more than 80 megapixels (both told from the header, before decoding), NaN or values outside [0, 1].
     """
     size = _checked_size(size)
     if short_side is not None and (size is None or not max(size) <= short_side <= MAX_PIXELS):
@@ -129,7 +130,8 @@ def _open(path):
         _check_pixels(image.size, path)
         try:
             with _quietly():
-                return _planes(image)
+                levels = _levels_of_16_bits(path, image)
+                return _planes(image) if levels is None else _planes_of_array(levels)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         except Exception as error:  # and on truncated or damaged data
@@ -174,13 +176,67 @@ def _planes(image):
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image)
         if image.mode != "F":
-            grey = grey.astype(np.float32) / 65535  # Pillow's I and I;16 both hold 16-bit greys
+            transparent = grey == image.info.get("transparency", -1)
+            grey = np.where(transparent, np.float32(1), grey.astype(np.float32) / 65535)  # I and I;16 hold 16-bit greys
         return _planes_of_array(_checked_values(grey))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return [image.convert("RGB")]
+
+
+def _levels_of_16_bits(path, image):
+    """(H,W,3|4) of the file of `image` if its colours have 16 bits, of which Pillow keeps the upper 8; else None.
+
+    uint16, or floats in [0, 1]. Pillow can be asked for either byte of a sample, as the upper one of either byte order.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(284) == 2 and 16 in tags.get(
+        258, ()
+    ):  # PlanarConfiguration, BitsPerSample: Pillow takes bytes for levels
+        raise ImageError("a TIFF of 16 bits with its colours in separate planes is not read: save it interleaved")
+    decoder, _, _, arguments = image.tile[0] if image.tile else (None, None, None, "")
+    if decoder == "ppm" and image.mode == "RGB":
+        kind, order, top = "RGB", "B", arguments[-1]
+    else:
+        kind, _, order = str(arguments[0] if isinstance(arguments, tuple) else arguments).partition(";16")
+        top = 65535
+    if kind not in ("RGB", "RGBA", "RGBa", "LA") or order not in ("B", "L", "N") or top < 256:
+        return None
+
+    if kind == "LA":  # as four bytes, two of grey and two of alpha
+        both = _bytes_as(path, "RGBA")
+        both = both[..., [0, 0, 0, 2]], both[..., [1, 1, 1, 3]]
+    else:
+        both = [_bytes_as(path, f"{kind.upper()};16{letter}") for letter in "BL"]
+    little = order == "L" or order == "N" and sys.byteorder == "little"
+    lower, upper = both if little else both[::-1]
+    levels = upper.astype(np.uint16) * np.uint16(256) + lower
+    if "transparency" in image.info and kind == "RGB":
+        levels[(levels == image.info["transparency"]).all(2)] = top
+    if kind == "RGBa":  # each colour times alpha already
+        return np.clip((levels[..., :3].astype(np.float32) + (65535 - levels[..., 3:])) / 65535, 0, 1)
+    return levels if top == 65535 else levels.astype(np.float32) / top
+
+
+def _bytes_as(path, rawmode):
+    """(H,W,C) uint8, upright: the file decoded as if its samples lay there as Pillow's `rawmode` says."""
+    from PIL import Image
+
+    with Image.open(path, formats=FORMATS) as image:
+        image.tile = [_tile_as(tile, rawmode) for tile in image.tile]
+        image.load()
+        return np.asarray(_upright(image))
+
+
+def _tile_as(tile, rawmode):
+    decoder, extents, offset, arguments = tile
+    if decoder == "ppm":
+        decoder, arguments = "raw", (rawmode, 0, 1)
+    else:
+        arguments = (rawmode, *arguments[1:]) if isinstance(arguments, tuple) else rawmode
+    return type(tile)(decoder, extents, offset, arguments)
 
 
 def _upright(image):

@@ -8,8 +8,8 @@ from minigrad.serialization import replacing
 def save_gif(frames, path, seconds=0.08, hold=1.5):
     """Write images as a GIF that runs for ever; Pillow's.
 
-    frames: arrays (3,H,W) or (N,3,H,W), RGB in [0,1] (what lies outside is cut off), all of one shape; the N images of
-        a frame stand side by side. seconds: for each frame; hold: for the last.
+    frames: arrays (3,H,W) or (N,3,H,W), RGB in [0,1] (what lies outside is cut off), or with 1 for 3, grey; all of one
+        shape; the N images of a frame stand side by side. seconds: for each frame; hold: for the last.
     """
     from PIL import Image
 
@@ -37,7 +37,8 @@ def _levels(frame):
     """(H, W*N, 3) uint8."""
     frame = np.asarray(frame)
     frame = frame[None] if frame.ndim == 3 else frame
-    if frame.ndim != 4 or frame.shape[1] != 3:
+    if frame.ndim != 4 or frame.shape[1] not in (1, 3):
         raise ValueError(f"a frame must be (3,H,W) or (N,3,H,W), got shape {frame.shape}")
+    frame = np.broadcast_to(frame, (len(frame), 3, *frame.shape[2:]))
     side_by_side = np.concatenate(list(frame), axis=2).transpose(1, 2, 0)
     return np.rint(np.clip(side_by_side, 0, 1) * 255).astype(np.uint8)

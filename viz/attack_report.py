@@ -4,15 +4,12 @@ Rounding to 256 levels moves a pixel by up to half a level (1/510). That may und
 border of two classes, and may exceed an L-infinity budget by half a level; `round_within` rounds inside the budget.
 """
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 import minigrad as mg
 from models.images import load_image, save_image
 
-from .attacks import checked_images, scores
+from .attacks import aimed_by_name, check_budget, checked_images, require_classes, scores
 from .table import Table
 from .target import classes
 
@@ -52,13 +49,14 @@ def distances(image, other, threshold=0.0):
     }
 
 
-def report_attack(model, image, adversarial, target=None, label=None, epsilon=None, paths=None):
+@aimed_by_name
+def report_attack(model, image, adversarial, *, target=None, label=None, epsilon=None, paths=None):
     """Scores and distances of attacked images as they are, and after they were saved as 8-bit PNG and read again.
 
     image, adversarial: (N,3,H,W) in [0, 1], before and after the attack. target: the class (or one for each image) that
     the attack was to reach; None for an untargeted one, which succeeds where the class is no longer `label` (by default
     the network's own class for `image`). epsilon: round inside this L-infinity budget (`round_within`), not to the
-    nearest level. paths: where to save the PNGs, one for each image; a folder that is then deleted, when None.
+    nearest level. paths: where to save the PNGs, one for each image; None saves none, but rounds as a PNG does.
 
     Returns a Table, a list with a dict of plain numbers for each image: "label", "target", and under "original",
     "attacked" and "saved" the "class" found and "probability" of it, "p_label" and "p_target"; the last two also hold
@@ -73,6 +71,8 @@ def report_attack(model, image, adversarial, target=None, label=None, epsilon=No
         raise ValueError(f"report_attack: image {image.shape} and adversarial {adversarial.shape} must agree in shape")
     if paths is not None and len(paths) != len(image):
         raise ValueError(f"report_attack: {len(paths)} paths for {len(image)} images; give one for each")
+    if epsilon is not None:
+        check_budget("report_attack", image, epsilon)
     saved = _through_files(round_within(adversarial, image, epsilon) if epsilon is not None else adversarial, paths)
     half_a_level = 0.5 / LEVELS + 1e-6
 
@@ -104,14 +104,15 @@ def _outcome(p, label, target):
 
 def _probabilities(model, image):
     z = scores(model, image).astype(np.float64)
+    require_classes("report_attack", z)
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
 
 
 def _through_files(image, paths):
-    """(N,3,H,W) float32: each image saved as PNG and loaded again."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{n}.png" for n in range(len(image))] if paths is None else paths
-        for one, path in zip(image, paths, strict=True):
-            save_image(one, path)
-        return np.concatenate([load_image(path) for path in paths])
+    """(N,C,H,W) float32: each image saved as PNG and loaded again; without paths, what that would give."""
+    if paths is None:
+        return as_saved(image)
+    for one, path in zip(image, paths, strict=True):
+        save_image(one, path)
+    return np.concatenate([load_image(path)[:, : image.shape[1]] for path in paths])

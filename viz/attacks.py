@@ -6,13 +6,16 @@ network carries its own preprocessing, pixels lie in [0, 1]), and whatever the s
     x' = clip(x0 + P(x - x0), 0, 1),   P the projection onto the ball of radius epsilon in L-infinity or in L2.
 
 All attacks share their arguments: `target` is the class to reach, one for all images or one for each; with None the
-attack is untargeted and only leaves `label`, which is by default what the network says of the image. How an attacked
+attack is untargeted and only leaves `label`, which is by default what the network says of the image. Both are given by
+name, since elsewhere the right class stands third and here it would be the class to reach. How an attacked
 image fares once it is saved as a picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
 like any other; where it is random, `samples` averages the gradient over its draws.
 
 Letters: N images, K classes, H W height and width.
 """
 
+import functools
+import inspect
 import math
 
 import numpy as np
@@ -21,13 +24,34 @@ from tqdm import tqdm
 import minigrad as mg
 from minigrad import functional as F
 
-from .target import as_image, as_images, classes, logits, pick
+from .random import drawn, streams
+from .target import as_images, as_leaf, classes, in_pixels, logits, pick, require_pixels
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
 
+MEANING = {"label": "label= is the class to leave, the right one", "target": "target= is the class to reach"}
+
+
+def aimed_by_name(attack):
+    """`attack`, which refuses a class without a name: it says which of label and target is which."""
+    parameters = inspect.signature(attack).parameters.values()
+    places = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    meaning = "; ".join(text for name, text in MEANING.items() if name in {p.name for p in parameters})
+
+    @functools.wraps(attack)
+    def called(*given, **named):
+        if len(given) > places:
+            which = meaning or "it takes no class, but leaves the network's own"
+            raise TypeError(f"{attack.__name__}: give argument {places + 1} by its name: {which}")
+        return attack(*given, **named)
+
+    return called
+
+
 def checked_images(name, model, image):
     """`image`, as `as_images` takes it, as a floating point array (N,3,H,W) in [0, 1]; raises ValueError for others."""
+    require_pixels(name, model)
     image = np.asarray(as_images(model, image))
     if not image.size:
         raise ValueError(f"{name}: image is empty, its shape is {image.shape}")
@@ -41,7 +65,13 @@ def scores(model, image, batch_size=64):
     image = as_images(model, image)
     with mg.no_grad():
         batches = [image[start : start + batch_size] for start in range(0, len(image), batch_size)]
-        return np.concatenate([logits(model, as_image(model, batch)).numpy() for batch in batches])
+        return np.concatenate([logits(model, as_leaf(model, batch)).numpy() for batch in batches])
+
+
+def require_classes(name, scores):
+    """Refuse scores (N,1): the one class is always the highest."""
+    if scores.shape[1] < 2:
+        raise ValueError(f"{name}: the model has a single class, so there is no other to reach")
 
 
 def aim(name, model, image, target, label):
@@ -49,9 +79,9 @@ def aim(name, model, image, target, label):
     if target is not None and label is not None:
         raise ValueError(f"{name}: give target (the class to reach) or label (the class to leave), not both")
     given = label if target is None else target
-    found = scores(model, image if given is None else image[:1])  # one image tells how many classes there are
-    if found.shape[1] < 2:
-        raise ValueError(f"{name}: the model has a single class, so there is no other to reach")
+    grey = np.full_like(image[:1], 0.5)  # any image tells how many classes there are; none of the batch is drawn for
+    found = scores(model, image if given is None else grey)
+    require_classes(name, found)
     found = np.broadcast_to(found, (len(image), found.shape[1]))
     return classes(model, mg.as_tensor(found), given), 1 if target is None else -1
 
@@ -73,7 +103,7 @@ def distance_gradient(model, image, classes, samples=1):
     """
     gradient, value = 0.0, 0.0
     for _ in range(samples):
-        x = as_image(model, image)
+        x = as_leaf(model, image)
         loss = distance_to(logits(model, x), classes)
         gradient = gradient + mg.grad(loss.sum(), x).numpy() / samples
         value = value + loss.numpy() / samples
@@ -115,20 +145,26 @@ def _length(x):
     return np.sqrt((x.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
 
 
-def _random_in_ball(image, epsilon, norm, rng):
-    """Points drawn uniformly from the balls of radius epsilon about the images, made valid."""
+def _random_in_ball(image, epsilon, norm, rngs):
+    """Points drawn uniformly from the balls of radius epsilon about the images, each by its Generator, made valid."""
+    shape = image.shape[1:]
     if norm == "linf":
-        delta = rng.uniform(-epsilon, epsilon, image.shape)
+        delta = drawn(rngs, lambda rng: rng.uniform(-epsilon, epsilon, shape))
     else:
-        delta = rng.standard_normal(image.shape)
-        radius = epsilon * rng.random((len(image), 1, 1, 1)) ** (1 / image[0].size)
+        delta = drawn(rngs, lambda rng: rng.standard_normal(shape))
+        radius = epsilon * drawn(rngs, lambda rng: rng.random((1, 1, 1))) ** (1 / image[0].size)
         delta *= radius / _length(delta)
     return project(image + delta.astype(image.dtype), image, epsilon, norm)
 
 
-def _check_budget(name, epsilon, steps=1, samples=1):
+def check_budget(name, image, epsilon, norm="linf", argument="epsilon"):
+    """Refuse an epsilon that is no distance, or that is none between images in [0, 1] but in levels of 255."""
     if not epsilon >= 0 or not math.isfinite(epsilon):
-        raise ValueError(f"{name}: epsilon must be a distance in pixel space such as 8/255, got {epsilon}")
+        raise ValueError(f"{name}: {argument} must be a distance in pixel space such as 8/255, got {epsilon}")
+    in_pixels(name, argument, epsilon, 1 if norm == "linf" else math.sqrt(image[0].size))
+
+
+def _check_counts(name, steps=1, samples=1):
     if steps < 1 or samples < 1:
         raise ValueError(f"{name}: steps ({steps}) and samples ({samples}) must be at least 1")
 
@@ -136,7 +172,8 @@ def _check_budget(name, epsilon, steps=1, samples=1):
 # ---- attacks ---------------------------------------------------------------------------------------------------------
 
 
-def fgsm(model, image, target=None, label=None, epsilon=8 / 255, samples=1):
+@aimed_by_name
+def fgsm(model, image, *, target=None, label=None, epsilon=8 / 255, samples=1):
     """The fast gradient sign method (Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572, section 4).
 
     x' = clip(x0 + epsilon * sign(g), 0, 1), g the gradient of the cross-entropy of the label; with a target,
@@ -148,15 +185,18 @@ def fgsm(model, image, target=None, label=None, epsilon=8 / 255, samples=1):
     Returns (N,3,H,W) of the image's dtype.
     """
     image = checked_images("fgsm", model, image)
-    _check_budget("fgsm", epsilon, samples=samples)
+    check_budget("fgsm", image, epsilon)
+    _check_counts("fgsm", samples=samples)
     chosen, direction = aim("fgsm", model, image, target, label)
     gradient, _ = distance_gradient(model, image, chosen, samples)
     return project(image + direction * epsilon * np.sign(gradient), image, epsilon).astype(image.dtype)
 
 
+@aimed_by_name
 def pgd(
     model,
     image,
+    *,
     target=None,
     label=None,
     epsilon=8 / 255,
@@ -166,6 +206,7 @@ def pgd(
     random_start=True,
     samples=1,
     seed=0,
+    key=None,
     progress=False,
     callback=None,
 ):
@@ -176,19 +217,22 @@ def pgd(
 
     image: (N,3,H,W) in [0, 1]. target, label: see the top of this file. epsilon: the budget in `norm` ("linf" or "l2").
     step_size: 2.5 * epsilon / steps by default, which can reach any point of the ball. samples: passes a gradient is
-    averaged over, for a random network. seed: of the start. progress: show a bar. callback(step, x, distance (N,)):
-    called before every step; True stops.
+    averaged over, for a random network. seed, key: of the start (see viz/random.py). progress: show a bar.
+    callback(step, x, distance (N,)): called before every step; True stops.
 
     Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
     """
     image = checked_images("pgd", model, image)
-    _check_budget("pgd", epsilon, steps, samples)
+    _check_counts("pgd", steps, samples)
     if norm not in ("linf", "l2"):
         raise ValueError(f'pgd: norm must be "linf" or "l2", got {norm!r}')
-    chosen, direction = aim("pgd", model, image, target, label)
+    check_budget("pgd", image, epsilon, norm)
     size = 2.5 * epsilon / steps if step_size is None else step_size
+    if step_size is not None:
+        check_budget("pgd", image, step_size, norm, "step_size")
+    chosen, direction = aim("pgd", model, image, target, label)
 
-    x = _random_in_ball(image, epsilon, norm, np.random.default_rng(seed)) if random_start else image
+    x = _random_in_ball(image, epsilon, norm, streams(seed, "pgd", image, key)) if random_start else image
     for step in tqdm(range(steps), "pgd", disable=not progress):
         gradient, value = distance_gradient(model, x, chosen, samples)
         if callback and callback(step, x, value):
@@ -197,9 +241,11 @@ def pgd(
     return x
 
 
+@aimed_by_name
 def targeted_ascent(
     model,
     image,
+    *,
     target,
     objective="score",
     confidence=0.9,
@@ -221,7 +267,8 @@ def targeted_ascent(
     Returns (N,3,H,W) of the image's dtype.
     """
     image = checked_images("targeted_ascent", model, image)
-    _check_budget("targeted_ascent", step_size, steps)
+    check_budget("targeted_ascent", image, step_size, "l2", "step_size")
+    _check_counts("targeted_ascent", steps)
     if objective not in ("score", "cross_entropy"):
         raise ValueError(f'targeted_ascent: objective must be "score" or "cross_entropy", got {objective!r}')
     if target is None:
@@ -230,7 +277,7 @@ def targeted_ascent(
 
     x = image
     for step in tqdm(range(steps + 1), "targeted_ascent", disable=not progress):
-        variable = as_image(model, x)
+        variable = as_leaf(model, x)
         found = logits(model, variable)
         distance = distance_to(found, chosen)
         probability = np.exp(-np.logaddexp(0, distance.numpy()))
@@ -256,5 +303,6 @@ def linear_attack(weight, image, epsilon=8 / 255):
     """
     if image.shape[1:] != weight.shape:
         raise ValueError(f"linear_attack: weight has shape {weight.shape}, expected one image's, {image.shape[1:]}")
+    check_budget("linear_attack", image, epsilon)
     move = epsilon * float(np.abs(weight.astype(np.float64)).sum())
     return (image + epsilon * np.sign(weight)).astype(image.dtype), move

@@ -14,7 +14,17 @@ from minigrad import functional as F
 from minigrad import nn
 
 from .gradients import guided_backprop
-from .target import as_image, as_images, as_logits, classes, fixed_target, logits, logits_layer, pick
+from .target import (
+    as_image,
+    as_images,
+    as_logits,
+    classes,
+    fixed_target,
+    logits,
+    logits_layer,
+    pick,
+    require_units,
+)
 
 
 def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False, upsample=True):
@@ -104,6 +114,7 @@ def score_cam(
     baseline: x_b, what is left where H_k is 0, a number or an array that broadcasts to the image; the masked image is
         x_b + (x - x_b) H_k. batch_size: masked images in one forward pass; there are as many as the layer has channels.
     """
+    require_units(model, "score_cam: baseline", baseline)
     image = as_images(model, image)
     with mg.no_grad():
         y, a = score_and_maps("score_cam", model, image, target, layer, unit)

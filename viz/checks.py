@@ -20,7 +20,8 @@ from tqdm import tqdm, trange
 from minigrad import nn
 
 from .perturbation import watched
-from .target import as_image, fixed_target
+from .random import drawn, stream, streams, taken_for
+from .target import as_image, fixed_target, in_pixels, require_units, value_range
 
 
 def per_pixel(attribution, how="magnitude"):
@@ -42,6 +43,8 @@ def completeness(model, image, attribution, target=None, layer=None, unit=None, 
 
     baseline: a number or an array that broadcasts to the image; None for methods that share out y(x) itself, as LRP.
     """
+    if baseline is not None:
+        require_units(model, "completeness: baseline", baseline)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     expected = watched(model, x, target, layer, unit)
@@ -79,15 +82,19 @@ class Curves:
         return curves(lines, "share of the pixels changed", "probability of the class")._repr_png_()
 
 
-def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed=0, progress=False):
+def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed=0, key=None, progress=False):
     """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
+
+    Where a network has one output, whose probability is always 1, they are of the score itself.
 
     Deletion replaces them with `fill`; insertion starts from a blurred image (Gaussian of sigma 5, 11 pixels wide) and
     puts them back. steps: points of the curve; the paper's authors take one for each row of the image. Pixels of equal
-    value are in random order, drawn from `seed`, so that a flat map is no better than chance.
+    value are in random order, drawn from `seed` and `key` (see viz/random.py), so that a flat map is no better than
+    chance.
     """
     from scipy.ndimage import gaussian_filter
 
+    require_units(model, "insertion_deletion: fill", fill)
     target = fixed_target(model, image, target)
     x = as_image(model, image).numpy()
     n, c, h, w = x.shape
@@ -96,8 +103,9 @@ def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed
     blurred = gaussian_filter(x, (0, 0, 5, 5), truncate=1.0)
     grey = np.broadcast_to(np.asarray(fill, x.dtype), x.shape)
 
-    tie = np.random.default_rng(seed).random(h * w)
-    order = np.stack([np.lexsort((tie, -m)) for m in np.asarray(maps, np.float64).reshape(n, -1)])
+    ties = drawn(streams(seed, "insertion_deletion", x, key), lambda rng: rng.random(h * w))
+    flat = np.asarray(maps, np.float64).reshape(n, -1)
+    order = np.stack([np.lexsort((tie, -m)) for tie, m in zip(ties, flat, strict=True)])
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(h * w)[None], 1)
     rank = rank.reshape(n, 1, h, w)
@@ -146,7 +154,7 @@ def mosaics(images, labels, count, seed=0):
     images: (M,3,H,W); labels: (M,) ints. Returns pictures (count,3,2H,2W), the classes (count,) to explain, and the
     boxes (count,4), as for `pointing_game`, of the tile that shows each. Drawn from `seed`.
     """
-    labels, rng = np.asarray(labels), np.random.default_rng(seed)
+    labels, rng = np.asarray(labels), stream(seed, "mosaics")
     kinds = np.unique(labels)
     if len(kinds) < 4:
         raise ValueError(f"mosaics: needs images of at least 4 classes, got {len(kinds)}")
@@ -175,22 +183,25 @@ def _checked_boxes(name, maps, boxes):
 
 
 def infidelity(
-    model, image, attribution, target=None, layer=None, unit=None, samples=50, sigma=0.1, scaled=False, seed=0
+    model, image, attribution, target=None, layer=None, unit=None, samples=50, sigma=0.1, scaled=False, seed=0, key=None
 ):
     """(N,): E[(I . a - (y(x) - y(x - I)))^2] over noise I ~ N(0, sigma^2) (Yeh et al. 2019, arXiv:1901.09392).
 
     attribution: a, (N,3,H,W), or (N,H,W), which then counts for every channel. scaled: multiply a by the number that
-    makes the result least, so that methods of different units can be compared. sigma: in units of the image.
+    makes the result least, so that methods of different units can be compared. sigma: in units of the image. seed, key:
+    of the noise, each photograph's own (see viz/random.py).
     """
+    if value_range(model) == (0, 1):
+        in_pixels("infidelity", "sigma", sigma)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     a = np.asarray(attribution, np.float64)
     a = np.broadcast_to(a[:, None] if a.ndim == 3 else a, x.shape)
-    rng = np.random.default_rng(seed)
+    rngs = streams(seed, "infidelity", x, key)
     before = watched(model, x, target, layer, unit)
     predicted, actual = np.empty((2, samples, len(x)))
     for k in range(samples):
-        noise = (sigma * rng.standard_normal(x.shape[1:])).astype(x.dtype)
+        noise = (sigma * drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:]))).astype(x.dtype)
         predicted[k] = (noise * a).sum((1, 2, 3))
         actual[k] = before - watched(model, x - noise, target, layer, unit)
     if scaled:
@@ -199,20 +210,25 @@ def infidelity(
     return ((predicted - actual) ** 2).mean(0)
 
 
-def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed=0):
+def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed=0, key=None):
     """(N,): max over |d| <= radius of ||a(x + d) - a(x)|| / ||a(x)|| (Yeh et al. 2019; relative, as in their code).
 
-    method: `method(model, image, target)` returns an attribution, such as viz.saliency. d is uniform, `samples` times.
+    method: `method(model, image, target)` returns an attribution, such as viz.saliency. One that draws, as SmoothGrad,
+        draws the same for x + d as for x, so that only what the image does is measured.
+    d is uniform, `samples` times, each photograph's own, from seed and key (see viz/random.py).
     """
+    if value_range(model) == (0, 1):
+        in_pixels("sensitivity", "radius", radius)
     target = fixed_target(model, image, target)
     x = as_image(model, image).numpy()
-    rng = np.random.default_rng(seed)
+    rngs = streams(seed, "sensitivity", x, key)
     first = np.asarray(method(model, x, target), np.float64).reshape(len(x), -1)
     norm = np.linalg.norm(first, axis=1)
     worst = np.zeros(len(x))
     for _ in range(samples):
-        d = rng.uniform(-radius, radius, x.shape[1:]).astype(x.dtype)
-        moved = np.asarray(method(model, x + d, target), np.float64).reshape(len(x), -1)
+        d = drawn(rngs, lambda rng: rng.uniform(-radius, radius, x.shape[1:])).astype(x.dtype)
+        with taken_for(x + d, x):
+            moved = np.asarray(method(model, x + d, target), np.float64).reshape(len(x), -1)
         worst = np.maximum(worst, np.linalg.norm(moved - first, axis=1) / np.where(norm > 0, norm, 1))
     return worst
 
@@ -250,7 +266,7 @@ def model_randomization(model, image, method, target=None, seed=0, progress=Fals
     everywhere counts as uncorrelated. Needs scikit-image.
     """
     target = fixed_target(model, image, target)
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "model_randomization")
     changed = copy.deepcopy(model)
     names = [name for name in model.names() if isinstance(model[name], nn.Conv2d | nn.Linear | nn.BatchNorm2d)][::-1]
     maps = [per_pixel(method(changed, image, target))]

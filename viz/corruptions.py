@@ -7,6 +7,7 @@ Eight of the corruptions of ImageNet-C (Hendrycks and Dietterich 2019, arXiv:190
 import numpy as np
 
 from .defenses import jpeg
+from .random import streams
 from .target import as_images
 
 SEVERITIES = {
@@ -24,6 +25,8 @@ SEVERITIES = {
 def corrupt(image, kind, severity=3, seed=0):
     """`image` (N,3,H,W) in [0, 1] after the corruption `kind` (a key of SEVERITIES) of severity 1 to 5, clipped.
 
+    seed: with the kind and its pixels it says what a photograph's noise is (see viz/random.py).
+
     Returns (N,3,H,W) of the image's dtype. Raises ValueError for an unknown kind or severity.
     """
     if kind not in SEVERITIES:
@@ -31,8 +34,10 @@ def corrupt(image, kind, severity=3, seed=0):
     if severity not in (1, 2, 3, 4, 5):
         raise ValueError(f"corrupt: severity must be from 1 to 5, got {severity}")
     image = np.asarray(as_images(None, image))
-    changed = _KINDS[kind](image, SEVERITIES[kind][severity - 1], np.random.default_rng(seed))
-    return np.clip(changed, 0, 1).astype(image.dtype)
+    rngs = streams(seed, f"corrupt {kind}", image)
+    strength = SEVERITIES[kind][severity - 1]
+    changed = [_KINDS[kind](one[None], strength, rng)[0] for one, rng in zip(image, rngs, strict=True)]
+    return np.clip(np.stack(changed), 0, 1).astype(image.dtype)
 
 
 def _impulse(image, share, rng):
@@ -64,10 +69,10 @@ def _pixelate(image, kept, rng):
     height, width = image.shape[2:]
     small = max(1, int(width * kept)), max(1, int(height * kept))
     pixelated = []
-    for pixels in np.rint(image * 255).astype(np.uint8).transpose(0, 2, 3, 1):
+    for pixels in np.rint(image * 255).astype(np.uint8).reshape(-1, height, width):
         shrunk = Image.fromarray(pixels).resize(small, Image.Resampling.BOX)
         pixelated.append(np.asarray(shrunk.resize((width, height), Image.Resampling.NEAREST)) / 255)
-    return np.stack(pixelated).transpose(0, 3, 1, 2)
+    return np.stack(pixelated).reshape(image.shape)
 
 
 _KINDS = {

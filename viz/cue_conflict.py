@@ -23,6 +23,8 @@ def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callba
         raise ValueError(
             f"cue_conflict: {len(content)} shapes and {len(style)} textures; give one texture for each shape"
         )
+    if not len(content):
+        raise ValueError("cue_conflict: there are no pictures: give at least one shape and one texture")
     made = []
     for n in tqdm(range(len(content)), "cue_conflict", disable=not progress):
         found = style_transfer(model, content[n : n + 1], style[n : n + 1], steps=steps, seed=seed, **options)

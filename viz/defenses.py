@@ -10,6 +10,7 @@ Letters: N images, C channels, H W height and width.
 """
 
 import io
+from collections import Counter
 
 import numpy as np
 
@@ -17,6 +18,10 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.device import to_device, to_numpy
+
+from .network import described_as
+from .random import pixels_key, stream
+from .target import in_pixels
 
 
 class StraightThrough(mg.Function):
@@ -34,18 +39,28 @@ class StraightThrough(mg.Function):
 
 
 class GaussianNoise(nn.Module):
-    """x + sigma * N(0, 1), drawn anew at every call; sigma in pixels' units. `random`: an attack should average."""
+    """x + sigma * N(0, 1), drawn anew at every call; sigma in pixels' units. `random`: an attack should average.
+
+    What is drawn for a photograph depends on the seed, its pixels and how often this layer has met it.
+    """
 
     random = True
 
     def __init__(self, sigma=0.05, seed=0):
         if not sigma >= 0:
             raise ValueError(f"GaussianNoise: sigma must not be negative, got {sigma}")
-        self.sigma, self.rng = sigma, np.random.default_rng(seed)
+        in_pixels("GaussianNoise", "sigma", sigma)
+        self.sigma, self.seed, self.met = sigma, seed, Counter()
 
     def forward(self, x):
-        noise = self.rng.standard_normal(x.shape, np.float32).astype(x.dtype)
-        return x + mg.from_numpy(noise).to(x.device) * self.sigma
+        noise = np.stack([self._noise(image) for image in x.numpy()])
+        return x + mg.from_numpy(noise.astype(x.dtype)).to(x.device) * self.sigma
+
+    def _noise(self, image):
+        key = pixels_key(image)
+        self.met[key] += 1
+        rng = stream(self.seed, "GaussianNoise", key + self.met[key].to_bytes(8, "little"))
+        return rng.standard_normal(image.shape, np.float32)
 
     def describe(self):
         return {"sigma": self.sigma}
@@ -112,14 +127,16 @@ class BitDepth(nn.Module):
 
 
 def jpeg(image, quality):
-    """(N,3,H,W) in [0, 1] as it comes back from a JPEG file; float32 on 256 levels."""
+    """(N,C,H,W) in [0, 1], grey or RGB, as it comes back from a JPEG file; float32 on 256 levels."""
     from PIL import Image
 
+    if image.shape[1] not in (1, 3):
+        raise ValueError(f"jpeg: a JPEG file is of 1 or 3 channels, these images have {image.shape[1]}")
     decoded = []
     for pixels in np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1):
         file = io.BytesIO()
-        Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
-        decoded.append(np.asarray(Image.open(file), np.float32) / np.float32(255))
+        Image.fromarray(pixels[..., 0] if image.shape[1] == 1 else pixels).save(file, format="JPEG", quality=quality)
+        decoded.append(np.asarray(Image.open(file), np.float32).reshape(pixels.shape) / np.float32(255))
     return np.stack(decoded).transpose(0, 3, 1, 2)
 
 
@@ -134,8 +151,4 @@ def defend(model, defence):
 
     An attribution or attack treats it like any network: with the layer names of the model, and its labels.
     """
-    defended = nn.Sequential({"defence": defence, **dict(model.children())})
-    for name in ("labels", "input_size", "short_side"):
-        if hasattr(model, name):
-            setattr(defended, name, getattr(model, name))
-    return defended
+    return described_as(model, nn.Sequential({"defence": defence, **dict(model.children())}))

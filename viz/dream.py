@@ -1,13 +1,12 @@
 """DeepDream: a photograph in which a layer sees more of whatever it sees already (Mordvintsev et al. 2015)."""
 
-import numpy as np
-
 import minigrad as mg
 from minigrad import functional as F
 
 from .objective import Objective, energy, evaluate
 from .optimize import Course
-from .target import as_image, as_images
+from .random import stream
+from .target import as_image, as_images, require_pixels
 
 
 def deep_dream(
@@ -19,7 +18,7 @@ def deep_dream(
 
     From the smallest octave (the image reduced octave_scale**(octaves-1) times) to full size; what one octave has drawn
     is enlarged and added to the photograph at the next. In each step the image is shifted by up to `jitter` pixels in
-    each direction (around the edges), so that the layer's grid does not show.
+    each direction (around the edges), all images alike, so that the layer's grid does not show.
 
     layer: a layer's name, or any Objective that takes images of any size. steps: in each octave. lr: 0.006 is the
     original's 1.5 of 255. `losses["objective"]` is minus the objective at each step of each octave and of the result at
@@ -30,8 +29,9 @@ def deep_dream(
         raise ValueError(f"deep_dream: octaves and steps must be at least 1, got {octaves} and {steps}")
     if not octave_scale > 1:
         raise ValueError(f"deep_dream: octave_scale must be above 1, got {octave_scale}")
+    require_pixels("deep_dream", model)
     objective = layer if isinstance(layer, Objective) else energy(layer)
-    photograph, rng = as_image(model, as_images(None, image)).detach(), np.random.default_rng(seed)
+    photograph, rng = as_image(model, as_images(model, image, whole=True)).detach(), stream(seed, "deep_dream")
     full = photograph.shape[2:]
     sizes = [tuple(max(1, round(n / octave_scale**k)) for n in full) for k in reversed(range(octaves))]
 

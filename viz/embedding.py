@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .inside import activation_maps
+from .random import stream
 from .target import as_images
 
 
@@ -52,7 +53,8 @@ def tsne(x, perplexity=30.0, seed=0):
         raise ValueError(f"tsne: needs at least 5 points, got {len(x)}")
     points = pca(x, min(50, *np.shape(x)))[0]
     perplexity = min(perplexity, (len(x) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points.astype(np.float32))
+    drawn = int(stream(seed, "tsne").integers(1 << 32))
+    return TSNE(2, perplexity=perplexity, init="pca", random_state=drawn).fit_transform(points.astype(np.float32))
 
 
 def silhouette(x, label):

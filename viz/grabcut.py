@@ -12,6 +12,8 @@ mean |z_m - z_n|^2).
 
 import numpy as np
 
+from .random import pixels_key, stream
+
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # to four neighbours; the other four are the same pairs seen from there
 VARIANCE = 1.0  # of a grey level, added to every component's: flat colours have none of their own
 
@@ -19,12 +21,12 @@ VARIANCE = 1.0  # of a grey level, added to every component's: flat colours have
 def grabcut(image, foreground, background, components=5, iterations=5, gamma=50.0, seed=0, callback=None):
     """The object in an image: (H,W) bool.
 
-    image: (3,H,W) in [0, 1]. foreground, background: masks (H,W) of pixels that are certain and stay so; the colours of
+    image: (C,H,W) in [0, 1]. foreground, background: masks (H,W) of pixels that are certain and stay so; the colours of
     the object are first learnt from `foreground`, or where that is empty from all that is not `background`.
     components: K. iterations: at most; it ends once no label changes. gamma: the price of a border. seed: of the first
     components (k-means). callback(iteration, mask, energy): after each; True stops.
     """
-    z = np.asarray(image, np.float64).reshape(3, -1).T * 255
+    z = np.asarray(image, np.float64).reshape(len(image), -1).T * 255
     shape = image.shape[1:]
     sure, out = np.asarray(foreground, bool), np.asarray(background, bool)
     if sure.shape != shape or out.shape != shape:
@@ -35,7 +37,7 @@ def grabcut(image, foreground, background, components=5, iterations=5, gamma=50.
     if not mask.any() or not out.any():
         raise ValueError("grabcut: needs at least one pixel of background and one that may be object")
 
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "grabcut", pixels_key(image))
     links = _links(z, shape, gamma)
     known = np.where(sure, 1, np.where(out, -1, 0)).ravel()
     learnt = {1: mask.ravel(), 0: out.ravel()}
@@ -71,7 +73,7 @@ def _fit(z, part):
     for k in np.unique(part):
         own = z[part == k]
         mean = own.mean(0)
-        covariance = (own - mean).T @ (own - mean) / len(own) + VARIANCE * np.eye(3)
+        covariance = (own - mean).T @ (own - mean) / len(own) + VARIANCE * np.eye(z.shape[1])
         found.append((len(own) / len(z), mean, np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]))
     return found
 

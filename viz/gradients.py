@@ -1,7 +1,7 @@
 """Attribution by gradients: which pixels the score reacts to.
 
-Every method here is the backward pass, with rules in place of the derivative of some functions. At a ReLU with input x
-and the gradient g arriving from above:
+Every method here is the backward pass, with rules in place of the derivative of some functions. At a ReLU, or another
+rectifier (viz/rectifiers.py), with input x and the gradient g arriving from above:
 
     gradient           g * [x > 0]
     deconvnet          g * [g > 0]
@@ -11,27 +11,48 @@ All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `
 `viz.target.score` does; they return NumPy arrays, one attribution for each image, which does not depend on the others.
 """
 
+import warnings
+
 import numpy as np
 from tqdm import trange
 
 import minigrad as mg
-from minigrad import functional as F
 
-from .target import as_image, classes, fixed_target, logits, score
+from .random import drawn, streams
+from .rectifiers import Rectifiers
+from .target import (
+    as_image,
+    as_images,
+    as_leaf,
+    classes,
+    fixed_target,
+    log_probabilities,
+    logits,
+    pick,
+    require_units,
+    score,
+)
 
 
 def gradient(model, image, target=None, layer=None, unit=None, rules=None):
     """(N,3,H,W): dy/dx, signed, with `rules` for the backward pass as in `mg.grad`."""
-    x = as_image(model, image)
+    return _gradient_at(model, as_images(model, image), target, layer, unit, rules)
+
+
+def _gradient_at(model, image, target, layer, unit, rules=None):
+    """The same at points that a method has made of an image, whose values may leave its range."""
+    x = as_leaf(model, image)
     return mg.grad(score(model, x, target, layer, unit).sum(), x, rules=rules).numpy()
 
 
 def loss_gradient(model, image, target=None):
-    """(N,3,H,W): the gradient by x of each image's cross-entropy, -log softmax(y)_c, signed."""
+    """(N,3,H,W): the gradient by x of each image's cross-entropy, -log softmax(y)_c, signed.
+
+    Of a network with one output, whose softmax is always 1, it is that of -y.
+    """
     x = as_image(model, image)
     y = logits(model, x)
-    chosen = mg.as_tensor(classes(model, y, target)).to(y.device)
-    return mg.grad(F.cross_entropy(y, chosen, reduction="sum"), x).numpy()
+    return mg.grad(-pick(log_probabilities(y), classes(model, y, target)).sum(), x).numpy()
 
 
 def saliency(model, image, target=None, layer=None, unit=None, reduce="max"):
@@ -65,25 +86,35 @@ def deconvnet(model, image, target=None, layer=None, unit=None):
     """(N,3,H,W), signed: the deconvolutional network (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1).
 
     ReLU passes back R = g * [g > 0], whatever its input was. Max-pooling unpools by the switches of the forward pass:
-    to the first maximum of a window in row-major order, also where the whole window is 0.
+    to the first maximum of a window in row-major order, also where the whole window is 0. Without a rectifier this is
+    the plain gradient, which a warning says.
     """
-    return gradient(model, image, target, layer, unit, rules={F.ReLU: lambda relu, g: F.relu(g)})
+    return _by_rectifiers("deconvnet", Rectifiers(gates=False), model, image, target, layer, unit)
 
 
 def guided_backprop(model, image, target=None, layer=None, unit=None, only_convolutional=False):
     """(N,3,H,W), signed: guided backpropagation (Springenberg et al. 2014, arXiv:1412.6806, section 3.4).
 
-    ReLU passes back R = g * [g > 0] * [x > 0]: positive evidence, through open gates.
+    ReLU passes back R = g * [g > 0] * [x > 0]: positive evidence, through open gates. Without a rectifier this is the
+    plain gradient, which a warning says.
 
     only_convolutional: apply this to ReLUs of feature maps only, and the plain gradient to those between fully
         connected layers.
     """
+    rectifiers = Rectifiers(gates=True, only_maps=only_convolutional)
+    return _by_rectifiers("guided_backprop", rectifiers, model, image, target, layer, unit)
 
-    def rule(relu, g):
-        guided = relu.inputs[0].ndim == 4 or not only_convolutional
-        return relu.vjp(F.relu(g) if guided else g)
 
-    return gradient(model, image, target, layer, unit, rules={F.ReLU: rule})
+def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
+    """The gradient with the rules of Rectifiers; warns if the pass came by none."""
+    found = gradient(model, image, target, layer, unit, rules=rectifiers.table())
+    if not rectifiers.met:
+        warnings.warn(
+            f"{name}: no rectifier (relu, leaky_relu, maximum(x, 0), clamp(x, min=0), where) lies between the image "
+            "and what is explained, so this is the plain gradient",
+            stacklevel=3,
+        )
+    return found
 
 
 def input_x_gradient(model, image, target=None, layer=None, unit=None):
@@ -107,12 +138,13 @@ def integrated_gradients(model, image, target=None, layer=None, unit=None, basel
     if steps < 1:
         raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}")
     target = fixed_target(model, image, target, layer)
+    require_units(model, "integrated_gradients: baseline", baseline)
     x = as_image(model, image).numpy()
     difference = x - np.asarray(baseline, x.dtype)
     total = np.zeros_like(x)
     for k in trange(steps, desc="integrated gradients", disable=not progress):
         point = x - difference * x.dtype.type(1 - (k + 0.5) / steps)
-        total += gradient(model, point, target, layer, unit)
+        total += _gradient_at(model, point, target, layer, unit)
     return difference * total / x.dtype.type(steps)
 
 
@@ -125,24 +157,26 @@ def smooth_grad(
     samples=50,
     sigma=0.15,
     seed=0,
+    key=None,
     progress=False,
     callback=None,
 ):
     """(N,3,H,W), signed: SmoothGrad (Smilkov et al. 2017, arXiv:1706.03825), dy/dx averaged over noisy copies of x.
 
-    samples: how many copies. sigma: the noise's standard deviation as a fraction of max - min of each image. seed: of
-        the noise, which all images of the batch share.
+    samples: how many copies. sigma: the noise's standard deviation as a fraction of max - min of each image.
+    seed: of the noise, which is each photograph's own, drawn from its pixels. key: a name for it, or one for each
+        image, in the pixels' place: what is drawn for a changed photograph is then what was drawn for the first.
     """
     if samples < 1 or sigma < 0:
         raise ValueError(f"smooth_grad: needs samples >= 1 and sigma >= 0, got {samples} and {sigma}")
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     scale = sigma * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
-    rng = np.random.default_rng(seed)
+    rngs = streams(seed, "smooth_grad", x, key)
     total = np.zeros_like(x)
     for done in trange(1, samples + 1, desc="SmoothGrad", disable=not progress):
-        noise = rng.standard_normal(x.shape[1:]).astype(x.dtype)
-        total += gradient(model, x + scale * noise, target, layer, unit)
+        noise = drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:])).astype(x.dtype)
+        total += _gradient_at(model, x + scale * noise, target, layer, unit)
         if callback and callback(done):
             break
     return total / x.dtype.type(done)

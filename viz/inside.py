@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 
-from .target import as_image
+from .target import as_image, channels
 
 
 def weight_images(model, layer, shared=False):
@@ -55,8 +55,9 @@ def _row_shape(model, layer, features):
     names = list(model)
     before = names[: names.index(layer)] if layer in names else []
     if before and isinstance(model[before[-1]], nn.Flatten) and hasattr(model, "input_size"):
-        rows = {row.name: row.output_shape for row in model.layers()}
-        return rows[before[-2]] if len(before) > 1 else (3, *model.input_size)
+        image = (channels(model), *model.input_size)
+        rows = {row.name: row.output_shape for row in model.layers(image)}
+        return rows[before[-2]] if len(before) > 1 else image
     height = max(n for n in range(1, math.isqrt(features) + 1) if features % n == 0)
     return 1, height, features // height
 

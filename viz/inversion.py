@@ -1,12 +1,11 @@
 """Which images look the same to a layer? Inverting its activations (Mahendran and Vedaldi 2015, arXiv:1412.0035)."""
 
-import numpy as np
-
 import minigrad as mg
 from minigrad import functional as F
 
 from .maximize import start_image
 from .optimize import optimize_image
+from .random import streams
 from .regularize import alpha_norm, total_variation
 from .target import as_image
 
@@ -38,7 +37,7 @@ def invert(
     positions, so that their weights do not depend on the image's size. start: "zeros", "grey", "noise", or images.
     optimizer, lr, steps, clip, course: as in `maximize`. Works at any size that the layers up to `layer` take.
     """
-    original, rng = as_image(model, image), np.random.default_rng(seed)
+    original = as_image(model, image)
     with mg.no_grad():
         wanted = model.activations(original, [layer])[layer]
     axes = tuple(range(1, wanted.ndim))
@@ -55,5 +54,5 @@ def invert(
             "tv": total_variation(x, "beta", tv_weight * per_pixel, beta),
         }
 
-    x = start_image(model, start, original.shape[2:], len(original), rng)
+    x = start_image(model, start, original.shape[2:], streams(seed, "invert", original.numpy()))
     return optimize_image(losses, x, optimizer, lr, steps, (0.0, 1.0) if clip else None, **course)

@@ -10,6 +10,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
 
+from .random import stream
+
 
 def linear_classifier(shape, classes, seed=0):
     """A network whose score of a class is w.(x - 1/2) + b: layers "centre", "flatten" and "fc", w drawn small from
@@ -19,7 +21,7 @@ def linear_classifier(shape, classes, seed=0):
     training.
     """
     fc = nn.Linear(int(np.prod(shape)), classes)
-    weight = 0.01 * np.random.default_rng(seed).standard_normal(fc.weight.shape)
+    weight = 0.01 * stream(seed, "linear_classifier").standard_normal(fc.weight.shape)
     fc.weight.data = weight.astype(np.float32)
     model = nn.Sequential({"centre": Centre(), "flatten": nn.Flatten(), "fc": fc})
     model.image_shape = tuple(shape)
@@ -44,7 +46,7 @@ def train_linear(
     image, label = np.asarray(image, np.float32), np.asarray(label)
     if len(image) != len(label):
         raise ValueError(f"train_linear: {len(image)} images but {len(label)} labels; give one for each")
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "train_linear")
     optimizer = optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, decoupled=True)
     losses, device = [], model["fc"].weight.device
     for epoch in tqdm(range(epochs), "train_linear", disable=not progress):

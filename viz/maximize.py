@@ -18,8 +18,9 @@ from .fourier import FourierImage
 from .network import without_preprocessing
 from .objective import as_objective, evaluate, log_probability
 from .optimize import LBFGS, Optimized, optimize_image
+from .random import drawn, stream
 from .regularize import GREY, total_variation
-from .target import as_image, as_images
+from .target import as_image, as_images, channels, require_pixels, require_rgb
 from .transform import jitter, transformed
 
 STARTS = ("zeros", "grey", "noise")
@@ -48,7 +49,7 @@ def maximize(
 
     objective: an Objective (class_score, log_probability, channel, neuron, energy, their sums and multiples); a class,
         an index or a name, which stands for its raw score; or a list of these, each for an image of its own.
-    start: "zeros" (black), "grey", "noise" (grey with deviation 0.1), or images (N,3,H,W).
+    start: "zeros" (black), "grey", "noise" (grey with deviation 0.1, alike for every objective), or images (N,3,H,W).
     size: (H, W) or one number; by default that of `start` or the model's input.
     parameterization: "pixels", or "fourier": colour-decorrelated Fourier coefficients, which start from noise.
     optimizer: "sgd", "momentum", "adam" or "lbfgs". lr: its learning rate; with pixels, in units of their range.
@@ -61,8 +62,8 @@ def maximize(
     course: progress, callback, record: see `optimize_image`.
     """
     objectives = [as_objective(o) for o in (objective if isinstance(objective, list | tuple) else [objective])]
-    start, rng = start if isinstance(start, str) else as_images(model, start), np.random.default_rng(seed)
-    x, decode = _start(model, start, size, len(objectives), parameterization, rng)
+    start, rng = start if isinstance(start, str) else as_images(model, start), stream(seed, "maximize: transforms")
+    x, decode = _start(model, start, size, len(objectives), parameterization, seed)
     if transforms is None:
         transforms = [] if optimizer == LBFGS else [jitter(max(1, _size(model, start, size)[0] // 32))]
     if optimizer == LBFGS and transforms:
@@ -95,7 +96,8 @@ def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=
     """
     network = without_preprocessing(model)
     if start is None:
-        start = np.random.default_rng(seed).standard_normal((1, 3, *_size(model, None, size)), np.float32)
+        shape = (1, 3, *_size(model, None, size))
+        start = stream(seed, "maximize_as_blog").standard_normal(shape, np.float32)
     plain = partial(maximize, network, optimizer="sgd", lr=1.0, transforms=[], clip=False, **course)
     first = plain(log_probability(target), start, steps=steps)
     if first.stopped or not tv_steps:
@@ -113,7 +115,7 @@ def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=
     return Optimized(second.image, losses, second.stopped, first.frames[:-1] + second.frames)
 
 
-def _start(model, start, size, count, parameterization, rng):
+def _start(model, start, size, count, parameterization, seed):
     """The leaf to optimise, and the function that makes an image of it (None for pixels)."""
     if parameterization not in PARAMETERIZATIONS:
         raise ValueError(
@@ -122,16 +124,24 @@ def _start(model, start, size, count, parameterization, rng):
     if parameterization == "fourier":
         if not isinstance(start, str) or start != "noise":
             raise ValueError('maximize: the fourier parameterization starts from noise: start="noise"')
+        require_rgb("maximize: the fourier parameterization", model)
         fourier = FourierImage(_size(model, None, size))
         weights = next((tensor for _, tensor in model.named_tensors()), mg.Tensor(np.float32(0)))
-        coefficients = mg.Tensor(fourier.start(count, rng)).to(weights.device).astype(weights.dtype)
+        first = np.repeat(fourier.start(1, stream(seed, "maximize: start")), count, 0)
+        coefficients = mg.Tensor(first).to(weights.device).astype(weights.dtype)
         return mg.Tensor(coefficients, requires_grad=True), fourier
 
-    return start_image(model, start, None if size is None else _size(model, None, size), count, rng), None
+    rngs = [stream(seed, "maximize: start") for _ in range(count)]
+    return start_image(model, start, None if size is None else _size(model, None, size), rngs), None
 
 
-def start_image(model, start, size, count, rng):
-    """The leaf Tensor (count,3,H,W) to start from: "zeros", "grey", "noise", or images; size (H, W) or None."""
+def start_image(model, start, size, rngs):
+    """The leaf Tensor (N,C,H,W) to start from: "zeros", "grey", "noise", or images; size (H, W) or None.
+
+    rngs: a Generator for the noise of each of the N images.
+    """
+    require_pixels("an optimised image", model)
+    count = len(rngs)
     if not isinstance(start, str):
         image = np.asarray(as_images(model, start))
         if size is not None and image.shape[2:] != tuple(size):
@@ -139,9 +149,10 @@ def start_image(model, start, size, count, rng):
         return as_image(model, np.repeat(image, count, 0) if len(image) == 1 else image)
     if start not in STARTS:
         raise ValueError(f"start is {start!r}, choose from {', '.join(STARTS)} or give an image")
-    image = np.full((count, 3, *_size(model, None, size)), 0.0 if start == "zeros" else GREY, np.float32)
+    shape = (channels(model), *_size(model, None, size))
+    image = np.full((count, *shape), 0.0 if start == "zeros" else GREY, np.float32)
     if start == "noise":
-        image += 0.1 * rng.standard_normal(image.shape, np.float32)
+        image += 0.1 * drawn(rngs, lambda rng: rng.standard_normal(shape, np.float32))
     return as_image(model, image)
 
 

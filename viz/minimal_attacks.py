@@ -10,14 +10,15 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import optim
 
-from .attacks import aim, checked_images
-from .target import as_image, logits, pick
+from .attacks import aim, aimed_by_name, checked_images, scores
+from .target import as_leaf, logits, pick
 
 # ---- DeepFool --------------------------------------------------------------------------------------------------------
 
 
+@aimed_by_name
 def deepfool(
-    model, image, label=None, norm="l2", candidates=10, overshoot=0.02, steps=50, progress=False, callback=None
+    model, image, *, label=None, norm="l2", candidates=10, overshoot=0.02, steps=50, progress=False, callback=None
 ):
     """DeepFool (Moosavi-Dezfooli, Fawzi and Frossard 2016, arXiv:1511.04599, algorithm 2): over the nearest border.
 
@@ -59,7 +60,7 @@ def deepfool(
 
 def _borders(model, x, labels, others, candidates):
     """f (n,M) and its gradients w (n,M,C,H,W), for the M classes `others` (n,M), which are chosen here when None."""
-    variable = as_image(model, x)
+    variable = as_leaf(model, x)
     y = logits(model, variable)
     if others is None:
         ranked = np.argsort(-y.numpy(), axis=1, kind="stable")
@@ -84,9 +85,11 @@ def _to_nearest_border(f, w, norm):
 # ---- Carlini and Wagner ----------------------------------------------------------------------------------------------
 
 
+@aimed_by_name
 def carlini_wagner(
     model,
     image,
+    *,
     target=None,
     label=None,
     kappa=0.0,
@@ -107,7 +110,8 @@ def carlini_wagner(
     image: (N,3,H,W) in [0, 1]. kappa: the lead in score that is asked for. c: where the search begins. steps, lr: of
     Adam, in each search. callback(search, step, best distance (N,)): before every step; True stops everything.
 
-    Returns (N,3,H,W) of the image's dtype: the nearest adversarial image met, or where none was met, the image itself.
+    Returns (N,3,H,W) of the image's dtype: the nearest adversarial image met, which is the image itself where it is one
+    already, or where none was met.
     """
     image = checked_images("carlini_wagner", model, image)
     if not kappa >= 0 or not c > 0 or searches < 1 or steps < 1:
@@ -116,7 +120,11 @@ def carlini_wagner(
         )
     chosen, direction = aim("carlini_wagner", model, image, target, label)
 
-    best, nearest = image.copy(), np.full(len(image), np.inf)
+    def is_hit(margin):
+        return margin <= -kappa if kappa else margin < 0
+
+    met = cw_margin(mg.as_tensor(scores(model, image)), chosen).numpy() * -direction
+    best, nearest = image.copy(), np.where(is_hit(met), 0.0, np.inf)
     weight, low, high = np.full(len(image), float(c)), np.zeros(len(image)), np.full(len(image), np.inf)
     bar = tqdm(total=searches * steps, desc="carlini_wagner", disable=not progress)
     for search in range(searches):
@@ -124,7 +132,7 @@ def carlini_wagner(
         course = _descend(model, image, chosen, direction, weight, kappa, steps, lr)
         for step, (x, distance, margin) in enumerate(course):
             bar.update()
-            hit = margin <= -kappa if kappa else margin < 0
+            hit = is_hit(margin)
             succeeded |= hit
             better = hit & (distance < nearest)
             best[better], nearest[better] = x[better], distance[better]
@@ -139,8 +147,8 @@ def carlini_wagner(
 
 def _descend(model, image, chosen, direction, weight, kappa, steps, lr):
     """Yields (x, squared distance (N,), margin (N,)), arrays, before each of Adam's steps on w."""
-    x0 = as_image(model, image).detach()
-    w = as_image(model, np.arctanh((2 * image.astype(np.float64) - 1) * (1 - 1e-6)))
+    x0 = as_leaf(model, image).detach()
+    w = as_leaf(model, np.arctanh((2 * image.astype(np.float64) - 1) * (1 - 1e-6)))
     scale = mg.from_numpy(weight.astype(x0.dtype)).to(x0.device)
     optimizer = optim.Adam([w], lr=lr)
     for _ in range(steps):

@@ -11,7 +11,9 @@ def without_preprocessing(model):
     (first, _), *rest = model.children()
     if first != "preprocess":
         raise ValueError(f'without_preprocessing: the first layer is {first!r}, expected "preprocess"')
-    return _described_as(model, nn.Sequential(dict(rest)))
+    network = described_as(model, nn.Sequential(dict(rest)))
+    network.value_range = None
+    return network
 
 
 def with_average_pooling(model):
@@ -21,7 +23,7 @@ def with_average_pooling(model):
     Raises NotImplementedError for a dilated max pool.
     """
     layers = _average_pooled(model)
-    return model.replace(layers) if hasattr(model, "replace") else _described_as(model, nn.Sequential(layers))
+    return model.replace(layers) if hasattr(model, "replace") else described_as(model, nn.Sequential(layers))
 
 
 def _average_pooled(container):
@@ -38,9 +40,9 @@ def _average_pooled(container):
     return layers
 
 
-def _described_as(model, network):
+def described_as(model, network):
     """`network` with what `model` says of its classes and of its input, if it does."""
-    for attribute in ("labels", "input_size", "short_side"):
+    for attribute in ("labels", "input_size", "short_side", "image_shape", "value_range"):
         if hasattr(model, attribute):
             setattr(network, attribute, getattr(model, attribute))
     return network

@@ -6,7 +6,7 @@ that one image needs is computed in one pass, which stops at the last layer that
 
 from minigrad import functional as F
 
-from .target import as_logits, classes, logits_layer, pick, unit_activation
+from .target import as_logits, classes, log_probabilities, logits_layer, pick, unit_activation
 
 LOGITS = None  # in an Objective's layers, and as the key of its activations: the class scores, before any softmax
 
@@ -48,11 +48,14 @@ def class_score(target):
 
 
 def log_probability(target):
-    """The logarithm of a class's probability, which is minus the cross-entropy with that class."""
+    """The logarithm of a class's probability, which is minus the cross-entropy with that class.
+
+    Where a network has one output, the score itself: its probability would always be 1.
+    """
 
     def score(model, activations):
         y = activations[LOGITS]
-        return pick(F.log_softmax(y, 1), classes(model, y, target))
+        return pick(log_probabilities(y), classes(model, y, target))
 
     return Objective(f"log probability of class {target}", [LOGITS], score)
 

@@ -2,7 +2,8 @@
 
 All take `image` (N,3,H,W) in the model's input space and `target`, `layer`, `unit` as `viz.target.score` does, and
 return NumPy arrays (N,H,W). `output` says what is watched: "logit", the score itself, or "probability", its softmax
-(for a class only). Changed images go through the network `batch_size` at a time.
+(for a class only; of a network with one output, whose softmax is always 1, it is the score itself). Changed images go
+through the network `batch_size` at a time.
 """
 
 import numpy as np
@@ -11,7 +12,8 @@ from tqdm import tqdm
 import minigrad as mg
 from minigrad import functional as F
 
-from .target import as_image, classes, fixed_target, logits, pick, score
+from .random import stream
+from .target import as_image, as_leaf, classes, fixed_target, logits, pick, probabilities, require_units, score
 
 
 def occlusion(
@@ -35,6 +37,7 @@ def occlusion(
     fill: a number or an array that broadcasts to the image; 0.5 is grey.
     """
     target = fixed_target(model, image, target, layer)
+    require_units(model, "occlusion: fill", fill)
     x = as_image(model, image).numpy()
     size, step = F.pair("occlusion", "patch", patch, 1), F.pair("occlusion", "stride", stride, 1)
     if any(p > n for p, n in zip(size, x.shape[2:], strict=True)) or any(
@@ -82,8 +85,8 @@ def rise(
         S = 1 / (keep * samples) * sum_i y(x * M_i) M_i                                                  (equation 6)
 
     arXiv:1806.07421. Each mask is a grid of `cells` x `cells`, a cell 1 with probability `keep` and else 0, upsampled
-    bilinearly to one cell more than the image and cropped at a random place (section 3.2). All images of the batch see
-    the same masks, drawn from `seed`.
+    bilinearly to one cell more than the image and cropped at a random place (section 3.2). All photographs see the same
+    masks, drawn from `seed`.
 
     output: "probability" as published, or "logit"; a layer's activation is taken as it is. callback(n): after n masks;
         True stops, and the mean over these is the result.
@@ -92,7 +95,7 @@ def rise(
         raise ValueError(f"rise: needs samples, cells >= 1 and keep in (0, 1], got {samples}, {cells}, {keep}")
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "rise")
     total = np.zeros((len(x), *x.shape[2:]))
     per_batch = max(1, batch_size // len(x))
     output = output if layer is None else "logit"
@@ -126,13 +129,13 @@ def watched(model, x, target=None, layer=None, unit=None, output="logit"):
     if output not in ("logit", "probability"):
         raise ValueError(f'output must be "logit" or "probability", got {output!r}')
     with mg.no_grad():
-        x = as_image(model, x)
+        x = as_leaf(model, x)
         if output == "logit":
             return score(model, x, target, layer, unit).numpy().astype(np.float64)
         if layer is not None:
             raise ValueError('output "probability" is for classes: a layer\'s activation is no probability')
         y = logits(model, x)
-        return pick(F.softmax(y, 1), classes(model, y, target)).numpy().astype(np.float64)
+        return pick(probabilities(y), classes(model, y, target)).numpy().astype(np.float64)
 
 
 def _watched_many(model, changed, target, layer, unit, output):

@@ -16,16 +16,19 @@ from minigrad import functional as F
 from minigrad import nn
 
 from .attack_report import as_saved, distances
-from .attacks import scores
+from .attacks import require_classes, scores
 from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
+from .network import described_as
 from .table import Table
 from .target import as_images
 
 
 def accuracy(model, image, label):
     """The share of images (N,3,H,W) whose highest score is that of `label` (N,)."""
-    return float((scores(model, image).argmax(1) == np.asarray(label)).mean())
+    found = scores(model, image)
+    require_classes("accuracy", found)
+    return float((found.argmax(1) == np.asarray(label)).mean())
 
 
 def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=None):
@@ -48,6 +51,8 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
     """
     image, label = as_images(model, image), np.asarray(label)
     right = scores(model, image).argmax(1) == label
+    if not right.any():
+        raise ValueError("attack_table: the model names none of these images right, so there is nothing to attack")
     clean, own = image[right], label[right]
     rows = Table()
     with tqdm(total=len(attacks) * len(clean), unit="image", disable=not progress) as bar:
@@ -152,9 +157,6 @@ def regroup(model, groups, labels=None):
 
     groups: a sequence of sequences of class indices. labels: the names of the groups.
     """
-    grouped = nn.Sequential({**dict(model.children()), "groups": ClassGroups(groups)})
-    if hasattr(model, "input_size"):
-        grouped.input_size = model.input_size
-    grouped.short_side = getattr(model, "short_side", None)
+    grouped = described_as(model, nn.Sequential({**dict(model.children()), "groups": ClassGroups(groups)}))
     grouped.labels = labels
     return grouped

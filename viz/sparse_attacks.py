@@ -11,21 +11,25 @@ from tqdm import tqdm
 import minigrad as mg
 
 from .attack_report import as_saved
-from .attacks import aim, checked_images, scores
-from .target import as_image, logits, pick
+from .attacks import aim, aimed_by_name, checked_images, scores
+from .random import streams
+from .target import as_leaf, logits, pick
 
 # ---- one pixel -------------------------------------------------------------------------------------------------------
 
 
+@aimed_by_name
 def one_pixel(
     model,
     image,
+    *,
     target=None,
     label=None,
     pixels=1,
     population=400,
     generations=100,
     seed=0,
+    key=None,
     progress=False,
     callback=None,
 ):
@@ -34,11 +38,12 @@ def one_pixel(
     A candidate is, for each pixel, its row, its column and its colour. The first candidates are drawn uniformly in
     position, and N(128, 127) in colour; a child is a + 0.5 * (b - c) of three others, all of its values taken over, and
     replaces its parent where it is better: where the label is less probable, or the target more. An image is done once
-    its class has changed (untargeted) or is the target. Colours are kept on 256 levels, so that saving loses nothing.
+    its class is not the label (untargeted) or is the target, and left as it is where that holds at once. Colours are
+    kept on 256 levels, so that saving loses nothing.
 
     image: (N,3,H,W) in [0, 1]. pixels: how many may change. population, generations: of the evolution; each generation
-    costs `population` forward passes. callback(n, generation, log probability of the label or target): True ends image
-    n.
+    costs `population` forward passes. seed, key: see viz/random.py. callback(n, generation, log probability of the
+    label or target): True ends image n.
 
     Returns (N,3,H,W) of the image's dtype: `image` but for at most `pixels` pixels.
     """
@@ -48,13 +53,14 @@ def one_pixel(
             f"one_pixel: needs pixels, generations >= 1 and population >= 5, got {pixels}, {generations}, {population}"
         )
     chosen, direction = aim("one_pixel", model, image, target, label)
-    rng = np.random.default_rng(seed)
-    attacked = []
-    for n in tqdm(range(len(image)), "one_pixel", disable=not progress):
+    rngs = streams(seed, "one_pixel", image, key)
+    attacked = image.copy()
+    begins_done = (scores(model, image).argmax(1) == chosen) == (direction < 0)
+    for n in tqdm(np.flatnonzero(~begins_done), "one_pixel", disable=not progress):
         report = (lambda generation, value, n=n: callback(n, generation, value)) if callback else None
         search = _PixelSearch(model, image[n], int(chosen[n]), direction, pixels)
-        attacked.append(search.run(population, generations, rng, report))
-    return np.stack(attacked)
+        attacked[n] = search.run(population, generations, rngs[n], report)
+    return attacked
 
 
 class _PixelSearch:
@@ -118,7 +124,8 @@ class _PixelSearch:
 # ---- JSMA ------------------------------------------------------------------------------------------------------------
 
 
-def jsma(model, image, target, theta=1.0, gamma=0.02, candidates=512, progress=False, callback=None):
+@aimed_by_name
+def jsma(model, image, *, target, theta=1.0, gamma=0.02, candidates=512, progress=False, callback=None):
     """The Jacobian-based saliency map attack (Papernot et al. 2016, arXiv:1511.07528, algorithms 2 and 3).
 
     With a = dZ_target/dx_i and b = sum over j != target of dZ_j/dx_i, both summed over a pair of values (p, q), each
@@ -169,7 +176,7 @@ def _can_move(x, theta):
 
 def _jacobian(model, x, targets):
     """(top classes (n,), a (n,D), b (n,D)): the derivatives of the target's score and of the sum of all others'."""
-    variable = as_image(model, x)
+    variable = as_leaf(model, x)
     y = logits(model, variable)
     own = pick(y, targets)
     a = mg.grad(own.sum(), variable).numpy().reshape(len(x), -1)

@@ -16,8 +16,9 @@ from .gram import content_loss, mean_gram, style_loss
 from .maximize import start_image
 from .network import with_average_pooling
 from .optimize import Optimized, optimize_image
+from .random import streams
 from .regularize import total_variation
-from .target import as_image, as_images
+from .target import as_image, as_images, channels, require_rgb
 
 # Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
 CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
@@ -27,6 +28,7 @@ STYLE_LAYERS = (
 )
 
 STYLE_OVER_CONTENT = 40.0  # the default balance: see style_weight below
+STYLE_ALONE = 1e3  # the weight of the style half where there is no content to weigh it against
 
 
 def style_transfer(
@@ -59,6 +61,7 @@ def style_transfer(
 
     content: (1,3,H,W) in [0,1]; the result has its size. style: one such array of any size, or a list of them.
     content_layers, style_layers: names; by default conv4_2, and conv1_1 to conv5_1, rectified (see `default_layers`).
+        With [] for one of them the other half is alone.
     style_weight: None takes the one with which all of the content, 1/2 sum P^2, weighs a fortieth (with content_weight
         1) of the style loss of the content image, whatever the network and the sizes.
     layer_weights: the w_l, one for each style layer; by default equal, with sum 1. blend: a weight for each style; by
@@ -71,32 +74,34 @@ def style_transfer(
     course: progress, callback, record: see `optimize_image`.
     """
     styles = list(style) if isinstance(style, list | tuple) else [style]
-    content, styles = _photograph("content", content), [_photograph("style", s) for s in styles]
+    if not styles or any(one is None for one in styles):
+        raise ValueError("style_transfer: there is no style: give a picture, or a list of some")
+    content, styles = _photograph(model, "content", content), [_photograph(model, "style", s) for s in styles]
     restore = None
     if original_colors:
+        require_rgb("style_transfer: original_colors", model)
         content, styles, restore = luminance_only(content, styles)
     model = with_average_pooling(model) if average_pooling else model
     content_layers, style_layers = default_layers(model, content_layers, style_layers)
+    if not content_layers and not style_layers:
+        raise ValueError("style_transfer: there is neither a content nor a style layer: name one")
     wanted = _contents(model, content, content_layers)
-    grams = _styles(model, styles, style_layers, blend, style_scale)
-    weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False)
+    grams = _styles(model, styles, style_layers, blend, style_scale) if style_layers else {}
+    weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False) if grams else []
     if style_weight is None:
-        unlike = _style(_contents(model, content, style_layers), grams, weights, normalization, 1.0).item()
-        everything = _sum(content_loss(a, F.zeros_like(a)) for a in wanted.values()).item()
-        style_weight = STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
+        style_weight = _balance(model, content, wanted, grams, weights, normalization)
 
     if isinstance(start, str) and start in ("content", "style"):
         start = content if start == "content" else _resized(styles[0], content.shape[2:])
 
     def losses(x):
         found = model.activations(x, [*content_layers, *style_layers])
-        terms = {
-            "content": _content(found, wanted, content_weight),
-            "style": _style(found, grams, weights, normalization, style_weight),
-        }
+        terms = {"content": _content(found, wanted, content_weight)} if wanted else {}
+        if grams:
+            terms["style"] = _style(found, grams, weights, normalization, style_weight)
         return terms | _smoothness(x, tv_weight)
 
-    x = start_image(model, start, content.shape[2:], 1, np.random.default_rng(seed))
+    x = start_image(model, start, content.shape[2:], streams(seed, "style_transfer", content))
     return _finished(optimize_image(losses, x, optimizer, lr, steps, **course), restore)
 
 
@@ -108,15 +113,17 @@ def reconstruct_content(
     minimise 1/2 sum (F - P)^2, summed over `layers` (a name or a list; by default the content layer), plus tv_weight *
     sum (dx^2 + dy^2). start, optimizer, lr, steps, course as in `style_transfer`. Returns an Optimized.
     """
-    image = np.asarray(as_images(None, image))
+    image = np.asarray(as_images(model, image, whole=True))
     layers, _ = default_layers(model, layers, ())
+    if not layers:
+        raise ValueError("reconstruct_content: there is no layer: name one")
     wanted = _contents(model, image, layers)
 
     def losses(x):
         found = model.activations(x, layers)
         return {"content": _content(found, wanted, 1.0)} | _smoothness(x, tv_weight)
 
-    x = start_image(model, start, image.shape[2:], len(image), np.random.default_rng(seed))
+    x = start_image(model, start, image.shape[2:], streams(seed, "reconstruct_content", image))
     return optimize_image(losses, x, optimizer, lr, steps, **course)
 
 
@@ -126,7 +133,7 @@ def synthesize_texture(
     layers=None,
     size=None,
     layer_weights=None,
-    weight=1e3,
+    weight=STYLE_ALONE,
     normalization="gatys",
     style_scale=1.0,
     average_pooling=False,
@@ -143,9 +150,11 @@ def synthesize_texture(
     size: (H, W) of the result; by default that of `style`. weight: of the style loss, which has an effect only beside
     tv_weight. The rest is as in `style_transfer`. Returns an Optimized.
     """
-    style = _photograph("style", style)
+    style = _photograph(model, "style", style)
     model = with_average_pooling(model) if average_pooling else model
     _, layers = default_layers(model, (), layers)
+    if not layers:
+        raise ValueError("synthesize_texture: there is no layer: name one")
     grams = _styles(model, [style], layers, None, style_scale)
     weights = _shares("layer_weights", layer_weights, len(layers), normalize=False)
 
@@ -153,14 +162,15 @@ def synthesize_texture(
         found = model.activations(x, layers)
         return {"style": _style(found, grams, weights, normalization, weight)} | _smoothness(x, tv_weight)
 
-    x = start_image(model, "noise", size or style.shape[2:], 1, np.random.default_rng(seed))
+    x = start_image(model, "noise", size or style.shape[2:], streams(seed, "synthesize_texture", style))
     return optimize_image(losses, x, optimizer, lr, steps, **course)
 
 
 def default_layers(model, content_layers=None, style_layers=None):
     """(content layers, style layers) as lists of names: those given, or the first default that this model has.
 
-    For VGG: relu4_2, and relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as far as the network goes.
+    For VGG: relu4_2, and relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as far as the network goes. Raises ValueError
+    for a layer that is named twice.
     """
     names = set(model.names())
     if content_layers is None:
@@ -170,7 +180,12 @@ def default_layers(model, content_layers=None, style_layers=None):
         style_layers = next((layers for layers in found if len(layers) > 1), None)
     if content_layers is None or style_layers is None:
         raise ValueError("this network has no layers with the names of VGG or SqueezeNet: name the layers to use")
-    return [[layers] if isinstance(layers, str) else list(layers) for layers in (content_layers, style_layers)]
+    both = [[layers] if isinstance(layers, str) else list(layers) for layers in (content_layers, style_layers)]
+    for layers in both:
+        twice = next((layer for layer in layers if layers.count(layer) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the layer {twice!r} is named twice: name it once, layer_weights may make it count more")
+    return both
 
 
 # ---- original colours ------------------------------------------------------------------------------------------------
@@ -206,6 +221,15 @@ def luminance_only(content, styles):
 # ---- the terms -------------------------------------------------------------------------------------------------------
 
 
+def _balance(model, content, wanted, grams, weights, normalization):
+    """The default style_weight."""
+    if not wanted or not grams:
+        return STYLE_ALONE
+    unlike = _style(_contents(model, content, list(grams)), grams, weights, normalization, 1.0).item()
+    everything = _sum(content_loss(a, F.zeros_like(a)) for a in wanted.values()).item()
+    return STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
+
+
 def _content(found, wanted, weight):
     return _sum(content_loss(found[layer], wanted[layer]) for layer in wanted) * weight
 
@@ -227,6 +251,8 @@ def _sum(terms):
 
 
 def _contents(model, image, layers):
+    if not layers:
+        return {}
     with mg.no_grad():
         return model.activations(as_image(model, image), layers)
 
@@ -251,10 +277,10 @@ def _shares(name, weights, count, normalize=True):
     return [w / sum(weights) for w in weights] if normalize else weights
 
 
-def _photograph(name, image):
-    image = np.asarray(as_images(None, image))
-    if image.shape[:2] != (1, 3):
-        raise ValueError(f"{name} must be one picture, (1,3,H,W), got shape {image.shape}")
+def _photograph(model, name, image):
+    image, c = np.asarray(as_images(model, image, whole=True)), channels(model)
+    if image.shape[:2] != (1, c):
+        raise ValueError(f"{name} must be one picture, (1,{c},H,W), got shape {image.shape}")
     return image
 
 
@@ -263,7 +289,8 @@ def _resized(image, size):
         return image
     from models import load_image
 
-    return load_image(image, size).astype(image.dtype)
+    bands = [load_image(image[:, c : c + 1], size)[:, :1] for c in range(image.shape[1])]
+    return np.concatenate(bands, axis=1).astype(image.dtype)
 
 
 def _finished(result, restore):

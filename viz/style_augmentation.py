@@ -29,10 +29,12 @@ def stylize(
     strength: how many times more the style loss of the content image weighs than all of the content, 1/2 sum P^2. Ten
         steps with the default change colours and textures and leave shapes; `style_transfer` itself takes 40.
     """
-    content, style = as_images(None, content), as_images(None, style)
+    content, style = as_images(model, content, whole=True), as_images(model, style, whole=True)
     if len(content) != len(style):
         raise ValueError(f"stylize: {len(content)} images and {len(style)} styles; give one style for each image")
     content_layers, style_layers = default_layers(model, content_layers, style_layers)
+    if not content_layers or not style_layers:
+        raise ValueError("stylize: needs a content and a style layer, whose losses it balances: name one of each")
     with mg.no_grad():
         found = model.activations(as_image(model, content), [*content_layers, *style_layers])
         wanted = {layer: found[layer] for layer in content_layers}

@@ -11,20 +11,23 @@ from minigrad import functional as F
 from minigrad import nn
 from models.images import load_image
 from models.labels import find_class
+from models.layers import Preprocess
 
 
-def as_images(model, image):
-    """`image` as floats (N,3,H,W): the one place where pictures become what networks take.
+def as_images(model, image, whole=False):
+    """`image` as floats (N,C,H,W): the one place where pictures become what networks take.
 
-    image: a picture, that is a PIL image or an array (H,W,3) of uint8; a list of pictures; or floats, (N,3,H,W) or one
-        (3,H,W), which are taken as they are, in the model's input space. Tensors stay Tensors.
-    model: gives pictures its `input_size`, as `models.load_image` does; without one, or with None, they keep theirs.
+    image: a picture, that is a PIL image or an array (H,W,3) of uint8; a list of pictures; or floats, (N,C,H,W) or one
+        (C,H,W), which are taken as they are, in the model's input space. Tensors stay Tensors.
+    model: gives pictures its `input_size`, as `models.load_image` does; without one, with None, or with `whole`, they
+        keep theirs. C is 3, or what its first convolution takes; one of 1 channel takes grey pictures.
 
-    Raises ValueError for another shape, NaN or infinity, TypeError for another dtype.
+    Raises ValueError for another shape, NaN or infinity, TypeError for another dtype; and ValueError for values in
+    other units than `value_range` says, which are those that leave it by more than half its width.
     """
     listed = image if isinstance(image, list | tuple) else [image]
     if listed and all(_is_picture(one) for one in listed):
-        found = [_at_input_size(model, one) for one in listed]
+        found = [_of_picture(model, one, whole) for one in listed]
         if len({one.shape for one in found}) > 1:
             sizes = ", ".join(sorted({f"{one.shape[2]}x{one.shape[3]}" for one in found}))
             raise ValueError(f"the pictures of one batch must be of one size, these are {sizes}")
@@ -33,16 +36,19 @@ def as_images(model, image):
     x = image if isinstance(image, mg.Tensor) else np.asarray(image)
     if x.ndim == 3:
         x = x[None]
-    if x.ndim != 4 or (x.shape[-1] == 3 and x.shape[1] not in (1, 3)):
+    c = channels(model)
+    if x.ndim != 4 or (x.shape[-1] == c and x.shape[1] not in (1, c)):
         raise ValueError(
-            f"image must be (N,3,H,W) or (3,H,W), or a picture: PIL's or uint8 (H,W,3); got shape {np.shape(image)}"
+            f"image must be (N,{c},H,W) or ({c},H,W), or a picture: PIL's or uint8 (H,W,3); got shape {np.shape(image)}"
         )
     if x.dtype.kind != "f":
         raise TypeError(
             f"image must be floating point, in the model's input space, got dtype {x.dtype}: divide 0-255 by 255"
         )
-    if isinstance(x, np.ndarray) and not np.isfinite(x).all():
+    values = x.numpy() if isinstance(x, mg.Tensor) else x
+    if not np.isfinite(values).all():
         raise ValueError("image has NaN or infinite values")
+    require_units(model, "image", values)
     return x
 
 
@@ -52,22 +58,103 @@ def _is_picture(image):
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 
-def _at_input_size(model, picture):
-    """(1,3,H,W); a picture that has the model's size already is taken whole."""
+def _of_picture(model, picture, whole):
+    """(1,C,H,W) in the model's range; a picture that has the model's size already is taken whole."""
     size, short_side = getattr(model, "input_size", None), getattr(model, "short_side", None)
-    whole = load_image(picture)
-    return whole if size is None or whole.shape[2:] == tuple(size) else load_image(picture, size, short_side)
+    found = load_image(picture)
+    if not (whole or size is None or found.shape[2:] == tuple(size)):
+        found = load_image(picture, size, short_side)
+    c = channels(model)
+    if c not in (1, 3) or c == 1 and (found != found[:, :1]).any():
+        hint = "convert it to grey first" if c == 1 else "give floats"
+        raise ValueError(f"this network takes images of {c} channels, and a picture is RGB: {hint}, (N,{c},H,W)")
+    low, high = value_range(model) or (0.0, 1.0)
+    return found[:, :c] if (low, high) == (0, 1) else (low + (high - low) * found[:, :c]).astype(found.dtype)
 
 
 def as_image(model, image):
     """`image` as `as_images` takes it, as a new leaf that requires grad, on the model's device, in its dtype."""
-    x = mg.as_tensor(as_images(model, image)).detach()
+    return as_leaf(model, as_images(model, image))
+
+
+def as_leaf(model, x):
+    """The same of x (N,C,H,W) that is known to be one: a checked image, or what a method has made of it."""
+    x = mg.as_tensor(x).detach()
     if model.training:
         raise ValueError("the model is in training mode, where images of a batch interact: call model.eval() first")
     weights = next((tensor for _, tensor in model.named_tensors() if tensor.dtype.kind == "f"), None)
     if weights is not None:
         x = x.to(weights.device).astype(weights.dtype)
     return mg.Tensor(x, requires_grad=True)
+
+
+# ---- what a network takes --------------------------------------------------------------------------------------------
+
+
+def channels(model):
+    """How many channels the model's images have: what its first convolution takes, or 3 where there is none."""
+    for _, layer in model.named_modules() if isinstance(model, nn.Module) else ():
+        if isinstance(layer, Preprocess):
+            return 3
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    return getattr(model, "image_shape", (3,))[0]
+
+
+def require_rgb(name, model):
+    """Refuse what has a meaning for the three colours only."""
+    if channels(model) != 3:
+        raise ValueError(f"{name} is for networks that see RGB, this one takes images of {channels(model)} channels")
+
+
+def value_range(model):
+    """(low, high) of the values that the model takes, or None where that is not known.
+
+    It is what the model declares as its attribute `value_range`, or [0, 1] where it carries its preprocessing.
+    """
+    declared = getattr(model, "value_range", None)
+    if declared is None and isinstance(model, nn.Module):
+        carries = any(isinstance(layer, Preprocess) for _, layer in model.named_modules())
+        return (0.0, 1.0) if carries else None
+    return declared
+
+
+def require_units(model, what, values):
+    """Refuse values (an array or a number) that are in other units than the model's: see `as_images`."""
+    known, values = value_range(model), np.asarray(values)
+    if known is None or not values.size:
+        return
+    (low, high), least, most = known, float(values.min()), float(values.max())
+    slack = (high - low) / 2
+    if least < low - slack or most > high + slack:
+        hint = "divide 0-255 by 255" if least >= 0 and (low, high) == (0, 1) else "bring them to that range"
+        raise ValueError(
+            f"{what} goes from {least:.4g} to {most:.4g}, but this network takes pixels in [{low:g}, {high:g}] "
+            f"and does the rest itself: {hint}"
+        )
+
+
+def require_pixels(name, model):
+    """Refuse a network that does not take pixels in [0, 1], for methods that keep images in there."""
+    known = value_range(model)
+    if known not in (None, (0, 1)):
+        low, high = known
+        raise ValueError(
+            f"{name} works on pixels in [0, 1], this network takes values in [{low:g}, {high:g}]: "
+            "put a layer before it that brings them there, such as models.Preprocess(scale=255)"
+        )
+
+
+def in_pixels(name, argument, value, most=1.0):
+    """Refuse a distance of `most` or more, the whole range of pixels: it was meant in levels of 255."""
+    if value >= most:
+        raise ValueError(
+            f"{name}: {argument} is in units of pixels, which lie in [0, 1], got {value:g}: "
+            f"for {value:g} of 255 levels give {value:g} / 255"
+        )
+
+
+# ---- what is explained -----------------------------------------------------------------------------------------------
 
 
 def score(model, x, target=None, layer=None, unit=None):
@@ -137,6 +224,19 @@ def fixed_target(model, image, target=None, layer=None):
     with mg.no_grad():
         y = logits(model, as_image(model, image))
     return classes(model, y, target)
+
+
+def log_probabilities(y):
+    """(N,K) Tensor: the logarithm of the softmax of scores y (N,K).
+
+    Of a network with one output it is the score itself: the softmax of one number is 1, whatever the number.
+    """
+    return y if y.shape[1] == 1 else F.log_softmax(y, 1)
+
+
+def probabilities(y):
+    """(N,K) Tensor: the softmax of scores y (N,K); of a network with one output the score itself."""
+    return y if y.shape[1] == 1 else F.softmax(y, 1)
 
 
 def pick(y, chosen):

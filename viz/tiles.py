@@ -6,7 +6,9 @@ import numpy as np
 def tile(images, columns=None, gap=1, fill=1.0):
     """(3,H,W): images (K,3,h,w) or (K,1,h,w) in rows of `columns` (about a square by default), `gap` pixels apart."""
     images = np.asarray(images)
-    count, channels, height, width = images.shape
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"tile: images must be (K,3,h,w) or (K,1,h,w), got shape {images.shape}")
+    count, _, height, width = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     sheet = np.full((3, rows * (height + gap) - gap, columns * (width + gap) - gap), fill, images.dtype)

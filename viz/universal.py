@@ -3,13 +3,16 @@
 import numpy as np
 from tqdm import tqdm
 
-from .attacks import checked_images, scores
+from .attacks import aimed_by_name, check_budget, checked_images, scores
 from .minimal_attacks import deepfool
+from .random import stream
 
 
+@aimed_by_name
 def universal_perturbation(
     model,
     image,
+    *,
     epsilon=10 / 255,
     norm="linf",
     fooling_rate=0.8,
@@ -39,7 +42,8 @@ def universal_perturbation(
             f"universal_perturbation: needs epsilon > 0, epochs >= 1 and fooling_rate in (0, 1], "
             f"got {epsilon}, {epochs}, {fooling_rate}"
         )
-    own, rng = scores(model, image).argmax(1), np.random.default_rng(seed)
+    check_budget("universal_perturbation", image, epsilon, norm)
+    own, rng = scores(model, image).argmax(1), stream(seed, "universal_perturbation")
     v = best = np.zeros_like(image[:1])
     best_rate = 0.0
     bar = tqdm(total=epochs * len(image), desc="universal_perturbation", disable=not progress)
@@ -49,7 +53,7 @@ def universal_perturbation(
             x = apply_perturbation(image[n : n + 1], v)
             if scores(model, x).argmax(1)[0] != own[n]:
                 continue
-            over = deepfool(model, x, own[n : n + 1], candidates=candidates, steps=steps)
+            over = deepfool(model, x, label=own[n : n + 1], candidates=candidates, steps=steps)
             v = _within(v + (over - x), epsilon, norm)
         rate = float((scores(model, apply_perturbation(image, v)).argmax(1) != own).mean())
         bar.set_postfix_str(f"fooling rate {rate:.1%}")

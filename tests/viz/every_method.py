@@ -56,11 +56,11 @@ METHODS = {
     "fgsm": lambda model, x, seed: viz.fgsm(model, x, label=1),
     "pgd": lambda model, x, seed: viz.pgd(model, x, label=1, steps=2, seed=seed),
     "pgd, l2": lambda model, x, seed: viz.pgd(model, x, label=1, epsilon=1.0, norm="l2", steps=2, seed=seed),
-    "targeted_ascent": lambda model, x, seed: viz.targeted_ascent(model, x, 1, steps=2),
+    "targeted_ascent": lambda model, x, seed: viz.targeted_ascent(model, x, target=1, steps=2),
     "deepfool": lambda model, x, seed: viz.deepfool(model, x, steps=2, candidates=3),
     "carlini_wagner": lambda model, x, seed: viz.carlini_wagner(model, x, target=1, searches=2, steps=2),
-    "one_pixel": lambda model, x, seed: viz.one_pixel(model, x, label=1, population=6, generations=2, seed=seed),
-    "jsma": lambda model, x, seed: viz.jsma(model, x, 1, gamma=0.01, candidates=16),
+    "one_pixel": lambda model, x, seed: viz.one_pixel(model, x, population=6, generations=2, seed=seed),
+    "jsma": lambda model, x, seed: viz.jsma(model, x, target=1, gamma=0.01, candidates=16),
     "universal_perturbation": lambda model, x, seed: viz.universal_perturbation(
         model, x, epochs=1, steps=1, candidates=2, seed=seed
     ),
@@ -68,12 +68,12 @@ METHODS = {
 SEEDED = ("smooth_grad", "rise", "maximize", "deep_dream", "invert", "pgd", "one_pixel", "synthesize_texture")
 
 
-def network(seed=0):
+def network(seed=0, channels=3):
     """Two convolutions, a pool and a linear layer, float32, frozen, for images of any size."""
     rng = np.random.default_rng(seed)
-    layers = {
-        "preprocess": Preprocess(std=(0.5, 0.5, 0.5)),
-        "conv1": nn.Conv2d(3, 8, 3, padding=1, rng=rng),
+    layers = {"preprocess": Preprocess(std=(0.5, 0.5, 0.5))} if channels == 3 else {}
+    layers |= {
+        "conv1": nn.Conv2d(channels, 8, 3, padding=1, rng=rng),
         "relu1": nn.ReLU(),
         "pool1": nn.MaxPool2d(2),
         "conv2": nn.Conv2d(8, 8, 3, padding=1, rng=rng),
@@ -85,8 +85,8 @@ def network(seed=0):
     return nn.Sequential(layers).eval().requires_grad_(False)
 
 
-def pictures(seed=0, side=12):
-    return np.random.default_rng(seed).random((2, 3, side, side), dtype=np.float32)
+def pictures(seed=0, side=12, channels=3):
+    return np.random.default_rng(seed).random((2, channels, side, side), dtype=np.float32)
 
 
 def arrays(result):

@@ -116,7 +116,7 @@ def test_the_random_start_is_seeded_and_fills_the_ball(small_network, images):
         met = []
         stop = lambda step, x, value, met=met: met.append(x) or True  # noqa: E731
         for seed in (7, 7, 8):
-            attacks.pgd(model, x, label=0, epsilon=epsilon, norm=norm, seed=seed, callback=stop)
+            attacks.pgd(model, x, label=0, epsilon=epsilon, norm=norm, seed=seed, key=range(200), callback=stop)
         np.testing.assert_array_equal(met[0], met[1])
         assert not np.array_equal(met[0], met[2])
         starts[norm] = distances(x, met[0])[norm]
@@ -160,7 +160,7 @@ def test_gradients_are_averaged_over_samples(small_network, images):
 def test_ascent_takes_steps_of_unit_gradients_and_stops_when_sure(two_classes, linear_model, images):
     (_, w), x = two_classes, images(2, low=0.45, high=0.55)
     model = linear_model(np.stack([np.zeros(SIZE), w.ravel()]), np.array([w.sum() * 0.5 + 3, 0.0]))
-    found = attacks.targeted_ascent(model, x, 1, objective="cross_entropy", confidence=0.8, step_size=0.01)
+    found = attacks.targeted_ascent(model, x, target=1, objective="cross_entropy", confidence=0.8, step_size=0.01)
     z = model(mg.Tensor(found)).numpy()
     margin = z[:, 1] - z[:, 0]
     one_step = 0.01 * np.sqrt((w**2).sum())  # what a step adds to the margin
@@ -172,7 +172,7 @@ def test_ascent_takes_steps_of_unit_gradients_and_stops_when_sure(two_classes, l
 def test_ascent_on_the_score_follows_the_scores_own_gradient(linear_model, images):
     weight = np.random.default_rng(5).standard_normal((3, SIZE))
     x = images(1, low=0.4, high=0.6)
-    found = attacks.targeted_ascent(linear_model(weight), x, 2, confidence=1.0, step_size=0.03, steps=4)
+    found = attacks.targeted_ascent(linear_model(weight), x, target=2, confidence=1.0, step_size=0.03, steps=4)
     expected = 0.12 * weight[2] / np.linalg.norm(weight[2])
     np.testing.assert_allclose((found - x).ravel(), expected, atol=1e-12)
 

@@ -45,7 +45,7 @@ def test_carlini_wagner(small_network, images):
 def test_jsma_changes_one_pair_a_step(small_network, images):
     model, x, stop = small_network(), images(1, high=0.9), Stop(1)
     target = scores(model, x).argmin(1).tolist()
-    found = jsma(model, x, target, gamma=0.5, callback=stop)
+    found = jsma(model, x, target=target, gamma=0.5, callback=stop)
     assert len(stop.seen) == 1 and (found != x).sum() == 2
 
 

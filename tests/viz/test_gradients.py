@@ -9,6 +9,7 @@ import minigrad as mg
 import viz
 from minigrad import nn
 from tests.viz.reference_networks import reference
+from viz.random import streams
 
 
 @pytest.fixture(scope="module", params=["vgg", "squeezenet"])
@@ -176,10 +177,10 @@ def score_of(model, image, target):
 
 
 def test_smooth_grad_averages_over_noise_of_the_asked_size():
-    """For y = sum x^2 it is 2 (x + sigma (max - min) mean noise), with the noise of the seed."""
+    """For y = sum x^2 it is 2 (x + sigma (max - min) mean noise), each image with its own noise of the seed."""
     image = np.random.default_rng(0).uniform(size=(2, 3, 4, 5)) * np.array([1.0, 7.0]).reshape(2, 1, 1, 1)
-    rng = np.random.default_rng(9)
-    noise = np.mean([rng.standard_normal((3, 4, 5)) for _ in range(4)], axis=0)
+    rngs = streams(9, "smooth_grad", image)
+    noise = np.stack([np.mean([rng.standard_normal((3, 4, 5)) for _ in range(4)], axis=0) for rng in rngs])
     spread = np.ptp(image, axis=(1, 2, 3)).reshape(2, 1, 1, 1)
     ours = viz.smooth_grad(SQUARE, image, 0, samples=4, sigma=0.2, seed=9)
     np.testing.assert_allclose(ours, 2 * (image + 0.2 * spread * noise), rtol=1e-12)

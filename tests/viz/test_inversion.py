@@ -31,7 +31,7 @@ def test_an_invertible_layer_gives_the_image_back(invertible, images, optimizer,
 def test_what_a_layer_loses_does_not_come_back(invertible, images):
     x = images(1, shape=(3, 6, 8))
     result = viz.invert(invertible, x, "relu", optimizer="lbfgs", steps=60, **PLAIN)
-    assert result.losses["features"][-1] < 1e-3
+    assert result.losses["features"][-1] < 0.1 * result.losses["features"][0]
     assert abs(result.image - x).mean() > 0.02
 
 

@@ -55,7 +55,7 @@ def test_deepfool_leaves_alone_what_is_wrong_already_and_batches_agree_with_sing
     found = attacks.deepfool(model, x, label=labels)
     np.testing.assert_array_equal(found[1], x[1])
     for n in (0, 2):
-        np.testing.assert_allclose(attacks.deepfool(model, x[n : n + 1], own[n])[0], found[n], atol=1e-12)
+        np.testing.assert_allclose(attacks.deepfool(model, x[n : n + 1], label=own[n])[0], found[n], atol=1e-12)
     z, rows = scores(model, found), np.arange(len(x))
     others = np.where(np.arange(4) == labels[:, None], -np.inf, z).max(1)
     assert (others >= z[rows, labels] - 1e-12).all()  # at the border rounding decides, which depends on the batch
@@ -96,7 +96,9 @@ def test_carlini_wagner_on_an_affine_classifier_comes_near_the_exact_distance(of
 def test_kappa_is_the_lead_that_is_reached(affine):
     model, _, x = affine(seed=2, classes=3)
     target = (scores(model, x).argmax(1) + 1) % 3
-    near, sure = (attacks.carlini_wagner(model, x, target, kappa=k, c=1.0, searches=2, steps=50) for k in (0.0, 1.0))
+    near, sure = (
+        attacks.carlini_wagner(model, x, target=target, kappa=k, c=1.0, searches=2, steps=50) for k in (0.0, 1.0)
+    )
     z, rows = scores(model, sure), np.arange(len(x))
     others = np.where(np.arange(3) == target[:, None], -np.inf, z).max(1)
     assert (z[rows, target] - others >= 1.0 - 1e-9).all()

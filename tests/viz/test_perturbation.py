@@ -9,6 +9,7 @@ import viz
 from minigrad import nn
 from tests.viz.reference_networks import reference
 from viz.perturbation import rise_masks
+from viz.random import stream
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_masks_keep_the_asked_share():
 
 def test_rise_is_equation_6(golden):
     model, image, target, _ = golden
-    masks = rise_masks(20, (12, 12), 3, 0.4, np.random.default_rng(2)).astype(np.float64)
+    masks = rise_masks(20, (12, 12), 3, 0.4, stream(2, "rise")).astype(np.float64)
     expected = np.zeros((2, 12, 12))
     for mask in masks:
         expected += probabilities(model, image * mask, target)[:, None, None] * mask

@@ -89,7 +89,7 @@ def test_jsma_changes_the_pairs_of_the_loops_in_their_order(linear_model, images
     model = linear_model(weight, np.array([25.0, 0.0, 0.0]))
     free, expected = np.ones(SIZE, bool), x.ravel().copy()
     met = []
-    attacks.jsma(model, x, 2, gamma=0.2, callback=lambda step, x, still: met.append(x.copy()) and None)
+    attacks.jsma(model, x, target=2, gamma=0.2, callback=lambda step, x, still: met.append(x.copy()) and None)
     for image in met:
         pair = pair_by_loops(weight, 2, free, 1)
         expected[pair], free[pair] = 1, False
@@ -101,18 +101,20 @@ def test_jsma_changes_the_pairs_of_the_loops_in_their_order(linear_model, images
 def test_jsma_reaches_the_target_within_its_share_of_values(theta, small_network, images):
     model, x = small_network(), images(2)
     target = (scores(model, x).argmax(1) + 1) % 4
-    found = attacks.jsma(model, x, target, theta=theta, gamma=0.4)
+    found = attacks.jsma(model, x, target=target, theta=theta, gamma=0.4)
     changed = (found != x).sum((1, 2, 3))
     assert found.min() >= 0 and found.max() <= 1
     assert (changed <= 2 * int(0.4 * SIZE / 2)).all() and changed.any()
     assert ((found - x) * theta >= 0).all()
-    single = np.concatenate([attacks.jsma(model, x[n : n + 1], target[n], theta=theta, gamma=0.4) for n in (0, 1)])
+    single = np.concatenate(
+        [attacks.jsma(model, x[n : n + 1], target=target[n], theta=theta, gamma=0.4) for n in (0, 1)]
+    )
     np.testing.assert_array_equal(found, single)
 
 
 def test_jsma_leaves_alone_what_has_the_target_already(small_network, images):
     model, x = small_network(), images(2)
-    np.testing.assert_array_equal(attacks.jsma(model, x, scores(model, x).argmax(1)), x)
+    np.testing.assert_array_equal(attacks.jsma(model, x, target=scores(model, x).argmax(1)), x)
 
 
 # ---- universal -------------------------------------------------------------------------------------------------------

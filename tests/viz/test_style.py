@@ -264,3 +264,67 @@ def test_seed_ctrl_c_and_mistakes(net):
         viz.style_transfer(net, picture(0), picture(1).repeat(2, 0))
     with pytest.raises(ValueError, match="layer_weights"):
         viz.style_transfer(net, picture(0), picture(1), **LAYERS, layer_weights=[1])
+
+
+# ---- one half alone --------------------------------------------------------------------------------------------------
+
+
+def test_without_content_layers_it_is_texture_synthesis(net):
+    content, style = picture(0), picture(1)
+    start = viz.style.start_image(net, "noise", (16, 20), viz.random.streams(3, "synthesize_texture", style)).numpy()
+    alone = viz.style_transfer(
+        net, content, style, [], ["relu1", "relu2"], start=start, optimizer="adam", lr=0.05, steps=4
+    )
+    wanted = viz.synthesize_texture(
+        net, style, ["relu1", "relu2"], size=(16, 20), optimizer="adam", lr=0.05, steps=4, seed=3
+    )
+    assert set(alone.losses) == {"style"}
+    np.testing.assert_allclose(alone.losses["style"], wanted.losses["style"], rtol=1e-5)
+    np.testing.assert_allclose(alone.image, wanted.image, atol=1e-5)
+
+
+def test_without_style_layers_it_is_content_reconstruction(net):
+    content, style, start = picture(0), picture(1), picture(2)
+    options = {"start": start, "optimizer": "adam", "lr": 0.05, "steps": 4}
+    alone = viz.style_transfer(net, content, style, ["relu2"], [], **options)
+    wanted = viz.reconstruct_content(net, content, ["relu2"], **options)
+    assert set(alone.losses) == {"content"}
+    np.testing.assert_allclose(alone.losses["content"], wanted.losses["content"], rtol=1e-5)
+    np.testing.assert_allclose(alone.image, wanted.image, atol=1e-5)
+
+
+@pytest.mark.parametrize("empty", [[], ()])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_either_half_alone_falls(net, empty, optimizer):
+    for layers in (("relu2", empty), (empty, "relu1")):
+        result = viz.style_transfer(
+            net, picture(0), picture(1), *layers, start="noise", optimizer=optimizer, steps=5, tv_weight=1e-6
+        )
+        (name,) = set(result.losses) - {"tv"}
+        assert result.losses[name][-1] < result.losses[name][0]
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda net, x: viz.style_transfer(net, x, [], **LAYERS), "style_transfer: there is no style: give a picture"),
+        (
+            lambda net, x: viz.style_transfer(net, x, None, **LAYERS),
+            "style_transfer: there is no style: give a picture",
+        ),
+        (lambda net, x: viz.style_transfer(net, x, x, [], []), "there is neither a content nor a style layer"),
+        (lambda net, x: viz.reconstruct_content(net, x, []), "reconstruct_content: there is no layer: name one"),
+        (lambda net, x: viz.synthesize_texture(net, x, ()), "synthesize_texture: there is no layer: name one"),
+        (lambda net, x: viz.stylize(net, x, x, [], ["relu1"]), "stylize: needs a content and a style layer"),
+        (lambda net, x: viz.stylize(net, x, x, ["relu1"], []), "stylize: needs a content and a style layer"),
+        (lambda net, x: viz.style_transfer(net, x, x, ["relu2"] * 2, ["relu1"]), "'relu2' is named twice"),
+        (lambda net, x: viz.style_transfer(net, x, x, ["relu2"], ["relu1"] * 2), "'relu1' is named twice"),
+        (lambda net, x: viz.reconstruct_content(net, x, ["relu1", "relu2", "relu1"]), "'relu1' is named twice"),
+        (lambda net, x: viz.synthesize_texture(net, x, ["relu1", "relu1"]), "'relu1' is named twice"),
+        (lambda net, x: viz.stylize(net, x, x, ["relu2"], ["relu1", "relu1"]), "'relu1' is named twice"),
+        (lambda net, x: viz.cue_conflict(net, x[:0], x[:0]), "cue_conflict: there are no pictures"),
+    ],
+)
+def test_nothing_and_twice_are_refused_in_a_sentence(net, call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(net, picture(0))

@@ -1,0 +1,96 @@
+"""What stands third behind an attack: label and target have names, and what is wrong already is left alone."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import viz
+from viz.attacks import scores
+
+ATTACKS = {
+    "fgsm": {},
+    "pgd": {"steps": 2},
+    "targeted_ascent": {"steps": 2},
+    "deepfool": {"steps": 2, "candidates": 3},
+    "carlini_wagner": {"searches": 2, "steps": 2},
+    "one_pixel": {"population": 6, "generations": 2},
+    "jsma": {"gamma": 0.1},
+}
+LABEL, TARGET = "label= is the class to leave, the right one", "target= is the class to reach"
+
+
+def test_every_function_that_takes_a_target_beside_an_image_in_0_to_1_is_here():
+    keyword = {
+        name
+        for name, function in vars(viz).items()
+        if inspect.isfunction(function)
+        and any(
+            p.kind is p.KEYWORD_ONLY and p.name in ("target", "label")
+            for p in inspect.signature(function).parameters.values()
+        )
+    }
+    assert keyword == {*ATTACKS, "report_attack"}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_third_argument_without_a_name_is_refused(name, small_network, images):
+    model, x = small_network(), images(3)
+    takes = inspect.signature(getattr(viz, name)).parameters
+    meaning = "; ".join(text for argument, text in (("label", LABEL), ("target", TARGET)) if argument in takes)
+    for third in (np.array([0, 1, 2]), 1, "tabby", [0, 1, 2]):
+        with pytest.raises(TypeError, match=re.escape(f"{name}: give argument 3 by its name: {meaning}") + "$"):
+            getattr(viz, name)(model, x, third, **ATTACKS[name])
+
+
+def test_a_class_for_the_universal_perturbation_or_behind_the_report_is_refused(small_network, images):
+    model, x = small_network(), images(3)
+    with pytest.raises(TypeError, match="universal_perturbation: give argument 3 by its name: it takes no class"):
+        viz.universal_perturbation(model, x, [0, 1, 2])
+    with pytest.raises(TypeError, match=f"report_attack: give argument 4 by its name: .*{re.escape(LABEL)}"):
+        viz.report_attack(model, x, x, [0, 1, 2])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_signature_and_the_description_are_the_attacks_own(name):
+    function = getattr(viz, name)
+    assert function.__name__ == name and len(function.__doc__) > 200
+    assert list(inspect.signature(function).parameters)[:2] == ["model", "image"]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "deepfool", "carlini_wagner"])
+def test_labels_by_name_lower_the_accuracy(name, small_network, images):
+    """Untargeted attacks on the network's own labels never raise the label's lead over the best of the others."""
+    model, x = small_network(), images(4)
+    label = scores(model, x).argmax(1)
+
+    def lead(image):
+        z, own = scores(model, image), np.arange(4) == label[:, None]
+        return z[own] - np.where(own, -np.inf, z).max(1)
+
+    found = getattr(viz, name)(model, x, label=label, **ATTACKS[name])
+    assert (lead(found) <= lead(x) + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", ["deepfool", "carlini_wagner", "one_pixel"])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_image_that_is_wrong_already_is_left_as_it_is(name, seed, small_network, images):
+    """Beside others that are not: the small changes are for those. (FGSM and PGD spend their budget always.)"""
+    model, x = small_network(seed=seed), images(4, seed=seed)
+    label = scores(model, x).argmax(1)
+    wrong = np.array([True, False, True, False])
+    label[wrong] = (label[wrong] + 1 + seed) % 4
+    found = getattr(viz, name)(model, x, label=label, **ATTACKS[name])
+    np.testing.assert_array_equal(found[wrong], x[wrong])
+
+
+@pytest.mark.parametrize("name", ["carlini_wagner", "one_pixel", "jsma", "targeted_ascent"])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_image_that_has_the_target_already_is_left_as_it_is(name, seed, small_network, images):
+    model, x = small_network(seed=seed), images(3, seed=seed)
+    target = scores(model, x).argmax(1)
+    target[1] = (target[1] + 1) % 4
+    options = ATTACKS[name] | ({"confidence": 0.1} if name == "targeted_ascent" else {})
+    found = getattr(viz, name)(model, x, target=target, **options)
+    np.testing.assert_array_equal(found[[0, 2]], x[[0, 2]])

@@ -1,0 +1,135 @@
+"""Guided backpropagation and the deconvnet at whatever a network has for a ReLU, and a warning where it has none."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import viz
+from minigrad import functional as F
+from minigrad import nn
+
+POSITIVE = {
+    "relu": F.relu,
+    "maximum": lambda x: F.maximum(x, 0),
+    "maximum, 0 first": lambda x: F.maximum(0.0, x),
+    "maximum with zeros": lambda x: F.maximum(x, F.zeros_like(x)),
+    "clamp": lambda x: F.clamp(x, min=0),
+    "clamp to a large number": lambda x: F.clamp(x, 0, 1e6),
+    "clamp by a tensor": lambda x: F.clamp(x, min=F.zeros_like(x)),
+    "where": lambda x: F.where(x > 0, x, 0),
+    "where, 0 included": lambda x: F.where(x >= 0, x, 0.0),
+    "where, the other way": lambda x: F.where(x < 0, 0, x),
+    "where, with zeros": lambda x: F.where(x <= 0, F.zeros_like(x), x),
+    "a product with the mask": lambda x: x * (x > 0),
+    "the mask first": lambda x: (x > 0) * x,
+}
+LEAKY = {
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.25),
+    "maximum": lambda x: F.maximum(x, 0.25 * x),
+    "maximum, the other way": lambda x: F.maximum(x * 0.25, x),
+    "where": lambda x: F.where(x > 0, x, x * 0.25),
+    "where, the other way": lambda x: F.where(x < 0, 0.25 * x, x),
+}
+NONE = {
+    "sigmoid": F.sigmoid,
+    "tanh": F.tanh,
+    "the smaller": lambda x: F.minimum(x, 0),
+    "another threshold": lambda x: F.clamp(x, min=0.5),
+    "larger than 1": lambda x: F.maximum(x, 1.0),
+    "of two": lambda x: F.maximum(x, F.roll(x, 1, 1)),
+    "the absolute": lambda x: F.where(x > 0, x, -x),
+    "steeper below": lambda x: F.maximum(-x, -2.0 * x),
+    "another condition": lambda x: F.where(F.roll(x, 1, 1) > 0, x, 0),
+    "a factor": lambda x: x * 2.0,
+}
+
+
+class Elementwise(nn.Module):
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.fixture
+def network():
+    """network(function): two convolutions and a linear layer with `function` behind all but the last, zeros among x."""
+    rng = np.random.default_rng(3)
+    weights = [rng.standard_normal(shape) for shape in ((4, 3, 3, 3), (5, 4, 3, 3), (6, 20), (3, 6))]
+    weights[0][1], weights[2][2] = 0, 0  # a channel and a unit at 0 everywhere, where the derivative is a convention
+
+    def build(function):
+        layers = {"conv1": nn.Conv2d(3, 4, 3, bias=False), "act1": Elementwise(function)}
+        layers |= {"conv2": nn.Conv2d(4, 5, 3, bias=False), "act2": Elementwise(function), "flatten": nn.Flatten()}
+        layers |= {"fc3": nn.Linear(20, 6, bias=False), "act3": Elementwise(function)}
+        layers |= {"fc4": nn.Linear(6, 3, bias=False)}
+        model = nn.Sequential(layers)
+        names = [name for name in layers if name.startswith(("conv", "fc"))]
+        model.load_state_dict({f"{name}.weight": w for name, w in zip(names, weights, strict=True)})
+        return model
+
+    return build
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(1).standard_normal((2, 3, 6, 6))
+
+
+METHODS = {
+    "guided_backprop": viz.guided_backprop,
+    "only_convolutional": lambda *given: viz.guided_backprop(*given, only_convolutional=True),
+    "deconvnet": viz.deconvnet,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", POSITIVE)
+def test_every_spelling_of_a_relu(name, method, network, x):
+    wanted = METHODS[method](network(F.relu), x, 1)
+    assert abs(wanted - viz.gradient(network(F.relu), x, 1)).max() > 0.1 * abs(wanted).max()
+    np.testing.assert_allclose(METHODS[method](network(POSITIVE[name]), x, 1), wanted, atol=1e-10 * abs(wanted).max())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", LEAKY)
+def test_every_spelling_of_a_leaky_relu(name, method, network, x):
+    wanted = METHODS[method](network(LEAKY["leaky_relu"]), x, 1)
+    assert abs(wanted - viz.gradient(network(LEAKY["leaky_relu"]), x, 1)).max() > 0.1 * abs(wanted).max()
+    np.testing.assert_allclose(METHODS[method](network(LEAKY[name]), x, 1), wanted, atol=1e-10 * abs(wanted).max())
+
+
+def test_a_leaky_relu_by_hand():
+    """y = sum v_k leaky(x_k), x and v of either sign: guided max(v, 0) leaky'(x), deconvnet max(v, 0)."""
+    fc = nn.Linear(4, 1, bias=False)
+    fc.load_state_dict({"weight": np.array([[2.0, 2, -3, -3]])})
+    model = nn.Sequential({"flatten": nn.Flatten(), "leaky": nn.LeakyReLU(0.1), "fc": fc})
+    x = np.array([1.0, -1, 1, -1]).reshape(1, 1, 2, 2)
+    assert viz.guided_backprop(model, x).ravel().tolist() == [2, 0.2, 0, 0]
+    assert viz.deconvnet(model, x).ravel().tolist() == [2, 2, 0, 0]
+
+
+def test_a_bounded_relu_lets_nothing_pass_above_its_bound(network, x):
+    six = lambda x: F.clamp(x, 0, 6)  # noqa: E731
+    guided = viz.guided_backprop(network(six), x, 1)
+    assert abs(guided - viz.guided_backprop(network(F.relu), x, 1)).max() > 1e-3  # some lie above 6
+    np.testing.assert_allclose(guided, viz.guided_backprop(network(lambda x: F.minimum(F.relu(x), 6)), x, 1))
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
+@pytest.mark.parametrize("name", NONE)
+def test_without_a_rectifier_it_is_the_plain_gradient_and_a_warning_says_so(name, method, network, x):
+    model = network(NONE[name])
+    with pytest.warns(UserWarning, match=rf"{method}: no rectifier .* this is the plain gradient"):
+        found = getattr(viz, method)(model, x, 1)
+    np.testing.assert_array_equal(found, viz.gradient(model, x, 1))
+
+
+def test_networks_with_a_rectifier_do_not_warn(network, x, small_network):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        viz.deconvnet(network(POSITIVE["where"]), x, 1)
+        viz.guided_backprop(small_network(), x, 1)
+        viz.guided_grad_cam(small_network(), x, 1)
