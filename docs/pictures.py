@@ -290,7 +290,9 @@ def attacks():
     image = viz.as_saved(cat(model))
     found = {
         "FGSM, 8/255": viz.fgsm(model, image, target="zebra"),
-        "PGD, 4/255": viz.round_within(viz.pgd(model, image, target="zebra", epsilon=4 / 255, steps=40), image, 4 / 255),
+        "PGD, 4/255": viz.round_within(
+            viz.pgd(model, image, target="zebra", epsilon=4 / 255, steps=40), image, 4 / 255
+        ),
         "Carlini-Wagner": viz.carlini_wagner(model, image, target="zebra", steps=100, searches=4),
         "JSMA": viz.jsma(model, image, target="zebra", gamma=0.02),
     }

@@ -44,7 +44,7 @@ class Optimizer:
                 continue
             one_device(type(self).__name__, {f"params[{i}]": p, f"params[{i}].grad": p.grad})
             for name, array in state.items():  # a parameter that was moved takes its state along
-                if np.ndim(array) and device_of(array) != p.device:
+                if getattr(array, "ndim", 0) and device_of(array) != p.device:
                     state[name] = to_device(array, p.device)
             with current_device(p.data):
                 x, g = (a.astype(np.promote_types(a.dtype, np.float32), copy=False) for a in (p.data, p.grad.data))

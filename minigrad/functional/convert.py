@@ -44,8 +44,9 @@ def in_float32(function):
 
     @functools.wraps(function)
     def computed(*args, **kwargs):
-        real = [x for x in (*args, *kwargs.values()) if _is_real(x)]
-        if not real or any(x.dtype != _FLOAT16 for x in real):
+        if not any(getattr(x, "dtype", None) == _FLOAT16 for x in (*args, *kwargs.values())):
+            return function(*args, **kwargs)
+        if any(x.dtype != _FLOAT16 for x in (*args, *kwargs.values()) if _is_real(x)):
             return function(*args, **kwargs)
         args = [cast(x, np.float32) if _is_real(x) else x for x in args]
         y = function(*args, **{name: cast(x, np.float32) if _is_real(x) else x for name, x in kwargs.items()})

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..kernels import current_algorithm, current_kernels, frozen, tf32_allowed, thread_count
-from ..kernels.cpu.threads import cgroup_quota
+from ..kernels import cgroup_quota, current_algorithm, current_kernels, frozen, tf32_allowed, thread_count
 
 # What OpenBLAS's kernel families need of a CPU, best first; families not listed here need less than AVX2.
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}

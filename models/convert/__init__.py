@@ -94,7 +94,7 @@ def _is_npz(source):
     try:
         with zipfile.ZipFile(source) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):  # a damaged version reads as one of a format to come
         raise WeightsError(f"{source} is a damaged or truncated archive") from None
 
 

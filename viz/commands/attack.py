@@ -69,32 +69,34 @@ def pgd(job, image, target, random_start):
     epsilon = 1.0 if job.args.norm == "l2" else 8 / 255
     chosen = {"epsilon": epsilon} | given(job, "epsilon", "norm", "steps", random_start=random_start)
     shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
-    return viz.pgd(job.model, image, target, **chosen, **shown)
+    return viz.pgd(job.model, image, target=target, **chosen, **shown)
 
 
 METHODS = {
-    "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target, **given(job, "epsilon")),
+    "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target=target, **given(job, "epsilon")),
     "iterative": lambda job, image, target: pgd(job, image, target, random_start=False),
     "pgd": lambda job, image, target: pgd(job, image, target, random_start=True),
     "ascent": lambda job, image, target: viz.targeted_ascent(
-        job.model, image, target, **given(job, "steps"), progress=job.progress, callback=stop(job)
+        job.model, image, target=target, **given(job, "steps"), progress=job.progress, callback=stop(job)
     ),
     "deepfool": lambda job, image, target: viz.deepfool(
         job.model, image, **given(job, "norm", "steps"), progress=job.progress, callback=stop(job)
     ),
     "cw": lambda job, image, target: viz.carlini_wagner(
-        job.model, image, target, **given(job, "kappa", "steps"), progress=job.progress, callback=stop(job)
+        job.model, image, target=target, **given(job, "kappa", "steps"), progress=job.progress, callback=stop(job)
     ),
     "one_pixel": lambda job, image, target: viz.one_pixel(
         job.model,
         image,
-        target,
+        target=target,
         **given(job, "pixels", generations=job.args.steps),
         seed=job.args.seed,
         progress=job.progress,
         callback=stop(job),
     ),
-    "jsma": lambda job, image, target: viz.jsma(job.model, image, target, progress=job.progress, callback=stop(job)),
+    "jsma": lambda job, image, target: viz.jsma(
+        job.model, image, target=target, progress=job.progress, callback=stop(job)
+    ),
 }
 
 

@@ -100,7 +100,8 @@ def one_pixel(model, image, label, samples):
 def jsma(model, image, label, samples):
     """JSMA needs a target: the second most likely class."""
     ranked = viz.attacks.scores(model, image).argsort(1)[:, ::-1]
-    return viz.jsma(model, image, [next(c for c in row if c != own) for row, own in zip(ranked, label, strict=True)])
+    second = [next(c for c in row if c != own) for row, own in zip(ranked, label, strict=True)]
+    return viz.jsma(model, image, target=second)
 
 
 def budgets(args):

@@ -67,6 +67,8 @@ def calls(dtype, last):
     for shape in ((4, 5, 6, 7), (8, 5)):
         x, y = array(*shape), array(*shape)
         yield "channel_sum", (x,)
+        for axes in ((0,), (1,), (0, *range(2, x.ndim)), tuple(range(x.ndim))):
+            yield "axis_sum", (x, axes)
         yield "channel_sum_product", (x, y)
         yield "channel_moments", (x,)
         yield "channel_affine", (x, a, b)

@@ -16,7 +16,7 @@ def adversarial(study):
     job, image = study.job, viz.as_saved(study.first.image)
     target = int(job.probabilities.argmin())
     for levels in BUDGETS:
-        attacked = viz.pgd(study.model, image, target, epsilon=levels / 255, steps=study.budget.attack_steps,
+        attacked = viz.pgd(study.model, image, target=target, epsilon=levels / 255, steps=study.budget.attack_steps,
                            seed=job.args.seed)  # fmt: skip
         (found,) = viz.report_attack(study.model, image, attacked, target, epsilon=levels / 255)
         study.did(2)

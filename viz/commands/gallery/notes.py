@@ -27,6 +27,7 @@ class Note:
 
 def place(function):
     """(path from the root of the repository, line) of a function's or class's code."""
+    function = inspect.unwrap(function)
     path = Path(inspect.getsourcefile(function)).resolve()
     return path.relative_to(ROOT).as_posix(), inspect.getsourcelines(function)[1]
 
