@@ -19,7 +19,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
 from .convert import cast, constant_like, floating, in_float32
 from .elementwise import sqrt, square
 from .linalg import matmul
@@ -220,15 +220,16 @@ def _normalized_by_itself(x, weight, bias, eps):
     if not x.size:
         return cast(ChannelAffine()(x, weight, bias), dtype), None, None
     with np.errstate(over="ignore", invalid="ignore"):
-        function = BatchNorm(eps)
-        y = function(x, weight, bias)
-        mean, variance = function.mean, function.variance
-        if not (variance < np.finfo(x.dtype).max ** 0.5).all():  # its square, or a square in it, has left the range
-            unit = without_gradient(_units, x)
-            function = BatchNorm(without_gradient(lambda u: _scaled_eps(eps, u), unit).data)
-            y = function(channel_scale(x, 1.0 / unit), weight, bias)
-            mean, variance = function.mean * unit.data, function.variance * unit.data * unit.data
-    return cast(y, dtype), mean, variance
+        if array_module(x.data) is np:  # a GPU would have to be waited for: there, units are always taken
+            function = BatchNorm(eps)
+            y = function(x, weight, bias)
+            if (function.variance < np.finfo(x.dtype).max ** 0.5).all():  # no square has left the range
+                return cast(y, dtype), function.mean, function.variance
+        unit = without_gradient(_units, x)
+        function = BatchNorm(without_gradient(lambda u: _scaled_eps(eps, u), unit).data)
+        y = function(channel_scale(x, 1.0 / unit), weight, bias)
+        mean, variance = (Tensor._wrap(array) for array in (function.mean, function.variance))
+        return cast(y, dtype), (mean * unit).data, (variance * unit * unit).data
 
 
 def _units(x):

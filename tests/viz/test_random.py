@@ -163,8 +163,8 @@ def test_a_picture_met_again_has_new_noise():
 
 
 def test_viz_draws_in_one_place_only():
-    """No module but viz/random.py makes a Generator; layers that are drawn anew are given one."""
-    for path in Path(viz.__file__).parent.rglob("*.py"):
+    """No module of the library but random.py makes a Generator; layers that are drawn anew are given one."""
+    for path in Path(viz.__file__).parent.glob("*.py"):
         if path.name != "random.py":
             assert "default_rng" not in path.read_text(), path
 

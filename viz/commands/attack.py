@@ -43,7 +43,7 @@ def run(job):
     epsilon = (8 / 255 if args.epsilon is None else args.epsilon) if limited else None
     with job.stoppable():
         attacked = METHODS[args.method](job, image, target)
-    (found,) = viz.report_attack(job.model, image, attacked, target, epsilon=epsilon)
+    (found,) = viz.report_attack(job.model, image, attacked, target=target, epsilon=epsilon)
     saved = viz.round_within(attacked, image, epsilon) if limited else viz.as_saved(attacked)
     job.write(
         line(job, found),

@@ -18,7 +18,7 @@ def adversarial(study):
     for levels in BUDGETS:
         attacked = viz.pgd(study.model, image, target=target, epsilon=levels / 255, steps=study.budget.attack_steps,
                            seed=job.args.seed)  # fmt: skip
-        (found,) = viz.report_attack(study.model, image, attacked, target, epsilon=levels / 255)
+        (found,) = viz.report_attack(study.model, image, attacked, target=target, epsilon=levels / 255)
         study.did(2)
         if found["saved"]["success"]:
             break
