@@ -306,7 +306,9 @@ def test_ctrl_c_in_every_script(name, tmp_path):
         left_with_results = code == 130 and err == "" and " -> " in out  # a loop takes it for the end of its work
         # Python on its way out no longer handles Ctrl-C
         ended_before = name in END_SOON and (code in (2, -signal.SIGINT) and err.count("\n") == 1 or " -> " in out)
-        assert stops or left_with_results or ended_before, (moment, code, out, err)
+        lost = code == 0 and "Exception ignored in" in err and err.rstrip().endswith("KeyboardInterrupt:")  # by Python,
+        # which drops what is raised in a weak reference's callback
+        assert stops or left_with_results or ended_before or lost, (moment, code, out, err)
 
 
 # Runs a script that says when it has taken over Ctrl-C, which is the first thing that it does.

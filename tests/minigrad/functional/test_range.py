@@ -30,15 +30,18 @@ def test_batch_norm_in_training(exponents, seed, channels_last):
     if channels_last:
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     weight = rng.uniform(0.5, 2, len(exponents)).astype(np.float32)
-    for found, expected in zip(normalised(x, weight, np.float32), normalised(x, weight, np.float64), strict=True):
+    errors = None, None, 1e-4, None, 1e-6 * size.ravel(), 0.0  # what a sum of 60 numbers of either sign may lose
+    results = normalised(x, weight, np.float32), normalised(x, weight, np.float64), errors
+    for found, expected, error in zip(*results, strict=True):
         if expected.ndim == 4:  # each channel against its own size, above what float32 can hold at all
             scale = np.abs(expected).max((0, 2, 3), keepdims=True)
             assert (np.abs(found - expected) <= 1e-4 * scale + 1e-38).all()
         else:
             with np.errstate(over="ignore"):
-                np.testing.assert_allclose(
-                    found, expected.astype(np.float32), rtol=1e-4, atol=1e-38 + 1e-5 * abs(expected).max()
-                )
+                expected = expected.astype(np.float32)
+                assert (
+                    (np.abs(found - expected) <= 1e-4 * np.abs(expected) + error + 1e-38) | (found == expected)
+                ).all()
 
 
 @pytest.mark.filterwarnings("error")
