@@ -12,6 +12,7 @@ The derivative at 0 is that of below. The same functions of other arguments are 
 """
 
 from minigrad import functional as F
+from minigrad.device import current_device
 from minigrad.functional.elementwise import Clamp, Maximum, Mul, Where
 
 
@@ -46,7 +47,8 @@ def rectified(f):
         return 0
     if isinstance(f, Clamp):
         return 0 if f.min is not None and f.min == 0 else None
-    return next((place for place in (0, 1) if f.needs_input_grad[place] and _rectifies(f, place)), None)
+    with current_device(f.inputs[0].data):
+        return next((place for place in (0, 1) if f.needs_input_grad[place] and _rectifies(f, place)), None)
 
 
 def _rectifies(f, place):

@@ -71,6 +71,7 @@ def of_levels():
     return model
 
 
+@pytest.mark.host("the network and its input are the host's")
 def test_a_declared_range_holds_for_pictures_and_floats():
     levels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
     wanted = viz.gradient(network(), levels, 1) / 255
@@ -83,6 +84,7 @@ def test_a_declared_range_holds_for_pictures_and_floats():
     np.testing.assert_array_equal(pooled.value_range, (0, 255))
 
 
+@pytest.mark.host("the network and its input are the host's")
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "deepfool", "one_pixel", "maximize", "invert", "deep_dream"])
 def test_what_works_on_pixels_refuses_another_range(name):
     with pytest.raises(ValueError, match=r"works on pixels in \[0, 1\], this network takes values in \[0, 255\]: put"):

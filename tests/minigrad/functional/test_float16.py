@@ -95,6 +95,7 @@ BEYOND = {  # what passes 65504, or what 11 bits cannot count, on its way to a r
 }
 
 
+@pytest.mark.host("indices are the host's")
 @pytest.mark.parametrize("name", BEYOND)
 def test_what_float16_cannot_hold_on_the_way(name):
     call, expected = BEYOND[name]

@@ -169,6 +169,7 @@ def array_of(dtype, shape):
     return mg.Tensor((np.arange(np.prod(shape)).reshape(shape) % 3).astype(dtype))
 
 
+@pytest.mark.host("arguments are the host's")
 @settings(max_examples=300)
 @given(st.data(), DTYPES, SHAPES, st.sampled_from([*UNARY, *BINARY, *OF_TENSORS]))
 def test_what_is_refused_is_refused_by_name(data, dtype, shape, name):

@@ -46,6 +46,7 @@ PUTS = {  # name -> function of x (1,2,6,6) and drawn numbers
 }
 
 
+@pytest.mark.host("indices are the host's")
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from([name for name in PUTS if not name.startswith("max_unpool2d")]), st.integers(0, 1000))
 def test_gradients_of_gradients(name, seed):
@@ -63,6 +64,7 @@ def test_gradients_of_gradients(name, seed):
     check_gradients(function, [x, g], order=2, direction=np.random.default_rng(1), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.host("indices are the host's")
 @pytest.mark.parametrize("name", PUTS)
 def test_the_way_back_and_forth_are_adjoint(name):
     """<J v, u> = <v, J^T u>, J v being the gradient of J^T u by u: what is put together comes from the same places."""

@@ -24,6 +24,7 @@ def error(found, summed, axes):
     return float(wrong.max() / EPS[summed.dtype.type])
 
 
+@pytest.mark.host("how NumPy's arrays are summed")
 @precisions
 def test_the_mean_of_equal_numbers_is_that_number(dtype):
     for x, axis in ((np.full((LENGTH, 4), 0.1, dtype), 0), (np.full((4, LENGTH), 0.1, dtype).T, 0)):
@@ -78,6 +79,7 @@ BROADCAST = {
 }
 
 
+@pytest.mark.host("how NumPy's arrays are summed")
 @precisions
 @pytest.mark.parametrize("name", BROADCAST)
 def test_gradients_of_what_was_broadcast(name, dtype):
