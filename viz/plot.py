@@ -43,24 +43,29 @@ def attribution_grid(images, maps, rows, columns, title="", over=None):
 
     images: one for all rows, or a list with one for each. rows, columns: labels, such as classes and methods.
     over: the columns whose maps lie over the image, others stand alone (fine ones show better so); None for all.
+    In a map's place a sentence may stand, why there is none.
     """
     if len(maps) != len(rows) or any(len(row) != len(columns) for row in maps):
         raise ValueError(f"attribution_grid: maps are not {len(rows)} rows (rows) of {len(columns)} (columns)")
     images = list(images) if isinstance(images, list | tuple) else [images] * len(rows)
-    scales = [[Scale.of(as_map(heat)) for heat in row] for row in maps]
+    scales = []
+
+    def cell(image, column, heat):
+        if isinstance(heat, str):
+            return heat
+        scales.append(scale := Scale.of(as_map(heat)))
+        return overlay(image, heat, scale) if over is None or column in over else scale.colours(heat)
+
     cells = [
-        [as_picture(image)]
-        + [
-            overlay(image, heat, scale) if over is None or column in over else scale.colours(heat)
-            for column, heat, scale in zip(columns, row, line, strict=True)
-        ]
-        for image, row, line in zip(images, maps, scales, strict=True)
+        [as_picture(image), *(cell(image, column, heat) for column, heat in zip(columns, row, strict=True))]
+        for image, row in zip(images, maps, strict=True)
     ]
     captions = [["photograph", *columns]] + [[""] * (len(columns) + 1)] * (len(rows) - 1)
-    kinds = sorted({scale.signed for line in scales for scale in line})
-    clipped = any(scale.clipped for line in scales for scale in line)
+    kinds = sorted({scale.signed for scale in scales})
+    clipped = any(scale.clipped for scale in scales)
     sheet = _Sheet(cells, captions, title, rows=rows, bars=len(kinds))
-    sheet.bars([Scale(1.0, signed, clipped) for signed in kinds], "relative to each map's scale")
+    if kinds:
+        sheet.bars([Scale(1.0, signed, clipped) for signed in kinds], "relative to each map's scale")
     return sheet.figure
 
 
@@ -201,7 +206,7 @@ class _Sheet:
     """A figure with equal cells in rows: captions above cells, labels left of rows, colour bars at the right."""
 
     def __init__(self, cells, captions, title="", rows=None, bars=0):
-        aspects = [cell.shape[1] / cell.shape[0] for row in cells for cell in row if cell is not None]
+        aspects = [cell.shape[1] / cell.shape[0] for row in cells for cell in row if hasattr(cell, "shape")]
         aspect = float(np.exp(np.mean(np.log(aspects))))  # width / height of a cell
         count = max(len(row) for row in cells)
         side = min(2.6, max(0.9, 10 / count))
@@ -232,6 +237,10 @@ class _Sheet:
                     continue
                 x = left + c * (width + GAP)
                 _text(self.figure, lines[r][c][0], x, y + heights[r] + 0.07, LABEL, va="baseline")
+                if isinstance(cell, str):
+                    text = "\n".join(_lines(cell, width, SMALL))
+                    _text(self.figure, text, x, y + heights[r] / 2, SMALL, va="center")
+                    continue
                 _show(self.figure.add_axes(at(x, y, width, heights[r])), cell)
             y -= GAP
         self.bottom = y + GAP

@@ -120,6 +120,18 @@ def test_compare(written, model, image, probabilities):
     )
 
 
+def test_compare_shows_why_a_method_does_not_apply(written, script, photograph, monkeypatch):
+    def refuse(*_, **__):
+        return viz.target.score(None, None, target=1, layer="relu1")  # raises in viz, in a sentence
+
+    monkeypatch.setattr(viz, "guided_backprop", refuse)
+    arrays, record = written("compare", "--methods", "saliency,guided_backprop", "--targets", "cat")
+    assert set(arrays) == {"image", "2_saliency"}
+    assert "not both" in record["numbers"]["refused"]["guided_backprop"]
+    code, _, err = script("compare", photograph, "--methods", "guided_backprop")
+    assert code == 2 and "not both" in err and err.count("\n") == 1
+
+
 def test_compare_takes_the_top_two_classes(written, probabilities):
     arrays, _ = written("compare", "--methods", "saliency")
     first, second = np.argsort(-probabilities)[:2]

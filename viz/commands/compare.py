@@ -1,13 +1,15 @@
 """Several attribution methods and several classes side by side, every method with its default settings.
 
 A row is a class, a column a method; coarse maps lie over the photograph, fine ones stand alone. Maps of three channels
-are summed over them. For the equations and papers see --help of each method.
+are summed over them. Where a method does not apply to the network, the sentence that says why stands in its place. For
+the equations and papers see --help of each method.
 """
 
 import models
 from viz import plot
 
 from .attribution import COMMANDS, call
+from .mistakes import UserError, users_mistake
 from .options import chosen, names, parser
 
 COARSE = ("grad_cam", "grad_cam_plus_plus", "score_cam", "layer_cam", "eigen_cam", "occlusion", "rise")
@@ -28,15 +30,20 @@ def run(job):
     classes = [job.class_name(target) for target in targets]
     maps = [[attribution(job, method, target) for method in methods] for target in targets]
 
-    arrays = {
-        f"{t}_{m}": heat for t, row in zip(targets, maps, strict=True) for m, heat in zip(methods, row, strict=True)
-    }
+    found = {(t, m): heat for t, row in zip(targets, maps, strict=True) for m, heat in zip(methods, row, strict=True)}
+    arrays = {f"{t}_{m}": heat for (t, m), heat in found.items() if not isinstance(heat, str)}
+    refused = {m: heat for (_, m), heat in found.items() if isinstance(heat, str)}
+    if not arrays:
+        raise UserError(next(iter(refused.values())))
     rows = [f"{name} (p = {job.probabilities[target]:.3g})" for name, target in zip(classes, targets, strict=True)]
     title = f"{job.image_name}, seen by {job.model.name}"
     job.write(
         figure=plot.attribution_grid(job.image, maps, rows, methods, title, over=COARSE),
         arrays={"image": job.image, **arrays},
-        numbers={"probabilities": {name: job.probabilities[t] for name, t in zip(classes, targets, strict=True)}},
+        numbers={
+            "probabilities": {name: job.probabilities[t] for name, t in zip(classes, targets, strict=True)},
+            "refused": refused,
+        },
         line=f"{', '.join(methods)} for {', '.join(classes)}",
     )
 
@@ -48,6 +55,12 @@ def chosen_targets(job):
 
 
 def attribution(job, method, target):
-    """(H,W): the method's map of the image for a class."""
-    found = call(job, method, target=target)
+    """(H,W): the method's map of the image for a class; the sentence by which it refuses this network."""
+    try:
+        found = call(job, method, target=target)
+    except (NotImplementedError, ValueError, RuntimeError) as error:
+        sentence = users_mistake(error)
+        if sentence is None:
+            raise
+        return sentence
     return found[0].sum(0) if found.ndim == 4 else found[0]
