@@ -11,6 +11,7 @@ import models
 import viz
 from verification.agreement import Check
 from verification.references import reference
+from viz.random import drawn, streams
 
 STEPS = 16  # of a power of two: captum rounds 1 / STEPS to float32
 SAMPLES, SIGMA = 6, 0.15
@@ -137,8 +138,8 @@ def many_passes(setting):
 def noise_tunnel(setting):
     """Image by image, for the noise is a fraction of each one's range."""
     attr, found = reference("captum"), []
-    for image, target in zip(setting.small, setting.classes, strict=True):
-        rng = np.random.default_rng(setting.seed)
+    rngs = streams(setting.seed, "smooth_grad", setting.small)
+    for image, target, rng in zip(setting.small, setting.classes, rngs, strict=True):
         draws = np.stack([rng.standard_normal(image.shape) for _ in range(SAMPLES)])
         noise = torch.tensor(SIGMA * (image.max() - image.min()) * draws, dtype=torch.float64)
         tunnel = attr.NoiseTunnel(attr.Saliency(setting.pair.torch))
@@ -244,11 +245,11 @@ def _their_infidelity(setting, attribution, scaled):
     reference("captum")
     from captum import metrics
 
-    rng = np.random.default_rng(setting.seed)
-    draws = iter([0.1 * rng.standard_normal(setting.small.shape[1:]) for _ in range(SAMPLES)])
+    rngs, shape = streams(setting.seed, "infidelity", setting.small), setting.small.shape[1:]
+    draws = iter([0.1 * drawn(rngs, lambda rng: rng.standard_normal(shape)) for _ in range(SAMPLES)])
 
     def perturb(inputs):
-        noise = torch.from_numpy(next(draws)).double().expand_as(inputs)
+        noise = torch.from_numpy(next(draws)).double()
         return noise, inputs - noise
 
     return metrics.infidelity(
@@ -267,8 +268,8 @@ def _their_sensitivity(setting):
     attr = reference("captum")
     from captum import metrics
 
-    rng = np.random.default_rng(setting.seed)
-    draws = iter([rng.uniform(-0.02, 0.02, setting.small.shape[1:]) for _ in range(SAMPLES)])
+    rngs, shape = streams(setting.seed, "sensitivity", setting.small), setting.small.shape[1:]
+    draws = iter([drawn(rngs, lambda rng: rng.uniform(-0.02, 0.02, shape)) for _ in range(SAMPLES)])
 
     def perturb(inputs, _radius):
         return inputs + torch.from_numpy(next(draws)).double()
