@@ -142,7 +142,7 @@ def test_grad_cam_plus_plus_of_scores_of_any_size(exponent, seed):
         warnings.simplefilter("ignore")
         wide = viz.grad_cam_plus_plus(model, image, 1, "relu", upsample=False)
         for layer in ("conv", "fc"):
-            model[layer].weight.data = model[layer].weight.data.astype(np.float32)
+            model[layer].weight.data = model[layer].weight.detach().astype(np.float32).data
         found = viz.grad_cam_plus_plus(model, image.astype(np.float32), 1, "relu", upsample=False)
     np.testing.assert_allclose(found, wide, rtol=1e-4, atol=1e-5 * wide.max())
 

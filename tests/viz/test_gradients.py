@@ -64,7 +64,7 @@ def test_the_norm_of_gradients_of_any_size(exponent, direction):
     weights = (np.array([direction]) * 10.0**exponent).astype(np.float32)
     model = hand_network(weights, [[1]])
     for layer in ("fc1", "fc2"):
-        model[layer].weight.data = model[layer].weight.data.astype(np.float32)
+        model[layer].weight.data = model[layer].weight.detach().astype(np.float32).data
     gradient = viz.gradient(model, X.astype(np.float32), 0).astype(np.float64)
     found = viz.saliency(model, X.astype(np.float32), 0, reduce="l2")
     np.testing.assert_allclose(found, np.linalg.norm(gradient, axis=1), rtol=1e-6, atol=1e-44)
