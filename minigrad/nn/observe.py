@@ -57,6 +57,8 @@ class Watch:
 
     def asks_for(self, name):
         """Whether the observer wants to see the inner module `name` of the one that is running."""
+        if any(len(names) > 1 for names in self.names.values()):  # which name has its turn is known by every call
+            return True
         outer = self.inside[-1]
         return outer is not None and self.observer.asks_for(f"{outer}.{name}" if outer else name)
 

@@ -381,3 +381,14 @@ def test_frozen_parameters_are_read_only_until_they_are_not():
     with pytest.raises(ValueError, match="read-only"):
         model["conv"].weight.data[...] = 1
     model.requires_grad_(True)["conv"].weight.data[...] = 1
+
+
+def test_a_shared_layer_keeps_its_names_where_others_are_fused():
+    rng, relu = np.random.default_rng(0), nn.ReLU()
+    convs = [nn.Conv2d(2, 2, 3, padding=1, rng=rng) for _ in range(3)]
+    layers = {"conv1": convs[0], "relu1": relu, "conv2": convs[1], "relu2": relu, "conv3": convs[2], "relu3": relu}
+    model, x = nn.Sequential(layers), rng.random((1, 2, 8, 8), np.float32)
+    recorded = model.activations(mg.Tensor(x, requires_grad=True), "relu2")["relu2"]
+    with mg.no_grad():
+        found = model.activations(mg.Tensor(x), "relu2")["relu2"]
+    np.testing.assert_allclose(found.numpy(), recorded.numpy(), rtol=1e-5, atol=1e-6)
