@@ -164,7 +164,7 @@ def grad(outputs, inputs, grad_outputs=None, rules=None, create_graph=False):
     gradients = _BackwardPass(outputs, inputs).run(starts, rules or {}, create_graph)
     for i, x in enumerate(inputs):
         if id(x) not in gradients:
-            raise ValueError(f"grad: no output depends on inputs[{i}] (shape {x.shape})")
+            raise ValueError(f"grad: no output depends on inputs[{i}] (shape {x.shape}), or a rule hands it nothing")
     found = tuple(gradients[id(x)] for x in inputs)
     return found if sequence else found[0]
 
@@ -178,8 +178,9 @@ def backward(output, gradient=None, rules=None):
     tensors = [output, *(x for f in functions_before((output,)) for x in f.inputs)]
     leaves = {id(x): x for x in tensors if x.requires_grad and x.function is None}
     gradients = _BackwardPass((output,), leaves.values()).run(starts, rules or {}, create_graph=False)
-    for key, leaf in leaves.items():
-        leaf.grad = gradients[key] if leaf.grad is None else leaf.grad.detach() + gradients[key]
+    for key, g in gradients.items():  # a rule may have left a leaf without one
+        leaf = leaves[key]
+        leaf.grad = g if leaf.grad is None else leaf.grad.detach() + g
 
 
 class _BackwardPass:

@@ -40,7 +40,7 @@ class Conv2d(_Convolution):
         by_x, by_w, *by_bias = self.needs_input_grad
         gx = Conv2dInputGrad(x.shape[2:], *self.geometry)(g, w) if by_x else None
         gw = Conv2dWeightGrad(w.shape[2:], *self.geometry)(x, g) if by_w else None
-        return gx, gw, *(sum(g, (0, 2, 3)) if by_bias[0] else None for _ in bias)
+        return gx, gw, *(sum(g, (0, 2, 3)) if needed else None for needed in by_bias)
 
 
 class Conv2dInputGrad(_Convolution):

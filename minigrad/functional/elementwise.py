@@ -273,16 +273,11 @@ class Abs(Function):
     """|x|. The derivative at 0 is taken as 0."""
 
     def forward(self, x):
-        return abs_array(x)
+        return array_module(x).abs(x)
 
     def vjp(self, g):
         (x,) = self.inputs
         return g * sign(x)
-
-
-def abs_array(x):
-    """|x| of an array."""
-    return array_module(x).abs(x)
 
 
 def abs(x):

@@ -6,7 +6,8 @@
 For every module that runs in this thread as a part of `network`, whatever its `forward`, calls with its dotted name
 
     observer.asks_for(name)              whether its output is to be seen: what nobody asks for may be fused
-    observer.leaves(name, module, x, y)  after it has run, with its input and output
+    observer.leaves(name, module, x, y)  after it has run, with its input and output; of fused layers the last is seen,
+                                         with the input of the first
 
 and ends the pass once `observer.done` is true.
 """
@@ -37,16 +38,21 @@ class Watch:
     def __init__(self, network, observer):
         self.network, self.observer = network, observer
         self.inside = []  # names of the modules that are running, innermost last; None for one outside of the network
-        self.names = {}  # id of a module -> its dotted names; a module of several names has them in turn
+        self.names = {} if network is None else self._names_in(network)
+
+    @staticmethod
+    def _names_in(network):
+        """{id of a module: its dotted names}. One module under several names, as a ReLU may be, has them in turn."""
+        names = {id(network): [""]}
+        for name, inner in network.named_modules():
+            names.setdefault(id(inner), []).append(name)
+        return names
 
     @contextlib.contextmanager
     def within(self, module):
         """While a module runs."""
         if not self.inside:
-            network = self.network or module
-            self.names = {id(network): [""]}
-            for name, inner in network.named_modules():
-                self.names.setdefault(id(inner), []).append(name)
+            self.names = self._names_in(module if self.network is None else self.network)
         names = self.names.get(id(module), [None])
         self.inside.append(names[0])
         names.append(names.pop(0))
@@ -55,12 +61,9 @@ class Watch:
         finally:
             self.inside.pop()
 
-    def asks_for(self, name):
-        """Whether the observer wants to see the inner module `name` of the one that is running."""
-        if any(len(names) > 1 for names in self.names.values()):  # which name has its turn is known by every call
-            return True
-        outer = self.inside[-1]
-        return outer is not None and self.observer.asks_for(f"{outer}.{name}" if outer else name)
+    def asks_for(self, module):
+        """Whether the observer wants to see this module, under any of its names."""
+        return any(self.observer.asks_for(name) for name in self.names.get(id(module), ()))
 
     def sees(self, module, x, y):
         if self.inside[-1] is not None:
@@ -117,9 +120,9 @@ def seen(module, x, forward):
         return y
 
 
-def asked_for(names):
-    """Whether anyone asks for one of these inner modules of the module that is running."""
-    return any(watch.asks_for(name) for watch in _running.watches for name in names)
+def asked_for(modules):
+    """Whether anyone asks for one of these modules."""
+    return any(watch.asks_for(module) for watch in _running.watches for module in modules)
 
 
 class Collected:

@@ -26,7 +26,7 @@ def fused(layers, x):
     if x.dtype == np.float16:  # which conv2d computes in float32
         return 0, None
     count = 3 if len(layers) > 2 and _halves(layers[2][1]) else 2
-    while count > 1 and asked_for([name for name, _ in layers[: count - 1]]):
+    while count > 1 and asked_for([layer for _, layer in layers[: count - 1]]):
         count -= 1
     if count == 1:
         return 0, None

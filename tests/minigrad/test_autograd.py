@@ -699,3 +699,13 @@ def test_two_threads_that_differentiate_one_graph():
     for user in users:
         user.join()
     assert wrong == []
+
+
+def test_a_rule_that_hands_nothing_on_leaves_the_leaf_without_a_gradient():
+    a, b = mg.Tensor([2.0], requires_grad=True), mg.Tensor([3.0], requires_grad=True)
+    y = a * b
+    rules = {type(y.function): lambda f, g: (f.vjp(g)[0], None)}
+    y.backward(rules=rules)
+    assert a.grad.item() == 3.0 and b.grad is None
+    with pytest.raises(ValueError, match="or a rule hands it nothing"):
+        mg.grad(y, b, rules=rules)

@@ -392,3 +392,20 @@ def test_a_shared_layer_keeps_its_names_where_others_are_fused():
     with mg.no_grad():
         found = model.activations(mg.Tensor(x), "relu2")["relu2"]
     np.testing.assert_allclose(found.numpy(), recorded.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_reached_around_its_containers_call_is_seen_all_the_same():
+    class Around(nn.Module):
+        def __init__(self):
+            rng = np.random.default_rng(0)
+            self.body = nn.Sequential({"conv": nn.Conv2d(2, 2, 3, padding=1, rng=rng), "relu": nn.ReLU()})
+
+        def forward(self, x):
+            return self.body.forward(x)
+
+    model, x = Around(), np.random.default_rng(1).random((1, 2, 6, 6), np.float32)
+    recorded = model.activations(mg.Tensor(x, requires_grad=True), "body.conv")["body.conv"]
+    with mg.no_grad():
+        found = model.activations(mg.Tensor(x), "body.conv")["body.conv"]
+    np.testing.assert_allclose(found.numpy(), recorded.numpy(), rtol=1e-5, atol=1e-6)
+    assert model.body.activations(x, []) == {}
