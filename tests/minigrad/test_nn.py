@@ -408,4 +408,4 @@ def test_a_layer_reached_around_its_containers_call_is_seen_all_the_same():
     with mg.no_grad():
         found = model.activations(mg.Tensor(x), "body.conv")["body.conv"]
     np.testing.assert_allclose(found.numpy(), recorded.numpy(), rtol=1e-5, atol=1e-6)
-    assert model.body.activations(x, []) == {}
+    assert model.body.activations(mg.Tensor(x), []) == {}
