@@ -85,9 +85,9 @@ def direct():
 def transforms():
     """Winograd's three matrices, and the tiles that they act on."""
     fig, axes = plt.subplots(1, 4, figsize=(10, 2.6), width_ratios=(6, 3, 6, 7), layout="constrained")
-    show_matrix(axes[0], winograd.F4.input, "B$^T$: 6 pixels to 6 values", 6, values=True)
-    show_matrix(axes[1], winograd.F4.weight, "G: 3 weights to 6", 6, values=True)
-    show_matrix(axes[2], winograd.F4.output, "A$^T$: 6 products to 4 outputs", 6, values=True)
+    show_matrix(axes[0], winograd.F4.BT, "B$^T$: 6 pixels to 6 values", 6, values=True)
+    show_matrix(axes[1], winograd.F4.G, "G: 3 weights to 6", 6, values=True)
+    show_matrix(axes[2], winograd.F4.AT, "A$^T$: 6 products to 4 outputs", 6, values=True)
     axes[3].set(xlim=(-0.5, 14.5), ylim=(14.5, -0.5), aspect="equal", xticks=[], yticks=[])
     axes[3].set_title("6x6 tiles, 4 apart, of 14x14 pixels", fontsize=9)
     for k, colour in zip(range(3), ("#4a78b0", "#b9791f", "#5a8f5a"), strict=True):

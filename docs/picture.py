@@ -1,4 +1,5 @@
-"""Make README's picture of the sample photograph: the figure of compare, with fewer pixels and colours.
+"""Make README's picture of the sample photograph: the figure of compare, with fewer pixels and colours,
+and put it in place of docs/images/compare.png.
 
 python docs/picture.py --targets cat,zebra
 """

@@ -9,7 +9,7 @@ tensor([2., 4., 6.], dtype=float32)
 import importlib
 
 from . import deprecated, functional, nn, optim  # noqa: F401
-from .autograd import Function, backward, detect_anomaly, grad, no_grad
+from .autograd import Function, backward, detect_anomaly, enable_grad, grad, no_grad
 from .interchange import from_dlpack
 from .kernels import conv_algorithm, tf32, use_kernels
 from .serialization import load, save
@@ -23,6 +23,7 @@ __all__ = [
     "check_gradients",
     "conv_algorithm",
     "detect_anomaly",
+    "enable_grad",
     "from_dlpack",
     "from_numpy",
     "functional",

@@ -18,7 +18,7 @@ import numpy as np
 
 from .device import array_module, current_device, device_of, one_device
 from .guard import ReadOnly
-from .kernels import whole_pass
+from .kernels import whole_pass  # within it the kernels' threads wait for the next function, not to be started again
 from .tensor import Tensor, as_tensor
 
 
@@ -144,7 +144,8 @@ def grad(outputs, inputs, grad_outputs=None, rules=None, create_graph=False):
     grad_outputs: what to start from, one for each output and of its shape; may be left out for one-element outputs.
     rules: {Function class: rule}. `rule(function, g)` stands in for `function.vjp(g)` at every function of that class,
         in this call only: an attribution method is such a set of rules.
-    create_graph: record the backward pass as well, so that its result can be differentiated.
+    create_graph: record the backward pass as well, so that its result can be differentiated. Otherwise vjps and rules
+        run as within `no_grad`: one that differentiates something new does so within `mg.enable_grad()`.
 
     Returns a Tensor, or a tuple of them if `inputs` was a sequence, of the inputs' shapes and dtypes. Only functions on
     a path from the inputs to the outputs are visited.
@@ -319,7 +320,7 @@ def no_grad():
 
 
 def enable_grad():
-    """`with enable_grad():` records, also within no_grad."""
+    """`with mg.enable_grad():` records, also within no_grad and within a rule."""
     return _switched("recording", True)
 
 

@@ -73,7 +73,7 @@ def one_device(function, arguments):
     if all(type(x) is np.ndarray for x in arguments.values() if x is not None):
         return
     devices = {
-        name: getattr(x, "device", None) if isinstance(getattr(x, "device", None), str) else device_of(x)
+        name: x.device if isinstance(getattr(x, "device", None), str) else device_of(x)
         for name, x in arguments.items()
         if x is not None
     }

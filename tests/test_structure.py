@@ -62,9 +62,9 @@ def test_files_and_functions_can_be_held_in_the_head(path):
 
 
 def test_the_reading_path_is_there_and_is_an_evening():
-    assert READING_PATH[:2] == ["tensor.py", "autograd.py"] and len(READING_PATH) == 12
+    assert READING_PATH[:2] == ["tensor.py", "autograd.py"] and len(READING_PATH) == 14
     lines = {name: len((ROOT / "minigrad" / name).read_text("utf-8").splitlines()) for name in READING_PATH}
-    assert sum(lines.values()) < 2500, lines
+    assert sum(lines.values()) < 2700, lines
 
 
 def test_nothing_on_the_reading_path_leans_on_what_is_left_out():
@@ -75,7 +75,6 @@ def test_nothing_on_the_reading_path_leans_on_what_is_left_out():
         "minigrad.nn.layers": "a layer is its parameters and a call of its function",
         "minigrad.kernels.cpu": "the fast kernels",
         "minigrad.kernels.cuda": "the fast kernels of a GPU",
-        "minigrad.kernels.modes": "with use_kernels and its like",
         "minigrad.tools": "tables of layers, asked for",
     }
     path = {"minigrad." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in READING_PATH}

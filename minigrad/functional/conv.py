@@ -3,9 +3,9 @@
 Three functions, each the derivative of the others. With x the input, w the weight, y the output and g a gradient of
 y's shape, convolution is linear in x and in w:
 
-    y  = conv(x, w)            Conv2d
-    gx = conv^T(g, w)          Conv2dInputGrad, the transposed convolution
-    gw = conv^T(x, g)          Conv2dWeightGrad
+    y  = W x = X w    Conv2d, with W the matrix made of w and X that made of x
+    gx = W^T g        Conv2dInputGrad, the transposed convolution
+    gw = X^T g        Conv2dWeightGrad
 
 so the vjp of any of them is made of the other two, to any order.
 

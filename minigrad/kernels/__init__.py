@@ -1,8 +1,9 @@
 """The door: all that functions and networks know of arithmetic. Arrays in, arrays out, no autograd.
 
-Every name below is a function of plain.py, which says what it computes, on any array. Fast modules offer functions of
-the same names and arguments for arrays of their kind: `cpu` for NumPy's, `cuda` for CuPy's. A call asks the fast module
-first. One that lacks the function, or declines its arguments by returning NotImplemented, leaves the call to plain.
+Every `_door` below is to a function of plain.py, which says what it computes, on any array. Fast modules offer
+functions of the same names and arguments for arrays of their kind: `cpu` for NumPy's, `cuda` for CuPy's. A call asks
+the fast module first. One that lacks the function, or declines its arguments by returning NotImplemented, leaves the
+call to plain.
 
     with mg.use_kernels("plain"):    everything by the textbook, in this thread
 

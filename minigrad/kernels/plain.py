@@ -34,8 +34,9 @@ def output_hw(hw, kernel, stride, padding, dilation=(1, 1), ceil_mode=False):
 
 
 def _windows(x, out_hw, kernel, stride, padding, dilation=(1, 1), value=0):
-    """(inside, taps): views of a copy of x (N,C,H,W) that has `value` around it, as wide as `padding` and behind it as
-    far as windows reach. inside is x's own place, taps the view (N,C,OH,OW) of each tap, in row-major order."""
+    """(middle, taps): views of a copy of x (N,C,H,W) with `value` around it: `padding` rows and columns, and more below
+    and at the right where the last windows stick out. middle is where x lies, taps the view (N,C,OH,OW) of each tap, in
+    row-major order."""
     (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = x.shape[2:], out_hw, kernel, stride, padding, dilation
     below, right = (oh - 1) * sh + dh * (kh - 1) + 1 - h - ph, (ow - 1) * sw + dw * (kw - 1) + 1 - w - pw
     widths = [(0, 0), (0, 0), (ph, max(ph, below)), (pw, max(pw, right))]

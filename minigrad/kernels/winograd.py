@@ -8,8 +8,8 @@ k coefficients at the points (the last point is infinity, where the value is the
 
     s = E_n^-1 [(E_3 h) * (E_m a)].
 
-For fixed h this map from a to s is linear, and its transpose maps n numbers d to the m outputs of correlating them with
-h (transposing a convolution gives a correlation):
+For fixed h this map from a to s is linear: s = H a with H[i + j, i] = h[j], a matrix of n rows and m columns. Its
+transpose maps n numbers d to y[i] = sum_j h[j] d[i + j], the m outputs of correlating d with h:
 
     y = E_m^T [(E_3 h) * (E_n^-T d)],        in Winograd's letters  y = A^T [(G h) * (B^T d)],
 
@@ -23,7 +23,8 @@ With channels, each of the n^2 products is a product of matrices, (tiles, C) by 
 among the transformed values, so that a tile is transformed once for all outputs, and back once for all inputs.
 
 - Forward: n x n tiles, m apart, of the input.
-- Input gradient: the same with C and O exchanged, the 3x3 weights turned by half a turn, and padding 2 - p.
+- Input gradient: the same with C and O exchanged, the 3x3 weights turned by half a turn and padding 2, of which the p
+  rows and columns at each edge that belong to x's own padding are left out.
 - Weight gradient: y is bilinear in d and h, so with V = B^T d B and dY an m x m tile of the output's gradient,
   gh = G^T [sum over tiles of (A dY A^T) * V] G.
 
@@ -64,7 +65,7 @@ class Tiling:
 
     def __init__(self, m, points):
         self.m, self.n, self.points = m, m + 2, points
-        self.input, self.output, self.weight = matrices(m, points)  # B^T, A^T and G
+        self.BT, self.AT, self.G = matrices(m, points)
 
     def count(self, grid):
         """(TH, TW): how many tiles an output of `grid` (OH, OW) takes; the last ones may stick out."""
@@ -91,22 +92,22 @@ def transformed_tiles(x, padding, tiling):
     th, tw = tiling.count((h + 2 * ph - 2, w + 2 * pw - 2))
     padded = np.pad(x, ((0, 0), (0, 0), (ph, m * th + 2 - h - ph), (pw, m * tw + 2 - w - pw)))  # as far as tiles reach
     tiles = np.lib.stride_tricks.sliding_window_view(padded, (n, n), (2, 3))[:, :, ::m, ::m]  # (N,C,TH,TW,n,n), a view
-    bt = tiling.input.astype(x.dtype)
-    return (bt @ tiles @ bt.T).transpose(4, 5, 0, 2, 3, 1).reshape(n * n, -1, x.shape[1])
+    BT = tiling.BT.astype(x.dtype)
+    return (BT @ tiles @ BT.T).transpose(4, 5, 0, 2, 3, 1).reshape(n * n, -1, x.shape[1])
 
 
 def transformed_weights(w, tiling):
     """U = G h G^T of every kernel h of w (O,C,3,3): (n^2, C, O)."""
-    g = tiling.weight.astype(w.dtype)
-    return (g @ w @ g.T).transpose(2, 3, 1, 0).reshape(tiling.n**2, w.shape[1], len(w))
+    G = tiling.G.astype(w.dtype)
+    return (G @ w @ G.T).transpose(2, 3, 1, 0).reshape(tiling.n**2, w.shape[1], len(w))
 
 
 def to_pixels(products, shape, tiling):
     """Y = A^T M A of every tile's products M (n^2, T, O), put together to an output of `shape` (N,O,OH,OW)."""
-    (n, o, oh, ow), at = shape, tiling.output.astype(products.dtype)
+    (n, o, oh, ow), AT = shape, tiling.AT.astype(products.dtype)
     th, tw = tiling.count((oh, ow))
     tiles = products.reshape(tiling.n, tiling.n, n, th, tw, o).transpose(2, 5, 3, 4, 0, 1)
-    y = (at @ tiles @ at.T).transpose(0, 1, 2, 4, 3, 5)  # (N,O,TH,m,TW,m)
+    y = (AT @ tiles @ AT.T).transpose(0, 1, 2, 4, 3, 5)  # (N,O,TH,m,TW,m)
     return y.reshape(n, o, tiling.m * th, tiling.m * tw)[:, :, :oh, :ow]
 
 

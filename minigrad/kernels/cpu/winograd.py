@@ -78,8 +78,8 @@ def conv2d_input_grad(g, w, input_hw, padding):
 def conv2d_weight_grad(x, g, padding):
     """gw (O,C,3,3) of x (N,C,H,W) and g (N,O,OH,OW)."""
     (c, o), grid = (x.shape[1], g.shape[1]), (len(g), *g.shape[2:])
-    inputs = Tiles("inputs", _contiguous(x), F4.input, F4, (-padding[0], -padding[1]), grid)
-    gradients = Tiles("output_grads", _contiguous(g), F4.output_grad, F4, (0, 0), grid)
+    inputs = Tiles("inputs", _contiguous(x), F4.BT, F4, (-padding[0], -padding[1]), grid)
+    gradients = Tiles("output_grads", _contiguous(g), F4.A, F4, (0, 0), grid)
     sum_products = _sum_by_blocks if 4 * 36 * c * o <= tuning.LARGEST_WHOLE_U else _sum_all_together
     gw = F4.weight.T @ sum_products(inputs, gradients, (36, o, c)).reshape(36, o * c)
     return np.ascontiguousarray(gw.reshape(9, o, c).transpose(1, 2, 0)).reshape(o, c, 3, 3)
@@ -119,7 +119,7 @@ def _correlate(x, w, turned, output_hw, origin, finish):
     """
     grid = (len(x), *output_hw)
     tiling = _quickest(grid, *w.shape[:2])
-    tiles = Tiles("inputs", _contiguous(x), tiling.input, tiling, origin, grid)
+    tiles = Tiles("inputs", _contiguous(x), tiling.BT, tiling, origin, grid)
     *_, width = _cut(w, turned)
     in_panels = width <= tuning.PANELS[0]  # else O cannot be cut
     whole = _bytes_of_u(tiling, *w.shape[:2]) <= tuning.LARGEST_WHOLE_U or not in_panels

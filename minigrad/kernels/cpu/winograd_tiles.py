@@ -21,13 +21,12 @@ class Tiling(winograd.Tiling):
 
     def __init__(self, m, points):
         super().__init__(m, points)
-        g = self.weight
-        self.input, self.output = self.input.astype(np.float32), self.output.astype(np.float32)  # B^T and A^T
-        self.output_grad = np.ascontiguousarray(self.output.T)  # A
-        self.weight = np.kron(g, g).astype(np.float32)  # (n^2, 9): of rows and columns at once
+        self.weight = np.kron(self.G, self.G).astype(np.float32)  # (n^2, 9): of rows and columns at once
+        self.BT, self.AT = self.BT.astype(np.float32), self.AT.astype(np.float32)
+        self.A = np.ascontiguousarray(self.AT.T)
         self.turned = np.ascontiguousarray(self.weight[:, ::-1])  # the same for weights turned by half a turn
-        self.sums = {parts: np.hstack([self.output] * parts) for parts in tuning.PARTS}  # A^T of a sum of products
-        self.with_bias = np.hstack([self.output, np.ones((m, 1), np.float32)])  # the bias rides as one more column
+        self.sums = {parts: np.hstack([self.AT] * parts) for parts in tuning.PARTS}  # A^T of a sum of products
+        self.with_bias = np.hstack([self.AT, np.ones((m, 1), np.float32)])  # the bias rides as one more column
 
     def of_weights(self, turned):
         """The matrix (n^2, 9) for weights, or for their `turned` selves."""
@@ -127,7 +126,7 @@ def to_pixels(tiling, products, bias, out):
     as these lie in out (N,h,w,O), which is contiguous."""
     (h, w, o), (parts, _, n, th, tw) = out.shape[1:], products.shape[:5]
     m, side = tiling.m, tiling.n
-    columns, matrix = (side, tiling.output) if bias is None else (side + 1, tiling.with_bias)
+    columns, matrix = (side, tiling.AT) if bias is None else (side + 1, tiling.with_bias)
 
     half = workspace.empty("half", (m, columns, n, th, tw, o), np.float32)
     source = products.reshape(parts * side, side, n, -1).transpose(1, 2, 0, 3)

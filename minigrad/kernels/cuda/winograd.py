@@ -226,10 +226,10 @@ def _kernel(name, template, matrix):
     return Kernel(name, code.replace("NAME", name), K=matrix.shape[1])
 
 
-_input = _kernel("winograd_input", _TO_POINTS, winograd.F4.input)
-_output = _kernel("winograd_output", _TO_PIXELS, winograd.F4.output)
-_output_grad = _kernel("winograd_output_grad", _TO_POINTS, winograd.F4.output.T)
-_weight = _kernel("winograd_weight", _WEIGHTS, winograd.F4.weight)
-_weight_grad = _kernel("winograd_weight_grad", _WEIGHT_GRAD, winograd.F4.weight.T)
+_input = _kernel("winograd_input", _TO_POINTS, winograd.F4.BT)
+_output = _kernel("winograd_output", _TO_PIXELS, winograd.F4.AT)
+_output_grad = _kernel("winograd_output_grad", _TO_POINTS, winograd.F4.AT.T)
+_weight = _kernel("winograd_weight", _WEIGHTS, winograd.F4.G)
+_weight_grad = _kernel("winograd_weight_grad", _WEIGHT_GRAD, winograd.F4.G.T)
 
 KERNELS = (_input, _output, _output_grad, _weight, _weight_grad)
