@@ -7,7 +7,7 @@ from .maximize import start_image
 from .optimize import optimize_image
 from .random import streams
 from .regularize import alpha_norm, total_variation
-from .target import as_image
+from .target import as_image, require_pixels
 
 
 def invert(
@@ -37,6 +37,7 @@ def invert(
     positions, so that their weights do not depend on the image's size. start: "zeros", "grey", "noise", or images.
     optimizer, lr, steps, clip, course: as in `maximize`. Works at any size that the layers up to `layer` take.
     """
+    require_pixels("invert", model)
     original = as_image(model, image)
     with mg.no_grad():
         wanted = model.activations(original, [layer])[layer]

@@ -127,14 +127,15 @@ def optimize_image(
 
     losses: a function of the image, a Tensor (N,3,H,W), that gives {name: scalar Tensor}.
     x: the image, or what `decode` (a differentiable function of Tensors) makes an image of.
-    optimizer: "sgd", "momentum" (0.9), "adam", or "lbfgs", which picks its own step lengths and ignores lr.
+    optimizer: "sgd", "momentum" (0.9), "adam", or "lbfgs", which picks its own step lengths, for one image at a time,
+        and ignores lr.
     clip: the range that x is kept in after every step, or None.
     after_step: pairs (every, change): after each `every` steps, x becomes change(x, gradient), both arrays.
     course: progress (bool, shows a bar), record (keep every so many-th image), and callback(step, image, {loss: value})
         after every step, whose losses are those before the step; it may return True to stop.
     """
     course, decode = Course(steps, **course), decode or (lambda x: x)
-    _check(optimizer, lr, steps, clip, after_step)
+    _check(optimizer, lr, steps, clip, after_step, len(x))
     if clip is not None:
         x.data = _clipped(x.data, clip)
     with course:
@@ -204,7 +205,7 @@ def _clipped(x, clip):
         return array_module(x).clip(x, *clip)
 
 
-def _check(optimizer, lr, steps, clip, after_step):
+def _check(optimizer, lr, steps, clip, after_step, images):
     if optimizer not in (*OPTIMIZERS, LBFGS):
         raise ValueError(f"optimizer is {optimizer!r}: choose from {', '.join([*OPTIMIZERS, LBFGS])}")
     if not lr > 0:
@@ -213,6 +214,11 @@ def _check(optimizer, lr, steps, clip, after_step):
         raise ValueError(f"steps must be at least 1, got {steps}")
     if clip is not None and not clip[0] < clip[1]:
         raise ValueError(f"clip must be (low, high) or None, got {clip}")
+    if optimizer == LBFGS and images > 1:
+        raise ValueError(
+            f"lbfgs takes steps of one length for all {images} images, so that each would depend on the others: "
+            "give one image at a time, or another optimizer"
+        )
     if optimizer == LBFGS and after_step:
         raise ValueError("lbfgs needs a smooth course: after_step goes with sgd, momentum or adam")
     if any(every < 1 for every, _ in after_step):

@@ -18,7 +18,7 @@ from .network import with_average_pooling
 from .optimize import Optimized, optimize_image
 from .random import streams
 from .regularize import total_variation
-from .target import as_image, as_images, channels, require_rgb
+from .target import as_image, as_images, channels, require_pixels, require_rgb
 
 # Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
 CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
@@ -113,6 +113,7 @@ def reconstruct_content(
     minimise 1/2 sum (F - P)^2, summed over `layers` (a name or a list; by default the content layer), plus tv_weight *
     sum (dx^2 + dy^2). start, optimizer, lr, steps, course as in `style_transfer`. Returns an Optimized.
     """
+    require_pixels("reconstruct_content", model)
     image = np.asarray(as_images(model, image, whole=True))
     layers, _ = default_layers(model, layers, ())
     if not layers:

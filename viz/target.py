@@ -23,7 +23,8 @@ def as_images(model, image, whole=False):
         keep theirs. C is 3, or what its first convolution takes; one of 1 channel takes grey pictures.
 
     Raises ValueError for another shape, NaN or infinity, TypeError for another dtype; and ValueError for values in
-    other units than `value_range` says, which are those that leave it by more than half its width.
+    other units than `value_range` says: those that leave it by more than half its width, and those that lie in [0, 1]
+    where it is as wide as [0, 255].
     """
     listed = image if isinstance(image, list | tuple) else [image]
     if listed and all(_is_picture(one) for one in listed):
@@ -49,6 +50,12 @@ def as_images(model, image, whole=False):
     if not np.isfinite(values).all():
         raise ValueError("image has NaN or infinite values")
     require_units(model, "image", values)
+    low, high = value_range(model) or (0.0, 1.0)
+    if (low, high) != (0, 1) and high - low >= 100 and values.size and 0 <= values.min() < values.max() <= 1:
+        raise ValueError(
+            f"image goes from {values.min():.4g} to {values.max():.4g}, but this network takes values in [{low:g}, "
+            f"{high:g}]: pixels in [0, 1] are to be brought to that range, low + (high - low) * image"
+        )
     return x
 
 

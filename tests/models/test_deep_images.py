@@ -43,6 +43,16 @@ def png(levels, colour_type, transparent=None, orientation=None):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def interlaced_png(levels, colour_type):
+    """The same in Adam7's seven passes, each an image of its own with rows of no filter."""
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    parts = [levels[top::down, left::right] for top, left, down, right in passes]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for part in parts if part.size for row in part)
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, colour_type, 0, 0, 1)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
 def tiff(levels, **options):
     file = io.BytesIO()
     tifffile.imwrite(file, levels, photometric="rgb", **options)
@@ -65,6 +75,9 @@ FILES = {
     "png rgb": (png(RGB, TRUECOLOUR), RGB / 65535),
     "png rgba": (png(LEVELS, TRUECOLOUR_ALPHA), over_white(RGB, ALPHA)),
     "png la": (png(LEVELS[..., 2:], GREY_ALPHA), over_white(LEVELS[..., 2:3], ALPHA)),
+    "png rgb, interlaced": (interlaced_png(RGB, TRUECOLOUR), RGB / 65535),
+    "png rgba, interlaced": (interlaced_png(LEVELS, TRUECOLOUR_ALPHA), over_white(RGB, ALPHA)),
+    "png grey, interlaced": (interlaced_png(LEVELS[..., 0], GREY), LEVELS[..., :1] / 65535),
     "png grey": (png(LEVELS[..., 0], GREY), LEVELS[..., :1] / 65535),
     "tiff, compressed, alpha": (tiff(LEVELS, extrasamples=["unassalpha"], compression="zlib"), over_white(RGB, ALPHA)),
     "tiff, premultiplied": (

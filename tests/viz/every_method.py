@@ -45,7 +45,7 @@ METHODS = {
     "deep_dream": lambda model, x, seed: viz.deep_dream(model, x, "conv2", octaves=1, steps=1, seed=seed).image,
     "invert": lambda model, x, seed: viz.invert(model, x, "conv2", steps=1, seed=seed).image,
     "reconstruct_content": lambda model, x, seed: (
-        viz.reconstruct_content(model, x, ["conv2"], steps=1, seed=seed).image
+        viz.reconstruct_content(model, x, ["conv2"], optimizer="adam", steps=1, seed=seed).image
     ),
     "style_transfer": lambda model, x, seed: (
         viz.style_transfer(model, x[:1], x[1:], ["conv2"], ["conv1"], steps=1, seed=seed).image

