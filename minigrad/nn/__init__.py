@@ -1,5 +1,6 @@
 """Layers and networks, with torch.nn's names and arguments."""
 
+from .graph import Call, Graph, Product, Sum
 from .layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -20,16 +21,20 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "Call",
     "Conv2d",
     "Dropout",
     "Flatten",
+    "Graph",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
     "MaxPool2d",
     "Module",
     "Parallel",
+    "Product",
     "ReLU",
     "Sequential",
     "Softmax",
+    "Sum",
 ]

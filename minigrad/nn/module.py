@@ -3,7 +3,7 @@
 A Module holds parameters (Tensors that require grad), buffers (Tensors that do not, such as running means) and inner
 modules, found by their attribute names, and computes in `forward`. An inner module of an inner module is named with a
 dot, "fire2.squeeze". Whoever wants to know what happens inside a network observes its calls (observe.py): it holds for
-`Sequential`, for `Parallel` and for a `forward` of your own.
+chains, for branches, for graphs of named nodes (graph.py) and for a `forward` of your own.
 """
 
 from .. import functional as F
@@ -11,23 +11,23 @@ from ..device import device_of, to_device
 from ..guard import Constant
 from ..tensor import Tensor, as_tensor
 from .observe import Collected, called, observed
-from .peephole import fused
+from .peephole import in_turn
 
 BUFFERS = ("running_mean", "running_var")
 
 
 class Module:
-    """Base of layers and networks. A subclass sets Tensors and Modules as attributes and defines `forward(x)`."""
+    """Base of layers and networks. A subclass sets Tensors and Modules as attributes and defines `forward(x, ...)`."""
 
     training = False
     _constants = ()  # of a frozen network, what keeps its parameters read-only
 
-    def forward(self, x):
-        """The output of the module."""
+    def forward(self, *inputs):
+        """The output of the module, a Tensor or a tuple of them."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def __call__(self, x):
-        return called(self, x)
+    def __call__(self, *inputs):
+        return called(self, *inputs)
 
     # ---- what is inside ----------------------------------------------------------------------------------------------
 
@@ -47,9 +47,9 @@ class Module:
         return [name for name, _ in self.named_modules()]
 
     def __getitem__(self, name):
-        """The module inside of that dotted name. Raises ValueError, with the names there are, for any other."""
+        """The module inside of that dotted name, this one for "". Raises ValueError, with all names, for any other."""
         found = self
-        for part in name.split("."):
+        for part in name.split(".") if name else ():
             found = dict(found.children()).get(part)
             if found is None:
                 raise ValueError(f"there is no layer {name!r}; the layers are: {', '.join(self.names())}")
@@ -191,6 +191,13 @@ class Module:
 # ---- containers ------------------------------------------------------------------------------------------------------
 
 
+def check_layer(owner, name, layer):
+    if not isinstance(layer, Module):
+        raise TypeError(f"{owner}: layer {name!r} is {type(layer).__name__}, expected a Module")
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(f"{owner}: layer name {name!r} must not be empty or hold a dot")
+
+
 class Sequential(Module):
     """Named layers, one after the other: `Sequential({"conv1_1": Conv2d(...), "relu1_1": ReLU(), ...})`.
 
@@ -199,22 +206,18 @@ class Sequential(Module):
 
     def __init__(self, layers):
         for name, layer in layers.items():
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: layer {name!r} is {type(layer).__name__}, expected a Module")
-            if not name or "." in name:
-                raise ValueError(f"Sequential: layer name {name!r} must not be empty or hold a dot")
+            check_layer("Sequential", name, layer)
         self._layers = dict(layers)
 
     def children(self):
         return list(self._layers.items())
 
     def forward(self, x):
-        layers = list(self._layers.items())
-        while layers:
-            count, y = fused(layers, x)  # by one kernel, where nobody looks between
-            x = y if count else layers[0][1](x)
-            del layers[: count or 1]
-        return x
+        return in_turn(self._layers.items(), x)
+
+    def replace(self, layers):
+        """The same container of other layers, {name: layer}, which are shared, not copied."""
+        return type(self)(layers)
 
     def __iter__(self):
         return iter(self._layers)

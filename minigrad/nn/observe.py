@@ -6,8 +6,8 @@
 For every module that runs in this thread as a part of `network`, whatever its `forward`, calls with its dotted name
 
     observer.asks_for(name)              whether its output is to be seen: what nobody asks for may be fused
-    observer.leaves(name, module, x, y)  after it has run, with its input and output; of fused layers the last is seen,
-                                         with the input of the first
+    observer.leaves(name, module, x, y)  after it has run, with its input and output, tuples where there are several;
+                                         of fused layers the last is seen, with the input of the first
 
 and ends the pass once `observer.done` is true.
 """
@@ -65,9 +65,9 @@ class Watch:
         """Whether the observer wants to see this module, under any of its names."""
         return any(self.observer.asks_for(name) for name in self.names.get(id(module), ()))
 
-    def sees(self, module, x, y):
+    def sees(self, module, inputs, y):
         if self.inside[-1] is not None:
-            self.observer.leaves(self.inside[-1], module, x, y)
+            self.observer.leaves(self.inside[-1], module, inputs[0] if len(inputs) == 1 else inputs, y)
             if self.observer.done:
                 raise PassEnded(self)
 
@@ -87,14 +87,14 @@ def observed(network, observer):
         _running.watches = before
 
 
-def called(module, x):
-    """module.forward(x), for all observers to see."""
+def called(module, *inputs):
+    """module.forward(*inputs), for all observers to see."""
     if _running.watches:
-        return seen(module, x, module.forward)
+        return seen(module, inputs, module.forward)
     if _running.depth:
-        return module.forward(x)
+        return module.forward(*inputs)
     with _outermost():
-        return module.forward(x)
+        return module.forward(*inputs)
 
 
 @contextlib.contextmanager
@@ -107,16 +107,16 @@ def _outermost():
         _running.depth -= 1
 
 
-def seen(module, x, forward):
-    """forward(x), which `module` does: by its own `forward`, or by a kernel that has done the layers before it too."""
+def seen(module, inputs, forward):
+    """forward(*inputs), which `module` does by its own `forward`, or by a kernel that has done layers before it too."""
     with contextlib.ExitStack() as stack:
         if not _running.depth:
             stack.enter_context(_outermost())
         for watch in _running.watches:
             stack.enter_context(watch.within(module))
-        y = forward(x)
+        y = forward(*inputs)
         for watch in _running.watches:
-            watch.sees(module, x, y)
+            watch.sees(module, inputs, y)
         return y
 
 

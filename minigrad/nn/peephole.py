@@ -13,6 +13,16 @@ from ..tensor import Tensor
 from .observe import asked_for, seen
 
 
+def in_turn(layers, x):
+    """The output at x of [(name, layer)], one after the other; some by one kernel, where nobody looks between."""
+    layers = list(layers)
+    while layers:
+        count, y = fused(layers, x)
+        x = y if count else layers[0][1](x)
+        del layers[: count or 1]
+    return x
+
+
 def fused(layers, x):
     """(how many, y): the output of the first layers of [(name, layer)] at x, done by one kernel; (0, None) for none."""
     from .layers import Conv2d, ReLU
@@ -44,7 +54,7 @@ def fused(layers, x):
             raise ValueError(f"max_pool2d: the output would have size {size}")
         return y
 
-    return count, seen(layers[count - 1][1], inputs[0], forward)
+    return count, seen(layers[count - 1][1], inputs[:1], forward)
 
 
 def _is(layer, kind):

@@ -63,7 +63,10 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of `model.layers()`. A multiplication and an addition are two FLOPs; shapes are without the batch."""
+    """One row of `model.layers()`. A multiplication and an addition are two FLOPs; shapes are without the batch.
+
+    A module of several outputs has a tuple of shapes, and the field of what sees units of all of them.
+    """
 
     name: str
     kind: str
@@ -118,21 +121,30 @@ def traced(model, input_shape=None):
 def summarize(model, input_shape=None):
     """A Layer record for each module inside a network, as `Module.layers` gives them."""
     x, calls = traced(model, input_shape)
-    fields = receptive_fields(x, [y for *_, y in calls])
+    fields = receptive_fields(x, [tensor for *_, y in calls for tensor in several(y)])
     rows = {}
     for name, module, before, after in calls:
         if name and name not in rows:  # of a module that ran several times, the first
             count = sum(t.size for n, t in module.named_tensors() if not n.split(".")[-1].startswith("running_"))
             flops = sum(_flops(f) for f in functions_between(before, after) if id(f) in fields)
-            field = fields.get(_key(after), ReceptiveField((0, 0)))
-            rows[name] = Layer(name, type(module).__name__, after.shape[1:], count, flops, field)
+            field, *others = [fields.get(_key(y), ReceptiveField((0, 0))) for y in several(after)]
+            for other in others:
+                field = field.joined(other)
+            shapes = tuple(y.shape[1:] for y in several(after))
+            shape = shapes if isinstance(after, tuple) else shapes[0]
+            rows[name] = Layer(name, type(module).__name__, shape, count, flops, field)
     return list(rows.values())
 
 
+def several(tensors):
+    """The Tensors that a module takes or gives, one or a tuple of them."""
+    return tensors if isinstance(tensors, tuple) else (tensors,)
+
+
 def functions_between(x, y):
-    """The Functions that led from x to y, Tensors of one graph."""
-    before = set(functions_before([x]))
-    return [f for f in functions_before([y]) if f not in before]
+    """The Functions that led from x to y, Tensors of one graph or tuples of them."""
+    before = set(functions_before(several(x)))
+    return [f for f in functions_before(several(y)) if f not in before]
 
 
 def _flops(function):
