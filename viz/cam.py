@@ -11,9 +11,9 @@ from tqdm import trange
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import nn
 
 from .gradients import guided_backprop
+from .head import default_layer, pass_with_default_layer
 from .target import (
     as_image,
     as_images,
@@ -25,6 +25,16 @@ from .target import (
     pick,
     require_units,
 )
+
+__all__ = [
+    "default_layer",
+    "eigen_cam",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "guided_grad_cam",
+    "layer_cam",
+    "score_cam",
+]
 
 
 def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False, upsample=True):
@@ -153,49 +163,15 @@ def forward(method, model, image, target, layer, unit):
     """The same and the scores of all classes, (N,K)."""
     if unit is not None:
         raise ValueError(f"{method}: explains a class, so it takes no unit; its layer is where the map is drawn")
-    layer, last = layer or default_layer(model), logits_layer(model)
-    found = model.activations(as_image(model, image), [layer, last])
+    x, last = as_image(model, image), logits_layer(model)
+    if layer is None:
+        layer, found = pass_with_default_layer(model, x)
+    else:
+        found = model.activations(x, [layer, last])
     a, y = found[layer], as_logits(found[last])
     if a.ndim != 4:
         raise ValueError(f"{method}: layer {layer!r} has no positions to map, its output is {a.shape[1:]}")
     return pick(y, classes(model, y, target)), a, y.detach()
-
-
-def default_layer(model):
-    """The last rectified convolution before the head: relu5_3 of VGG16 (14x14, not pool5), fire9 of SqueezeNet.
-
-    The head starts at the first flattening or adaptive pooling, or at the last layer with weights if that comes earlier
-    (SqueezeNet's 1x1 convolution to the classes). A network that never flattens or pools adaptively has none.
-    """
-    layers = _in_order(model, "")
-    pooled = next((i for i, (_, x) in enumerate(layers) if isinstance(x, _HEAD)), len(layers))
-    weighted = [i for i, (_, x) in enumerate(layers) if any(t.ndim > 1 for _, t in x.named_tensors())]
-    headless = pooled == len(layers)
-    for end in (pooled if headless else min([pooled, *weighted[-1:]]), pooled):
-        rectified = [name for name, x in layers[:end] if _is_rectified(x)]
-        if rectified:
-            return rectified[-1]
-    raise ValueError("this model has no rectified convolution to map: name a layer")
-
-
-_HEAD = nn.Flatten | nn.AdaptiveAvgPool2d | nn.Linear
-
-
-def _in_order(module, prefix):
-    """(name, layer) in the order of execution, inside Sequentials but not inside branches."""
-    found = []
-    for name, layer in module.children():
-        inside = isinstance(layer, nn.Sequential) and not isinstance(layer, nn.Parallel)
-        found += _in_order(layer, f"{prefix}{name}.") if inside else [(prefix + name, layer)]
-    return found
-
-
-def _is_rectified(layer):
-    if isinstance(layer, nn.Parallel):
-        return all(_is_rectified(branch) for _, branch in layer.children())
-    if isinstance(layer, nn.Sequential):
-        return _is_rectified(layer.children()[-1][1])
-    return isinstance(layer, nn.ReLU | nn.LeakyReLU)
 
 
 def finished(method, cam, image, upsample):

@@ -190,7 +190,10 @@ def logits(model, x):
 
 
 def logits_layer(model):
-    """The name of the layer whose output is the logits: the last, or the one before a softmax."""
+    """The name of the layer whose output is the logits: the last of a chain, or the one before a softmax; "", the
+    network itself, where it is no chain."""
+    if isinstance(model, nn.Module) and not isinstance(model, nn.Sequential):
+        return ""
     names = list(model)
     while len(names) > 1 and isinstance(model[names[-1]], nn.Softmax):
         names.pop()

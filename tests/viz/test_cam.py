@@ -17,7 +17,7 @@ from models.convert import convert
 from tests.viz.reference_networks import reference
 
 METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "eigen_cam", "score_cam")
-LAYERS = {"vgg": "relu2", "squeezenet": "fire2.relu_expand"}
+LAYERS = {"vgg": "relu2", "squeezenet": "fire2"}
 
 
 @pytest.fixture(scope="module", params=["vgg", "squeezenet"])
@@ -52,7 +52,7 @@ def maps_and_gradients(model, image, target, layer):
         ("vgg16", "relu5_3"),
         ("vgg19", "relu5_4"),
         ("minivgg", "relu5_2"),
-        ("squeezenet1_1", "fire9.relu_expand"),
+        ("squeezenet1_1", "fire9"),
         ("vgg16_features", "relu5_3"),
     ],
 )
@@ -61,18 +61,48 @@ def test_the_default_layer(name, layer):
 
 
 def test_the_default_layer_of_other_networks(golden):
-    model, *_, layer = golden
-    assert viz.default_layer(model) == layer
-    assert viz.default_layer(model.requires_grad_(False)) == layer
+    model, image, *_, layer = golden
+    shape, small = image.shape[1:], (3, 8, 8)
+    assert viz.default_layer(model, shape) == layer
+    assert viz.default_layer(model.requires_grad_(False), shape) == layer
     model.requires_grad_()
     conv = {"conv": nn.Conv2d(3, 2, 1), "relu": nn.ReLU(), "gap": nn.AdaptiveAvgPool2d(1)}
-    assert viz.default_layer(nn.Sequential(conv)) == "relu"
+    assert viz.default_layer(nn.Sequential(conv), small) == "relu"
     nested = {"features": nn.Sequential(conv), "flatten": nn.Flatten(), "fc": nn.Linear(2, 2)}
-    assert viz.default_layer(nn.Sequential(nested)) == "features.relu"
+    assert viz.default_layer(nn.Sequential(nested), small) == "features.relu"
     branches = {"a": nn.Sequential({"c": nn.Conv2d(3, 2, 1), "r": nn.ReLU()}), "b": nn.ReLU()}
-    assert viz.default_layer(nn.Sequential({"both": nn.Parallel(branches), "head": nn.Conv2d(5, 2, 1)})) == "both"
-    with pytest.raises(ValueError, match="name a layer"):
-        viz.default_layer(nn.Sequential({"flatten": nn.Flatten(), "fc": nn.Linear(3, 2)}))
+    both = nn.Sequential({"both": nn.Parallel(branches), "head": nn.Conv2d(5, 2, 1)})
+    assert viz.default_layer(both, small) == "both"
+    with pytest.raises(ValueError, match="come from none: name a layer"):
+        viz.default_layer(nn.Sequential({"flatten": nn.Flatten(), "fc": nn.Linear(192, 2)}), small)
+    with pytest.raises(ValueError, match="give input_shape"):
+        viz.default_layer(both)
+
+
+def test_the_default_layer_where_rectifiers_end_early():
+    """Maps behind an early rectifier and further convolutions are not rectified; those before a pool are preferred."""
+    layers = {
+        "conv1": nn.Conv2d(3, 4, 3, padding=1),
+        "relu1": nn.ReLU(),
+        "conv2": nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        "tanh": nn.Call("tanh"),
+        "pool": nn.MaxPool2d(2),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(16, 2),
+    }
+    assert viz.default_layer(nn.Sequential(layers), (3, 8, 8)) == "tanh"
+    layers |= {"conv2": nn.Conv2d(4, 4, 3, padding=1), "fc": nn.Linear(64, 2)}
+    assert viz.default_layer(nn.Sequential(layers), (3, 8, 8)) == "relu1"
+
+
+def test_the_default_layer_takes_no_further_pass(golden, monkeypatch):
+    model, image, target, _, layer = golden
+    calls, forward = [], nn.Sequential.forward
+    monkeypatch.setattr(nn.Sequential, "forward", lambda self, x: calls.append(1) or forward(self, x))
+    found = viz.grad_cam(model, image, target)
+    chains = [module for _, module in [("", model), *model.named_modules()] if isinstance(module, nn.Sequential)]
+    assert len(calls) == len([module for module in chains if not isinstance(module, nn.Parallel)])
+    np.testing.assert_array_equal(found, viz.grad_cam(model, image, target, layer))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,0 +1,113 @@
+"""Where the maps of a network end and its head begins, read from the graph of one pass, so for any wiring.
+
+The head starts where places end (a pool over all of them, a flattening), or at the last convolution, to the scores, if
+that comes earlier, as in SqueezeNet.
+"""
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad.autograd import functions_before
+from minigrad.functional.shape import Cat
+from minigrad.nn.observe import observed
+from minigrad.tools.summary import Calls, several, traced
+
+from .rectifiers import Rectifiers, rectified
+from .target import channels
+
+
+def default_layer(model, image_shape=None):
+    """The name of the last maps before the head: layer4 of a ResNet, relu5_3 of VGG16 (14x14), fire9 of SqueezeNet.
+
+    Maps are activations (N,C,h,w) of more than one place. Rectified ones are preferred, and those before a pool to what
+    it makes of them; of modules that give the same maps the outermost is named.
+
+    image_shape: (C, H, W) of the pass that shows them; by default the model's `input_size`. Raises ValueError where
+    there are none.
+    """
+    if image_shape is None and getattr(model, "input_size", None) is not None:
+        image_shape = (channels(model), *model.input_size)
+    return _last_maps(model, *traced(model, image_shape))
+
+
+def pass_with_default_layer(model, x):
+    """(default layer, {name: output of every module, "" being the network}) of one pass of x, a leaf (N,C,H,W)."""
+    calls = Calls()
+    with mg.enable_grad(), observed(model, calls):
+        model(x)
+    return _last_maps(model, x, calls.seen), {name: y for name, *_, y in reversed(calls.seen)}
+
+
+def _last_maps(model, x, calls):
+    """The layer's name, from a recorded pass of x: calls as in Calls."""
+    names = _names_of_maps(calls)
+    functions = _depending_on(x, functions_before(several(calls[-1][-1])))
+    weighted = _weighted(model, functions)
+    ends_in_maps = bool(functions) and _has_places(functions[-1])
+    before_the_last = functions if ends_in_maps else _before(functions, weighted[-1:])
+    for part in (before_the_last, functions):
+        rectified = [i for i, f in enumerate(part) if f in names and _is_rectified(f)]
+        if rectified:
+            chosen = part[rectified[-1]]
+            later = [f for f in part[rectified[-1] :] if f in weighted and _has_places(f)]
+            if all(_places(f) == _places(chosen) for f in later):  # else they are an early stage's
+                return names[chosen]
+        unpooled = [f for f in part if f in names and not isinstance(f, F.MaxPool2d | F.AvgPool2d)]
+        if unpooled:
+            return names[unpooled[-1]]
+    raise ValueError(
+        "the default layer is the last one whose output are maps (N,C,h,w) of more than one place, and the scores of "
+        "this network come from none: name a layer"
+    )
+
+
+def _names_of_maps(calls):
+    """{Function: the outermost module that gave its output}, for maps of more than one place."""
+    names, met = {}, set()
+    for name, _, _, y in calls:
+        f = getattr(y, "function", None)
+        if name and name not in met and f is not None and _has_places(f):  # a name means a module's first output
+            if names.get(f, f"{name}.").startswith(f"{name}."):
+                names[f] = name
+        met.add(name)
+    return names
+
+
+def _depending_on(x, functions):
+    """Those of the functions, each after those it depends on, that x has a part in."""
+    found = {}
+    for f in functions:
+        if any(one is x or one.function in found for one in f.inputs):
+            found[f] = None
+    return list(found)
+
+
+def _weighted(model, functions):
+    """Those that take a parameter of several dimensions, or what was computed from parameters alone."""
+    parameters, own = {id(tensor) for _, tensor in model.named_tensors() if tensor.ndim > 1}, set(functions)
+
+    def takes_weights(f):
+        return any(id(t) in parameters or (t.function and t.function not in own) for t in f.inputs)
+
+    return [f for f in functions if takes_weights(f)]
+
+
+def _before(functions, last):
+    """Those that led to the inputs of the Functions `last`."""
+    before = set(functions_before([t for f in last for t in f.inputs]))
+    return [f for f in functions if f in before]
+
+
+def _places(function):
+    """(h, w) of a Function's output, or None where it has no positions."""
+    shape = function._used[-1].shape
+    return shape[2:] if len(shape) == 4 else None
+
+
+def _has_places(function):
+    return _places(function) is not None and _places(function) != (1, 1)
+
+
+def _is_rectified(function):
+    if isinstance(function, Cat):
+        return all(t.function is not None and _is_rectified(t.function) for t in function.inputs)
+    return isinstance(function, tuple(Rectifiers(gates=True).table())) and rectified(function) is not None
