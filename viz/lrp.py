@@ -5,7 +5,8 @@ z_j = sum_i x_i w_ij + b_j hands the relevance R_j of its outputs to its inputs 
 input i gets R_j times
 
     epsilon     x_i w_ij / (z_j + epsilon sign z_j)
-    gamma       (c_ij + gamma c+_ij) / sum_i (c_ij + gamma c+_ij),  with c_ij = x_i w_ij and c+ its positive part
+    gamma       (c_ij + gamma c+_ij) / sum_i (c_ij + gamma c+_ij),  with c_ij = x_i w_ij and c+ its positive part;
+                where z_j < 0 its negative part c- in the place of c+ (Andeol et al. 2021)
     z-plus      c+_ij / sum_i c+_ij
     alpha-beta  alpha c+_ij / sum_i c+_ij - beta c-_ij / sum_i c-_ij,  with alpha - beta = 1
     box         (x_i w_ij - l_i w+_ij - h_i w-_ij) / its sum over i,  for inputs between l and h
@@ -16,7 +17,8 @@ reshaping to where each element came from, and the preprocessing (scale, shift, 
 to its pixel.
 
 Conservation: the relevance of the pixels adds up to the score but for what biases keep (each sum over i above counts
-the bias, or its positive or negative part, as one more input whose share goes nowhere) and what epsilon keeps.
+the bias, or its positive or negative part, as one more input whose share goes nowhere; the box rule's does not) and
+what epsilon keeps.
 alpha-beta also needs contributions of both signs: where an output has none below 0, it hands on alpha times R_j.
 """
 
@@ -152,8 +154,17 @@ class Shares:
         return self.distribute(r, [(self.x, self.w)], self.bias)
 
     def gamma(self, r, gamma):
-        favoured = [(x, w * gamma) for x, w in self.positive()]
-        return self.distribute(r, [(self.x, self.w), *favoured], self.bias + _positive(self.bias) * gamma)
+        """The generalised rule, which favours the contributions of the output's own sign: no sum comes near 0."""
+        below = self.linear(self.x, self.w) + self.bias < 0
+        found = self.favoured(F.where(below, 0.0, r), gamma, self.positive(), _positive(self.bias))
+        r = F.where(below, r, 0.0)
+        if not r.numpy().any():  # as behind a ReLU
+            return found
+        return found + self.favoured(r, gamma, self.negative(), -_positive(-self.bias))
+
+    def favoured(self, r, gamma, parts, bias):
+        parts = [(self.x, self.w), *((x, w * gamma) for x, w in parts)]
+        return self.distribute(r, parts, self.bias + bias * gamma)
 
     def alpha_beta(self, r, alpha):
         found = self.distribute(r, self.positive(), _positive(self.bias)) * alpha
@@ -162,9 +173,10 @@ class Shares:
         return found - self.distribute(r, self.negative(), -_positive(-self.bias)) * (alpha - 1.0)
 
     def box(self, r, low, high):
+        """Without the bias: it is no input that could lie anywhere in the box (Montavon et al. 2019, section 10.3)."""
         low, high = (F.broadcast_to(bound, self.x.shape) for bound in (low, high))
         parts = [(self.x, self.w), (-low, _positive(self.w)), (-high, -_positive(-self.w))]
-        return self.distribute(r, parts, self.bias)
+        return self.distribute(r, parts, 0.0)
 
     def positive(self):
         """c+ = x+ w+ + x- w-, the second only where there are negative inputs."""

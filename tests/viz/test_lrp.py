@@ -60,13 +60,15 @@ def test_one_layer_in_plain_loops(rule):
     def away(z):
         return z + (eps if z >= 0 else -eps)
 
+    assert set(np.sign((image[:, :, 0, 0] @ w.T + b)[range(5), target])) == {-1, 1}
     for n, c in enumerate(target):
         parts = [*(image[n, i, 0, 0] * w[c, i] for i in range(3)), b[c]]
         r, plus, minus = sum(parts), sum(max(p, 0) for p in parts), sum(min(p, 0) for p in parts)
+        own = max if r > 0 else min  # the output's own sign
         for i in range(3):
             expected = {
                 "epsilon": parts[i] / away(r) * r,
-                "gamma": (parts[i] + gamma * max(parts[i], 0)) / away(r + gamma * plus) * r,
+                "gamma": (parts[i] + gamma * own(parts[i], 0)) / away(r + gamma * (plus if r > 0 else minus)) * r,
                 "alphabeta": (alpha * max(parts[i], 0) / away(plus) - (alpha - 1) * min(parts[i], 0) / away(minus)) * r,
             }[rule]
             np.testing.assert_allclose(ours[n, i, 0, 0], expected, rtol=1e-12)
@@ -83,7 +85,7 @@ def test_box_rule_in_plain_loops():
     low, high = -np.array([104.0, 117, 123]), 255 - np.array([104.0, 117, 123])
     x, w, b = image[0, ::-1, 0, 0] * 255 + low, conv.weight.numpy()[1, :, 0, 0], conv.bias.numpy()[1]
     parts = x * w - low * np.maximum(w, 0) - high * np.minimum(w, 0)
-    expected = (parts / (parts.sum() + b) * (x @ w + b))[::-1]  # back to RGB
+    expected = (parts / parts.sum() * (x @ w + b))[::-1]  # back to RGB
     ours = viz.lrp(nn.Sequential(layers), image, 1, epsilon=1e-12)
     np.testing.assert_allclose(ours.ravel(), expected, rtol=1e-9)
 
