@@ -7,6 +7,7 @@ literature's names: conv1_1, relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7,
 import numpy as np
 
 from minigrad import nn
+from minigrad.nn.activations import ACTIVATIONS
 
 from .labels import imagenet_labels, minivgg_labels, read_labels
 from .layers import PREPROCESSING, Preprocess, ReflectionPad2d
@@ -167,12 +168,12 @@ def _fire(channels, squeeze, expand1x1, expand3x3, rng):
 
 KINDS = {
     kind.__name__: kind
-    for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d)
+    for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Identity)
     + (nn.AdaptiveAvgPool2d, nn.LocalResponseNorm, nn.Dropout, nn.Flatten, nn.Softmax, Preprocess, ReflectionPad2d)
-}
+} | ACTIVATIONS
 CONTAINERS = {"Sequential": nn.Sequential, "Parallel": nn.Parallel}
 LARGEST = {"in_channels": 1 << 20, "out_channels": 1 << 20, "in_features": 1 << 24, "out_features": 1 << 24}
-LARGEST |= {"num_features": 1 << 20}
+LARGEST |= {"num_features": 1 << 20, "num_parameters": 1 << 20}
 DEEPEST = 16
 
 

@@ -8,7 +8,9 @@ from .shape import transpose, unsqueeze
 from .convert import cast, ones_like, zeros_like
 from .elementwise import abs, add, clamp, cos, div, eq, exp, ge, gt, le, log, logical_and, logical_not, logical_or, lt
 from .elementwise import maximum, minimum, mul, ne, neg, pow, sign, sin, sqrt, square, sub, where
-from .activation import LeakyReLU, ReLU, leaky_relu, relu, sigmoid, tanh
+from .activation import Activation, ELU, GELU, LeakyReLU, PReLU, ReLU, ReLU6, SiLU
+from .activation import elu, erf, gelu, hardsigmoid, hardswish, leaky_relu, mish, prelu, relu, relu6, sigmoid, silu
+from .activation import softplus, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import Linear, MatMul, linear, matmul
 from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv_transpose2d, pair

@@ -1,5 +1,20 @@
 """Layers and networks, with torch.nn's names and arguments."""
 
+from .activations import (
+    ELU,
+    GELU,
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from .graph import Call, Graph, Product, Sum
 from .layers import (
     AdaptiveAvgPool2d,
@@ -8,11 +23,10 @@ from .layers import (
     Conv2d,
     Dropout,
     Flatten,
-    LeakyReLU,
+    Identity,
     Linear,
     LocalResponseNorm,
     MaxPool2d,
-    ReLU,
     Softmax,
 )
 from .module import Module, Parallel, Sequential
@@ -24,17 +38,29 @@ __all__ = [
     "Call",
     "Conv2d",
     "Dropout",
+    "ELU",
     "Flatten",
+    "GELU",
     "Graph",
+    "Hardsigmoid",
+    "Hardswish",
+    "Identity",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
     "MaxPool2d",
+    "Mish",
     "Module",
+    "PReLU",
     "Parallel",
     "Product",
     "ReLU",
+    "ReLU6",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
     "Sum",
+    "Tanh",
 ]

@@ -12,6 +12,7 @@ import types
 from importlib.machinery import ModuleSpec
 
 import numpy as np
+from scipy import special
 
 from . import cuda, names, raw_kernel
 from .array import Counts, DeviceArray, apply, check_devices, flat, plain, wrap
@@ -190,7 +191,8 @@ def installed():
 def install():
     """Put the stand-in where `import cupy` finds it; returns the module."""
     module = make()
-    _replace({"cupy": module, "cupy.cuda": module.cuda, "cupy.fft": module.fft, "cupy.linalg": module.linalg})
+    here = {"cupy": module, "cupy.cuda": module.cuda, "cupy.fft": module.fft, "cupy.linalg": module.linalg}
+    _replace(here | {"cupyx.scipy.special": types.SimpleNamespace(erf=Ufunc("erf", special.erf))})
     return module
 
 
@@ -203,7 +205,7 @@ _before: dict = {}
 
 
 def _replace(modules):
-    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "cupy"}
+    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("cupy", "cupyx")}
     for name in kept:
         del sys.modules[name]
     sys.modules.update(modules or _before)

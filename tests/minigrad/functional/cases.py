@@ -16,7 +16,7 @@ import minigrad as mg
 class Input(NamedTuple):
     """What an argument looks like; `array()` makes it."""
 
-    kind: str  # normal, positive, probabilities, steps (many equal values), or the int below which indices lie
+    kind: str  # normal, large, positive, probabilities, steps (equal values), or the int below which indices lie
     shape: tuple
     constant: bool = False  # no gradient by it is asked for
 
@@ -24,6 +24,8 @@ class Input(NamedTuple):
         rng = np.random.default_rng(zlib.crc32(repr((self.kind, self.shape)).encode()))
         if self.kind == "normal":
             return np.round(rng.normal(size=self.shape), 4)
+        if self.kind == "large":
+            return np.round(rng.normal(0, 20, size=self.shape), 2)
         if self.kind == "positive":
             return np.round(rng.uniform(0.2, 3.0, size=self.shape), 4)
         if self.kind == "steps":
@@ -53,6 +55,10 @@ def case(name, call, *inputs, smooth=True):
 
 def normal(*shape):
     return Input("normal", shape)
+
+
+def large(*shape):
+    return Input("large", shape)
 
 
 def positive(*shape):
@@ -99,6 +105,20 @@ for name in ("exp", "sin", "cos", "tanh", "sigmoid", "abs", "relu", "square"):
     case(name, lambda M, x, f=name: getattr(M, f)(x), a)
 for name in ("log", "sqrt"):
     case(name, lambda M, x, f=name: getattr(M, f)(x), positive(3, 4))
+SMOOTH_ACTIVATIONS = ("relu6", "silu", "hardswish", "hardsigmoid", "gelu", "elu", "softplus", "mish", "erf")
+for name in SMOOTH_ACTIVATIONS:
+    case(name, lambda M, x, f=name: getattr(M, f)(x), normal(3, 5))
+    case(f"{name} far out", lambda M, x, f=name: getattr(M, f)(x), large(3, 5), smooth=False)
+for name in ("relu6", "hardswish", "hardsigmoid", "elu"):
+    kink = {"relu6": 6.0, "elu": 1.0}.get(name, 3.0)
+    case(f"{name} at its kinks", lambda M, x, f=name, k=kink: getattr(M, f)(x * k), steps(3, 4), smooth=False)
+each("gelu", "gelu", normal(3, 5), approximate=["none", "tanh"])
+each("elu", "elu", steps(3, 4), alpha=[1.5], smooth=False)
+each("elu", "elu", a, alpha=[0.3])
+each("softplus", "softplus", normal(3, 5), beta=[2.0, 0.5], threshold=[1.0, 20.0])
+case("prelu", lambda M, x, w: M.prelu(x, w), normal(2, 3, 2, 2), normal(3))
+case("prelu of rows, one number", lambda M, x, w: M.prelu(x, w), normal(3, 4), normal(1))
+case("prelu at 0", lambda M, x, w: M.prelu(x, w), steps(3, 4), normal(4), smooth=False)
 for name in ("abs", "relu", "leaky_relu", "sign"):
     case(f"{name} with zeros", lambda M, x, f=name: getattr(M, f)(x), steps(3, 4), smooth=False)
 each("leaky_relu", "leaky_relu", a, negative_slope=[0.01, 0.3, 1.5])

@@ -38,6 +38,10 @@ EMPTY = {
     "cross_entropy by probabilities": (lambda x: F.cross_entropy(x, numbers(0, 3), reduction="sum"), ROWS, ()),
     "cast": (lambda x: F.cast(x, np.float32), ROWS, ROWS),
     "div": (lambda x: F.div(numbers(3), x), ROWS, ROWS),
+    **{
+        name: (getattr(F, name), ROWS, ROWS)
+        for name in ("elu", "erf", "gelu", "hardsigmoid", "hardswish", "mish", "relu6", "silu", "softplus")
+    },
     "dropout": (lambda x: F.dropout(x, 0.5, rng=RNG), ROWS, ROWS),
     "exp": (F.exp, ROWS, ROWS),
     "flatten": (lambda x: F.flatten(x, 1), IMAGES, (0, 48)),
@@ -77,6 +81,7 @@ EMPTY = {
     "pad, circular": (lambda x: F.pad(x, (1, 1, 1, 1), "circular"), IMAGES, (0, 3, 6, 6)),
     "permute": (lambda x: F.permute(x, (1, 0)), ROWS, (3, 0)),
     "pow": (lambda x: F.pow(x, numbers(3)), ROWS, ROWS),
+    "prelu": (lambda x: F.prelu(x, numbers(3)), ROWS, ROWS),
     "relu": (F.relu, ROWS, ROWS),
     "reshape": (lambda x: F.reshape(x, (5, 0)), ROWS, (5, 0)),
     "roll": (lambda x: F.roll(x, 1, 0), ROWS, ROWS),

@@ -15,6 +15,9 @@ class _Torch:
             return torch.clamp(x, min=min, max=max)
         return torch.clamp(x, min, max)
 
+    def hardsigmoid(self, x):
+        return functional.relu6(x + 3) / 6  # torch's own has 1/6 to float32's digits only, as derivative of any dtype
+
     def var(self, x, axis=None, ddof=0, keepdims=False):
         return torch.var(x, axis, correction=ddof, keepdim=keepdims)
 
