@@ -15,6 +15,8 @@ from .kernels import conv_algorithm, tf32, use_kernels
 from .serialization import load, save
 from .tensor import Tensor, as_tensor, from_numpy
 
+__version__ = "0.2.0.dev0"
+
 __all__ = [
     "Function",
     "Tensor",

@@ -65,18 +65,24 @@ def _find(name):
                 raise WeightsError(f"{name!r} has no weights of its own: load {name.removesuffix(FEATURES)!r}")
             raise WeightsError(f"there is no model {name!r}: give a weights file or one of {', '.join(NAMES)}")
         return Path(name)
-    for folder in (EMBEDDED, home()):
-        if (folder / f"{name}.h5").is_file():
-            return folder / f"{name}.h5"
-    raise WeightsError(how_to_get(name))
+    found = whereabouts(name)
+    if found is None:
+        raise WeightsError(how_to_get(name))
+    return found
+
+
+def whereabouts(name):
+    """The path of the weights of a model of this name, or None."""
+    paths = (folder / f"{name}.h5" for folder in (EMBEDDED, home()))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def how_to_get(name):
     """One sentence on where the weights of `name` come from."""
     there = home() / f"{name}.h5"
     if name in SOURCES:
-        return f"the weights of {name} are not here ({there}): run `python scripts/download.py {name}` to fetch them"
+        return f"the weights of {name} are not here ({there}): run `python -m models download {name}` to fetch them"
     return (
-        f"there are no weights for {name} ({there}): convert a file of them with `python scripts/convert.py SOURCE "
+        f"there are no weights for {name} ({there}): convert a file of them with `python -m models convert SOURCE "
         f"--arch {name} --out {there}`"
     )

@@ -30,7 +30,7 @@ def opened(path):
     if start in (b"PK", b"\x80\x02"):
         raise WeightsError(
             f"{path} holds another program's weights (.npz or .pth): convert it first, "
-            f"`python scripts/convert.py {path} --out {path.with_suffix('.h5')}`"
+            f"`python -m models convert {path} --out {path.with_suffix('.h5')}`"
         )
     try:
         file = h5py.File(path, "r", locking=False)

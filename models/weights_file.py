@@ -99,14 +99,14 @@ def read(path):
 
 def _model(file, path):
     if _text_attribute(file, "format") != FORMAT:
-        raise WeightsError("this is HDF5, but not a minigrad weights file: convert it first (scripts/convert.py)")
+        raise WeightsError("this is HDF5, but not a minigrad weights file: convert it first (python -m models convert)")
     version = attribute(file, "format_version")
     if version != VERSION:
         raise WeightsError(f"its format version is {version}, this program reads {VERSION}: update minigrad")
     if "preprocessing" not in file:
         raise WeightsError(
             "it does not say how pictures are preprocessed (scale, mean, RGB or BGR), without which its scores mean "
-            "nothing: convert the original again (scripts/convert.py --preprocess)"
+            "nothing: convert the original again (python -m models convert --preprocess)"
         )
     texts = {name: _text(file, name) for name in TEXTS}
     try:

@@ -29,3 +29,11 @@ except ModuleNotFoundError as error:
 def technique(script):
     """Run the technique that the file `script` is named for; does not return."""
     sys.exit(start(Path(script).stem, sys.argv[1:], SCRIPT, own_process=True))
+
+
+def weights(script):
+    """Run the command of models that the file `script` is named for; does not return."""
+    from models.__main__ import main
+
+    name = Path(script).stem
+    sys.exit(main([name, *sys.argv[1:]], SCRIPT))

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks import cases
 
 from minigrad.device import device_of, to_device
-from viz.commands.exits import exit_code
-from viz.commands.mistakes import UserError
+from models.exits import exit_code
+from models.mistakes import UserError
 from viz.commands.record import check_folder
 
 EXAMPLE = "python scripts/bench.py --only vgg16-b1,vgg16-grad-b1 --rounds 30"

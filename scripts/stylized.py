@@ -15,7 +15,7 @@ from minigrad.serialization import replacing
 from models.augment import to_float
 from models.catalogue import home
 from models.dataset import SUFFIXES
-from viz.commands.mistakes import UserError
+from models.mistakes import UserError
 
 FORMAT = 1  # of the file; a change of what is stored makes old ones unreachable
 BATCH = 8  # copies made at once; a run that was stopped goes on at a whole batch

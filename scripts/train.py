@@ -25,10 +25,10 @@ from models.augment import Augmentation
 from models.dataset import Joined, Photographs, open_photographs
 from models.labels import imagenet_labels, minivgg_labels
 from models.memory import keep_freed_memory
+from models.mistakes import UserError
 from models.training import Recipe, Step, Trainer, confusion, probabilities
 from viz import plot
 from viz.commands.command import main
-from viz.commands.mistakes import UserError
 from viz.commands.options import parser
 from viz.commands.record import plain, versions
 

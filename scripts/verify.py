@@ -23,8 +23,8 @@ from pathlib import Path
 import begin  # noqa: F401 (first of all: see there)
 from tqdm import tqdm
 
+from models.mistakes import UserError
 from viz.commands.command import main
-from viz.commands.mistakes import UserError
 from viz.commands.options import parser
 from viz.commands.tables import markdown
 

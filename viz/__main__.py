@@ -1,11 +1,15 @@
-"""python -m viz lists the techniques, python -m viz NAME ... runs one, python -m viz NAME --help describes it."""
+"""python -m viz lists the techniques, python -m viz NAME ... runs one, python -m viz NAME --help describes it.
+
+Installed, minigrad-viz is the same; python -m models has networks' weights: download, convert, info.
+"""
 
 import difflib
 import sys
 
+from models.exits import exit_code
+from models.mistakes import UserError
+
 from .commands.command import start
-from .commands.exits import exit_code
-from .commands.mistakes import UserError
 from .commands.techniques import COMMANDS, TECHNIQUES, listing
 
 
@@ -15,7 +19,7 @@ def main(argv=None):
 
     def work():
         if not words or words[0] in ("--list", "--help", "-h"):
-            return print(f"{__doc__}\n\n{listing()}")
+            return print(f"{__doc__}\n{listing()}")
         command, *options = words_for(words[0])
         return start(command, [*options, *words[1:]], own_process=argv is None)
 

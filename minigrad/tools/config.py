@@ -64,12 +64,9 @@ def _frozen_weights():
 
 
 def _version():
-    from importlib.metadata import PackageNotFoundError, version
+    from .. import __version__
 
-    try:
-        return version("minigrad")
-    except PackageNotFoundError:
-        return f"not installed, run from {Path(__file__).parents[2]}"
+    return f"{__version__} in {Path(__file__).parents[1]}"
 
 
 # ---- BLAS ------------------------------------------------------------------------------------------------------------

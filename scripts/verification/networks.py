@@ -13,7 +13,7 @@ from torch import nn
 
 import models
 from models.catalogue import EMBEDDED, home
-from viz.commands.mistakes import UserError
+from models.mistakes import UserError
 
 
 class Prepared(nn.Module):

@@ -318,5 +318,5 @@ def test_other_programs_files_are_to_be_converted(tmp_path):
     np.savez(tmp_path / "w.npz", a=np.zeros(3))
     (tmp_path / "w.pth").write_bytes(b"\x80\x02torch")
     for name in ("w.npz", "w.pth"):
-        with pytest.raises(WeightsError, match=rf"convert it first, `python scripts/convert.py \S+{name} --out"):
+        with pytest.raises(WeightsError, match=rf"convert it first, `python -m models convert \S+{name} --out"):
             models.load(tmp_path / name)

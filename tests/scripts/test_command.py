@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import minigrad.functional as F
+from models.mistakes import UserError
 from viz.commands.command import main
-from viz.commands.mistakes import UserError
 from viz.commands.options import parser
 from viz.commands.record import file_stem, plain
 

@@ -3,7 +3,6 @@
 What each reader refuses, and why, is in tests/models; here is that the refusal reaches a person as it should.
 """
 
-import importlib
 import io
 import os
 import pickle
@@ -23,6 +22,7 @@ from PIL import Image, ImageFile
 import models
 from minigrad.serialization import replacing
 from models import catalogue
+from models.__main__ import main as weights_command
 from tests.models.test_download import Server
 from tests.models.test_images import bomb
 from tests.models.test_torch_file import Evil
@@ -118,7 +118,7 @@ def test_names_in_a_file_cannot_break_the_line(script, tmp_path):
 
 
 def convert(*argv):
-    return importlib.import_module("convert").main([str(a) for a in argv])
+    return weights_command(["convert", *map(str, argv)])
 
 
 def converted(capsys, source, *argv):
@@ -354,7 +354,7 @@ def server(monkeypatch, tmp_path):
 
 
 def download(capsys):
-    return importlib.import_module("download").main(["vgg16", "--quiet"]), *capsys.readouterr()
+    return weights_command(["download", "vgg16", "--quiet"]), *capsys.readouterr()
 
 
 def test_a_wrong_checksum(server, capsys, tmp_path):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import viz
+from models.mistakes import UserError
 from viz.__main__ import main
 from viz.commands.command import find
-from viz.commands.mistakes import UserError
 from viz.commands.options import Range
 from viz.commands.techniques import COMMANDS, FAMILIES, TECHNIQUES
 

@@ -1,10 +1,10 @@
 """What a layer says of a photograph: its activation maps, the strongest channels first."""
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 from viz.cam import default_layer
 
-from .mistakes import UserError
 from .options import parser
 
 options = parser(__doc__, "photo.jpg --layer relu1_1 --count 32", target=False)

@@ -13,9 +13,9 @@ With --target the network is to say that class, without it any other than it say
 """
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 
-from .mistakes import UserError
 from .options import distance, parser
 
 options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255")

@@ -132,7 +132,7 @@ Attribution(
     """Guided backpropagation: the details of the photograph that speak for a class, a layer, a channel or a neuron.
 
 The backward pass with R = g * [g > 0] * [x > 0] at every ReLU (Springenberg et al. 2014, arXiv:1412.6806, section
-3.4). It is sharp whatever the network has learned: see sanity_check.py.
+3.4). It is sharp whatever the network has learned: see sanity_check.
 """,
     draw=None,
     numbers=extremes,

@@ -34,8 +34,9 @@ import importlib
 import sys
 import warnings
 
+from models.exits import exit_code
+
 from . import attribution, techniques
-from .exits import exit_code
 from .job import Job
 
 SCRIPT, MODULE = "python scripts/{}.py", "python -m viz {}"

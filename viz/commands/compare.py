@@ -6,10 +6,10 @@ the equations and papers see --help of each method.
 """
 
 import models
+from models.mistakes import UserError, users_mistake
 from viz import plot
 
 from .attribution import COMMANDS, call
-from .mistakes import UserError, users_mistake
 from .options import chosen, names, parser
 
 COARSE = ("grad_cam", "grad_cam_plus_plus", "score_cam", "layer_cam", "eigen_cam", "occlusion", "rise")

@@ -10,11 +10,11 @@ import numpy as np
 
 import models
 import viz
+from models.mistakes import UserError
 from viz import plot
 from viz.attacks import scores
 
 from .labelled import add_data_options, labelled_images, model_for
-from .mistakes import UserError
 from .options import parser
 
 options = parser(__doc__, "--data photos --count 24", image=False, target=False)

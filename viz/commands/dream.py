@@ -6,9 +6,9 @@ the layer takes its place.
 """
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 
-from .mistakes import UserError
 from .options import parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
 

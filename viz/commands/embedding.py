@@ -7,11 +7,11 @@ projection. t-SNE (van der Maaten and Hinton 2008) is scikit-learn's: pip instal
 from pathlib import Path
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 from viz.target import logits_layer
 
 from .labelled import add_data_options, labelled_images
-from .mistakes import UserError
 from .options import names, parser
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}

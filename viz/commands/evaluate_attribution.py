@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 import minigrad as mg
 import viz
+from models.mistakes import UserError
 from viz.target import as_image, logits
 
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS, chosen_methods
-from .mistakes import UserError
 from .options import parser
 from .tables import markdown
 

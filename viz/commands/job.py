@@ -16,10 +16,10 @@ from minigrad import functional as F
 from minigrad.device import array_module, current_device, device_of, to_device
 from minigrad.tools.config import gpu_facts
 from models.memory import keep_freed_memory
+from models.mistakes import UserError
 from viz.animation import save_gif
 from viz.target import as_image, logits
 
-from .mistakes import UserError
 from .record import as_json, check_folder, described, file_stem, save, save_arrays, save_figure, sha256, versions
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import models
 import viz
 from models.dataset import SUFFIXES
-
-from .mistakes import UserError
+from models.mistakes import UserError
 
 
 @dataclass(frozen=True)

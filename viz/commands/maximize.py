@@ -21,12 +21,12 @@ import minigrad as mg
 import models
 import viz
 from minigrad import functional as F
+from models.mistakes import UserError
 from viz import plot
 from viz.optimize import LBFGS, OPTIMIZERS
 from viz.target import as_image, logits
 from viz.transform import jitter
 
-from .mistakes import UserError
 from .options import names, parser
 from .pictures import course, history
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from .mistakes import UserError
+from models.mistakes import UserError
 
 
 @dataclass(frozen=True)

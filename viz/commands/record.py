@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from minigrad.serialization import replacing
-
-from .mistakes import UserError
+from models.mistakes import UserError
 
 RECORDED = (
     "minigrad",

@@ -13,11 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 
 from .labelled import labelled_images
 from .methods import METHODS, SLOW, chosen_methods
-from .mistakes import UserError
 from .options import parser
 from .tables import markdown
 

@@ -1,6 +1,9 @@
 """Every technique in a line: what it shows, and its command; family by family, as in the guide."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+PAGES = Path(__file__).parents[2] / "docs" / "techniques"  # of the guide, where this is a clone
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def listing():
     """Every technique in a line, family by family, with its command where that has another name."""
     lines = []
     for (family, page), rows in FAMILIES.items():
-        lines += ["", family + (f" (docs/techniques/{page})" if page else "")]
+        lines += ["", family + (f" (docs/techniques/{page})" if page and (PAGES / page).is_file() else "")]
         for technique in (TECHNIQUES[row[0]] for row in rows):
             how = technique.command or "in Python only"
             lines.append(f"  {technique.name:24}{technique.what}" + (f" [{how}]" if how != technique.name else ""))
@@ -135,4 +138,5 @@ def reference(command):
     if not known:
         return ""
     functions = ", ".join(f"viz.{technique.name}" for technique in known)
-    return f"In Python: {functions}\nGuide: docs/techniques/{known[0].page}"
+    guide = f"\nGuide: docs/techniques/{known[0].page}" if (PAGES / known[0].page).is_file() else ""
+    return f"In Python: {functions}{guide}"

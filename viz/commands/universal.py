@@ -7,11 +7,11 @@ network still says what it said.
 from pathlib import Path
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 from viz.attacks import scores
 
 from .labelled import add_data_options, labelled_images
-from .mistakes import UserError
 from .options import distance, parser
 
 options = parser(__doc__, "--data photos --epsilon 10/255", image=False, target=False)

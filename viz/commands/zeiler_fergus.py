@@ -10,11 +10,11 @@ import numpy as np
 
 import viz
 from minigrad import nn
+from models.mistakes import UserError
 from viz import plot
 from viz.patches import METHODS
 
 from .labelled import add_data_options, labelled_images
-from .mistakes import UserError
 from .options import names, parser
 
 options = parser(__doc__, "--data photos --channels 3", image=False, target=False)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..mistakes import UserError, users_mistake
+from models.mistakes import UserError, users_mistake
+
 from ..options import parser
 from ..pictures import fitted
 from ..record import as_json

@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 
 import viz
+from models.mistakes import users_mistake
 from viz import plot
 
 from ..methods import METHODS, SLOW
-from ..mistakes import users_mistake
 from . import embed
 from .notes import ATTRIBUTIONS, SECTIONS
 

@@ -7,7 +7,8 @@ import time
 from functools import cache
 from pathlib import Path
 
-from ..mistakes import UserError
+from models.mistakes import UserError
+
 from ..record import versions
 from . import embed
 from .notes import ADEBAYO, ROOT, SECTIONS, place

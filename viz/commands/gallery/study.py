@@ -9,9 +9,8 @@ import numpy as np
 
 import models
 from models.dataset import SUFFIXES
+from models.mistakes import UserError
 from viz.attacks import scores
-
-from ..mistakes import UserError
 
 SHARPER = 4  # how many times the network's pixels a photograph has on the page, along each side
 

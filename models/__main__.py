@@ -1,0 +1,128 @@
+"""Weights of networks: python -m models download NAME, python -m models convert FILE, python -m models info.
+
+download  the official weights of a network, checked, and converted for models.load to find. vgg16 is Keras' file (the
+          original Caffe weights), vgg19 and squeezenet1_1 are torchvision's. They are kept in $MINIGRAD_HOME, or
+          minigrad in your cache folder. A download that was cut goes on where it stopped. Without a network, put the
+          official file in that folder by hand and run this again: it is checked and converted.
+convert   other programs' weights to a weights file of ours: Keras' HDF5 in its original, Keras 2 and Keras 3 layouts,
+          torch and torchvision state dicts (without torch, and without running anything in them), .npz files. Without
+          --arch it takes the first architecture that the weights fit.
+info      the layers of a network, its classes, and where its weights come from; without a name, what is here.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .architectures import NAMES
+from .catalogue import SOURCES, load, whereabouts
+from .exits import exit_code
+
+EXAMPLES = {
+    "convert": "vgg16-397923af.pth --arch vgg16 --out vgg16.h5",
+    "download": "vgg16",
+    "info": "minivgg",
+}
+
+
+def parser(program="python -m models {}"):
+    """The options of all three. program: how each is started, with {} for its name."""
+    options = argparse.ArgumentParser(
+        prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = options.add_subparsers(dest="command", metavar="convert|download|info")
+    for name, add in (("convert", _convert_options), ("download", _download_options), ("info", _info_options)):
+        start = program.format(name)
+        one = commands.add_parser(
+            name,
+            prog=start,
+            description=__doc__.partition("\n\n")[2],
+            epilog=f"Example:\n  {start} {EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add(one)
+    return options
+
+
+def _convert_options(options):
+    from .convert import ARCHITECTURES
+    from .layers import PREPROCESSING
+
+    add = options.add_argument
+    add("source", type=Path, metavar="SOURCE", help="the file to convert")
+    add("--arch", choices=ARCHITECTURES, metavar="NAME", help=f"one of {', '.join(ARCHITECTURES)}")
+    add(
+        "--preprocess",
+        choices=PREPROCESSING,
+        help="what the network was trained on: caffe is BGR, 0-255, minus VGG's mean (caffe-squeezenet: minus 104, "
+        "117, 123; bgr255: minus nothing), torchvision RGB, 0-1, normalised, none RGB, 0-1 (default: caffe for Keras "
+        "and .npz files, torchvision for .pth)",
+    )
+    add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5")
+    add("--half", "--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory")
+    add("--quiet", action="store_true", help="print nothing")
+
+
+def _download_options(options):
+    options.add_argument("name", choices=SOURCES, help="which network")
+    options.add_argument("--quiet", action="store_true", help="no progress bar, and print nothing")
+
+
+def _info_options(options):
+    what = "a model's name or the path of a weights file; without it, the names and whether their weights are here"
+    options.add_argument("name", nargs="?", metavar="MODEL", help=what)
+
+
+def run_convert(args):
+    from .convert import convert
+    from .weights_file import save
+
+    model = convert(args.source, args.arch, args.preprocess)
+    save(model, args.out, half=args.half)
+    if not args.quiet:
+        count = sum(parameter.size for parameter in model.parameters())
+        print(f"{args.source.name}: {model.name}, {count:,} parameters, {model['preprocess']} -> {args.out}")
+
+
+def run_download(args):
+    from .download import download
+
+    path = download(args.name, progress=not args.quiet)
+    if not args.quiet:
+        print(f'{args.name} is at {path}: models.load("{args.name}")')
+
+
+def run_info(args):
+    if args.name is None:
+        for name in NAMES:
+            path = whereabouts(name)
+            source = f"python -m models download {name}" if name in SOURCES else "convert a file of them"
+            print(f"{name:16}{path or f'no weights here: {source}'}")
+        return
+    model = load(args.name)
+    print(
+        f"{model.name}, {sum(parameter.size for parameter in model.parameters()):,} parameters; {model['preprocess']}"
+    )
+    print(f"looks at {' x '.join(map(str, model.input_size))} pixels")
+    if model.labels:
+        print(f"{len(model.labels)} classes: {', '.join(model.labels[:12])}" + (", ..." if model.labels[12:] else ""))
+    for row in model.layers():
+        print(f"  {row.name:24}{row.kind:20}{' x '.join(map(str, row.output_shape)):18}{row.parameters:>12,}")
+    print(json.dumps(model.provenance, indent=1, ensure_ascii=False, default=str))
+
+
+RUN = {"convert": run_convert, "download": run_download, "info": run_info}
+
+
+def main(argv=None, program="python -m models {}"):
+    """Run what the command line asks; the exit code. program: how it was started, with {} for the command."""
+    options = parser(program)
+    if not (sys.argv[1:] if argv is None else argv):
+        return options.print_help()
+    args = options.parse_args(argv)
+    return exit_code(args.command, lambda: RUN[args.command](args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""`python -m models`: what it says of a network, and of what is here."""
+
+import pytest
+
+import models
+from models.__main__ import main
+
+
+def test_without_a_command_it_describes_itself(capsys):
+    assert main([]) in (0, None)
+    said = capsys.readouterr().out
+    assert all(f"\n{name}  " in said for name in ("download", "convert", "info"))
+
+
+def test_info_of_a_network(capsys):
+    assert main(["info", "minivgg"]) == 0
+    said = capsys.readouterr().out
+    count = sum(parameter.size for parameter in models.load("minivgg").parameters())
+    assert said.startswith(f"minivgg, {count:,} parameters") and "looks at 112 x 112 pixels" in said
+    assert "12 classes: tench, English springer, cat" in said and "weights_sha256" in said
+    assert "conv1_1" in said and "32 x 112 x 112" in said
+
+
+def test_info_of_what_is_here(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIGRAD_HOME", str(tmp_path))
+    (tmp_path / "vgg19.h5").touch()
+    assert main(["info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["minivgg"].endswith("minivgg.h5") and lines["vgg19"] == str(tmp_path / "vgg19.h5")
+    assert lines["vgg16"] == "no weights here: python -m models download vgg16"
+
+
+@pytest.mark.parametrize("name, said", [("nomodel", "there is no model 'nomodel'"), ("no.h5", "no weights file no.h5")])
+def test_info_of_nothing(name, said, capsys):
+    assert main(["info", name]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("info: ") and said in shown.err and shown.err.count("\n") == 1
