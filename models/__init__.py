@@ -10,6 +10,7 @@ models.find_class(model, "cat")
 
 from .architectures import build
 from .catalogue import load
+from .description import register
 from .hdf5 import WeightsError
 from .images import ImageError, load_image, save_image
 from .labels import find_class
@@ -27,6 +28,7 @@ __all__ = [
     "fold_batch_norm",
     "load",
     "load_image",
+    "register",
     "save_image",
     "save_weights",
 ]

@@ -1,4 +1,4 @@
-"""The networks, each from one table, and a JSON-able description from which any network can be built again.
+"""The networks, each from one table.
 
 VGG (Simonyan and Zisserman 2014), SqueezeNet 1.1 (Iandola et al. 2016) and MiniVGG, a small VGG. Layers carry the
 literature's names: conv1_1, relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7, drop7, fc8; fire2.squeeze.
@@ -7,10 +7,9 @@ literature's names: conv1_1, relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7,
 import numpy as np
 
 from minigrad import nn
-from minigrad.nn.activations import ACTIVATIONS
 
 from .labels import imagenet_labels, minivgg_labels, read_labels
-from .layers import PREPROCESSING, Preprocess, ReflectionPad2d
+from .layers import PREPROCESSING, Preprocess
 from .model import Model
 
 # Output channels of the 3x3 convolutions, stage by stage; a 2x2 max-pool halves the sides after each stage.
@@ -65,18 +64,20 @@ def build(name, seed=0, batch_norm=False, labels=None):
     rng = None if seed is None else np.random.default_rng(seed)
     labels = read_labels(labels) if labels else minivgg_labels() if base == "minivgg" else imagenet_labels()
     classes = len(labels) if name == base else None
+    short_side = 256  # published accuracies are those of the centre of such photographs
     if base == "squeezenet1_1":
         layers, size, preprocessing = squeezenet_layers(classes, rng), 227, "caffe-squeezenet"
     elif base == "minivgg":
         layers = minivgg_layers(MINIVGG, MINIVGG_HIDDEN, classes, rng, batch_norm)
-        size, preprocessing = 128, "torchvision"
+        size, preprocessing, short_side = 128, "torchvision", None
     else:
         layers = vgg_layers(VGG[base], VGG_HIDDEN, classes, rng, batch_norm)
         size, preprocessing = 224, "caffe"
 
     layers = {"preprocess": Preprocess(**PREPROCESSING[preprocessing]), **layers}
     origin = "zeros" if seed is None else f"He initialisation, seed {seed}"
-    return Model(layers, name, (size, size), labels if classes else None, provenance={"source": origin})
+    labels = labels if classes else None
+    return Model(layers, name, (size, size), labels, {"source": origin}, short_side)
 
 
 def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
@@ -160,62 +161,3 @@ def _fire(channels, squeeze, expand1x1, expand3x3, rng):
             "relu_expand": nn.ReLU(),
         }
     )
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Descriptions: [{"name": "conv1_1", "kind": "Conv2d", "in_channels": 3, ...}, ...], nested for Sequential and Parallel
-# ----------------------------------------------------------------------------------------------------------------------
-
-KINDS = {
-    kind.__name__: kind
-    for kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Identity)
-    + (nn.AdaptiveAvgPool2d, nn.LocalResponseNorm, nn.Dropout, nn.Flatten, nn.Softmax, Preprocess, ReflectionPad2d)
-} | ACTIVATIONS
-CONTAINERS = {"Sequential": nn.Sequential, "Parallel": nn.Parallel}
-LARGEST = {"in_channels": 1 << 20, "out_channels": 1 << 20, "in_features": 1 << 24, "out_features": 1 << 24}
-LARGEST |= {"num_features": 1 << 20, "num_parameters": 1 << 20}
-DEEPEST = 16
-
-
-def describe(model):
-    """The layers of a Sequential as lists, dicts, strings and numbers; ValueError for a layer of unknown kind."""
-    description = []
-    for name, layer in model.children():
-        kind = type(layer).__name__
-        if CONTAINERS.get(kind) is type(layer):
-            description.append({"name": name, "kind": kind, "layers": describe(layer)})
-        elif KINDS.get(kind) is type(layer):
-            description.append({"name": name, "kind": kind, **layer.describe()})
-        else:
-            raise ValueError(f"layer {name!r} is a {kind}, which no weights file can describe")
-    return description
-
-
-def construct(description, _depth=0):
-    """{name: layer} of a description, weights zero. Raises ValueError for anything but a description of sane size."""
-    if not isinstance(description, list) or len(description) > 10_000 or _depth > DEEPEST:
-        raise ValueError("the description of the layers is not a list, or far too long or deep")
-    layers = {}
-    for entry in description:
-        entry = dict(entry) if isinstance(entry, dict) else {}
-        name, kind = entry.pop("name", None), entry.pop("kind", None)
-        if not isinstance(name, str) or not isinstance(kind, str) or name in layers or "/" in name:
-            raise ValueError(f"a layer lacks its kind or a name of its own (name {name!r}, kind {kind!r})")
-        if kind in CONTAINERS:
-            layers[name] = CONTAINERS[kind](construct(entry.get("layers"), _depth + 1))
-        elif kind in KINDS:
-            _check_arguments(name, entry)
-            try:
-                layers[name] = KINDS[kind](**entry)
-            except (TypeError, ValueError, MemoryError) as error:
-                raise ValueError(f"layer {name!r} cannot be built: {error}") from None
-        else:
-            raise ValueError(f"layer {name!r} is of unknown kind {kind!r}")
-    return layers
-
-
-def _check_arguments(name, arguments):
-    for argument, value in arguments.items():
-        for number in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(number, int) and not -(1 << 10) <= number <= LARGEST.get(argument, 1 << 10):
-                raise ValueError(f"layer {name!r} has an absurd {argument}, {number}")

@@ -4,75 +4,85 @@ import numpy as np
 
 from minigrad import nn
 
-# Published accuracies are those of the centre, of this many pixels, of photographs with a short side of 256.
-TESTED_ON = {"squeezenet1_1": 227, "vgg11": 224, "vgg13": 224, "vgg16": 224, "vgg19": 224}
-
 
 class Model(nn.Sequential):
     """A `Sequential` of named layers, the first of them "preprocess", which takes RGB images in [0, 1].
 
     .name          the architecture, such as "vgg16"
     .input_size    (H, W) in pixels that it was made for
-    .short_side    of photographs whose centre it looks at, in pixels, or None
+    .short_side    what a photograph's short side is reduced to before its centre is taken (see `models.load_image`), in
+                   pixels: 256 for most networks of ImageNet; None takes as much as fits
     .labels        tuple of class names (`models.labels.Label`, a str), or None
     .provenance    dict: where the weights come from ("source", and checksums where there are any)
     """
 
-    def __init__(self, layers, name, input_size, labels=None, provenance=None):
+    def __init__(self, layers, name, input_size, labels=None, provenance=None, short_side=None):
         if next(iter(layers), None) != "preprocess":
             raise ValueError("Model: the first layer must be 'preprocess', a models.layers.Preprocess")
         super().__init__(layers)
-        self.name, self.input_size = name, tuple(input_size)
+        self.name, self.input_size, self.short_side = name, tuple(input_size), short_side
         self.labels, self.provenance = labels, dict(provenance or {})
-
-    @property
-    def short_side(self):
-        """What to reduce a photograph's short side to before taking its centre (see `models.load_image`), in pixels.
-
-        256 for a network of ImageNet at the size that it was tested on; None, as much as fits, for all others.
-        """
-        tested_on = TESTED_ON.get(self.name)
-        return 256 if tested_on is not None and self.input_size == (tested_on, tested_on) else None
+        if short_side is not None and short_side < max(self.input_size):
+            raise ValueError(f"Model: short_side {short_side} is less than the input size {self.input_size}")
 
     def replace(self, layers):
         """The same model with other layers ({name: layer}); the layers themselves are shared, not copied."""
-        return Model(layers, self.name, self.input_size, self.labels, self.provenance)
+        return Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
 
 
-def fold_batch_norm(model):
-    """The network without its BatchNorm2d layers, each folded into the Conv2d before it; in evaluation mode, the same.
+def fold_batch_norm(network):
+    """The network without the BatchNorm2d layers that can be folded; in evaluation mode, the same.
 
-    With s = weight / sqrt(running_var + eps), the convolution's weights become s * W and its bias
-    s * (b - running_mean) + bias. Other layers are shared with `model`. Raises ValueError where a BatchNorm2d does not
-    follow a Conv2d.
+    A norm is folded into the Conv2d or Linear whose output goes to it alone: in a chain the layer before it, in a Graph
+    the node that it takes, at any depth. With s = weight / sqrt(running_var + eps), the weights become s * W and the
+    bias s * (b - running_mean) + bias. Norms behind anything else stay, and so does a Module of another class, with
+    all that is in it, as only its `forward` knows who takes what. Other layers are shared with `network`.
     """
-    layers = _folded(model)
-    return model.replace(layers) if isinstance(model, Model) else type(model)(layers)
-
-
-def _folded(container):
+    if type(network) is nn.Graph:
+        return _folded_graph(network)
+    chain = type(network).forward is nn.Sequential.forward
+    if not chain and type(network) not in (nn.Parallel, nn.Sum, nn.Product):
+        return network
     layers, previous = {}, None
-    for name, layer in container.children():
-        if isinstance(layer, nn.BatchNorm2d):
-            if not isinstance(layers.get(previous), nn.Conv2d) or isinstance(container, nn.Parallel):
-                raise ValueError(f"fold_batch_norm: {name!r} does not follow a Conv2d")
+    for name, layer in network.children():
+        if chain and _folds(layers.get(previous), layer):
             layers[previous] = _fold(layers[previous], layer)
-            continue
-        layers[name] = type(layer)(_folded(layer)) if isinstance(layer, nn.Sequential) else layer
-        previous = name
-    return layers
+        else:
+            layers[name], previous = fold_batch_norm(layer), name
+    return network.replace(layers)
 
 
-def _fold(conv, norm):
+def _folded_graph(graph):
+    outputs = graph.outputs if isinstance(graph.outputs, list) else [graph.outputs]
+    taken = [one for _, inputs in graph.nodes.values() for one in inputs] + outputs
+    nodes, place_of = {}, {}
+    for name, (layer, inputs) in graph.nodes.items():
+        inputs = [place_of.get(one, one) for one in inputs]
+        before = nodes.get(inputs[0], (None,))[0]
+        if taken.count(inputs[0]) == 1 and _folds(before, layer):
+            nodes[inputs[0]] = (_fold(before, layer), nodes[inputs[0]][1])
+            place_of[name] = inputs[0]
+        else:
+            nodes[name] = (fold_batch_norm(layer), inputs)
+    outputs = [place_of.get(one, one) for one in outputs]
+    return nn.Graph(nodes, outputs if isinstance(graph.outputs, list) else outputs[0])
+
+
+def _folds(layer, norm):
+    return isinstance(norm, nn.BatchNorm2d) and type(layer) in (nn.Conv2d, nn.Linear)
+
+
+def _fold(layer, norm):
+    """A layer that does what `layer` and `norm` do."""
     mean, var, weight, bias, kernel = (
         tensor.numpy().astype(np.float64)
-        for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias, conv.weight)
+        for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias, layer.weight)
     )
     scale = weight / np.sqrt(var + norm.eps)
-    before = 0 if conv.bias is None else conv.bias.numpy().astype(np.float64)
+    before = 0 if layer.bias is None else layer.bias.numpy().astype(np.float64)
 
-    folded = nn.Conv2d(**conv.describe() | {"bias": True})
-    dtype = conv.weight.dtype
-    folded.weight.data = (kernel * scale[:, None, None, None]).astype(dtype)
+    folded = type(layer)(**layer.describe() | {"bias": True})
+    dtype = layer.weight.dtype
+    folded.weight.data = (kernel * scale.reshape(-1, *[1] * (kernel.ndim - 1))).astype(dtype)
     folded.bias.data = (scale * (before - mean) + bias).astype(dtype)
-    return folded.to(conv.weight.device)
+    return folded.to(layer.weight.device)

@@ -1,7 +1,8 @@
 """The weights file: self-describing HDF5, safe to open whoever wrote it, and opened by memory map where that pays.
 
-    attributes  format "minigrad weights", format_version 1, name, input_size (H, W), weights_sha256, texts_sha256
-    texts       /architecture and /preprocessing (JSON, see architectures.describe), /provenance (JSON: source, its
+    attributes  format "minigrad weights", format_version 2, name, input_size (H, W), short_side (0: none),
+                weights_sha256, texts_sha256
+    texts       /architecture and /preprocessing (JSON, see description.describe), /provenance (JSON: source, its
                 sha256), /labels (a class a line)
     weights     /layers/<layer name>/weight, bias (and running_mean, running_var), contiguous and uncompressed: float32,
                 or float16 to halve the file
@@ -18,14 +19,15 @@ import numpy as np
 
 from minigrad.serialization import new_hdf5
 
-from .architectures import construct, describe
+from .description import construct, describe
 from .hdf5 import WeightsError, attribute, dataset, group, opened
 from .labels import Label, read_labels
 from .layers import Preprocess
 from .model import Model
 
 FORMAT = "minigrad weights"
-VERSION = 1
+VERSION = 2  # 1 had no graphs, and the crop of ImageNet's networks went by their names:
+TESTED_ON = {"squeezenet1_1": 227, "vgg11": 224, "vgg13": 224, "vgg16": 224, "vgg19": 224}
 MAP_ABOVE = 32 << 20  # bytes
 TEXTS = ("architecture", "preprocessing", "provenance", "labels")
 LONGEST_TEXT = 16 << 20
@@ -59,6 +61,7 @@ def save(model, path, half=False):
     with new_hdf5(path, arrays.values(), **options) as file:
         file.attrs["format"], file.attrs["format_version"] = np.bytes_(FORMAT), VERSION
         file.attrs["name"], file.attrs["input_size"] = np.bytes_(model.name.encode()), model.input_size
+        file.attrs["short_side"] = model.short_side or 0
         file.attrs["weights_sha256"], file.attrs["texts_sha256"] = np.bytes_(_digest(arrays)), np.bytes_(_seal(texts))
         for name, text in texts.items():
             file[name] = np.bytes_(text.encode())
@@ -101,8 +104,8 @@ def _model(file, path):
     if _text_attribute(file, "format") != FORMAT:
         raise WeightsError("this is HDF5, but not a minigrad weights file: convert it first (python -m models convert)")
     version = attribute(file, "format_version")
-    if version != VERSION:
-        raise WeightsError(f"its format version is {version}, this program reads {VERSION}: update minigrad")
+    if version not in range(1, VERSION + 1):
+        raise WeightsError(f"its format version is {version}, this program reads 1 to {VERSION}: update minigrad")
     if "preprocessing" not in file:
         raise WeightsError(
             "it does not say how pictures are preprocessed (scale, mean, RGB or BGR), without which its scores mean "
@@ -120,13 +123,25 @@ def _model(file, path):
     height, width = (int(side) for side in attribute(file, "input_size"))
     if not (0 < height <= 1 << 14 and 0 < width <= 1 << 14):
         raise WeightsError(f"its input size, {height}x{width}, is absurd")
-    model = Model(layers, _text_attribute(file, "name"), (height, width), labels)
+    name = _text_attribute(file, "name")
+    model = Model(layers, name, (height, width), labels, short_side=_short_side(file, version, name, (height, width)))
     digest = _text_attribute(file, "weights_sha256")
     model.load_state_dict(_weights(file, path, model, digest))
     if _text_attribute(file, "texts_sha256") != _seal(texts):
         raise WeightsError("its description does not match its checksum: the file is damaged, or was edited")
     model.provenance = provenance | {"file": str(path), "weights_sha256": digest}
     return model
+
+
+def _short_side(file, version, name, input_size):
+    """What the file says, or in version 1 what its name says: 256 at the size that the network was tested on."""
+    if version == 1:
+        tested_on = TESTED_ON.get(name)
+        return 256 if tested_on is not None and input_size == (tested_on, tested_on) else None
+    short_side = int(attribute(file, "short_side"))
+    if short_side and not max(input_size) <= short_side <= 1 << 14:
+        raise WeightsError(f"its short side of photographs, {short_side}, is absurd")
+    return short_side or None
 
 
 def _text_attribute(file, name):

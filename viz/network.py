@@ -20,22 +20,24 @@ def with_average_pooling(model):
     """`model` with every MaxPool2d replaced by the AvgPool2d of the same windows, for which the gradient flows to every
     pixel (Gatys et al. 2016, section 2). Layers and weights are shared. Padding is not averaged in.
 
-    Raises NotImplementedError for a dilated max pool.
+    Raises NotImplementedError for a dilated max pool, and for one inside a Module whose `forward` is its own.
     """
     layers = _average_pooled(model)
-    return model.replace(layers) if hasattr(model, "replace") else described_as(model, nn.Sequential(layers))
+    return described_as(model, model.replace(layers))
 
 
 def _average_pooled(container):
     layers = {}
     for name, layer in container.children():
-        if isinstance(layer, nn.Sequential):
-            layer = type(layer)(_average_pooled(layer))
+        if isinstance(layer, nn.Sequential | nn.Graph):
+            layer = layer.replace(_average_pooled(layer))
         elif isinstance(layer, nn.MaxPool2d):
             arguments = layer.describe()
             if arguments.pop("dilation") not in (1, (1, 1)):
                 raise NotImplementedError(f"with_average_pooling: the pool {name!r} is dilated")
             layer = nn.AvgPool2d(**arguments, count_include_pad=False)
+        elif any(isinstance(inner, nn.MaxPool2d) for _, inner in layer.named_modules()):
+            raise NotImplementedError(f"with_average_pooling: {name!r} has a pool inside and a forward of its own")
         layers[name] = layer
     return layers
 

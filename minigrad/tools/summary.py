@@ -167,9 +167,9 @@ class _Seen:
         return _Seen(self.field if self.hw is None else self.field.over_all(self.hw), hw)
 
     def joined(self, other):
-        if self.hw == other.hw:
+        if self.hw == other.hw and self.field.stride == other.field.stride:
             return _Seen(self.field.joined(other.field), self.hw)
-        a, b = self.over_all(self.hw), other.over_all(other.hw)  # behind a gate (1,C,1,1), say
+        a, b = self.over_all(self.hw), other.over_all(other.hw)  # (1,C,1,1) behind a gate, say
         return _Seen(a.field.joined(b.field), b.hw if self.hw in (None, (1, 1)) else self.hw)
 
 

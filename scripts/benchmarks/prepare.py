@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import models
-from models.architectures import describe
+from models.description import describe
 
 PHOTOGRAPH = "photograph"
 

@@ -46,7 +46,7 @@ KINDS = {
 
 
 def network(description):
-    """{name: torch module} of `models.architectures.describe`'s list."""
+    """{name: torch module} of `models.description.describe`'s list."""
     layers = OrderedDict()
     for entry in description:
         kind, name = entry.pop("kind"), entry.pop("name")

@@ -12,7 +12,8 @@ import minigrad as mg
 import models
 from minigrad import nn
 from minigrad.nn.activations import ACTIVATIONS
-from models.architectures import KINDS, NAMES, VGG, build, construct, describe, minivgg_layers, vgg_layers
+from models.architectures import NAMES, VGG, build, minivgg_layers, vgg_layers
+from models.description import KINDS, construct, describe
 from models.layers import PREPROCESSING, Preprocess, ReflectionPad2d
 from models.model import Model, fold_batch_norm
 
@@ -197,9 +198,64 @@ def test_folding_inside_and_with_a_bias():
     np.testing.assert_allclose(folded(x).numpy(), model(x).numpy(), atol=1e-5)
 
 
-def test_folding_needs_a_convolution_before():
-    with pytest.raises(ValueError, match="'bn' does not follow a Conv2d"):
-        fold_batch_norm(nn.Sequential({"relu": nn.ReLU(), "bn": nn.BatchNorm2d(4)}))
+def lively(network, seed=0):
+    """The same network, its parameters and statistics drawn, in float64."""
+    rng = np.random.default_rng(seed)
+    for name, tensor in network.named_tensors():
+        low = 0.5 if name.endswith("running_var") else -1
+        tensor.data = rng.uniform(low, 1.5, tensor.shape)
+    return network
+
+
+def norms(network):
+    return [name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def test_folding_inside_blocks_of_any_container():
+    conv = dict(padding=1, bias=False)
+    chain = {"conv": nn.Conv2d(4, 4, 3, **conv), "bn": nn.BatchNorm2d(4), "relu": nn.ReLU()}
+    block = nn.Graph(
+        {
+            "conv1": nn.Conv2d(4, 4, 3, **conv),
+            "bn1": nn.BatchNorm2d(4),
+            "relu": nn.ReLU(),
+            "conv2": nn.Conv2d(4, 4, 3, **conv),
+            "bn2": nn.BatchNorm2d(4),
+            "downsample": (nn.Sequential({"0": nn.Conv2d(4, 4, 1), "1": nn.BatchNorm2d(4)}), "input"),
+            "add": (nn.Call("add"), ["bn2", "downsample"]),
+        }
+    )
+    both = {"a": nn.Sequential(chain), "b": nn.Sequential({"norm": nn.BatchNorm2d(4), "conv": nn.Conv2d(4, 4, 1)})}
+    network = lively(nn.Sequential({"block": block, "sum": nn.Sum(both), "cat": nn.Parallel(both)}))
+    folded = fold_batch_norm(network)
+    assert norms(folded) == ["sum.b.norm", "cat.b.norm"]
+    assert list(folded["block"]) == ["conv1", "relu", "conv2", "downsample", "add"]
+    assert folded["block"].nodes["add"][1] == ["conv2", "downsample"]
+    x = mg.Tensor(np.random.default_rng(1).normal(size=(2, 4, 5, 5)))
+    np.testing.assert_allclose(folded(x).numpy(), network(x).numpy(), rtol=1e-11)
+    ends = nn.Graph({"conv": nn.Conv2d(4, 4, 1), "bn": nn.BatchNorm2d(4)})
+    assert fold_batch_norm(ends).outputs == "conv" and fold_batch_norm(nn.Graph(chain, ["relu"])).outputs == ["relu"]
+
+
+def test_norms_that_are_not_a_convolutions_only_reader_stay():
+    nodes = {"conv": nn.Conv2d(4, 4, 1), "bn": nn.BatchNorm2d(4), "add": (nn.Call("add"), ["conv", "bn"])}
+
+    class Own(nn.Sequential):
+        def forward(self, x):
+            return self["bn"](x) + self["conv"](x)
+
+    for network in (
+        nn.Sequential({"relu": nn.ReLU(), "bn": nn.BatchNorm2d(4)}),
+        nn.Graph(nodes),
+        nn.Graph({"conv": nodes["conv"], "bn": nodes["bn"]}, ["conv", "bn"]),
+        Own({"conv": nn.Conv2d(4, 4, 1), "bn": nn.BatchNorm2d(4)}),
+        nn.Sum({"conv": nn.Conv2d(4, 4, 1), "bn": nn.BatchNorm2d(4)}),
+    ):
+        lively(network)
+        folded, x = fold_batch_norm(network), mg.Tensor(np.random.default_rng(1).normal(size=(2, 4, 5, 5)))
+        assert norms(folded) == ["bn"]
+        for one, other in zip(*(y if isinstance(y, tuple) else (y,) for y in (folded(x), network(x))), strict=True):
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
 @pytest.mark.parametrize("name", [*NAMES, "vgg16_features"])
@@ -228,10 +284,12 @@ def test_every_kind_of_layer_can_be_described():
         "fc": nn.Linear(9, 2, bias=False),
         "drop": nn.Dropout(0.25),
         "softmax": nn.Softmax(),
+        "call": nn.Call("clamp", min=0, max=6),
     }
     description = json.loads(json.dumps(describe(nn.Sequential(layers))))
     assert json.loads(json.dumps(describe(nn.Sequential(construct(description))))) == description
-    assert {entry["kind"] for entry in description} | {"AdaptiveAvgPool2d"} >= set(KINDS)
+    layers_of_nn = {name for name, kind in vars(nn).items() if isinstance(kind, type) and "Module" != name}
+    assert layers_of_nn <= {*KINDS, "Sequential", "Parallel", "Sum", "Product", "Graph"}
 
 
 def test_unknown_layers_cannot_be_described():
@@ -240,6 +298,10 @@ def test_unknown_layers_cannot_be_described():
 
     with pytest.raises(ValueError, match="'act' is a Swish"):
         describe(nn.Sequential({"act": Swish()}))
+
+
+def graph(node, **entries):
+    return [{"name": "g", "kind": "Graph", "layers": [{"name": "a", "kind": "ReLU"} | node], **entries}]
 
 
 CONV = {"name": "conv", "kind": "Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3}
@@ -263,6 +325,23 @@ CONV = {"name": "conv", "kind": "Conv2d", "in_channels": 3, "out_channels": 4, "
         ([CONV | {"in_channels": -3}], "cannot be built"),
         ([{"name": "a", "kind": "ReLU"}] * 10_001, "far too long"),
         ([{"name": "s", "kind": "Sequential"}], "not a list"),
+        ([{"name": "g", "kind": "Graph"}], "lacks its nodes"),
+        ([{"name": "g", "kind": "Graph", "layers": []}], "at least one node"),
+        (
+            [{"name": "g", "kind": "Graph", "layers": [{"name": "a", "kind": "ReLU"}]}],
+            "lacks its nodes or their inputs",
+        ),
+        (graph({"inputs": ["b"]}), "takes 'b', which is none of input"),
+        (graph({"inputs": [["input", "x"]]}), "is no input"),
+        (graph({"inputs": [{}]}), "is no input"),
+        (graph({"inputs": ["input", "input"]}), "does not take 2 inputs"),
+        (graph({"inputs": ["input"]}, outputs=3), "3 is no input"),
+        (graph({"inputs": ["input"]}, outputs="b"), "the output 'b' is none of"),
+        ([{"name": "c", "kind": "Call", "function": "system"}], "there is no function 'system'"),
+        ([{"name": "c", "kind": "Call", "function": "__import__"}], "there is no function"),
+        ([{"name": "c", "kind": "Call"}], "cannot be built"),
+        ([{"name": "c", "kind": "Call", "function": "pad", "pad": [[1 << 40]]}], "absurd pad"),
+        ([{"name": "c", "kind": "Call", "function": "clamp", "min": {}}], "cannot be built"),
     ],
 )
 def test_descriptions_that_do_not_hold(description, message):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import models
 from minigrad import nn
-from models import WeightsError, catalogue, weights_file
+from models import WeightsError, catalogue, description, weights_file
 from models.architectures import minivgg_layers
 from models.labels import minivgg_labels
 from models.layers import Preprocess
@@ -58,7 +58,11 @@ def test_everything_comes_back(path):
 def test_a_file_describes_itself(path):
     """What another program needs to rebuild the network is there under plain names."""
     with h5py.File(path) as file:
-        assert file.attrs["format"] == b"minigrad weights" and file.attrs["format_version"] == 1
+        assert (
+            file.attrs["format"] == b"minigrad weights"
+            and file.attrs["format_version"] == 2
+            and file.attrs["short_side"] == 0
+        )
         layers = json.loads(file["architecture"][()])
         assert layers[0] == {
             "name": "conv1_1", "kind": "Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": [3, 3],
@@ -77,6 +81,105 @@ def test_saving_again_gives_the_same_bytes(path, tmp_path):
     assert (tmp_path / "again.h5").stat().st_size == path.stat().st_size
     save(read(path), path)  # onto itself
     assert same_weights(read(path), small())
+
+
+def graphs():
+    """Every container, one in another."""
+    rng = np.random.default_rng(0)
+    gate = {"gap": nn.AdaptiveAvgPool2d(1), "fc": nn.Conv2d(4, 4, 1, rng=rng), "sigmoid": nn.Call("sigmoid")}
+    nodes = {
+        "conv": nn.Conv2d(4, 4, 3, padding=1, bias=False, rng=rng),
+        "bn": nn.BatchNorm2d(4),
+        "gated": nn.Product({"maps": nn.Sequential({}), "gate": nn.Sequential(gate)}),
+        "sum": nn.Sum({"a": nn.Conv2d(4, 4, 1, rng=rng), "b": nn.Sequential({})}),
+        "pair": (nn.Graph({"r": nn.ReLU(), "s": (nn.ReLU(), "input")}, ["r", "s"]), "sum"),
+        "cat": (nn.Call("cat", dim=1), [("pair", 1), "input", ("pair", 0)]),
+        "mean": nn.Call("mean", axis=(2, 3)),
+    }
+    layers = {"preprocess": Preprocess(), "stem": nn.Conv2d(3, 4, 3, rng=rng), "block": nn.Graph(nodes)}
+    layers["fc"] = nn.Linear(12, 3, rng=rng)
+    return Model(layers, "own", (10, 8), ("a", "b", "c"), short_side=12)
+
+
+def test_graphs_and_the_crop_come_back(tmp_path):
+    model, x = graphs(), mg.Tensor(np.random.default_rng(1).random((2, 3, 10, 8), dtype=np.float32))
+    save(model, tmp_path / "w.h5")
+    loaded = read(tmp_path / "w.h5")
+    assert loaded.short_side == 12 and loaded.names() == model.names() and same_weights(model, loaded)
+    np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
+    assert loaded["block"].nodes["cat"][1] == [("pair", 1), "input", ("pair", 0)]
+    assert loaded["block.pair"].outputs == ["r", "s"]
+
+
+@pytest.mark.parametrize("name, size, short_side", [("vgg16", 224, 256), ("vgg16", 200, None), ("own", 224, None)])
+def test_files_of_version_1_take_the_crop_of_their_name(tmp_path, name, size, short_side):
+    save(Model({"preprocess": Preprocess(), "fc": nn.Linear(3, 2)}, name, (size, size)), tmp_path / "w.h5")
+    with h5py.File(tmp_path / "w.h5", "r+") as file:
+        file.attrs["format_version"] = 1
+        del file.attrs["short_side"]
+    assert read(tmp_path / "w.h5").short_side == short_side
+
+
+def test_a_crop_larger_than_the_photograph_is_refused():
+    with pytest.raises(ValueError, match="short_side 9 is less than the input size"):
+        Model({"preprocess": Preprocess()}, "own", (10, 8), short_side=9)
+
+
+@pytest.fixture
+def registered():
+    """A layer of one's own with a parameter, registered for the time of a test."""
+
+    @models.register
+    class Scale(nn.Module):
+        def __init__(self, channels, power=1):
+            self.channels, self.power = channels, power
+            self.gamma = mg.Tensor(np.full((channels, 1, 1), 2, np.float32), requires_grad=True)
+
+        def forward(self, x):
+            return x * self.gamma**self.power
+
+        def describe(self):
+            return {"channels": self.channels, "power": self.power}
+
+    yield Scale
+    del description.KINDS["Scale"]
+
+
+def test_a_layer_of_ones_own_is_kept_once_registered(tmp_path, registered):
+    model = Model({"preprocess": Preprocess(), "block": nn.Sequential({"scale": registered(3, 2)})}, "own", (4, 4))
+    model["block.scale"].gamma.data = np.arange(3, dtype=np.float32).reshape(3, 1, 1)
+    save(model, tmp_path / "w.h5")
+    loaded = read(tmp_path / "w.h5")
+    assert type(loaded["block.scale"]) is registered and same_weights(model, loaded)
+    x = mg.Tensor(np.ones((1, 3, 4, 4), np.float32))
+    np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
+    kept = description.KINDS.pop("Scale")
+    with pytest.raises(WeightsError, match="'scale' is of unknown kind 'Scale': one of your own, models.register"):
+        read(tmp_path / "w.h5")
+    with pytest.raises(ValueError, match="'scale' is a Scale, which no weights file can describe"):
+        save(model, tmp_path / "again.h5")
+    description.KINDS["Scale"] = kept
+
+
+def test_what_cannot_be_registered(registered, tmp_path):
+    for one in (nn.ReLU(), dict, "Scale"):
+        with pytest.raises(TypeError, match="is no class of layers"):
+            models.register(one)
+    for name in ("ReLU", "Graph", "Preprocess"):
+        with pytest.raises(ValueError, match=f"another class called {name}"):
+            models.register(type(name, (nn.Module,), {}))
+    assert models.register(registered) is registered
+
+    class Odd(nn.ReLU):
+        def describe(self):
+            return {"inputs": 3}
+
+    description.KINDS["Odd"] = Odd
+    try:
+        with pytest.raises(ValueError, match="argument 'inputs', which the file needs itself"):
+            save(Model({"preprocess": Preprocess(), "odd": Odd()}, "own", (1, 1)), tmp_path / "w.h5")
+    finally:
+        del description.KINDS["Odd"]
 
 
 def test_half_precision(tmp_path, path):
@@ -228,7 +331,14 @@ REFUSED = [
     (edited_architecture(out_channels=5), "conv1_1.weight has shape"),
     (edited_architecture(kind="Exec"), "unknown kind"),
     (replaced("preprocessing", np.bytes_(b'{"scale": 1}')), "its description does not match its checksum"),
-    (lambda file: file.attrs.__setitem__("format_version", 2), "format version is 2, this program reads 1"),
+    (
+        lambda file: file.attrs.__setitem__("format_version", 3),
+        "format version is 3, this program reads 1 to 2: update",
+    ),
+    (lambda file: file.attrs.__setitem__("format_version", 0), "format version is 0"),
+    (lambda file: file.attrs.__setitem__("short_side", 23), "short side of photographs, 23, is absurd"),
+    (lambda file: file.attrs.__setitem__("short_side", -1), "short side of photographs, -1, is absurd"),
+    (lambda file: file.attrs.__delitem__("short_side"), "is damaged"),
     (lambda file: file.attrs.__delitem__("format"), "not a minigrad weights file"),
     (lambda file: file.attrs.__setitem__("input_size", (0, 5)), "input size, 0x5, is absurd"),
     (lambda file: file.attrs.__delitem__("input_size"), "is damaged"),

@@ -1,0 +1,217 @@
+"""The same network as containers and as Modules with a forward of their own: equal in everything that is read off it.
+
+Networks are drawn: chains, residual sums, gates, concatenations, dense blocks, one in another.
+"""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import minigrad as mg
+import viz
+from minigrad import nn
+
+C = 4  # channels everywhere, so that any block may follow any other
+SHAPE = (3, 16, 16)
+
+
+class Own(nn.Module):
+    """Named parts, with a forward that is written by hand as a user would: `wiring` is that code."""
+
+    def __init__(self, parts, wiring):
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.wiring = wiring
+
+    def forward(self, x):
+        return self.wiring(self, x)
+
+
+def in_turn(self, x):
+    for _, part in self.children():
+        x = part(x)
+    return x
+
+
+def summed(self, x):
+    return self.a(x) + self.b(x)
+
+
+def gated(self, x):
+    return self.a(x) * self.b(x)
+
+
+def joined(self, x):
+    return self.fuse(self.cat(self.a(x), self.b(x)))
+
+
+def rectified_sum(self, x):
+    return self.relu(self.a(x) + x)
+
+
+def dense(self, x):
+    a = self.a(x)
+    b = self.b(a + x)
+    return self.fuse(self.cat(x, a, b))
+
+
+def as_graph(**nodes):
+    return lambda parts: nn.Graph({name: (parts.get(name, node[0]), *node[1:]) for name, node in nodes.items()})
+
+
+INNER = None  # in the place of a node's module: the part of that name
+ADD = nn.Call("add")
+CAT_OF_TWO = as_graph(a=(INNER, "input"), b=(INNER, "input"), cat=(INNER, ["a", "b"]), fuse=(INNER,))
+RESIDUAL = as_graph(a=(INNER,), add=(ADD, ["a", "input"]), relu=(INNER,))
+DENSE = as_graph(a=(INNER,), add=(ADD, ["a", "input"]), b=(INNER,), cat=(INNER, ["input", "a", "b"]), fuse=(INNER,))
+# kind: (names of inner blocks, further parts, the forward by hand, the container)
+KINDS = {
+    "sum": ("ab", {}, summed, nn.Sum),
+    "product": ("ab", {}, gated, nn.Product),
+    "cat": ("ab", {"cat": 0, "fuse": 2}, joined, CAT_OF_TWO),
+    "residual": ("a", {"relu": 0}, rectified_sum, RESIDUAL),
+    "dense": ("ab", {"cat": 0, "fuse": 3}, dense, DENSE),
+}
+
+
+def conv(rng, channels, kernel=3, **arguments):
+    return nn.Conv2d(channels, C, kernel, padding=kernel // 2, rng=rng, **arguments)
+
+
+def gate(rng):
+    return {"gap": nn.AdaptiveAvgPool2d(1), "fc": conv(rng, C, 1), "sigmoid": nn.Call("sigmoid")}
+
+
+CHAINS = {
+    "conv": lambda rng: {"conv": conv(rng, C), "relu": nn.ReLU()},
+    "norm": lambda rng: {"conv": conv(rng, C, bias=False), "bn": nn.BatchNorm2d(C), "relu": nn.ReLU()},
+    "linear": lambda rng: {"conv": conv(rng, C, 1)},
+    "smooth": lambda rng: {"conv": conv(rng, C), "act": nn.Call("tanh")},
+    "dilated": lambda rng: {"conv": nn.Conv2d(C, C, 3, padding=2, dilation=2, rng=rng), "leaky": nn.LeakyReLU(0.1)},
+    "gate": gate,
+    "identity": lambda rng: {},
+}
+
+blocks = st.recursive(
+    st.sampled_from(sorted(CHAINS.keys() - {"gate"})),
+    lambda inner: (
+        st.tuples(st.sampled_from(sorted(KINDS)), inner, inner) | st.tuples(st.just("product"), inner, st.just("gate"))
+    ),
+    max_leaves=6,
+)
+networks = st.lists(blocks, min_size=1, max_size=3)
+
+
+def both_ways(block, rng):
+    """(containers, Modules of one's own) that share every layer."""
+    if isinstance(block, str):
+        parts = CHAINS[block](rng)
+        return nn.Sequential(parts), Own(parts, in_turn)
+    kind, *inner = block
+    names, more, forward, container = KINDS[kind]
+    pairs = {name: both_ways(one, rng) for name, one in zip(names, inner, strict=False)}
+    layers = {"relu": nn.ReLU(), "cat": nn.Call("cat", dim=1)}
+    more = {name: conv(rng, C * wide, 1) if wide else layers[name] for name, wide in more.items()}
+    ours = container({name: pair[0] for name, pair in pairs.items()} | more)
+    return ours, Own({name: pair[1] for name, pair in pairs.items()} | more, forward)
+
+
+def network(drawn, seed):
+    rng = np.random.default_rng(seed)
+    stem = {"stem": nn.Conv2d(3, C, 3, stride=2, padding=1, rng=rng), "relu": nn.ReLU()}
+    pairs = {f"block{i}": both_ways(block, rng) for i, block in enumerate(drawn)}
+    head = {"pool": nn.MaxPool2d(2), "gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    head["fc"] = nn.Linear(C, 3, rng=rng)
+    ours = nn.Sequential(stem | {name: pair[0] for name, pair in pairs.items()} | head)
+    own = Own(stem | {name: pair[1] for name, pair in pairs.items()} | head, in_turn)
+    for _, tensor in ours.named_tensors():
+        tensor.data = tensor.data.astype(np.float64)
+    return ours, own
+
+
+@settings(max_examples=60)
+@given(networks, st.integers(0, 99))
+def test_a_forward_of_ones_own_and_containers_are_the_same(drawn, seed):
+    ours, own = network(drawn, seed)
+    image = np.random.default_rng(seed).random((2, *SHAPE))
+    x = mg.Tensor(image, requires_grad=True)
+    y = ours(x)
+    np.testing.assert_array_equal(own(x).numpy(), y.numpy())
+
+    rows, others = ({row.name: row for row in model.layers(SHAPE)} for model in (ours, own))
+    for name, row in others.items():
+        found = rows[name]
+        assert (row.output_shape, row.parameters, row.receptive_field, row.flops) == (
+            found.output_shape, found.parameters, found.receptive_field, found.flops
+        )  # fmt: skip
+    assert {name for name in rows if not isinstance(ours[name], nn.Call)} <= others.keys() | chains_of_nothing(ours)
+
+    layer = viz.default_layer(own, SHAPE)
+    assert viz.default_layer(ours, SHAPE) == layer
+    np.testing.assert_array_equal(viz.grad_cam(own, image, 1, signed=True), viz.grad_cam(ours, image, 1, signed=True))
+    patches = [viz.top_patches(model, image, layer, 0, count=2) for model in (ours, own)]
+    np.testing.assert_array_equal(patches[0].box, patches[1].box)
+    np.testing.assert_array_equal(patches[0].pixels, patches[1].pixels)
+
+    found = ours.activations(x, [*others])
+    assert all(np.array_equal(a.numpy(), found[name].numpy()) for name, a in own.activations(x, [*others]).items())
+
+
+def chains_of_nothing(model):
+    return {name for name, module in model.named_modules() if isinstance(module, nn.Sequential) and not len(module)}
+
+
+@settings(max_examples=60)
+@given(networks, st.integers(0, 99))
+def test_receptive_fields_are_what_gradients_see(drawn, seed):
+    """A unit of the default layer depends on no pixel beyond its field."""
+    ours, _ = network(drawn, seed)
+    layer = viz.default_layer(ours, SHAPE)
+    image = np.random.default_rng(seed).random((1, *SHAPE))
+    row = next(row for row in ours.layers(SHAPE) if row.name == layer)
+    x = mg.Tensor(image, requires_grad=True)
+    a = ours.activations(x, [layer])[layer]
+    middle = (a.shape[2] // 2, a.shape[3] // 2)
+    top, left, bottom, right = row.receptive_field.box(*middle, SHAPE[1:])
+    seen = np.abs(mg.grad(a[0, :, middle[0], middle[1]].sum(), x).numpy()[0]).sum(0) > 0
+    outside = seen.copy()
+    outside[top:bottom, left:right] = False
+    assert not outside.any()
+
+
+@settings(max_examples=30)
+@given(networks, st.integers(0, 99))
+def test_weights_files_and_folding_keep_drawn_networks(tmp_path_factory, drawn, seed):
+    import models
+
+    ours, _ = network(drawn, seed)
+    for _, tensor in ours.named_tensors():
+        tensor.data = tensor.data.astype(np.float32)
+    model = models.Model({"preprocess": models.Preprocess(), **dict(ours.children())}, "own", SHAPE[1:])
+    path = tmp_path_factory.getbasetemp() / "drawn.h5"
+    models.save_weights(model, path)
+    x = mg.Tensor(np.random.default_rng(seed).random((2, *SHAPE), dtype=np.float32))
+    loaded, y = models.load(path), model(x).numpy()
+    np.testing.assert_array_equal(loaded(x).numpy(), y)
+    folded = models.fold_batch_norm(loaded)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for _, layer in folded.named_modules())
+    np.testing.assert_allclose(folded(x).numpy(), y, rtol=1e-4, atol=1e-4 * abs(y).max() + 1e-6)
+
+
+def test_an_empty_chain_as_a_branch_has_a_default_layer():
+    block = nn.Sum({"chain": conv(np.random.default_rng(0), C), "identity": nn.Sequential({})})
+    head = {"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(C, 2)}
+    model = nn.Sequential({"stem": conv(np.random.default_rng(1), 3), "block": block, **head})
+    assert viz.default_layer(model, SHAPE) == "block"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_average_pooling_reaches_into_graphs_and_refuses_what_it_cannot_know(own):
+    inner = {"conv": conv(np.random.default_rng(0), 3), "pool": nn.MaxPool2d(2)}
+    model = nn.Sequential({"block": Own(inner, in_turn) if own else nn.Graph(inner)})
+    if own:
+        with pytest.raises(NotImplementedError, match="'block' has a pool inside and a forward of its own"):
+            viz.with_average_pooling(model)
+    else:
+        assert isinstance(viz.with_average_pooling(model)["block.pool"], nn.AvgPool2d)
