@@ -13,9 +13,10 @@ from .activation import elu, erf, gelu, hardsigmoid, hardswish, leaky_relu, mish
 from .activation import softplus, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import Linear, MatMul, linear, matmul
-from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv_transpose2d, pair
+from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv_transpose2d
 from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .normalize import BatchNorm, batch_norm, dropout, local_response_norm
+from .window import pair
 from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax
 from .resample import fold, interpolate, unfold
 

@@ -19,7 +19,8 @@ from ..autograd import Function
 from ..tensor import as_tensor, together
 from .convert import in_float32
 from .reduce import sum
-from .shape import getitem, pad, reshape, squeeze, unsqueeze
+from .shape import getitem, reshape, squeeze, unsqueeze
+from .window import pair, sides
 
 
 class _Convolution(Function):
@@ -91,22 +92,25 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation of x with weight, as torch.nn.functional.conv2d.
 
     x: (N,C,H,W), or (C,H,W) for one image. weight: (O, C/groups, KH, KW). bias: (O,) or None.
-    stride, dilation: an int or a pair (rows, columns). padding: the same, or "valid" (none), or "same" (the output has
-    the size of x; stride must be 1).
+    stride, dilation: an int or a pair (rows, columns). padding: the same; or four ints (left, right, top, bottom), as
+    F.pad takes them; or "valid" (none), "same" (the output has the size of x; stride must be 1), "same_upper" or
+    "same_lower" (OH = ceil(H / stride); what is odd goes to the end or to the beginning, as in TensorFlow and ONNX).
 
-    Returns (N,O,OH,OW) with OH = (H + 2*padding - dilation*(KH-1) - 1) // stride + 1, likewise OW.
+    Returns (N,O,OH,OW) with OH = (H + top + bottom - dilation*(KH-1) - 1) // stride + 1, likewise OW.
     Raises ValueError for shapes or arguments that do not fit, TypeError for mixed dtypes.
     """
     x = as_tensor(x)
     if x.ndim == 3:
         return squeeze(conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups), 0)
-    inputs, geometry = conv2d_arguments(x, weight, bias, stride, padding, dilation, groups)
-    return Conv2d(*geometry)(*inputs)
+    inputs, geometry, crop = conv2d_arguments(x, weight, bias, stride, padding, dilation, groups)
+    y = Conv2d(*geometry)(*inputs)
+    return y if crop is None else getitem(y, crop)
 
 
 def conv2d_arguments(x, weight, bias, stride, padding, dilation, groups):
     """conv2d's arguments as the kernels take them: ((x, weight) or (x, weight, bias), (stride, padding, dilation,
-    groups)), Tensors, pairs and an int, checked. x: a Tensor (N,C,H,W)."""
+    groups), crop), Tensors, pairs and an int, checked, and the part of what they give that is the result (None: all).
+    x: a Tensor (N,C,H,W)."""
     x, weight, bias = _operands("conv2d", x, weight, bias)
     stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
     _check_groups("conv2d", weight.shape[0], "weight.shape[0]", groups)
@@ -117,12 +121,16 @@ def conv2d_arguments(x, weight, bias, stride, padding, dilation, groups):
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"conv2d: bias has shape {bias.shape}, expected {weight.shape[:1]} (weight.shape[0])")
-    x, padding = _explicit_padding(x, weight.shape[2:], stride, padding, dilation)
-    for size, p, k, d, name in zip(x.shape[2:], padding, weight.shape[2:], dilation, ("height", "width"), strict=True):
-        if size + 2 * p < d * (k - 1) + 1:
-            raise ValueError(f"conv2d: the kernel spans {d * (k - 1) + 1} in {name}, the padded x has {size + 2 * p}")
+    kernel = weight.shape[2:]
+    around = sides("conv2d", padding, x.shape[2:], kernel, stride, dilation)
+    for n, (before, after), k, d, name in zip(x.shape[2:], around, kernel, dilation, ("height", "width"), strict=True):
+        if n + before + after < d * (k - 1) + 1:
+            raise ValueError(
+                f"conv2d: the kernel spans {d * (k - 1) + 1} in {name}, the padded x has {n + before + after}"
+            )
+    padding, crop = _symmetric(x.shape[2:], kernel, stride, dilation, around)
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    return inputs, (stride, padding, dilation, groups)
+    return inputs, (stride, padding, dilation, groups), crop
 
 
 @in_float32
@@ -165,18 +173,6 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
 
-def pair(function, argument, value, least):
-    """An int or a pair of ints as a pair of ints >= least."""
-    values = (value, value) if isinstance(value, int | np.integer) else value
-    values = tuple(values) if isinstance(values, list | tuple) else ()
-    values = values * 2 if len(values) == 1 else values
-    if len(values) != 2 or not all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values):
-        raise TypeError(f"{function}: {argument} must be an int or a pair of ints, got {value!r}")
-    if min(values) < least:
-        raise ValueError(f"{function}: {argument} must be at least {least}, got {value!r}")
-    return tuple(int(v) for v in values)
-
-
 def _operands(name, x, weight, bias):
     x, weight = as_tensor(x), as_tensor(weight)
     bias = None if bias is None else as_tensor(bias)
@@ -202,17 +198,14 @@ def _check_groups(name, channels, where, groups):
         raise ValueError(f"{name}: groups {groups} must divide {channels} ({where})")
 
 
-def _explicit_padding(x, kernel, stride, padding, dilation):
-    """x and a pair of symmetric paddings; "same" may need one more row or column at the end, added to x here."""
-    if padding == "valid":
-        return x, (0, 0)
-    if padding == "same":
-        if stride != (1, 1):
-            raise ValueError(f'conv2d: padding "same" needs stride 1, got {stride}')
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        if total[0] % 2 or total[1] % 2:
-            x = pad(x, (0, total[1] % 2, 0, total[0] % 2))
-        return x, (total[0] // 2, total[1] // 2)
-    if isinstance(padding, str):
-        raise ValueError(f'conv2d: padding must be "same", "valid", an int or a pair, got {padding!r}')
-    return x, pair("conv2d", "padding", padding, 0)
+def _symmetric(hw, kernel, stride, dilation, around):
+    """(padding, crop): a padding that is the same on both sides, among whose windows are those of `around`, and the
+    part of its output that is theirs: slices, or None where that is all of it."""
+    padding, crop = [], []
+    for n, k, s, d, (before, after) in zip(hw, kernel, stride, dilation, around, strict=True):
+        p = max(before, after)
+        p += (before - p) % s  # windows are s apart: one of them must start where the first of `around` does
+        first, count = (p - before) // s, (n + before + after - d * (k - 1) - 1) // s + 1
+        padding.append(p)
+        crop.append(slice(first, first + count))
+    return tuple(padding), None if all(a == b for a, b in around) else (..., *crop)

@@ -19,10 +19,11 @@ from .. import kernels
 from ..autograd import Function, is_recorded, without_gradient
 from ..device import array_module
 from ..tensor import as_tensor, together
-from .conv import pair
+from .conv import conv2d
 from .convert import constant_like, in_float32
 from .linalg import matmul
-from .shape import flatten, reshape, squeeze, transpose, unsqueeze
+from .shape import Pad, flatten, pad, reshape, squeeze, transpose, unsqueeze
+from .window import counts, fitted, pair, sides
 
 # ---- max pooling -----------------------------------------------------------------------------------------------------
 
@@ -85,25 +86,27 @@ class WindowGather(Function):
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The largest element of each window, as torch.nn.functional.max_pool2d.
 
-    x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), padding, dilation: an int or a pair. Padding
-    counts as minus infinity and is at most half the kernel. ceil_mode: also windows that stick out at the end.
+    x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), dilation: an int or a pair. padding: the same,
+    at most half the kernel; or, as for conv2d, four ints, "valid", "same", "same_upper" or "same_lower". Padding counts
+    as minus infinity. ceil_mode: also windows that stick out at the end.
 
     Returns (N,C,OH,OW), and with return_indices also an int64 tensor of that shape: row * W + column of each maximum.
     Ties go to the first in row-major order, and the gradient to it alone.
     """
     name = "max_pool2d"
-    x, kernel, stride, padding = _window(name, x, kernel_size, stride, padding)
-    dilation = pair(name, "dilation", dilation, 1)
+    x, kernel, stride, dilation, around = _window(name, x, kernel_size, stride, padding, dilation)
     if x.ndim == 3:
         found = max_pool2d(unsqueeze(x, 0), kernel, stride, padding, dilation, ceil_mode, return_indices)
         return tuple(squeeze(t, 0) for t in found) if return_indices else squeeze(found, 0)
 
-    _check_output(name, x.shape, kernels.output_hw(x.shape[2:], kernel, stride, padding, dilation, ceil_mode))
+    least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    padded, padding, ceil_mode = _padded(name, x, kernel, stride, dilation, around, ceil_mode, least)
     pool = MaxPool2d(kernel, stride, padding, dilation, ceil_mode, with_winner=return_indices or is_recorded(x))
-    y = pool(x)
+    y = pool(padded)
     if not return_indices:
         return y
-    geometry = x.shape[2:], kernel, stride, padding, dilation
+    (top, _), (left, _) = around
+    geometry = x.shape[2:], kernel, stride, (top, left), dilation
     return y, without_gradient(lambda _: kernels.flat_indices(pool.winner, *geometry), x)
 
 
@@ -116,7 +119,8 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     """
     name = "max_unpool2d"
     indices = as_tensor(indices)
-    x, kernel, stride, padding = _window(name, x, kernel_size, stride, padding)
+    padding = pair(name, "padding", padding, 0)
+    x, kernel, stride, _, _ = _window(name, x, kernel_size, stride, padding)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices must be integers, got dtype {indices.dtype}")
     if indices.shape != x.shape:
@@ -237,27 +241,40 @@ class AvgPool2dInputGrad(Function):
 
 
 @in_float32
-def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+def avg_pool2d(
+    x,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+    dilation=1,
+):
     """The mean of each window, as torch.nn.functional.avg_pool2d.
 
-    x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), padding (zeros, at most half the kernel): an int
-    or a pair. ceil_mode: also windows that stick out at the end. count_include_pad: the mean counts padding.
-    divisor_override: divide each window's sum by this instead of its size.
+    x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), dilation (which torch lacks and ONNX has): an
+    int or a pair. padding, of zeros: as for max_pool2d. ceil_mode: also windows that stick out at the end.
+    count_include_pad: the mean counts padding. divisor_override: divide each window's sum by this instead of its size.
     """
     name = "avg_pool2d"
-    x, kernel, stride, padding = _window(name, x, kernel_size, stride, padding)
+    x, kernel, stride, dilation, around = _window(name, x, kernel_size, stride, padding, dilation)
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise ValueError(f"{name}: divisor_override must be a non-zero int, got {divisor_override!r}")
     if x.ndim == 3:
-        rest = ceil_mode, count_include_pad, divisor_override
+        rest = ceil_mode, count_include_pad, divisor_override, dilation
         return squeeze(avg_pool2d(unsqueeze(x, 0), kernel, stride, padding, *rest), 0)
 
-    hw = x.shape[2:]
-    _check_output(name, x.shape, kernels.output_hw(hw, kernel, stride, padding, (1, 1), ceil_mode))
-    divisor = divisor_override
-    if divisor is None:
-        divisor = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad)
-    return AvgPool2d(kernel, stride, padding, ceil_mode, divisor)(x)
+    hw, counted = x.shape[2:], around if count_include_pad else ((0, 0), (0, 0))
+    ends = fitted(hw, kernel, stride, dilation, around, ceil_mode)
+    padded, padding, ceil_mode = _padded(name, x, kernel, stride, dilation, around, ceil_mode, 0)
+    divisor = divisor_override or counts(hw, kernel, stride, dilation, ends, counted)
+    if dilation == (1, 1):
+        return AvgPool2d(kernel, stride, padding, ceil_mode, divisor)(padded)
+    ones = constant_like(x, np.ones((x.shape[1], 1, *kernel)))
+    (top, bottom), (left, right) = ends
+    sums = conv2d(pad(x, (left, right, top, bottom)), ones, None, stride, 0, dilation, groups=x.shape[1])
+    return sums / constant_like(x, divisor)
 
 
 @in_float32
@@ -311,15 +328,27 @@ def _image(name, x):
     return x
 
 
-def _window(name, x, kernel_size, stride, padding):
-    kernel = pair(name, "kernel_size", kernel_size, 1)
+def _window(name, x, kernel_size, stride, padding, dilation=1):
+    """(x, kernel, stride, dilation, around), checked; around: ((top, bottom), (left, right)) of the padding."""
+    kernel, dilation = pair(name, "kernel_size", kernel_size, 1), pair(name, "dilation", dilation, 1)
     stride = kernel if stride is None or stride == () or stride == [] else pair(name, "stride", stride, 1)
-    padding = pair(name, "padding", padding, 0)
-    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+    x = _image(name, x)
+    around = sides(name, padding, x.shape[-2:], kernel, stride, dilation)
+    if isinstance(padding, list | tuple) and len(padding) == 4:
+        if any(max(both) > d * (k - 1) for both, k, d in zip(around, kernel, dilation, strict=True)):
+            raise ValueError(f"{name}: padding {padding} must be less, at each side, than the window of {kernel} spans")
+    elif not isinstance(padding, str) and any(2 * p > k for (p, _), k in zip(around, kernel, strict=True)):
         raise ValueError(f"{name}: padding {padding} must be at most half of kernel_size {kernel}")
-    return _image(name, x), kernel, stride, padding
+    return x, kernel, stride, dilation, around
 
 
-def _check_output(name, shape, hw):
+def _padded(name, x, kernel, stride, dilation, around, ceil_mode, value):
+    """(x, padding, ceil_mode) as the kernels take them, padding being the same at both sides: else x is padded here."""
+    padding, padded = tuple(before for before, _ in around), x
+    if any(before != after for before, after in around):
+        ends = fitted(x.shape[2:], kernel, stride, dilation, around, ceil_mode)
+        padded, padding, ceil_mode = Pad([(0, 0), (0, 0), *ends], value)(x), (0, 0), False
+    hw = kernels.output_hw(padded.shape[2:], kernel, stride, padding, dilation, ceil_mode)
     if min(hw) < 1:
-        raise ValueError(f"{name}: the output would have size {hw}: the window does not fit x of shape {shape}")
+        raise ValueError(f"{name}: the output would have size {hw}: the window does not fit x of shape {x.shape}")
+    return padded, padding, ceil_mode

@@ -11,10 +11,10 @@ from ..autograd import Function
 from ..device import array_module
 from ..kernels import output_hw
 from ..tensor import as_tensor
-from .conv import pair
 from .convert import constant_like, in_float32
 from .linalg import matmul
 from .shape import getitem, pad, squeeze, transpose, unsqueeze
+from .window import pair
 
 # ---- interpolation ---------------------------------------------------------------------------------------------------
 

@@ -65,22 +65,6 @@ def flat_indices(winner, input_hw, kernel, stride, padding, dilation):
     return row * input_hw[1] + column
 
 
-def window_counts(hw, kernel, stride, padding, ceil_mode=False, count_include_pad=True):
-    """int64 (OH, OW), NumPy: how many elements each window averages over, as torch counts them.
-
-    With count_include_pad, padding counts, but not what a last window of ceil_mode covers beyond it.
-    """
-    counts = []
-    out_hw = output_hw(hw, kernel, stride, padding, ceil_mode=ceil_mode)
-    for size, k, s, p, out in zip(hw, kernel, stride, padding, out_hw, strict=True):
-        start = np.arange(out) * s - p
-        stop = np.minimum(start + k, size + p)
-        if not count_include_pad:
-            start, stop = np.maximum(start, 0), np.minimum(stop, size)
-        counts.append(stop - start)
-    return np.multiply.outer(*counts)
-
-
 # ---- convolution -----------------------------------------------------------------------------------------------------
 
 

@@ -126,17 +126,24 @@ class AvgPool2d(Module):
     """Mean over windows; arguments as in F.avg_pool2d."""
 
     def __init__(
-        self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+        self,
+        kernel_size,
+        stride=None,
+        padding=0,
+        ceil_mode=False,
+        count_include_pad=True,
+        divisor_override=None,
+        dilation=1,
     ):
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
+        self.padding, self.ceil_mode, self.dilation = padding, ceil_mode, dilation
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
 
     def forward(self, x):
         return F.avg_pool2d(x, **self.describe())
 
     def describe(self):
-        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override", "dilation")
         return {name: getattr(self, name) for name in names}
 
 

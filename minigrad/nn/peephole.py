@@ -41,9 +41,11 @@ def fused(layers, x):
     if count == 1:
         return 0, None
 
-    inputs, geometry = conv2d_arguments(
+    inputs, geometry, crop = conv2d_arguments(
         x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
     )
+    if crop is not None:
+        return 0, None
     kernel = kernels.conv2d_relu if count == 2 else kernels.conv2d_relu_max_pool
 
     def forward(x):

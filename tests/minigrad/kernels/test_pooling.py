@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minigrad import kernels
+from minigrad.functional.window import counts, fitted
 
 pytestmark = pytest.mark.usefixtures("all_kernels")
 
@@ -129,8 +130,9 @@ def test_window_sums_and_counts(case):
     x, kernel, stride, padding, _, ceil_mode = case
     hw = x.shape[2:]
     y = kernels.window_sum(x, kernel, stride, padding, ceil_mode)
-    inside = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad=False)
-    padded = kernels.window_counts(hw, kernel, stride, padding, ceil_mode, count_include_pad=True)
+    around = tuple((p, p) for p in padding)
+    ends = fitted(hw, kernel, stride, (1, 1), around, ceil_mode)
+    inside, padded = (counts(hw, kernel, stride, (1, 1), ends, some) for some in (((0, 0), (0, 0)), around))
     for i, j, places in windows(hw, kernel, stride, padding, (1, 1), ceil_mode):
         total = sum((x[:, :, row, column] for _, row, column in places), np.zeros(x.shape[:2]))
         np.testing.assert_allclose(y[:, :, i, j], total, atol=1e-12)
