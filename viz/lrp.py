@@ -11,25 +11,37 @@ input i gets R_j times
     alpha-beta  alpha c+_ij / sum_i c+_ij - beta c-_ij / sum_i c-_ij,  with alpha - beta = 1
     box         (x_i w_ij - l_i w+_ij - h_i w-_ij) / its sum over i,  for inputs between l and h
 
-These are rules for the backward pass, in place of the derivatives of convolutions and linear layers. ReLU passes
-relevance on as it is, a maximum to the winner, average pooling in proportion to its inputs, concatenation and
-reshaping to where each element came from, and the preprocessing (scale, shift, order of the channels) from each value
-to its pixel.
+These are rules for the backward pass, in place of the derivatives of convolutions and linear layers. For the rest:
+
+    a sum of two maps       shares relevance out by what each contributed, as average pooling does: the epsilon rule
+    a product of two maps   hands everything to the one that is no gate (signal-takes-all, Arras et al. 2017); a gate is
+                            what is broadcast over places or channels, or comes from a sigmoid, a softmax, or a tanh
+    a quotient of two maps  hands everything to the numerator: local response normalisation passes relevance on
+    batch normalisation     behind a convolution or a linear layer is a part of it, folded into its weights and bias;
+                            elsewhere it is a layer of one weight for each channel, under the epsilon rule
+    activations             pass relevance on as it is, smooth ones too; a maximum, to the winner
+    concatenation, reshaping, resizing       to where each element came from
+    preprocessing (scale, shift, order)      from each value to its pixel
 
 Conservation: the relevance of the pixels adds up to the score but for what biases keep (each sum over i above counts
 the bias, or its positive or negative part, as one more input whose share goes nowhere; the box rule's does not) and
-what epsilon keeps.
-alpha-beta also needs contributions of both signs: where an output has none below 0, it hands on alpha times R_j.
+what epsilon keeps: `viz.completeness(..., baseline=None)` says how much. alpha-beta also needs contributions of both
+signs: where an output has none below 0, it hands on alpha times R_j.
 """
+
+from collections import Counter
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import nn
-from minigrad.functional import convert, elementwise, normalize, reduce, shape
+from minigrad.autograd import functions_before
+from minigrad.functional import activation, convert, elementwise, loss, normalize, pool, reduce, shape
 from minigrad.interchange import ToDevice
+from minigrad.nn.observe import observed
+from minigrad.tools.summary import Calls, functions_between, several
 
+from .rectifiers import handed_to, rectified
 from .target import as_image, as_logits, classes, logits_layer, pick, unit_activation
 
 
@@ -52,12 +64,12 @@ def lrp(
     epsilon: of every rule's division, in units of the layer's outputs. gamma: how much positive contributions are
         favoured. alpha: at least 1; beta is alpha - 1.
 
-    Raises NotImplementedError for models with functions that have no rule, such as batch normalisation, which
-    `models.fold_batch_norm` folds into the convolutions.
+    Raises NotImplementedError for models with functions that have no rule, with the layer's name.
     """
-    x = as_image(model, image)
+    x, calls = as_image(model, image), Calls()
     name = layer or logits_layer(model)
-    a = model.activations(x, [name])[name]
+    with observed(model, calls):
+        a = model.activations(x, [name])[name]
     if layer is None:
         a = as_logits(a)
         y = pick(a, classes(model, a, target))
@@ -66,49 +78,78 @@ def lrp(
     else:
         y = unit_activation(a, unit)
     start = mg.grad(y.sum(), a) * a.detach()  # the score, shared out among the outputs that make it
-    rules = _Rules(rule, epsilon, gamma, alpha, _input_bounds(model, x) if rule == "composite" else None)
-    return mg.grad(a, x, grad_outputs=start, rules=rules.table()).numpy()
+    rules = _Rules(rule, epsilon, gamma, alpha, functions_before([a]))
+    if rule == "composite":
+        rules.bounds = _input_bounds(model, x)
+    try:
+        return mg.grad(a, x, grad_outputs=start, rules=rules.table()).numpy()
+    except _NoRule as error:
+        inside = (n for n, _, before, after in calls.seen if error.function in functions_between(before, after))
+        where = next((f" in layer {n!r}" for n in inside if n), "")
+        raise NotImplementedError(f"lrp: {error}{where}") from None
 
 
 def _input_bounds(model, x):
-    """What the first layer with weights gets of a black and of a white image: (lowest, highest), each (1,C,H,W)."""
-    before = []
-    for _, layer in model.children():
-        if layer.named_tensors():
-            break
-        before.append(layer)
-    ends = [mg.Tensor(np.full((1, *x.shape[1:]), v), dtype=x.dtype).to(x.device) for v in (0.0, 1.0)]
-    with mg.no_grad():
-        black, white = (nn.Sequential({f"{i}": part for i, part in enumerate(before)})(end) for end in ends)
+    """What the first convolution or linear layer gets of a black and of a white image: (lowest, highest), (1,C,H,W)."""
+    ends = mg.Tensor(np.stack([np.full(x.shape[1:], v) for v in (0.0, 1.0)]), dtype=x.dtype).to(x.device)
+    first = _First(model)
+    with mg.no_grad(), observed(model, first):
+        model(ends)
+    black, white = first.input[:1], first.input[1:]
     return F.minimum(black, white), F.maximum(black, white)
+
+
+class _First:
+    """An observer of the first layer with weights of several dimensions: `input` is what it takes."""
+
+    def __init__(self, model):
+        layers = dict(model.named_modules()) | {"": model}
+        self.names = {
+            name
+            for name, one in layers.items()
+            if any(isinstance(t, mg.Tensor) and t.ndim > 1 for t in vars(one).values())
+        }
+        self.input, self.done = None, False
+
+    def asks_for(self, name):
+        return name in self.names
+
+    def leaves(self, name, module, x, y):
+        if name in self.names:
+            self.input, self.done = several(x)[0], True
 
 
 class _Rules:
     """The rules of one call: {Function class: rule} in `table()`."""
 
-    def __init__(self, rule, epsilon, gamma, alpha, bounds):
+    def __init__(self, rule, epsilon, gamma, alpha, functions):
         if rule not in ("epsilon", "gamma", "zplus", "alphabeta", "composite"):
             raise ValueError(f"lrp: rule must be epsilon, gamma, zplus, alphabeta or composite, got {rule!r}")
         if not epsilon > 0 or gamma < 0 or alpha < 1:
             raise ValueError(f"lrp: needs epsilon > 0, gamma >= 0, alpha >= 1, got {epsilon}, {gamma}, {alpha}")
-        self.rule, self.epsilon, self.gamma, self.alpha, self.bounds = rule, epsilon, gamma, alpha, bounds
+        self.rule, self.epsilon, self.gamma, self.alpha = rule, epsilon, gamma, alpha
+        self.taken = Counter(id(x) for f in functions for x in f.inputs)  # by how many functions
+        self.folded = {}  # a layer's Function: scale and shift of the batch normalisation that is a part of it
 
     def table(self):
-        weighted = {F.Conv2d: self.convolution, F.Linear: self.linear}
-        averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum), self.in_proportion)
-        unmoved = dict.fromkeys((F.ReLU, F.LeakyReLU), lambda f, r: r)
-        moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, F.MaxPool2d)
-        moved = dict.fromkeys((*moves, reduce.Max, convert.Cast, ToDevice), lambda f, r: f.vjp(r))
-        with_constants = dict.fromkeys((elementwise.Add, elementwise.Sub, elementwise.Mul, elementwise.Div), _constant)
-        refused = {mg.Function: _refuse, normalize.ChannelAffine: _refuse_batch_norm}
-        return {**weighted, **averages, **unmoved, **moved, **with_constants, **refused}
+        weighted = {F.Conv2d: self.convolution, F.Linear: self.linear, normalize.ChannelAffine: self.batch_norm}
+        averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum, shape.SumTo), self.in_proportion)
+        sums = dict.fromkeys((elementwise.Add, elementwise.Sub), self.sum)
+        kinds = (F.Activation, elementwise.Clamp, elementwise.Neg)
+        unmoved = dict.fromkeys(kinds, lambda f, r: r) | {F.PReLU: lambda f, r: (r, None)}
+        chosen = dict.fromkeys((elementwise.Maximum, elementwise.Where), _chosen)
+        moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, shape.Roll)
+        moves += (shape.BroadcastTo, F.MaxPool2d, pool.TakeAlongAxis, reduce.Max, convert.Cast, ToDevice)
+        moved = dict.fromkeys(moves, lambda f, r: f.vjp(r))
+        products = {elementwise.Mul: _product, elementwise.Div: _quotient, mg.Function: _refuse}
+        return {**weighted, **averages, **sums, **unmoved, **chosen, **moved, **products}
 
     def convolution(self, conv, r):
         x = conv.inputs[0]
         share = Shares(
             lambda x, w: F.Conv2d(*conv.geometry)(x, w),
             lambda s, w: F.Conv2dInputGrad(x.shape[2:], *conv.geometry)(s, w),
-            *_operands(conv, (1, -1, 1, 1)),
+            *self.operands(conv),
             self.epsilon,
         )
         if self.rule == "composite" and not _has_weights_before(x):
@@ -116,8 +157,47 @@ class _Rules:
         return self.by_name("gamma" if self.rule == "composite" else self.rule, share, r), *_nothing(conv)
 
     def linear(self, linear, r):
-        share = Shares(F.linear, F.matmul, *_operands(linear, (-1,)), self.epsilon)
+        share = Shares(F.linear, F.matmul, *self.operands(linear), self.epsilon)
         return self.by_name("epsilon" if self.rule == "composite" else self.rule, share, r), *_nothing(linear)
+
+    def operands(self, f):
+        """(x, w, bias or 0) of a convolution or linear layer, cut from the graph, batch normalisation folded in."""
+        if any(f.needs_input_grad[1:]):
+            raise _NoRule(f, f"the weights of {type(f).__name__} depend on the image: it has no rule")
+        x, w, *bias = (one.detach() for one in f.inputs)
+        across = (1, -1, 1, 1) if isinstance(f, F.Conv2d) else (-1,)  # a vector (C,) against the outputs
+        bias = bias[0].reshape(*across) if bias else 0.0
+        if f in self.folded:
+            scale, shift = (one.detach() for one in self.folded[f])
+            w = w * scale.reshape(-1, *(1,) * (w.ndim - 1))
+            bias = bias * scale.reshape(*across) + shift.reshape(*across)
+        return x, w, bias
+
+    def batch_norm(self, affine, r):
+        """x * scale + shift for each channel."""
+        x, scale, shift = affine.inputs
+        if any(affine.needs_input_grad[1:]):
+            _refuse(affine, r)
+        alone = self.taken[id(x)] == 1
+        if alone and (isinstance(x.function, F.Conv2d) or (isinstance(x.function, F.Linear) and x.ndim == 2)):
+            self.folded[x.function] = scale, shift
+        elif _has_weights_before(x):
+            s = r / _stable(affine.output.detach(), self.epsilon)
+            r = x.detach() * normalize.channel_scale(s, scale.detach())
+        return r, None, None
+
+    def sum(self, f, r):
+        """Two maps share in proportion; of a map and a constant, the map takes all."""
+        return self.in_proportion(f, r) if sum(f.needs_input_grad) > 1 else _constant(f, r)
+
+    def in_proportion(self, f, r):
+        """Sums, averages and products with a constant matrix (pooling to odd sizes): the epsilon rule."""
+        needed = f.needs_input_grad
+        if isinstance(f, F.MatMul) and sum(needed) > 1:
+            _refuse(f, r)
+        gs = f.vjp(r / _stable(f.output.detach(), self.epsilon))
+        gs = gs if isinstance(gs, tuple) else (gs,)
+        return tuple(x.detach() * g if n else None for x, g, n in zip(f.inputs, gs, needed, strict=True))
 
     def by_name(self, rule, share, r):
         if rule == "epsilon":
@@ -125,15 +205,6 @@ class _Rules:
         if rule == "gamma":
             return share.gamma(r, self.gamma)
         return share.alpha_beta(r, 1.0 if rule == "zplus" else self.alpha)
-
-    def in_proportion(self, average, r):
-        """Averages, sums and products with a constant matrix (pooling to odd sizes): the epsilon rule."""
-        needed = average.needs_input_grad
-        if sum(needed) > 1:
-            _refuse(average, r)
-        gs = average.vjp(r / _stable(average.output.detach(), self.epsilon))
-        gs = gs if isinstance(gs, tuple) else (gs,)
-        return tuple(x.detach() * g if n else None for x, g, n in zip(average.inputs, gs, needed, strict=True))
 
 
 class Shares:
@@ -201,14 +272,6 @@ def _stable(z, epsilon):
 # ---- the functions of the graph --------------------------------------------------------------------------------------
 
 
-def _operands(f, bias_shape):
-    """(x, w, bias or 0) of a convolution or linear layer, cut from the graph."""
-    x, w, *bias = f.inputs
-    if any(f.needs_input_grad[1:]):
-        raise NotImplementedError(f"lrp: the weights of {type(f).__name__} depend on the image: it has no rule")
-    return x.detach(), w.detach(), bias[0].detach().reshape(*bias_shape) if bias else 0.0
-
-
 def _nothing(f):
     return (None for _ in f.inputs[1:])
 
@@ -234,9 +297,53 @@ def _has_weights_before(x):
     return False
 
 
+def _chosen(f, r):
+    """A rectifier passes relevance on, as every activation; elsewhere it goes to the operand that was chosen."""
+    place = rectified(f)
+    return f.vjp(r) if place is None else handed_to(f, place, r)
+
+
+def _product(f, r):
+    """Everything to the operand that is no gate."""
+    if sum(f.needs_input_grad) == 1:
+        return _constant(f, r)
+    for is_gate in (
+        lambda x: x.size < f.output.size,
+        lambda x: _comes_from(x, _GATES),
+        lambda x: _comes_from(x, _OPEN),
+    ):
+        gates = [is_gate(x) for x in f.inputs]
+        if sum(gates) == 1:
+            return handed_to(f, gates.index(False), r)
+    raise _NoRule(f, "there is no rule for a product of two maps of which neither, or both, is a gate")
+
+
+def _quotient(f, r):
+    """Everything to the numerator: the divisor, as a gate, only says how much of it passes."""
+    return handed_to(f, 0, r) if all(f.needs_input_grad) else _constant(f, r)
+
+
+_GATES = (activation.Sigmoid, activation.Hardsigmoid, loss.Softmax)
+_OPEN = (activation.Tanh, elementwise.Clamp)  # gates too, where the other is none of the above
+_MOVED = (shape.Reshape, shape.Permute, shape.BroadcastTo, shape.GetItem, convert.Cast)
+_ON_THE_WAY = (*_MOVED, elementwise.Add, elementwise.Mul, elementwise.Div)
+
+
+def _comes_from(x, kinds):
+    """Whether x is the output of one of these, moved, or shifted and scaled by constants."""
+    f = x.function
+    while isinstance(f, _ON_THE_WAY) and sum(one.function is not None for one in f.inputs) == 1:
+        f = next(one.function for one in f.inputs if one.function is not None)
+    return isinstance(f, kinds)
+
+
+class _NoRule(Exception):
+    """A Function that has no rule, and why."""
+
+    def __init__(self, function, why):
+        super().__init__(why)
+        self.function = function
+
+
 def _refuse(f, r):
-    raise NotImplementedError(f"lrp: there is no rule for {type(f).__name__} of these inputs")
-
-
-def _refuse_batch_norm(f, r):
-    raise NotImplementedError("lrp: batch normalisation has no rule; fold it first, with models.fold_batch_norm(model)")
+    raise _NoRule(f, f"there is no rule for {type(f).__name__} of these inputs")

@@ -1,9 +1,9 @@
 """The reference frameworks: what they are called, which version is here, and importing them.
 
-torchattacks and grad-cam declare torchvision, which has no build for CPUs on every package index, so the Makefile
-installs them without what they declare. grad-cam also imports torchvision, for the preparation of pictures and for
-detectors, neither of which is used here: where there is none, empty modules of its name stand in while it is imported,
-and any use of them raises.
+torchattacks, grad-cam and zennit declare torchvision, which has no build for CPUs on every package index, so the
+Makefile installs them without what they declare. The last two also import torchvision, for the preparation of pictures,
+for detectors and for its networks, none of which is used here: where there is none, empty modules of its name stand in
+while they are imported, and any use of them raises.
 """
 
 import importlib
@@ -21,6 +21,7 @@ PACKAGES = {
     "grad-cam": ("pytorch_grad_cam", "grad-cam"),
     "torchattacks": ("torchattacks", "torchattacks"),
     "foolbox": ("foolbox", "foolbox"),
+    "zennit": ("zennit", "zennit"),
 }
 
 
@@ -54,7 +55,8 @@ def _stand_in_for_torchvision():
     if importlib.util.find_spec("torchvision"):
         yield
         return
-    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+    inner = ("transforms", "transforms.functional", "models", "models.resnet")
+    names = ("torchvision", *(f"torchvision.{name}" for name in inner))
     for name in names:
         sys.modules[name] = _Absent(name)
     try:

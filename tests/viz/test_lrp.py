@@ -211,21 +211,6 @@ def test_a_neuron_or_channel_can_be_explained():
     np.testing.assert_allclose(all_of_it.sum((1, 2, 3)), a[:, 1].mean((1, 2)), rtol=1e-7)
 
 
-def test_batch_normalisation_is_refused_until_it_is_folded():
-    model = models.build("minivgg", seed=0, batch_norm=True)
-    image = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
-    with pytest.raises(NotImplementedError, match="fold_batch_norm"):
-        viz.lrp(model, image)
-    relevance = viz.lrp(models.fold_batch_norm(model), image, rule="zplus")
-    assert np.isfinite(relevance).all() and relevance.any()
-
-
-def test_functions_without_a_rule_are_refused():
-    layers = {"conv": nn.Conv2d(3, 4, 1), "norm": nn.LocalResponseNorm(3), "gap": nn.AdaptiveAvgPool2d(1)}
-    with pytest.raises(NotImplementedError, match="no rule for"):
-        viz.lrp(nn.Sequential(layers), np.ones((1, 3, 2, 2), np.float32), 0)
-
-
 @pytest.mark.parametrize("arguments", [{"rule": "delta"}, {"epsilon": 0}, {"alpha": 0.5}, {"gamma": -1}])
 def test_mistakes_are_named(arguments):
     with pytest.raises(ValueError, match="^lrp: "):
