@@ -30,7 +30,8 @@ class Augmentation:
 
     ``area`` is the range of the crop's share of the image and ``ratio`` the range of width / height, drawn
     log-uniformly. ``brightness``, ``contrast`` and ``saturation`` b give factors drawn from [1 - b, 1 + b]; contrast is
-    about mid-grey. ``flip`` is the probability of a mirror image.
+    about mid-grey. ``flip`` is the probability of a mirror image. ``unresized`` is the probability of a square of the
+    view's own size, cut out pixel for pixel: as sharp as the photograph, which most resized crops are not.
     """
 
     area: tuple[float, float] = (0.35, 1.0)
@@ -39,14 +40,20 @@ class Augmentation:
     brightness: float = 0.25
     contrast: float = 0.25
     saturation: float = 0.25
+    unresized: float = 0.0
 
-    def boxes(self, count: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    def boxes(self, count: int, height: int, width: int, size: int, rng: np.random.Generator) -> np.ndarray:
         """(count, 4): left, upper, right, lower of each crop, in pixels; what is too long for the image is cut."""
         area = rng.uniform(*self.area, count) * height * width
         ratio = np.exp(rng.uniform(np.log(self.ratio[0]), np.log(self.ratio[1]), count))
         w, h = np.minimum(np.sqrt(area * ratio), width), np.minimum(np.sqrt(area / ratio), height)
         left, upper = rng.uniform(size=count) * (width - w), rng.uniform(size=count) * (height - h)
-        return np.stack([left, upper, left + w, upper + h], axis=1)
+        boxes = np.stack([left, upper, left + w, upper + h], axis=1)
+        if self.unresized and size <= min(height, width):
+            corners = rng.integers(0, (width - size + 1, height - size + 1), (count, 2))
+            squares = np.concatenate([corners, corners + size], axis=1)
+            boxes = np.where(rng.uniform(size=(count, 1)) < self.unresized, squares, boxes)
+        return boxes
 
     def colours(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """(count, 3, 4): for each image the affine map of (R, G, B, 1), in 0..255, that changes its colours."""
@@ -64,7 +71,7 @@ class Augmentation:
     def views(self, images: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
         """The same as (N,size,size,3) uint8."""
         count, height, width, _ = images.shape
-        boxes = self.boxes(count, height, width, rng).tolist()
+        boxes = self.boxes(count, height, width, size, rng).tolist()
         colours = self.colours(count, rng).reshape(count, 12).tolist()
         mirrored = rng.uniform(size=(count,)) < self.flip
         views = np.empty((count, size, size, 3), np.uint8)
@@ -73,6 +80,32 @@ class Augmentation:
             pixels = np.asarray(crop.convert("RGB", colour))
             view[:] = pixels[:, ::-1] if mirror else pixels
         return views
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views to learn from, and what is in them: ``share`` of each is of its class in ``labels``, the rest of the class
+    in ``others``."""
+
+    views: np.ndarray  # (B,size,size,3) uint8
+    labels: np.ndarray  # (B,) int64
+    others: np.ndarray  # (B,) int64
+    share: float = 1.0
+
+
+def cutmix(views: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Batch:
+    """CutMix (Yun et al. 2019, arXiv:1905.04899): in each view a rectangle from another view of the batch.
+
+    The rectangle is the same for the whole batch, of the view's proportions, its area uniform in [0, 1], its centre
+    anywhere (so it may be cut by the border).
+    """
+    order, side = rng.permutation(len(views)), views.shape[1]
+    half = side * np.sqrt(rng.uniform()) / 2
+    centre = rng.uniform(0, side, 2)
+    (top, left), (bottom, right) = np.rint(np.clip([centre - half, centre + half], 0, side)).astype(int).tolist()
+    mixed = views.copy()
+    mixed[:, top:bottom, left:right] = views[order, top:bottom, left:right]
+    return Batch(mixed, labels, labels[order], 1 - (bottom - top) * (right - left) / side**2)
 
 
 def whole(images: np.ndarray, size: int) -> np.ndarray:
@@ -104,18 +137,22 @@ def training_batches(
     seed: int,
     epoch: int,
     start: int = 0,
-) -> Iterator[Callable[[], tuple[np.ndarray, np.ndarray]]]:
-    """One epoch over ``members``, shuffled, from batch ``start`` on: for each a function that makes it, in any thread,
-    (views (B,size,size,3) uint8, labels (B,) int64).
+    mixed: float = 0.0,
+) -> Iterator[Callable[[], Batch]]:
+    """One epoch over ``members``, shuffled, from batch ``start`` on: for each a function that makes it, in any thread.
 
-    The last, smaller batch is left out (it would upset batch normalisation) unless it is the only one.
+    ``mixed`` is the probability with which a batch goes through ``cutmix``. The last, smaller batch is left out (it
+    would upset batch normalisation) unless it is the only one.
     """
     order = np.random.default_rng([seed, epoch, 0]).permutation(members)
 
-    def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(number: int) -> Batch:
         chosen = order[number * batch_size : (number + 1) * batch_size]
         rng = np.random.default_rng([seed, epoch, 1 + number])
-        return augmentation.views(images[chosen], size, rng), labels[chosen]
+        views = augmentation.views(images[chosen], size, rng)
+        if mixed and rng.uniform() < mixed:
+            return cutmix(views, labels[chosen], rng)
+        return Batch(views, labels[chosen], labels[chosen])
 
     return (partial(batch, number) for number in range(start, batches_per_epoch(len(members), batch_size)))
 

@@ -27,7 +27,7 @@ from minigrad.device import array_module, current_device, to_device, to_numpy
 from minigrad.kernels import thread_count
 from minigrad.serialization import replacing
 
-from .augment import Augmentation, batches_per_epoch, prefetch, to_float, training_batches, validation_batches
+from .augment import Augmentation, Batch, batches_per_epoch, prefetch, to_float, training_batches, validation_batches
 
 READ_EVERY = 16  # steps on a GPU, of which the losses are then read back together
 
@@ -41,7 +41,8 @@ class Recipe:
     ``copies`` says what the stylised copies among the photographs were made of, where there are any.
     ``lr`` is the peak of ``one_cycle``, whose rise takes the share ``warmup`` of all steps. Weight decay spares biases
     and batch normalisation. ``dropout`` is the probability of all the model's Dropout layers. ``average`` is the decay,
-    at each step, of the running average of the weights; 0 for none.
+    at each step, of the running average of the weights; 0 for none. ``cutmix`` is the probability of a batch whose
+    views have each a piece of another (see ``augment.cutmix``).
     """
 
     epochs: int = 30
@@ -57,9 +58,10 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     copies: str | None = None
+    cutmix: float = 0.0
 
     def __post_init__(self):
-        area = self.augmentation.area
+        area, unresized = self.augmentation.area, self.augmentation.unresized
         for wrong, sentence in (
             (self.epochs < 1, f"epochs must be at least 1, got {self.epochs}"),
             (self.batch_size < 2, f"the batch size must be at least 2, got {self.batch_size}"),
@@ -70,6 +72,8 @@ class Recipe:
             (not 0 <= self.label_smoothing < 1, f"label smoothing must lie in [0, 1), got {self.label_smoothing}"),
             (not 0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}"),
             (not 0 <= self.average < 1, f"the average's decay must lie in [0, 1), got {self.average}"),
+            (not 0 <= self.cutmix <= 1, f"cutmix must lie in [0, 1], got {self.cutmix}"),
+            (not 0 <= unresized <= 1, f"the share of unresized crops must lie in [0, 1], got {unresized}"),
             (not 0 < area[0] <= area[1] <= 1, f"the crops' area must lie in (0, 1], got {area[0]} to {area[1]}"),
         ):
             if wrong:
@@ -179,28 +183,29 @@ class Trainer:
             seed=recipe.seed,
             epoch=self.epoch,
             start=self.batch,
+            mixed=recipe.cutmix,
         )
         began = time.perf_counter()
-        for views, labels in prefetch(batches, workers(self.device)):
+        for batch in prefetch(batches, workers(self.device)):
             with current_device(next(iter(self.model.parameters())).data):
-                step = self._step(views, labels)
+                step = self._step(batch)
             self.sums.seconds += time.perf_counter() - began
             yield step
             began = time.perf_counter()
 
-    def _step(self, views: np.ndarray, labels: np.ndarray) -> Step:
+    def _step(self, batch: Batch) -> Step:
         recipe = self.recipe
         for i, layer in enumerate(self.dropouts):
             layer.rng = np.random.default_rng([recipe.seed, self.epoch, self.batch, i])
         lr = one_cycle(self.epoch * self.batches + self.batch, recipe.epochs * self.batches, recipe.lr, recipe.warmup)
 
-        images = self._images(views, labels)
+        images = self._images(batch.views, batch.labels)
         self.model.train()
         scores = self.model(mg.from_numpy(images))
-        target = self._target(labels, scores.shape[1])
+        target = self._target(batch, scores.shape[1])
         loss = F.cross_entropy(scores, mg.from_numpy(target), label_smoothing=recipe.label_smoothing)
         right = (scores.data.argmax(1) == (target if target.ndim == 1 else target.argmax(1))).sum()
-        self._unread.append((loss.data, right, len(labels)))
+        self._unread.append((loss.data, right, len(batch.labels)))
         if self.device == "cpu" or len(self._unread) >= READ_EVERY:
             self.read_back()
         for optimizer in self.optimizers:
@@ -218,12 +223,14 @@ class Trainer:
         """The batch to learn from, where the model is: (B,3,size,size) float32 in [0,1]."""
         return to_float(to_device(views, self.device))
 
-    def _target(self, labels: np.ndarray, classes: int):
-        """What cross_entropy takes: on the CPU the labels, on a GPU the same as probabilities, for it would have to
-        wait for the GPU to check labels."""
-        if self.device == "cpu":
-            return labels
-        return to_device(np.eye(classes, dtype=np.float32)[labels], self.device)
+    def _target(self, batch: Batch, classes: int):
+        """What cross_entropy takes: on the CPU the labels, if each view is of one class; else probabilities. So always
+        on a GPU, which would have to be waited for to check labels."""
+        if self.device == "cpu" and batch.share == 1:
+            return batch.labels
+        one = np.eye(classes, dtype=np.float32)
+        share = np.float32(batch.share)
+        return to_device(share * one[batch.labels] + (1 - share) * one[batch.others], self.device)
 
     @property
     def up_to_date(self) -> bool:

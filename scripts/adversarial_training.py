@@ -25,7 +25,6 @@ options = train.course_options(__doc__, EXAMPLE)
 add = options.add_argument
 add("--epsilon", type=distance, default=4 / 255, help="the budget of the attack in training (default 4/255)")
 add("--attack-steps", type=int, default=3, help="of PGD in training (default %(default)s)")
-add("--start", metavar="MODEL", help="begin with these weights (default: new ones, with batch normalisation)")
 add("--attacked", type=int, default=240, help="held-out photographs to attack in the end (default %(default)s)")
 
 
@@ -33,7 +32,7 @@ def run(job):
     args, recipe = job.args, train.recipe_of(job.args)
     photographs = open_photographs(args.data, max(args.eval_size, *recipe.sizes), args.cache, progress=job.progress)
     members, held_out = photographs.split(args.seed, args.held_out)
-    model = first_model(args, photographs)
+    model = train.first_model(args, photographs)
     train.check_sides(model, recipe, args)
     args.model = f"{args.model}_robust"  # what the files are called
 
@@ -59,18 +58,6 @@ def run(job):
     with trainer.averaged():
         train.report(trainer, photographs, held_out, job)
     measure(job, photographs, held_out)
-
-
-def first_model(args, photographs):
-    lines = train.label_lines(photographs)
-    if args.start is None:
-        return models.build(args.model, seed=args.seed, batch_norm=True, labels=lines)
-    model = models.load(args.start, device=args.device)
-    if len(model.labels or ()) != len(lines):
-        raise UserError(
-            f"--start {args.start} has {len(model.labels or ())} classes, the photographs have {len(lines)}"
-        )
-    return model
 
 
 def measure(job, photographs, held_out):

@@ -84,17 +84,22 @@ def course_options(doc, example):
     add(
         "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on from the checkpoint in OUT, if any"
     )
+    add("--start", metavar="MODEL", help="begin with these weights (default: new ones, with batch normalisation)")
     add("--half", action="store_true", help="store the weights as float16")
     return options
 
 
 options = course_options(__doc__, "--data imagenette_cat_zebra_128px.tar.gz")
+options.add_argument("--cutmix", type=float, default=0.0, help="share of batches that CutMix mixes (default 0)")
+options.add_argument("--unresized", type=float, default=0.0, help="share of crops cut pixel for pixel (default 0)")
 add_style_options(options)
 
 
 def run(job):
     args = job.args
     recipe = recipe_of(args)
+    crops = replace(recipe.augmentation, unresized=args.unresized)
+    recipe = replace(recipe, augmentation=crops, cutmix=args.cutmix)
     stored = max(args.store_size, args.eval_size, *recipe.sizes)
     photographs = open_photographs(args.data, stored, args.cache, progress=job.progress)
     members, held_out = photographs.split(args.seed, args.held_out)
@@ -106,7 +111,7 @@ def run(job):
         accuracy = (guessed.argmax(1) == truth).mean()
         return {"val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), "val_accuracy": float(accuracy)}
 
-    model = models.build(args.model, seed=args.seed, batch_norm=True, labels=label_lines(photographs))
+    model = first_model(args, photographs)
     check_sides(model, recipe, args)
     data = photographs.images, photographs.labels, members
     if (copies := stylized_copies(job, photographs, members)) is not None:
@@ -129,6 +134,19 @@ def run(job):
             report(trainer, photographs, held_out, job)
     else:
         print(f"stopped in epoch {trainer.epoch + 1} of {recipe.epochs}: the same command goes on from {checkpoint}")
+
+
+def first_model(args, photographs: Photographs):
+    """The network that a run begins with: of new weights, or of those of --start."""
+    lines = label_lines(photographs)
+    if args.start is None:
+        return models.build(args.model, seed=args.seed, batch_norm=True, labels=lines)
+    model = models.load(args.start, device=args.device)
+    if len(model.labels or ()) != len(lines):
+        raise UserError(
+            f"--start {args.start} has {len(model.labels or ())} classes, the photographs have {len(lines)}"
+        )
+    return model
 
 
 def with_copies(data, copies):
@@ -225,7 +243,7 @@ def write_log(history: list[dict], path: Path) -> None:
 def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job) -> None:
     """Store the network, batch normalisation folded; measure it, as stored, on all held-out photographs; draw."""
     args = job.args
-    model = models.fold_batch_norm(trainer.model)
+    model, start = models.fold_batch_norm(trainer.model), trainer.model.provenance
     if args.half:
         model.load_state_dict({name: a.astype("float16").astype(a.dtype) for name, a in model.state_dict().items()})
     predicted = guess(model, photographs, held_out, args).argmax(1)
@@ -237,6 +255,7 @@ def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job
         "source": f"trained by minigrad on {args.data.name}",
         "command": job.facts()["command"],
         "seed": args.seed,
+        "start": start.get("weights_sha256", start["source"]),
         "recipe": plain(asdict(trainer.recipe)),
         "photographs": counts_of(trainer, photographs, held_out),
         "validation": {"size": args.eval_size, "flip": args.flip, "top1": accuracy},

@@ -25,7 +25,7 @@ def inputs(case):
 
 
 def fed(case, device):
-    """Batches without end, made ahead as train.py makes them: (views (N,H,W,3) uint8, labels (N,)), on the host."""
+    """Batches (models.augment.Batch) without end, made ahead as train.py makes them, on the host."""
     rng = np.random.default_rng(0)
     photographs = rng.integers(0, 256, (PHOTOGRAPHS, STORED, STORED, 3), dtype=np.uint8)
     labels, members = np.arange(PHOTOGRAPHS) % CLASSES, np.arange(PHOTOGRAPHS)
@@ -40,7 +40,7 @@ def steps(case, folder, device="cpu"):
     keep_freed_memory()  # as the scripts do once they have their network; in this process it serves all engines
     if case.kind == "fed":
         batches = fed(case, device)
-        return {"minigrad": training(model, lambda: moved(*next(batches), device))}
+        return {"minigrad": training(model, lambda: moved(next(batches), device))}
     images = to_device(inputs(case), device)
     if case.kind == "training":
         target = targets(np.arange(len(images)) % CLASSES, device)
@@ -49,8 +49,8 @@ def steps(case, folder, device="cpu"):
     return {"minigrad": make(model, images)}
 
 
-def moved(views, labels, device):
-    return to_float(to_device(views, device)), targets(labels, device)
+def moved(batch, device):
+    return to_float(to_device(batch.views, device)), targets(batch.labels, device)
 
 
 def targets(labels, device):

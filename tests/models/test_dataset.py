@@ -13,6 +13,7 @@ from PIL import Image
 from models.augment import (
     Augmentation,
     batches_per_epoch,
+    cutmix,
     prefetch,
     to_float,
     training_batches,
@@ -243,13 +244,13 @@ def test_a_class_of_one_picture_cannot_be_split(folder):
 
 
 def test_boxes_have_the_area_and_ratio_asked_for():
-    boxes = Augmentation(area=(0.3, 0.6)).boxes(4000, 100, 100, np.random.default_rng(0))
+    boxes = Augmentation(area=(0.3, 0.6)).boxes(4000, 100, 100, 96, np.random.default_rng(0))
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     share, ratio = width * height / 1e4, width / height
     assert boxes.min() >= 0 and boxes.max() <= 100
     assert 0.3 <= share.min() < 0.31 and 0.59 < share.max() <= 0.6 + 1e-9
     assert 3 / 4 - 1e-9 <= ratio.min() < 0.76 and 1.32 < ratio.max() <= 4 / 3 + 1e-9
-    full = Augmentation(area=(1, 1)).boxes(100, 100, 100, np.random.default_rng(0))
+    full = Augmentation(area=(1, 1)).boxes(100, 100, 100, 96, np.random.default_rng(0))
     assert full.min() >= 0 and full.max() <= 100  # an aspect that does not fit is cut
 
 
@@ -293,7 +294,8 @@ def test_training_batches_have_their_shape_range_and_labels(folder):
     photographs = load(folder)
     batches = made(epoch(photographs))
     assert len(batches) == 5 == batches_per_epoch(45, 8)  # 5 pictures of 45 sit this epoch out
-    for views, labels in batches:
+    for batch in batches:
+        views, labels = batch.views, batch.labels
         assert views.shape == (8, 12, 12, 3) and views.dtype == np.uint8 and labels.dtype == np.int64
         images = to_float(views)
         assert images.shape == (8, 3, 12, 12) and images.dtype == np.float32
@@ -301,19 +303,57 @@ def test_training_batches_have_their_shape_range_and_labels(folder):
         assert 0 <= images.min() and images.max() <= 1
         strongest = images.mean((2, 3)).argmax(1)  # R, G or B, whatever the crop
         assert np.array_equal(strongest, 2 - labels)
-    assert [len(labels) for _, labels in made(epoch(photographs, batch_size=100))] == [45]
+    assert [len(batch.labels) for batch in made(epoch(photographs, batch_size=100))] == [45]
 
 
 def test_batches_depend_on_the_seed_and_the_epoch_alone(folder):
     photographs = load(folder)
-    first = made(epoch(photographs))
-    backwards = made(epoch(photographs)[::-1])[::-1]
-    for again in (backwards, list(prefetch(epoch(photographs))), list(prefetch(epoch(photographs), workers=3))):
-        assert all(np.array_equal(a, b) and np.array_equal(i, j) for (a, i), (b, j) in zip(first, again, strict=True))
-    later = made(epoch(photographs, start=3))
-    assert len(later) == 2 and np.array_equal(later[0][0], first[3][0])
+    crops = Augmentation(unresized=0.5)
+    how = {"augmentation": crops, "mixed": 0.5}
+    first = made(epoch(photographs, **how))
+    assert {batch.share == 1 for batch in first} == {True, False}
+    backwards = made(epoch(photographs, **how)[::-1])[::-1]
+    for again in (backwards, *(list(prefetch(epoch(photographs, **how), workers)) for workers in (1, 3))):
+        assert all(same(one, other) for one, other in zip(first, again, strict=True))
+    later = made(epoch(photographs, **how, start=3))
+    assert len(later) == 2 and same(later[0], first[3])
     for changes in ({"seed": 6}, {"epoch": 3}):
-        assert not np.array_equal(epoch(photographs, **changes)[0]()[0], first[0][0])
+        assert not same(epoch(photographs, **how | changes)[0](), first[0])
+
+
+def same(one, other):
+    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    return all(np.array_equal(first, second) for first, second in pairs)
+
+
+def test_unresized_crops_are_pieces_of_the_image_pixel_for_pixel():
+    image = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    still = {"flip": 0, "brightness": 0, "contrast": 0, "saturation": 0}
+    windows = np.lib.stride_tricks.sliding_window_view(image, (8, 8), (0, 1)).transpose(0, 1, 3, 4, 2)
+    crops = {window.tobytes() for window in windows.reshape(-1, 8, 8, 3)}
+
+    def found(share):
+        views = Augmentation(**still, unresized=share).views(np.stack([image] * 200), 8, np.random.default_rng(1))
+        return [view.tobytes() for view in views if view.tobytes() in crops]
+
+    assert len(found(1.0)) == 200 and len(set(found(1.0))) > 100
+    assert 70 < len(found(0.5)) < 130 and not found(0)
+    larger = Augmentation(unresized=1).views(image[None], 32, np.random.default_rng(1))
+    assert larger.shape == (1, 32, 32, 3)  # there are no such pieces: resized
+
+
+def test_cutmix_says_what_share_of_each_view_is_of_which_class():
+    views = np.broadcast_to(np.arange(6, dtype=np.uint8)[:, None, None, None], (6, 10, 10, 3))
+    shares = []
+    for seed in range(300):
+        batch = cutmix(views, np.arange(6), np.random.default_rng(seed))
+        own = (batch.views == batch.labels[:, None, None, None]).mean((1, 2, 3))
+        foreign = batch.labels != batch.others
+        assert np.allclose(own[foreign], batch.share) and np.allclose(own[~foreign], 1)
+        assert all(set(np.unique(v)) <= {a, b} for v, a, b in zip(batch.views, batch.labels, batch.others, strict=True))
+        shares.append(batch.share)
+    assert min(shares) < 0.2 and max(shares) > 0.95
+    assert np.array_equal(views[:, 0, 0, 0], np.arange(6))  # the views it was given are as they were
 
 
 def test_validation_batches_visit_each_picture_once_in_order(folder):

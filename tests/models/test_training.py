@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 import models
 from minigrad import nn
-from models.augment import Augmentation
+from models.augment import Augmentation, Batch
 from models.dataset import open_photographs
 from models.training import Recipe, RunningAverage, Trainer, confusion, one_cycle, probabilities
 
@@ -116,6 +116,8 @@ def test_sizes_are_spread_over_the_epochs():
         ({"label_smoothing": 1.0}, "label smoothing"),
         ({"average": 1.0}, "decay"),
         ({"augmentation": Augmentation(area=(0, 1))}, "area"),
+        ({"augmentation": Augmentation(unresized=2)}, "unresized crops"),
+        ({"cutmix": 1.5}, "cutmix"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(change, sentence):
@@ -177,9 +179,11 @@ def test_it_learns(shapes):
 
 
 @pytest.mark.parametrize("steps", [1, 4, 6])  # within an epoch, at its end, and in the next
-def test_a_stopped_run_ends_with_the_same_weights_bit_for_bit(shapes, tmp_path, steps):
+@pytest.mark.parametrize("mixed", [0, 0.5])
+def test_a_stopped_run_ends_with_the_same_weights_bit_for_bit(shapes, tmp_path, steps, mixed):
     images, labels = shapes
-    recipe = Recipe(epochs=3, batch_size=16, sizes=(12, 16), augmentation=GENTLE, seed=7)
+    crops = replace(GENTLE, unresized=mixed)
+    recipe = Recipe(epochs=3, batch_size=16, sizes=(12, 16), augmentation=crops, seed=7, cutmix=mixed)
     members = np.arange(70)
 
     def trainer():
@@ -200,6 +204,18 @@ def test_a_stopped_run_ends_with_the_same_weights_bit_for_bit(shapes, tmp_path, 
         assert np.array_equal(whole.average.state[name], second.average.state[name]), name
     assert [e["loss"] for e in second.history] == [e["loss"] for e in whole.history]
     assert not np.array_equal(whole.model.state_dict()["fc.weight"], network().state_dict()["fc.weight"])
+
+
+def test_the_loss_of_mixed_views_is_the_classes_by_their_shares(shapes):
+    images, labels = shapes
+    recipe = Recipe(epochs=1, batch_size=8, sizes=(8,), label_smoothing=0, dropout=0)
+    losses = []
+    for one, other, share in ((0, 0, 1.0), (1, 1, 1.0), (0, 1, 0.75)):
+        trainer = Trainer(network(), images, labels, np.arange(8), recipe)
+        full = [np.full(8, label) for label in (one, other)]
+        trainer._step(Batch(images[:8, :8, :8], *full, share))
+        losses.append(trainer.sums.loss)
+    assert losses[2] == pytest.approx(0.75 * losses[0] + 0.25 * losses[1], rel=1e-5)
 
 
 def test_only_weights_decay(shapes):
@@ -299,6 +315,23 @@ def test_the_script_writes_weights_curve_matrix_and_records(script, folder, tmp_
     counts = confusion(guessed, photographs.labels[held_out], 3)
     assert np.array_equal(counts, np.load(tmp_path / "train_minivgg_confusion.npz")["confusion"])
     assert counts.trace() / 12 == top1
+
+
+def test_a_run_may_begin_with_trained_weights_and_with_mixed_and_sharp_views(script, folder, tmp_path):
+    short = ("--epochs", 1, "--sizes", 16, "--quiet")
+    assert script(folder, tmp_path / "new", *short, "--seed", 4)[0] == 0
+    assert record(tmp_path / "new")["start"] == "He initialisation, seed 4"
+    first = tmp_path / "new" / "minivgg.h5"
+    options = ("--start", first, "--lr", 1e-9, "--cutmix", 0.5, "--unresized", 0.25)
+    code, _, errors = script(folder, tmp_path, *short, *options)
+    assert code == 0, errors
+    numbers, before = record(tmp_path), models.load(first)
+    assert numbers["start"] == before.provenance["weights_sha256"]
+    assert numbers["recipe"]["cutmix"] == 0.5 and numbers["recipe"]["augmentation"]["unresized"] == 0.25
+    after = models.load(tmp_path / "minivgg.h5").state_dict()
+    assert all(np.allclose(array, after[name], atol=1e-6) for name, array in before.state_dict().items())
+    code, _, errors = script(folder, tmp_path / "other", *short, "--start", "minivgg")
+    assert code == 2 and "--start minivgg has 12 classes, the photographs have 3" in errors
 
 
 def record(out):
