@@ -24,6 +24,7 @@ from .torch_file import read_state_dict
 
 CANDIDATES = (*NAMES, *(name + FEATURES for name in NAMES))
 ARCHITECTURES = (*CANDIDATES, *partial.NAMES)
+PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 @dataclass
@@ -85,7 +86,7 @@ def read(source):
         return Found(layers, "Keras HDF5", channels_last=True)
     if start[:2] == b"PK" and _is_npz(source):
         return _grouped(read_npz(source), "NumPy npz", channels_last=None)
-    if start[:2] in (b"PK", b"\x80\x02"):
+    if start[:2] == b"PK" or start[:2] in PICKLES:
         return _grouped(read_state_dict(source), "torch state dict", channels_last=False)
     raise WeightsError(f"{source} is neither HDF5 (Keras) nor a .pth (torch) nor an .npz (NumPy), or is cut short")
 
@@ -100,8 +101,8 @@ def _is_npz(source):
 
 def _grouped(arrays, kind, channels_last):
     found = Found({}, kind, channels_last)
-    for key, array in arrays.items():
-        parts = names.split(key.removeprefix("module."))
+    for key, array in names.without_wrappers(arrays).items():
+        parts = names.split(key)
         if parts is not None:
             found.layers.setdefault(parts[0], {})[parts[1]] = array
     found.torchvision = any(name.startswith("features.") for name in found.layers)

@@ -6,6 +6,7 @@ HEADS = {"avgpool", "drop9"}  # where the classifying part of ours begins
 VGG_HEAD = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
 KINDS = {"W": "weight", "b": "bias", "kernel": "weight", "weights": "weight", "biases": "bias", "b_fix16": "bias_fix16"}
 KINDS |= {kind: kind for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+WRAPPERS = {"model", "net", "network", "encoder", "backbone"}
 SUFFIX = re.compile(rf"(.+?)[._/]({'|'.join(KINDS)})(?::0)?")
 
 
@@ -15,6 +16,15 @@ def split(key):
     if not found:
         return None
     return found[1], KINDS[found[2]]
+
+
+def without_wrappers(arrays):
+    """{key: array} without what stands around a network: "module." (several GPUs), "_orig_mod." (compiled), and a
+    "model.", "net." or the like before every key."""
+    arrays = {re.sub(r"(?<![^.])(module|_orig_mod)\.", "", key): array for key, array in arrays.items()}
+    while arrays and len(around := {key.partition(".")[0] for key in arrays}) == 1 and around <= WRAPPERS:
+        arrays = {key.partition(".")[2]: array for key, array in arrays.items()}
+    return arrays
 
 
 def from_keras(name):
