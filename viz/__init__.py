@@ -19,7 +19,6 @@ from .bias import bias_table, central_box, mass_inside
 from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
 from .checks import (
     completeness,
-    infidelity,
     insertion_deletion,
     model_randomization,
     mosaics,
@@ -33,6 +32,7 @@ from .cue_conflict import cue_conflict, shape_decisions
 from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend
 from .dream import deep_dream
 from .embedding import features, pca, silhouette, tsne
+from .fidelity import chance_infidelity, infidelity, relative_infidelity
 from .grabcut import grabcut
 from .gradients import (
     deconvnet,
@@ -46,6 +46,7 @@ from .gradients import (
 )
 from .gram import NORMALIZATIONS, content_loss, gram, style_loss
 from .inside import activation_maps, strongest_channels, weight_images
+from .intervals import Estimate, difference, estimate
 from .inversion import invert
 from .linear import linear_classifier, templates, train_linear
 from .localization import box_iou, localize, segment

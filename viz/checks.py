@@ -4,11 +4,12 @@
     insertion_deletion    does the score follow when pixels come and go in the order of the map?
     pointing_game         does the map's maximum fall on the object? (`mosaics` makes objects of known place)
     positive_share        how much of the positive attribution does?
-    infidelity            does the attribution predict how the score changes under noise?
     sensitivity           does the attribution stay the same where the image hardly changes?
     model_randomization   does the map depend on what the network has learned?
 
-`image` is (N,3,H,W), an attribution (N,3,H,W) or (N,H,W); results have one number for each image.
+`image` is (N,3,H,W), an attribution (N,3,H,W) or (N,H,W); results have one number for each image, of which
+viz/intervals.py makes means with intervals. Whether an attribution predicts how the score changes under noise is asked
+in viz/fidelity.py.
 """
 
 import copy
@@ -180,34 +181,6 @@ def _checked_boxes(name, maps, boxes):
 
 
 # ---- small changes of the image --------------------------------------------------------------------------------------
-
-
-def infidelity(
-    model, image, attribution, target=None, layer=None, unit=None, samples=50, sigma=0.1, scaled=False, seed=0, key=None
-):
-    """(N,): E[(I . a - (y(x) - y(x - I)))^2] over noise I ~ N(0, sigma^2) (Yeh et al. 2019, arXiv:1901.09392).
-
-    attribution: a, (N,3,H,W), or (N,H,W), which then counts for every channel. scaled: multiply a by the number that
-    makes the result least, so that methods of different units can be compared. sigma: in units of the image. seed, key:
-    of the noise, each photograph's own (see viz/random.py).
-    """
-    if value_range(model) == (0, 1):
-        in_pixels("infidelity", "sigma", sigma)
-    target = fixed_target(model, image, target, layer)
-    x = as_image(model, image).numpy()
-    a = np.asarray(attribution, np.float64)
-    a = np.broadcast_to(a[:, None] if a.ndim == 3 else a, x.shape)
-    rngs = streams(seed, "infidelity", x, key)
-    before = watched(model, x, target, layer, unit)
-    predicted, actual = np.empty((2, samples, len(x)))
-    for k in range(samples):
-        noise = (sigma * drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:]))).astype(x.dtype)
-        predicted[k] = (noise * a).sum((1, 2, 3))
-        actual[k] = before - watched(model, x - noise, target, layer, unit)
-    if scaled:
-        norm = (predicted**2).sum(0)
-        predicted *= (predicted * actual).sum(0) / np.where(norm > 0, norm, 1)
-    return ((predicted - actual) ** 2).mean(0)
 
 
 def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed=0, key=None):

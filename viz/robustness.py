@@ -5,8 +5,8 @@ function attack(model, image, label, samples) that returns attacked images (N,3,
 
     lambda model, image, label, samples: viz.pgd(model, image, label=label, samples=samples)
 
-Tables are lists of dicts, one a row, of plain numbers, which notebooks draw; rates are from 0 to 1, and `images` says
-over how many.
+Tables are lists of dicts, one a row, of numbers, which notebooks draw; rates are from 0 to 1, `images` says over how
+many, and every number is an Estimate: `low` and `high` are where it might fall for other photographs of the same kind.
 """
 
 import numpy as np
@@ -19,16 +19,22 @@ from .attack_report import as_saved, distances
 from .attacks import require_classes, scores
 from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
+from .intervals import estimate, median
 from .network import described_as
 from .table import Table
 from .target import as_images
 
 
 def accuracy(model, image, label):
-    """The share of images (N,3,H,W) whose highest score is that of `label` (N,)."""
+    """The share of images (N,3,H,W) whose highest score is that of `label` (N,), as an Estimate."""
+    return estimate(is_right(model, image, label))
+
+
+def is_right(model, image, label):
+    """(N,) bool: whether each image's highest score is that of `label` (N,)."""
     found = scores(model, image)
     require_classes("accuracy", found)
-    return float((found.argmax(1) == np.asarray(label)).mean())
+    return found.argmax(1) == np.asarray(label)
 
 
 def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=None):
@@ -62,9 +68,11 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
             saved = as_saved(raw)
             fooled = scores(model, saved).argmax(1) != own
             moved = distances(clean, saved, 0.5 / 255 + 1e-6)
-            row = {"attack": name, "images": len(clean), "success": 1 - accuracy(model, raw, own)}
-            row |= {"success_saved": float(fooled.mean()), "accuracy": float((~fooled).sum() / len(label))}
-            row |= {key: float(np.median(d[fooled])) if fooled.any() else None for key, d in moved.items()}
+            row = {"attack": name, "images": len(clean), "success": estimate(~is_right(model, raw, own))}
+            withstood = np.zeros(len(label), bool)
+            withstood[right] = ~fooled
+            row |= {"success_saved": estimate(fooled), "accuracy": estimate(withstood)}
+            row |= {key: median(d[fooled]) if fooled.any() else None for key, d in moved.items()}
             rows.append(row)
     return rows
 
@@ -109,8 +117,7 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
             attacked = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
             row = {"attacked": source, "images": len(image)}
             for victim, other in models.items():
-                wrong = scores(other, attacked[right[victim]]).argmax(1) != label[right[victim]]
-                row[victim] = float(wrong.mean())
+                row[victim] = estimate(~is_right(other, attacked[right[victim]], label[right[victim]]))
             rows.append(row)
     return rows
 
@@ -131,8 +138,9 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
             for kind, attack in attacks.items():
                 attacked = attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar)
                 row[kind] = accuracy(model, as_saved(attacked), label)
-            found = {kind: accuracy(model, changed, label) for kind, changed in corrupted.items()}
-            rows.append(row | found | {"corruptions": float(np.mean(list(found.values())))})
+            found = {kind: is_right(model, changed, label) for kind, changed in corrupted.items()}
+            mean = estimate(np.mean(list(found.values()), 0))
+            rows.append(row | {kind: estimate(one) for kind, one in found.items()} | {"corruptions": mean})
     return rows
 
 

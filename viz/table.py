@@ -2,9 +2,11 @@
 
 from html import escape
 
+from .intervals import Estimate
+
 
 class Table(list):
-    """A list of dicts of plain numbers, one a row; a notebook draws it. Nested dicts become columns "outer inner"."""
+    """A list of dicts of numbers, one a row; a notebook draws it. Nested dicts become columns "outer inner"."""
 
     def _repr_html_(self):
         rows = [_flat(row) for row in self]
@@ -22,7 +24,11 @@ def _flat(row):
     return found
 
 
+def _number(value):
+    return value.text("{:.4g}") if isinstance(value, Estimate) else f"{value:.4g}"
+
+
 def _cell(value):
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = "" if value is None else _number(value) if isinstance(value, float) else str(value)
     return f'<td style="text-align:{"right" if number else "left"}">{escape(text)}</td>'

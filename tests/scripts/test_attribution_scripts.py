@@ -108,8 +108,12 @@ def test_evaluation(script, colours, tmp_path):
     assert rows["input_x_gradient"]["pointing"] == 1
     assert 0.2 < rows["random"]["share"] < 0.3 and 0.2 < rows["centre"]["share"] < 0.3
     assert rows["input_x_gradient"]["infidelity"] < 0.6 < rows["random"]["infidelity"] <= 1 + 1e-6
+    low, high = rows["random"]["infidelity_interval"]
+    assert low < rows["random"]["infidelity"] < high and record["chance"]["infidelity"] == pytest.approx(1 - 1 / 127)
+    (less,) = [row["infidelity"] for row in record["differences"] if row["less the centre"] == "random"]
+    assert less == pytest.approx(rows["random"]["infidelity"] - rows["centre"]["infidelity"])
     assert rows["input_x_gradient"]["deletion"] < rows["random"]["deletion"]
-    assert record["table"].count("\n") == 6 and "| grad_cam |" in record["table"]
+    assert record["table"].count("\n") == 7 and "| grad_cam |" in record["table"]
 
 
 def test_evaluation_needs_photographs_that_it_gets_right(script, colours, weights):
@@ -121,15 +125,17 @@ def test_evaluation_needs_photographs_that_it_gets_right(script, colours, weight
 
 def test_sanity_check(script, colours, tmp_path):
     weights, photos = colours
-    argv = ("--data", photos, "--count", "4", "--methods", "saliency,centre", "--model", weights)
+    argv = ("--data", photos, "--count", "4", "--methods", "saliency,centre", "--model", weights, "--draws", "3")
     code, out, err = script("sanity_check", *argv)
     assert (code, err) == (0, "")
     record = json.loads((tmp_path / "out" / "sanity_check_4_photographs.json").read_text())["numbers"]
     rows = {row["method"]: row for row in record["rows"]}
     assert record["layers"] == ["fc", "conv"] and record["images"] == 4
-    likeness = [value for key, value in rows["centre"].items() if key != "method"]
+    likeness = [value for key, value in rows["centre"].items() if key != "method" and not key.endswith("interval")]
     np.testing.assert_allclose(likeness, 1, rtol=1e-6)  # it looks at nothing
-    assert rows["saliency"]["rank all"] < 0.9
+    assert rows["saliency"]["rank all"] < 0.9 and record["draws"] == 3
+    low, high = rows["saliency"]["SSIM all_interval"]
+    assert low <= rows["saliency"]["SSIM all"] <= high
     assert record["table"] in out and (tmp_path / "out" / "sanity_check_4_photographs_curves.png").exists()
 
 
@@ -138,6 +144,6 @@ def test_sanity_check_of_one_photograph(script, photograph, tmp_path, colours):
     code, _, err = script("sanity_check", photograph, *argv)
     assert (code, err) == (0, "")
     with np.load(tmp_path / "out" / "sanity_check_my_cat_red.npz") as file:
-        assert file["grad_cam_spearman"].shape == (3, 1)
+        assert file["grad_cam_spearman"].shape == (10, 3, 1)
     code, _, err = script("sanity_check", photograph, "--data", "somewhere")
     assert code == 2 and "not both" in err

@@ -89,7 +89,7 @@ def test_results_are_the_cpus_and_the_record_names_the_gpu(
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("evaluate_attribution", ["--count", 6, "--methods", "saliency", "--noises", 2, "--steps", 3]),
+        ("evaluate_attribution", ["--count", 6, "--methods", "saliency", "--noises", 3, "--steps", 3]),
         ("robustness", ["--count", 24, "--steps", 2, "--tables", "defences", "--samples", 1]),
         ("universal", ["--count", 8, "--epochs", 1]),
         ("linear_demo", ["--count", 24, "--sizes", 8, "--epochs", 1]),

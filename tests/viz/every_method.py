@@ -29,6 +29,9 @@ METHODS = {
     "model_randomization": lambda model, x, seed: viz.model_randomization(model, x, viz.saliency, 1, seed=seed),
     "sensitivity": lambda model, x, seed: viz.sensitivity(model, x, viz.saliency, 1, samples=2, seed=seed),
     "infidelity": lambda model, x, seed: viz.infidelity(model, x, viz.gradient(model, x, 1), 1, samples=3, seed=seed),
+    "relative_infidelity": lambda model, x, seed: viz.relative_infidelity(
+        model, x, viz.gradient(model, x, 1), 1, samples=3, seed=seed
+    ),
     "insertion_deletion": lambda model, x, seed: viz.insertion_deletion(model, x, x.mean(1), 1, steps=3, seed=seed),
     "activation_maps": lambda model, x, seed: viz.activation_maps(model, x, "conv2"),
     "features": lambda model, x, seed: viz.features(model, x, "gap"),

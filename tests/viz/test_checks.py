@@ -9,7 +9,6 @@ import minigrad as mg
 import viz
 from minigrad import nn
 from tests.viz.reference_networks import reference
-from viz import checks
 from viz.random import streams
 
 
@@ -131,26 +130,6 @@ def test_mosaics_show_four_classes_and_know_where():
 
 
 # ---- small changes ---------------------------------------------------------------------------------------------------
-
-
-def test_infidelity_is_captums(golden, monkeypatch):
-    """On the very noise: it was drawn in the same order there, the same for both images."""
-    monkeypatch.setattr(checks, "streams", lambda seed, method, x, key: [np.random.default_rng(seed) for _ in x])
-    model, image, target, found = golden
-    g = viz.gradient(model, image, target)
-    plain = viz.infidelity(model, image, g, target, samples=6, sigma=0.1, seed=3)
-    np.testing.assert_allclose(plain, found["infidelity"], rtol=1e-9)
-    scaled = viz.infidelity(model, image, 7 * g, target, samples=6, sigma=0.1, scaled=True, seed=3)
-    np.testing.assert_allclose(scaled, found["infidelity_scaled"], rtol=1e-9)
-
-
-def test_the_gradient_of_a_linear_score_has_no_infidelity(linear_model, image, weight):
-    model = linear_model(weight.reshape(2, -1))
-    exact = np.broadcast_to(weight[1], image.shape)
-    assert viz.infidelity(model, image, exact, 1).max() < 1e-20
-    assert viz.infidelity(model, image, 2 * exact, 1, scaled=True).max() < 1e-20
-    assert viz.infidelity(model, image, 2 * exact, 1).min() > 0.1
-    assert viz.infidelity(model, image, exact[:, 0], 1, scaled=True).min() > 1e-3
 
 
 def test_sensitivity():

@@ -3,11 +3,13 @@
 Insertion (higher is better) and deletion (lower): the area below the class's probability as pixels come or go in the
 order of the map (Petsiuk et al. 2018, arXiv:1806.07421). Pointing: how often the map's maximum falls on the right one
 of four photographs in a mosaic (Zhang et al. 2016, arXiv:1608.00507), and share, how much of its positive part does
-(Boehle et al. 2021, arXiv:2104.00032): chance is 25 %. Infidelity (lower): how badly the attribution, best scaled,
-predicts the change of the score under noise (Yeh et al. 2019, arXiv:1901.09392), as a part of that change's mean
-square. Seconds are those of one explanation.
+(Boehle et al. 2021, arXiv:2104.00032): chance is 25 %. Infidelity (lower): what share of the change of the score under
+noise the attribution, best scaled, leaves unexplained (Yeh et al. 2019, arXiv:1901.09392; viz/fidelity.py): chance is
+1 - 1/(noises - 1). Seconds are those of one explanation.
 
 Photographs that the network gets wrong are left out. "random" and "centre" look at nothing: a method should beat them.
+Behind each mean stands the interval that 95 % of such draws of photographs would give; a second table has the
+differences to the centre, photograph by photograph, which are known better than the means.
 """
 
 import time
@@ -30,41 +32,63 @@ add_data_options(options, 200)
 add, number = options.add_argument, options.number
 add("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
 number("--steps", 16, "points of the insertion and deletion curves", low=1)
-number("--noises", 16, "noisy images for infidelity", low=1)
+number("--noises", 128, "noisy images for infidelity", low=3)
+add(
+    "--tiles",
+    choices=("full", "half"),
+    default="full",
+    help="mosaics of four photographs at the network's input size, "
+    "as published, or at half of it, for networks that take no larger picture (default %(default)s)",
+)
 number("--batch-size", 10, "photographs explained at a time", low=1)
 
 
 def run(job):
     methods = chosen_methods(job.args.methods)
     model, images, labels = right_ones(job)
-    small = images[:, :, : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]
-    small = small.reshape(*small.shape[:2], small.shape[2] // 2, 2, small.shape[3] // 2, 2).mean((3, 5))
     if len(set(labels)) < 4:
         raise UserError(f"the mosaics need photographs of at least 4 classes, --data has {len(set(labels))}")
-    mosaics = viz.mosaics(small, labels, len(images), job.args.seed)
+    tiles = images if job.args.tiles == "full" else halved(images)
+    mosaics = viz.mosaics(tiles, labels, len(images), job.args.seed)
 
-    rows, arrays = [], {}
+    measured, arrays = {}, {}
     with job.stoppable():
         for name, method in methods.items():
-            if job.stopped and rows:
+            if job.stopped and measured:
                 break
-            found = measure(job, name, method, model, (images, labels), mosaics)
-            arrays |= {f"{name}_{key}": value for key, value in found.items()}
-            rows.append({"method": name} | {key: float(np.mean(value)) for key, value in found.items()})
-            write(job, rows, arrays, len(images))
+            measured[name] = measure(job, name, method, model, (images, labels), mosaics)
+            arrays |= {f"{name}_{key}": value for key, value in measured[name].items()}
+            write(job, measured, arrays, len(images))
 
 
-def write(job, rows, arrays, count):
+def write(job, measured, arrays, count):
     """After each method, so that nothing is lost if the run is cut off."""
-    shown = [{"method": row["method"]} | {k: f"{v:.3f}" for k, v in row.items() if k != "method"} for row in rows]
-    table = markdown(shown)
-    last = ", ".join(f"{key} {value}" for key, value in shown[-1].items() if key != "method")
+    chance = {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(job.args.noises)}
+    rows = [{"method": name} | {k: viz.estimate(v) for k, v in found.items()} for name, found in measured.items()]
+    last = ", ".join(f"{key} {value.text()}" for key, value in rows[-1].items() if key != "method")
+    text = markdown(
+        [*rows, {"method": "chance"} | {key: chance.get(key) for key in rows[0] if key != "method"}], "{:.3f}"
+    )
+    numbers = {"images": count, "chance": chance, "rows": rows, "table": text}
+    if "centre" in measured:
+        against = [
+            {"less the centre": name} | {k: viz.difference(v, measured["centre"][k]) for k, v in found.items()}
+            for name, found in measured.items()
+            if name != "centre"
+        ]
+        numbers |= {"differences": against, "differences_table": markdown(against, "{:+.3f}") if against else ""}
     job.write(
         arrays=arrays,
-        numbers={"images": count, "rows": rows, "table": table},
+        numbers=numbers,
         line=f"{rows[-1]['method']}: {last}",
         subject=f"{job.args.data.name}_{count}",
     )
+
+
+def halved(images):
+    """(N,3,H,W) as (N,3,H/2,W/2), each pixel the mean of four."""
+    n, c, h, w = images.shape
+    return images[:, :, : h // 2 * 2, : w // 2 * 2].reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5))
 
 
 def right_ones(job):
@@ -96,17 +120,12 @@ def measure(job, name, method, model, photographs, mosaics):
         curves = viz.insertion_deletion(model, images, maps, labels, steps=job.args.steps, seed=job.args.seed)
         found["insertion"].append(curves.insertion_area)
         found["deletion"].append(curves.deletion_area)
-        found["infidelity"].append(relative_infidelity(job, model, images, attribution, labels))
+        found["infidelity"].append(
+            viz.relative_infidelity(model, images, attribution, labels, samples=job.args.noises, seed=job.args.seed)
+        )
 
         pictures, classes, boxes = (values[part] for values in mosaics)
         maps = method.map(model, pictures.astype(images.dtype), classes)
         found["pointing"].append(viz.pointing_game(maps, boxes, tolerance=0).astype(float))
         found["share"].append(viz.positive_share(maps, boxes))
     return {key: np.concatenate(values) for key, values in found.items()}
-
-
-def relative_infidelity(job, model, images, attribution, labels):
-    """(N,): the infidelity of the attribution, scaled as is best for it, over that of no attribution at all."""
-    how = {"samples": job.args.noises, "scaled": True, "seed": job.args.seed}
-    nothing = viz.infidelity(model, images, np.zeros_like(images), labels, **how)
-    return viz.infidelity(model, images, attribution, labels, **how) / np.maximum(nothing, 1e-30)

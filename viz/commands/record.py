@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad.serialization import replacing
 from models.mistakes import UserError
+from viz.intervals import Estimate
 
 RECORDED = (
     "minigrad",
@@ -36,7 +37,9 @@ def file_stem(*parts):
 def plain(value):
     """`value` as JSON knows it: arrays as lists, paths and dtypes as text, NaN and infinities as null."""
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        found = {str(key): plain(item) for key, item in value.items()}
+        known = {key: [one.low, one.high] for key, one in value.items() if isinstance(one, Estimate)}
+        return found | {f"{key}_interval": plain(interval) for key, interval in known.items()}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):

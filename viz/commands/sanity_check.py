@@ -2,8 +2,8 @@
 
 The weights are drawn anew layer after layer, from the top, and each map is compared with that of the trained network,
 by rank correlation and SSIM (Adebayo et al. 2018, arXiv:1810.03292, section 4.1). A method whose maps stay alike would
-show the same for a network that knows nothing. With --data, the numbers are means over photographs, and the first is
-shown.
+show the same for a network that knows nothing. Numbers are means over --draws of the weights and over photographs, with
+95 % intervals for other draws and photographs; the first draw and photograph are shown.
 """
 
 import warnings
@@ -28,6 +28,7 @@ options = parser(__doc__, "photo.jpg --methods saliency,guided_backprop,grad_cam
 options.add_argument("--methods", default=DEFAULT, metavar="A,B,...", help="(default %(default)s)")
 options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
 options.number("--count", 20, "photographs of --data", low=1)
+options.number("--draws", 10, "of the weights", low=1)
 
 
 def run(job):
@@ -39,7 +40,10 @@ def run(job):
         for name, method in tqdm(methods.items(), disable=not job.progress):
             if job.stopped and found:
                 break
-            found[name] = viz.model_randomization(job.model, images, method, targets, seed=job.args.seed)
+            found[name] = [
+                viz.model_randomization(job.model, images, method, targets, seed=(job.args.seed, draw))
+                for draw in range(job.args.draws)
+            ]
     write(job, images, found)
 
 
@@ -53,21 +57,22 @@ def photographs(job):
 
 
 def write(job, images, found):
-    layers = next(iter(found.values())).layers
+    layers = next(iter(found.values()))[0].layers
     rows = [
-        {"method": name} | {f"{kind} {layer}": value for kind, layer, value in summary(result)}
-        for name, result in found.items()
+        {"method": name} | {f"{kind} {layer}": value for kind, layer, value in summary(draws)}
+        for name, draws in found.items()
     ]
     subject = job.subject if job.args.data is None else f"{len(images)}_photographs"
     shown = sorted({0, 1, 2, len(layers) // 2, len(layers)})
-    maps = [[result.maps[k][0] for k in shown] for result in found.values()]
+    maps = [[first.maps[k][0] for k in shown] for first, *_ in found.values()]
     columns = ["trained", *(f"down to {layers[k - 1]}" for k in shown[1:])]
     table = markdown(rows, "{:.2f}")
-    curves = {name: result.spearman.mean(1) for name, result in found.items()}
+    likeness = {f"{name}_{kind}": drawn(draws, kind) for name, draws in found.items() for kind in ("spearman", "ssim")}
+    curves = {name: likeness[f"{name}_spearman"].mean((0, 2)) for name in found}
     job.write(
         figure=plot.attribution_grid(images[0], maps, list(found), columns, "Maps as layers are randomised", over=()),
-        arrays={f"{name}_{kind}": getattr(r, kind) for name, r in found.items() for kind in ("spearman", "ssim")},
-        numbers={"layers": layers, "rows": rows, "table": table, "images": len(images)},
+        arrays=likeness,  # each (draws, layers + 1, photographs)
+        numbers={"layers": layers, "rows": rows, "table": table, "images": len(images), "draws": job.args.draws},
         line=f"sanity check of {', '.join(found)}",
         subject=subject,
     )
@@ -80,9 +85,14 @@ def write(job, images, found):
     )
 
 
-def summary(result):
-    """(kind, place, mean over images) after the top layer, half of the layers, and all."""
-    count = len(result.layers)
-    for kind, values in (("rank", result.spearman), ("SSIM", result.ssim)):
+def drawn(draws, kind):
+    """(D,L+1,N): a likeness of D draws."""
+    return np.stack([getattr(one, kind) for one in draws])
+
+
+def summary(draws):
+    """(kind, place, mean over draws and images) after the top layer, half of the layers, and all."""
+    count = len(draws[0].layers)
+    for kind, values in (("rank", drawn(draws, "spearman")), ("SSIM", drawn(draws, "ssim"))):
         for place, k in (("top", 1), ("half", (count + 1) // 2), ("all", count)):
-            yield kind, place, float(np.mean(values[k]))
+            yield kind, place, viz.estimate(values[:, k])

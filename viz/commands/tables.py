@@ -2,6 +2,8 @@
 
 import re
 
+from viz.intervals import Estimate
+
 
 def markdown(rows, form="{:.1%}"):
     """A Markdown table of a list of dicts with the same keys. form: of fractions; None becomes a dash."""
@@ -18,8 +20,16 @@ def _cell(value, column, form):
     if not isinstance(value, float):
         return escaped(value) if isinstance(value, str) else str(value)
     if column == "linf":
-        return f"{255 * value:.1f}/255"
-    return f"{value:.3g}" if column in ("l2", "l0") else form.format(value)
+        value, form = scaled(value, 255), "{:.1f}/255"
+    elif column in ("l2", "l0"):
+        form = "{:.3g}"
+    return value.text(form) if isinstance(value, Estimate) else form.format(value)
+
+
+def scaled(value, factor):
+    if isinstance(value, Estimate):
+        return Estimate(factor * value, factor * value.low, factor * value.high)
+    return factor * value
 
 
 def escaped(text):
