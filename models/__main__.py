@@ -7,7 +7,8 @@ download  the official weights of a network, checked, and converted for models.l
 convert   other programs' weights to a weights file of ours: Keras' HDF5 in its original, Keras 2 and Keras 3 layouts,
           torch and torchvision state dicts (without torch, and without running anything in them), .npz files. Without
           --arch it takes the first architecture that the weights fit.
-info      the layers of a network, its classes, and where its weights come from; without a name, what is here.
+info      the layers of a network, its classes, and where its weights come from; of another program's file, what it is
+          and what it would become; without a name, what is here.
 """
 
 import argparse
@@ -18,6 +19,9 @@ from pathlib import Path
 from .architectures import NAMES
 from .catalogue import SOURCES, load, whereabouts
 from .exits import exit_code
+from .hdf5 import attribute, opened
+from .labels import imagenet_labels
+from .weights_file import FORMAT
 
 EXAMPLES = {
     "convert": "vgg16-397923af.pth --arch vgg16 --out vgg16.h5",
@@ -59,6 +63,12 @@ def _convert_options(options):
         "117, 123; bgr255: minus nothing), torchvision RGB, 0-1, normalised, none RGB, 0-1 (default: caffe for Keras "
         "and .npz files, torchvision for .pth)",
     )
+    add(
+        "--labels",
+        metavar="FILE",
+        help="names of its classes, one a line, or imagenet; without them, a network of other "
+        "classes than its architecture's has none",
+    )
     add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5")
     add("--half", "--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory")
     add("--quiet", action="store_true", help="print nothing")
@@ -78,11 +88,22 @@ def run_convert(args):
     from .convert import convert
     from .weights_file import save
 
-    model = convert(args.source, args.arch, args.preprocess)
+    model = convert(args.source, args.arch, args.preprocess, _labels(args.labels))
     save(model, args.out, half=args.half)
     if not args.quiet:
         count = sum(parameter.size for parameter in model.parameters())
         print(f"{args.source.name}: {model.name}, {count:,} parameters, {model['preprocess']} -> {args.out}")
+        print(model.provenance["conversion"])
+
+
+def _labels(given):
+    """The lines of a file of class names, or ImageNet's."""
+    if given is None or given == "imagenet":
+        return given and [label.line for label in imagenet_labels()]
+    try:
+        return Path(given).read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{given} is no text in UTF-8: give a file with the name of a class on each line") from None
 
 
 def run_download(args):
@@ -100,6 +121,10 @@ def run_info(args):
             source = f"python -m models download {name}" if name in SOURCES else "convert a file of them"
             print(f"{name:16}{path or f'no weights here: {source}'}")
         return
+    if _is_foreign(args.name):
+        from .convert import info
+
+        return print("\n".join(info(args.name)))
     model = load(args.name)
     print(
         f"{model.name}, {sum(parameter.size for parameter in model.parameters()):,} parameters; {model['preprocess']}"
@@ -110,6 +135,17 @@ def run_info(args):
     for row in model.layers():
         print(f"  {row.name:24}{row.kind:20}{' x '.join(map(str, row.output_shape)):18}{row.parameters:>12,}")
     print(json.dumps(model.provenance, indent=1, ensure_ascii=False, default=str))
+
+
+def _is_foreign(name):
+    """Whether this is a file of another program's."""
+    path = Path(name)
+    if not path.is_file():
+        return False
+    if path.open("rb").read(4) != b"\x89HDF":
+        return True
+    with opened(path) as file:
+        return attribute(file, "format") != FORMAT.encode()
 
 
 RUN = {"convert": run_convert, "download": run_download, "info": run_info}

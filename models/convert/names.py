@@ -32,6 +32,9 @@ def from_keras(name):
     if name in VGG_HEAD:
         return VGG_HEAD[name]
     name = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name)
+    numbered = re.fullmatch(r"block(\d)/conv2d(?:_(\d))?", name)  # Keras 3, blocks with layers of their own
+    if numbered:
+        return f"conv{numbered[1]}_{int(numbered[2] or 0) + 1}"
     name = re.sub(r"^(fire\d)[/_.]squeeze1x1$", r"\1.squeeze", name)
     return re.sub(r"^(fire\d)[/_.]expand(1x1|3x3)$", r"\1.expand.\2", name)
 

@@ -1,5 +1,6 @@
 """`python -m models`: what it says of a network, and of what is here."""
 
+import numpy as np
 import pytest
 
 import models
@@ -35,3 +36,19 @@ def test_info_of_nothing(name, said, capsys):
     assert main(["info", name]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith("info: ") and said in shown.err and shown.err.count("\n") == 1
+
+
+def test_a_foreign_file_before_conversion_and_with_labels(tmp_path, capsys):
+    state = models.build("squeezenet1_1", seed=1, labels=["cat", "dog"]).state_dict()
+    np.savez(tmp_path / "w.npz", **state)
+    assert main(["info", str(tmp_path / "w.npz")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("w.npz: NumPy npz, 26 layers with weights\nsqueezenet1_1, its 26 layers told by name\n")
+
+    (tmp_path / "labels.txt").write_text("a cat\na dog\n")
+    options = [str(tmp_path / "w.npz"), "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "w.h5")]
+    assert main(["convert", *options]) == 0
+    assert "recognised as squeezenet1_1; 52 arrays matched by name, none left over" in capsys.readouterr().out
+    assert models.load(tmp_path / "w.h5").labels == ("a cat", "a dog")
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
+    assert main(["convert", *options]) == 2 and "no text in UTF-8" in capsys.readouterr().err

