@@ -11,18 +11,24 @@ is known once its class is registered, and is described by the arguments that it
 
 from minigrad import nn
 
-from .layers import Preprocess, ReflectionPad2d
+from .layers import Preprocess
 
 CONTAINERS = {kind.__name__: kind for kind in (nn.Sequential, nn.Parallel, nn.Sum, nn.Product, nn.Graph)}
 KINDS = {
     name: kind
-    for name, kind in [*vars(nn).items(), ("Preprocess", Preprocess), ("ReflectionPad2d", ReflectionPad2d)]
+    for name, kind in [*vars(nn).items(), ("Preprocess", Preprocess)]
     if isinstance(kind, type) and kind is not nn.Module and name not in CONTAINERS
 }
 OURS = ("name", "kind", "layers", "inputs", "outputs")  # entries that are no arguments of a layer
 
 LARGEST = {"in_channels": 1 << 20, "out_channels": 1 << 20, "in_features": 1 << 24, "out_features": 1 << 24}
-LARGEST |= {"num_features": 1 << 20, "num_channels": 1 << 20, "num_parameters": 1 << 20, "shape": 1 << 24}
+LARGEST |= {
+    "num_features": 1 << 20,
+    "num_channels": 1 << 20,
+    "num_parameters": 1 << 20,
+    "shape": 1 << 24,
+    "normalized_shape": 1 << 14,
+}
 DEEPEST = 16
 
 

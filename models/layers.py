@@ -1,4 +1,4 @@
-"""Two layers that only models of photographs need: their preprocessing, and padding by reflection."""
+"""The layer that only models of photographs need: their preprocessing."""
 
 import numpy as np
 
@@ -48,19 +48,6 @@ class Preprocess(nn.Module):
 
     def describe(self):
         return {name: getattr(self, name) for name in ("scale", "mean", "std", "channel_order")}
-
-
-class ReflectionPad2d(nn.Module):
-    """`padding` pixels on each side, mirrored about the edge pixel (which is not repeated)."""
-
-    def __init__(self, padding):
-        self.padding = padding
-
-    def forward(self, x):
-        return F.pad(x, (self.padding,) * 4, mode="reflect")
-
-    def describe(self):
-        return {"padding": self.padding}
 
 
 def _channels(values, x):

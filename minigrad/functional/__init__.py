@@ -14,11 +14,12 @@ from .activation import softplus, tanh
 from .reduce import argmax, argmin, max, mean, min, sum, var
 from .linalg import Linear, MatMul, linear, matmul
 from .conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad, conv2d, conv_transpose2d
-from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d, max_unpool2d
+from .pool import AvgPool2d, MaxPool2d, adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 from .normalize import BatchNorm, batch_norm, dropout, local_response_norm
 from .window import pair
+from .instance import channel_layer_norm, group_norm, instance_norm, layer_norm
 from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax
-from .resample import fold, interpolate, unfold
+from .resample import fold, interpolate, pixel_shuffle, unfold
 
 
 def __getattr__(name):

@@ -22,7 +22,7 @@ from ..tensor import as_tensor, together
 from .conv import conv2d
 from .convert import constant_like, in_float32
 from .linalg import matmul
-from .shape import Pad, flatten, pad, reshape, squeeze, transpose, unsqueeze
+from .shape import Pad, cat, flatten, pad, reshape, squeeze, transpose, unsqueeze
 from .window import counts, fitted, pair, sides
 
 # ---- max pooling -----------------------------------------------------------------------------------------------------
@@ -288,13 +288,7 @@ def adaptive_avg_pool2d(x, output_size):
     """
     name = "adaptive_avg_pool2d"
     x = _image(name, x)
-    sizes = (output_size, output_size) if isinstance(output_size, int | np.integer) else tuple(output_size)
-    if len(sizes) != 2:
-        raise ValueError(f"{name}: output_size must be an int or a pair, got {output_size!r}")
-    sizes = tuple(n if size is None else size for size, n in zip(sizes, x.shape[-2:], strict=True))
-    oh, ow = pair(name, "output_size", sizes, 0)
-    if 0 in x.shape[-2:]:
-        raise ValueError(f"{name}: x has no elements to average: shape {x.shape}")
+    oh, ow = _grid(name, x, output_size)
     if x.ndim == 3:
         return squeeze(adaptive_avg_pool2d(unsqueeze(x, 0), (oh, ow)), 0)
 
@@ -305,13 +299,47 @@ def adaptive_avg_pool2d(x, output_size):
     return matmul(matmul(rows, x), transpose(columns, 0, 1))
 
 
+def _grid(name, x, output_size):
+    """(OH, OW) of adaptive pooling, checked."""
+    sizes = (output_size, output_size) if isinstance(output_size, int | np.integer) else tuple(output_size)
+    if len(sizes) != 2:
+        raise ValueError(f"{name}: output_size must be an int or a pair, got {output_size!r}")
+    sizes = tuple(n if size is None else size for size, n in zip(sizes, x.shape[-2:], strict=True))
+    return pair(name, "output_size", sizes, 0)
+
+
+def _edges(size, count):
+    """[(start, stop)] of the windows of adaptive pooling along one axis."""
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
 def _averaging(x, size, count):
     """(count, size): row i averages window i. In the dtype of x."""
-    i = np.arange(count)[:, None]
-    start, stop = i * size // max(count, 1), -(-(i + 1) * size // max(count, 1))
-    j = np.arange(size)
-    weights = ((start <= j) & (j < stop)) / (stop - start)
+    weights = np.zeros((count, size))
+    for row, (start, stop) in zip(weights, _edges(size, count), strict=True):
+        row[start:stop] = 1 / (stop - start)
     return constant_like(x, weights)
+
+
+def adaptive_max_pool2d(x, output_size, return_indices=False):
+    """The maxima of the windows of adaptive_avg_pool2d, as torch.nn.functional.adaptive_max_pool2d.
+
+    x: (N,C,H,W) or (C,H,W). output_size: as there. return_indices is not supported.
+    """
+    name = "adaptive_max_pool2d"
+    if return_indices:
+        raise NotImplementedError(f"{name}: return_indices is not supported")
+    x = _image(name, x)
+    oh, ow = _grid(name, x, output_size)
+    if x.ndim == 3:
+        return squeeze(adaptive_max_pool2d(unsqueeze(x, 0), (oh, ow)), 0)
+    if x.shape[2] % max(oh, 1) == x.shape[3] % max(ow, 1) == 0 < oh * ow:
+        return max_pool2d(x, (x.shape[2] // oh, x.shape[3] // ow))
+    if not oh or not ow:
+        return x[:, :, :oh, :ow]
+    down, across = (_edges(n, count) for n, count in zip(x.shape[2:], (oh, ow), strict=True))
+    rows = [[max_pool2d(x[:, :, a:b, c:d], (b - a, d - c)) for c, d in across] for a, b in down]
+    return cat([cat(row, 3) for row in rows], 2)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -321,7 +349,7 @@ def _image(name, x):
     x = as_tensor(x)
     if x.ndim not in (3, 4):
         raise ValueError(f"{name}: x must be (N,C,H,W) or (C,H,W), got shape {x.shape}")
-    if x.dtype.kind != "f" and name != "max_pool2d":
+    if x.dtype.kind != "f" and "max" not in name:
         raise TypeError(f"{name}: x must be floating point, got dtype {x.dtype}")
     if 0 in x.shape[-3:]:
         raise ValueError(f"{name}: x {x.shape} must not be empty but for the batch")

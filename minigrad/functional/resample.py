@@ -13,7 +13,7 @@ from ..kernels import output_hw
 from ..tensor import as_tensor
 from .convert import constant_like, in_float32
 from .linalg import matmul
-from .shape import getitem, pad, squeeze, transpose, unsqueeze
+from .shape import getitem, pad, permute, reshape, squeeze, transpose, unsqueeze
 from .window import pair
 
 # ---- interpolation ---------------------------------------------------------------------------------------------------
@@ -21,74 +21,121 @@ from .window import pair
 
 @in_float32
 def interpolate(
-    x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False
+    x,
+    size=None,
+    scale_factor=None,
+    mode="nearest",
+    align_corners=None,
+    recompute_scale_factor=None,
+    antialias=False,
+    coordinates=None,
+    rounding=None,
 ):
     """x on a finer or coarser grid, as torch.nn.functional.interpolate.
 
     x: (N,C,H,W). size: OH and OW, an int or a pair; or else scale_factor: a number or a pair: OH = floor(H * factor).
-    mode: "nearest" (output row i takes row floor(i * H/OH)) or "bilinear" (the four neighbours, weighted by distance;
-    pixels are squares, and beyond the outermost centres the edge is repeated). align_corners: for "bilinear", the
-    centres of the corner pixels stay where they are. recompute_scale_factor: take the scale from the sizes even where
-    scale_factor is given, which differs where H * factor is no whole number. Nothing is smoothed before going down.
+    mode: "nearest" (output row i takes row floor(i * H/OH)), "nearest-exact" (the row whose centre is nearest) or
+    "bilinear" (the four neighbours, weighted by distance; pixels are squares, and beyond the outermost centres the edge
+    is repeated). align_corners: for "bilinear", the centres of the corner pixels stay where they are.
+    recompute_scale_factor: take the scale from the sizes even where scale_factor is given, which differs where
+    H * factor is no whole number. Nothing is smoothed before going down.
+
+    coordinates: as ONNX's Resize names them, in align_corners' place, where output i lies among the input's, with s
+    input pixels to one of the output: "half_pixel", (i + 1/2) s - 1/2; "pytorch_half_pixel", the same but 0 for a
+    single one; "asymmetric", i s; "align_corners", i (H-1)/(OH-1). rounding: then, for "nearest", "floor", "ceil",
+    "round_prefer_floor" (where None) or "round_prefer_ceil".
 
     Bilinear is a product with two matrices, in which 0 * inf is NaN: an infinity or a NaN makes NaN of other pixels of
     its image and channel too, where torch spoils only its neighbours.
     """
     x = as_tensor(x)
-    if mode not in ("nearest", "bilinear"):
-        raise NotImplementedError(f'interpolate: mode must be "nearest" or "bilinear", got {mode!r}')
+    if mode not in ("nearest", "nearest-exact", "bilinear"):
+        raise NotImplementedError(f'interpolate: mode must be "nearest", "nearest-exact" or "bilinear", got {mode!r}')
     if antialias:
         raise NotImplementedError("interpolate: antialias is not supported")
     if x.ndim != 4 or x.dtype.kind != "f" or 0 in x.shape[1:]:
         raise ValueError(f"interpolate: x must be floating point (N,C,H,W), got {x.dtype} of shape {x.shape}")
-    if mode == "nearest" and align_corners is not None:
-        raise ValueError('interpolate: align_corners goes with mode "bilinear"')
+    if align_corners is not None and (mode != "bilinear" or coordinates is not None):
+        raise ValueError('interpolate: align_corners goes with mode "bilinear", and without coordinates')
+    _check_coordinates(mode, coordinates, rounding)
+
+    size, scales = _size_and_scales(x, size, scale_factor, recompute_scale_factor)
+    if mode == "bilinear":
+        coordinates = coordinates or ("align_corners" if align_corners else "half_pixel")
+        rows, columns = (_bilinear(x, *one, coordinates) for one in zip(x.shape[2:], size, scales, strict=True))
+        return matmul(matmul(rows, x), transpose(columns, 0, 1))
+    if coordinates is None:
+        rows, columns = (_nearest(*one, mode) for one in zip(x.shape[2:], size, scales, strict=True))
+    else:
+        rounded = _ROUNDINGS[rounding or "round_prefer_floor"]
+        places = (_positions(*one, coordinates) for one in zip(x.shape[2:], size, scales, strict=True))
+        rows, columns = (np.clip(rounded(p), 0, n - 1) for p, n in zip(places, x.shape[2:], strict=True))
+    rows, columns = (constant_like(x, index, np.int64) for index in (rows[:, None], columns))
+    return getitem(x, (slice(None), slice(None), rows, columns))
+
+
+_COORDINATES = ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners")
+_ROUNDINGS = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda position: np.ceil(position - 0.5),
+    "round_prefer_ceil": lambda position: np.floor(position + 0.5),
+}
+
+
+def _check_coordinates(mode, coordinates, rounding):
+    if coordinates is not None and (coordinates not in _COORDINATES or mode == "nearest-exact"):
+        known = ", ".join(_COORDINATES)
+        raise ValueError(f'interpolate: coordinates must be one of {known}, for "nearest" or "bilinear"')
+    if rounding is not None and (rounding not in _ROUNDINGS or coordinates is None or mode != "nearest"):
+        known = ", ".join(_ROUNDINGS)
+        raise ValueError(f'interpolate: rounding must be one of {known}, with coordinates and mode "nearest"')
+
+
+def _size_and_scales(x, size, scale_factor, recompute):
+    """((OH, OW), (factor or None, factor or None)), None where the sizes give it."""
     if (size is None) == (scale_factor is None):
         raise ValueError("interpolate: give either size or scale_factor")
-    if recompute_scale_factor and size is not None:
+    if recompute and size is not None:
         raise ValueError("interpolate: recompute_scale_factor goes with scale_factor, not with size")
-
-    scales = (None, None)
     if size is not None:
-        size = pair("interpolate", "size", size, 1)
-    else:
-        factors = scale_factor if isinstance(scale_factor, list | tuple) else (scale_factor, scale_factor)
-        if len(factors) != 2 or not all(f > 0 for f in factors):
-            raise ValueError(f"interpolate: scale_factor must be a positive number or a pair, got {scale_factor!r}")
-        size = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
-        if min(size) < 1:
-            raise ValueError(f"interpolate: scale_factor {scale_factor} leaves no pixel of {x.shape[2:]}")
-        scales = (None, None) if recompute_scale_factor else factors
-
-    if mode == "nearest":
-        rows, columns = (_nearest(*sizes) for sizes in zip(x.shape[2:], size, scales, strict=True))
-        rows, columns = (constant_like(x, index, np.int64) for index in (rows[:, None], columns))
-        return getitem(x, (slice(None), slice(None), rows, columns))
-    rows, columns = (_bilinear(x, *sizes, align_corners) for sizes in zip(x.shape[2:], size, scales, strict=True))
-    return matmul(matmul(rows, x), transpose(columns, 0, 1))
+        return pair("interpolate", "size", size, 1), (None, None)
+    factors = scale_factor if isinstance(scale_factor, list | tuple) else (scale_factor, scale_factor)
+    if len(factors) != 2 or not all(f > 0 for f in factors):
+        raise ValueError(f"interpolate: scale_factor must be a positive number or a pair, got {scale_factor!r}")
+    size = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+    if min(size) < 1:
+        raise ValueError(f"interpolate: scale_factor {scale_factor} leaves no pixel of {x.shape[2:]}")
+    return size, (None, None) if recompute else factors
 
 
-def _nearest(size, out, factor):
+def _positions(size, out, factor, coordinates):
+    """(out,): where each output lies among the input's `size` elements, which are at 0, 1, 2 ..."""
+    i, step = np.arange(out), 1 / factor if factor else size / out
+    if coordinates == "asymmetric":
+        return i * step
+    if coordinates == "align_corners":
+        return i * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    return np.zeros(1) if coordinates == "pytorch_half_pixel" and out == 1 else (i + 0.5) * step - 0.5
+
+
+def _nearest(size, out, factor, mode):
     """The index that each output index takes. In float32, as in torch, whose rounding decides between neighbours.
 
-    As in torch, too, an unchanged or doubled size is taken as a scale of 1 or 2, whatever the factor was.
+    As in torch, too, for "nearest" an unchanged or doubled size is taken as a scale of 1 or 2, whatever the factor was.
     """
-    factor = None if out in (size, 2 * size) else factor
+    factor = None if mode == "nearest" and out in (size, 2 * size) else factor
     step = np.float32(1 / factor) if factor else np.float32(size) / np.float32(out)
-    index = np.floor(np.arange(out, dtype=np.float32) * step).astype(np.int64)
-    return np.minimum(index, size - 1)
+    index = np.arange(out, dtype=np.float32) + np.float32(0.5 if mode == "nearest-exact" else 0)
+    return np.minimum(np.floor(index * step).astype(np.int64), size - 1)
 
 
-def _bilinear(x, size, out, factor, align_corners):
+def _bilinear(x, size, out, factor, coordinates):
     """(out, size): row i holds the weights of the two elements that output i lies between. In the dtype of x.
 
     As in torch, an unchanged size is taken as a scale of 1, whatever the factor was.
     """
-    factor = None if out == size else factor
-    if align_corners:
-        position = np.arange(out) * ((size - 1) / (out - 1) if out > 1 else 0.0)
-    else:
-        position = np.maximum((np.arange(out) + 0.5) * (1 / factor if factor else size / out) - 0.5, 0.0)
+    position = np.maximum(_positions(size, out, None if out == size else factor, coordinates), 0.0)
     low = np.minimum(np.floor(position).astype(np.int64), size - 1)
     high = np.minimum(low + 1, size - 1)
     share = np.minimum(position - low, 1.0)
@@ -96,6 +143,22 @@ def _bilinear(x, size, out, factor, align_corners):
     np.add.at(weights, (np.arange(out), low), 1 - share)
     np.add.at(weights, (np.arange(out), high), share)
     return constant_like(x, weights)
+
+
+def pixel_shuffle(x, upscale_factor):
+    """(N,C,H*r,W*r) of x (N,C*r*r,H,W), r being upscale_factor: r*r channels become squares of r by r pixels.
+
+    As torch.nn.functional.pixel_shuffle; any dimensions may come before C. (Shi et al. 2016, arXiv:1609.05158.)
+    """
+    x, r = as_tensor(x), upscale_factor
+    if not isinstance(r, int | np.integer) or r < 1:
+        raise ValueError(f"pixel_shuffle: upscale_factor must be a positive int, got {r!r}")
+    if x.ndim < 3 or x.shape[-3] % (r * r):
+        raise ValueError(f"pixel_shuffle: x must be (N,C*{r}*{r},H,W), got shape {x.shape}")
+    *outer, c, h, w = x.shape
+    at = len(outer)
+    squares = permute(reshape(x, (*outer, c // (r * r), r, r, h, w)), (*range(at + 1), at + 3, at + 1, at + 4, at + 2))
+    return reshape(squares, (*outer, c // (r * r), h * r, w * r))
 
 
 # ---- windows as columns ----------------------------------------------------------------------------------------------

@@ -18,9 +18,11 @@ from .activations import (
 from .graph import Call, Graph, Product, Sum
 from .layers import (
     AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
+    ConvTranspose2d,
     Dropout,
     Flatten,
     Identity,
@@ -30,21 +32,39 @@ from .layers import (
     Softmax,
 )
 from .module import Module, Parallel, Sequential
+from .normalization import GroupNorm, InstanceNorm2d, LayerNorm, LayerNorm2d
+from .resample import (
+    CircularPad2d,
+    ConstantPad2d,
+    PixelShuffle,
+    ReflectionPad2d,
+    ReplicationPad2d,
+    Upsample,
+    ZeroPad2d,
+)
 
 __all__ = [
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BatchNorm2d",
     "Call",
+    "CircularPad2d",
+    "ConstantPad2d",
     "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "ELU",
     "Flatten",
     "GELU",
     "Graph",
+    "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Identity",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LayerNorm2d",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -53,9 +73,12 @@ __all__ = [
     "Module",
     "PReLU",
     "Parallel",
+    "PixelShuffle",
     "Product",
     "ReLU",
     "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -63,4 +86,6 @@ __all__ = [
     "Softplus",
     "Sum",
     "Tanh",
+    "Upsample",
+    "ZeroPad2d",
 ]

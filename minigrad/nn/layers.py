@@ -28,10 +28,7 @@ class Conv2d(Module):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, rng=None
     ):
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: groups {groups} must divide in_channels {in_channels} and out_channels {out_channels}"
-            )
+        _check_groups("Conv2d", in_channels, out_channels, groups)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = F.pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
@@ -45,6 +42,44 @@ class Conv2d(Module):
     def describe(self):
         names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
         return {name: getattr(self, name) for name in names} | {"bias": self.bias is not None}
+
+
+class ConvTranspose2d(Module):
+    """Transposed 2-d convolution with `.weight` (C, O/groups, KH, KW) and `.bias` (O,) or None.
+
+    rng: as for Conv2d; an output sees KH*KW / (SH*SW) weights of each channel.
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        rng=None,
+    ):
+        _check_groups("ConvTranspose2d", in_channels, out_channels, groups)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = F.pair("ConvTranspose2d", "kernel_size", kernel_size, 1)
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        self.groups, self.dilation = groups, dilation
+        apart = F.pair("ConvTranspose2d", "stride", stride, 1)
+        fan_in = in_channels // groups * math.prod(self.kernel_size) / math.prod(apart)
+        self.weight = _weight((in_channels, out_channels // groups, *self.kernel_size), fan_in, rng)
+        self.bias = _zeros(out_channels) if bias else None
+
+    def forward(self, x):
+        rest = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return F.conv_transpose2d(x, self.weight, self.bias, *rest)
+
+    def describe(self):
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding", "groups")
+        return {name: getattr(self, name) for name in (*names, "dilation")} | {"bias": self.bias is not None}
 
 
 class Linear(Module):
@@ -63,6 +98,11 @@ class Linear(Module):
 
     def describe(self):
         return {"in_features": self.in_features, "out_features": self.out_features, "bias": self.bias is not None}
+
+
+def _check_groups(name, inputs, outputs, groups):
+    if groups < 1 or inputs % groups or outputs % groups:
+        raise ValueError(f"{name}: groups {groups} must divide in_channels {inputs} and out_channels {outputs}")
 
 
 def _weight(shape, fan_in, rng):
@@ -155,6 +195,19 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x):
         return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def describe(self):
+        return {"output_size": self.output_size}
+
+
+class AdaptiveMaxPool2d(Module):
+    """Maximum over as many near-equal windows as the output has places; 1 is global max pooling."""
+
+    def __init__(self, output_size):
+        self.output_size = output_size
+
+    def forward(self, x):
+        return F.adaptive_max_pool2d(x, self.output_size)
 
     def describe(self):
         return {"output_size": self.output_size}

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import nn
 
 from ..hdf5 import WeightsError
-from ..layers import Preprocess, ReflectionPad2d
+from ..layers import Preprocess
 from ..model import Model
 
 NAME = "vgg19_normalised"
@@ -34,7 +34,7 @@ def vgg19_normalised(layers):
     """The Model of them. Raises WeightsError if the first layer is more than a preprocessing."""
     network = {"preprocess": _preprocess_of(layers["0"])}
     for key, name in LAYERS.items():
-        network[f"pad{name}"] = ReflectionPad2d(1)
+        network[f"pad{name}"] = nn.ReflectionPad2d(1)
         network[f"conv{name}"] = _conv(layers[key]["weight"], layers[key]["bias"], padding=0)
         network[f"relu{name}"] = nn.ReLU()
         if name in ("1_2", "2_2"):

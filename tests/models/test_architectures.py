@@ -14,7 +14,7 @@ from minigrad import nn
 from minigrad.nn.activations import ACTIVATIONS
 from models.architectures import NAMES, VGG, build, minivgg_layers, vgg_layers
 from models.description import KINDS, construct, describe
-from models.layers import PREPROCESSING, Preprocess, ReflectionPad2d
+from models.layers import PREPROCESSING, Preprocess
 from models.model import Model, fold_batch_norm
 
 
@@ -270,7 +270,7 @@ def test_descriptions_rebuild_the_network(name):
 def test_every_kind_of_layer_can_be_described():
     layers = {
         "preprocess": Preprocess(scale=2),
-        "pad": ReflectionPad2d(2),
+        "pad": nn.ReflectionPad2d(2),
         "conv": nn.Conv2d(4, 6, (3, 1), stride=2, padding=(1, 0), dilation=1, groups=2, bias=False),
         "bn": nn.BatchNorm2d(6, eps=1e-3),
         "same": nn.Identity(),
@@ -284,6 +284,12 @@ def test_every_kind_of_layer_can_be_described():
         "fc": nn.Linear(9, 2, bias=False),
         "drop": nn.Dropout(0.25),
         "softmax": nn.Softmax(),
+        "transposed": nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, bias=False),
+        "norms": nn.Sequential(
+            {"g": nn.GroupNorm(2, 4), "i": nn.InstanceNorm2d(3), "l": nn.LayerNorm((2048,)), "c": nn.LayerNorm2d(5)}
+        ),
+        "around": nn.ConstantPad2d((1, 2, 0, 3), 0.5),
+        "up": nn.Upsample(scale_factor=(2, 1.5), mode="bilinear"),
         "call": nn.Call("clamp", min=0, max=6),
     }
     description = json.loads(json.dumps(describe(nn.Sequential(layers))))

@@ -281,6 +281,9 @@ each(
     divisor_override=[None, None, None, None, None, 5],
 )
 each("adaptive_avg_pool2d", "adaptive_avg_pool2d", x5, output_size=[1, (5, 3), (2, 4), (None, 2), 7])
+for size in (1, (5, 3), (2, 4), (None, 2)):
+    case(f"adaptive_max_pool2d {size}", lambda M, x, s=size: M.adaptive_max_pool2d(x, s), x5)
+case("adaptive_max_pool2d with ties", lambda M, x: M.adaptive_max_pool2d(x, 2), steps(1, 2, 5, 6), smooth=False)
 
 # ---- normalisation ---------------------------------------------------------------------------------------------------
 
@@ -305,6 +308,24 @@ each(
     alpha=[1e-4, 0.5, 0.3],
     beta=[0.75, 0.5, 1.0],
     k=[1.0, 2.0, 0.7],
+)
+case("group_norm", lambda M, x, w, b: M.group_norm(x, 2, w, b, eps=1e-3), normal(2, 4, 2, 3), normal(4), positive(4))
+case("group_norm of rows, plain", lambda M, x: M.group_norm(x, 1), normal(3, 4))
+case(
+    "instance_norm",
+    lambda M, x, w, b: M.instance_norm(x, weight=w, bias=b, eps=1e-3),
+    normal(2, 2, 2, 3),
+    normal(2),
+    positive(2),
+)
+case("layer_norm", lambda M, x, w, b: M.layer_norm(x, (2, 3), w, b), normal(3, 2, 2, 3), normal(2, 3), positive(2, 3))
+case("layer_norm of rows, plain", lambda M, x: M.layer_norm(x, (4,)), normal(3, 4))
+case(
+    "channel_layer_norm",
+    lambda M, x, w, b: M.channel_layer_norm(x, w, b),
+    normal(2, 4, 2, 3),
+    normal(4),
+    positive(4),
 )
 case("dropout in evaluation", lambda M, x: M.dropout(x, 0.3, False), a)
 
@@ -384,6 +405,16 @@ each(
     scale_factor=[1.1, (2.1, 1.05), (1.05, 2)],
     mode=["nearest", "nearest", "bilinear"],
 )
+each(
+    "interpolate",
+    "interpolate",
+    x4,
+    size=[(3, 8), None, None],
+    scale_factor=[None, 2, (0.6, 1.3)],
+    mode=["nearest-exact"] * 3,
+)
+each("pixel_shuffle", "pixel_shuffle", normal(2, 8, 2, 3), upscale_factor=[2, 1])
+case("pixel_shuffle of one image", lambda M, x: M.pixel_shuffle(x, 3), normal(9, 2, 2))
 each("unfold", "unfold", x4, kernel_size=[2, (3, 2)], dilation=[1, (1, 2)], padding=[0, (1, 2)], stride=[2, 1])
 case("unfold of one image", lambda M, x: M.unfold(x, 2), normal(2, 3, 3))
 case("fold", lambda M, x: M.fold(x, (4, 5), (3, 2), (1, 2), (1, 0), (2, 1)), normal(1, 6, 6))

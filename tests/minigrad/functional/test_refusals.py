@@ -56,6 +56,29 @@ REFUSED = {
         (lambda: F.linear(ROWS, ROWS, ROWS[0]), "linear: bias has shape (3,), expected (5,)"),
         (lambda: F.linear(ROWS, ROWS[0], np.float32(1)), "linear: bias goes with no 1-d weight where x is 2-d"),
     ],
+    "normalisation of each image": [
+        (lambda: F.group_norm(X, 2), "group_norm: num_groups 2 must be positive and divide 3 (x.shape[1])"),
+        (lambda: F.group_norm(X, 3, ROWS[:, 0]), "group_norm: weight has shape (5,), expected (3,)"),
+        (lambda: F.group_norm(X, 3, np.ones(3)), "group_norm: x has dtype float32, weight has float64"),
+        (lambda: F.instance_norm(X, *STATS), "instance_norm: running_mean and running_var are not supported"),
+        (lambda: F.instance_norm(X[:, :, :1, :1]), "instance_norm: needs more than 1 position"),
+        (
+            lambda: F.layer_norm(X, (3, 8)),
+            "layer_norm: normalized_shape (3, 8) is not how x of shape (2, 3, 8, 8) ends",
+        ),
+        (lambda: F.layer_norm(CLASSES, 5), "layer_norm: x must be floating point"),
+    ],
+    "grids": [
+        (lambda: F.pixel_shuffle(X, 2), "pixel_shuffle: x must be (N,C*2*2,H,W), got shape (2, 3, 8, 8)"),
+        (lambda: F.pixel_shuffle(X, 0), "pixel_shuffle: upscale_factor must be a positive int, got 0"),
+        (lambda: F.adaptive_max_pool2d(X, 2, True), "adaptive_max_pool2d: return_indices is not supported"),
+        (lambda: F.interpolate(X, 4, coordinates="corners"), "interpolate: coordinates must be one of half_pixel"),
+        (lambda: F.interpolate(X, 4, rounding="ceil"), "interpolate: rounding must be one of floor, ceil"),
+        (
+            lambda: F.interpolate(X, 4, mode="bilinear", align_corners=True, coordinates="half_pixel"),
+            "interpolate: align_corners goes with mode",
+        ),
+    ],
     "convolutions": [
         (lambda: F.conv2d(X, W, W[:3, 0, 0, 0]), "conv2d: bias has shape (3,), expected (4,)"),
         (lambda: F.conv2d(X, W, stride=(1, 2, 3)), "conv2d: stride must be an int or a pair of ints, got (1, 2, 3)"),

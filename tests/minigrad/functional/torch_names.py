@@ -18,6 +18,9 @@ class _Torch:
     def hardsigmoid(self, x):
         return functional.relu6(x + 3) / 6  # torch's own has 1/6 to float32's digits only, as derivative of any dtype
 
+    def channel_layer_norm(self, x, weight, bias, eps=1e-6):
+        return functional.layer_norm(x.movedim(1, -1), x.shape[1:2], weight, bias, eps).movedim(-1, 1)
+
     def var(self, x, axis=None, ddof=0, keepdims=False):
         return torch.var(x, axis, correction=ddof, keepdim=keepdims)
 

@@ -1,0 +1,97 @@
+"""Normalisation of each image by itself: over groups of channels, each channel, or all that lies at one place.
+
+They are made of other functions, so their derivatives of any order are those functions'.
+"""
+
+import numpy as np
+
+from ..tensor import as_tensor, together
+from .convert import in_float32
+from .elementwise import sqrt, square
+from .reduce import mean
+from .shape import reshape
+
+
+def _standardised(x, axes, eps):
+    """x to mean 0 and variance 1 over the axes."""
+    distance = x - mean(x, axes, keepdims=True)
+    return distance / sqrt(mean(square(distance), axes, keepdims=True) + eps)
+
+
+def _scaled(name, x, y, shape, at, weight, bias):
+    """y * weight + bias, each None or of `shape`, which lies in y as `at`; x: for the errors."""
+    vectors = {"weight": weight, "bias": bias}
+    for argument, vector in vectors.items():
+        if vector is not None and vector.shape != shape:
+            raise ValueError(f"{name}: {argument} has shape {vector.shape}, expected {shape} for x of shape {x.shape}")
+        if vector is not None and vector.dtype != x.dtype:
+            raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {vector.dtype}; convert one with .astype")
+    together(name, x=x, **vectors)
+    y = y if weight is None else y * reshape(as_tensor(weight), at)
+    return y if bias is None else y + reshape(as_tensor(bias), at)
+
+
+def _floats(name, x, least):
+    x = as_tensor(x)
+    if x.ndim < least or x.dtype.kind != "f":
+        raise ValueError(f"{name}: x must be floating point (N,C,...), got {x.dtype} of shape {x.shape}")
+    return x
+
+
+@in_float32
+def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+    """Groups of channels of each image to mean 0 and variance 1, then scaled and shifted by channel, as torch's.
+
+    x: (N,C,...). num_groups: how many groups of neighbouring channels; must divide C. weight, bias: (C,) or None.
+    (Wu and He 2018, arXiv:1803.08494.)
+    """
+    x = _floats("group_norm", x, 2)
+    channels = x.shape[1]
+    if not isinstance(num_groups, int | np.integer) or num_groups < 1 or channels % num_groups:
+        raise ValueError(f"group_norm: num_groups {num_groups!r} must be positive and divide {channels} (x.shape[1])")
+    grouped = reshape(x, (x.shape[0], int(num_groups), channels // num_groups, *x.shape[2:]))
+    y = reshape(_standardised(grouped, tuple(range(2, grouped.ndim)), eps), x.shape)
+    return _scaled("group_norm", x, y, (channels,), (-1, *(1,) * (x.ndim - 2)), weight, bias)
+
+
+def instance_norm(
+    x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
+):
+    """Each channel of each image to mean 0 and variance 1 over its positions, then scaled and shifted by channel.
+
+    x: (N,C,H,W), or with other dimensions behind C. weight, bias: (C,) or None. The other arguments of torch's
+    instance_norm, statistics kept from image to image, are not supported. (Ulyanov et al. 2016, arXiv:1607.08022.)
+    """
+    if running_mean is not None or running_var is not None or not use_input_stats:
+        raise NotImplementedError("instance_norm: running_mean and running_var are not supported")
+    x = _floats("instance_norm", x, 3)
+    if x.size and x.size == x.shape[0] * x.shape[1]:
+        raise ValueError(f"instance_norm: needs more than 1 position, x has shape {x.shape}")
+    return group_norm(x, x.shape[1], weight, bias, eps)
+
+
+@in_float32
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """x to mean 0 and variance 1 over its last dimensions, then scaled and shifted element by element, as torch's.
+
+    normalized_shape: those dimensions, an int for the last one. weight, bias: of that shape, or None.
+    (Ba et al. 2016, arXiv:1607.06450.)
+    """
+    x = _floats("layer_norm", x, 1)
+    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(f"layer_norm: normalized_shape {shape} is not how x of shape {x.shape} ends")
+    y = _standardised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
+    return _scaled("layer_norm", x, y, shape, shape, weight, bias)
+
+
+@in_float32
+def channel_layer_norm(x, weight=None, bias=None, eps=1e-6):
+    """x (N,C,...) to mean 0 and variance 1 over the channels at each position, then scaled and shifted by channel.
+
+    weight, bias: (C,) or None. It is layer_norm with the channels last (ConvNeXt: Liu et al. 2022, arXiv:2201.03545).
+    """
+    x = _floats("channel_layer_norm", x, 2)
+    return _scaled(
+        "channel_layer_norm", x, _standardised(x, (1,), eps), x.shape[1:2], (-1, *(1,) * (x.ndim - 2)), weight, bias
+    )
