@@ -249,7 +249,7 @@ def test_convert_script(tmp_path):
         (["tests/golden/keras_vgg16.h5", "--out", "w.h5"], "fits none of"),
         (["tests/golden/keras_vgg16.h5", "--arch", "vgg16", "--out", "w.h5"], "conv1_1.weight is float32"),
         (["x", "--arch", "resnet50", "--out", "w.h5"], "invalid choice: 'resnet50'"),
-        (["x"], "required: --out"),
+        (["x"], "convert: there is no file x"),
     ],
 )
 def test_convert_script_refuses_with_a_sentence(arguments, message, tmp_path):
