@@ -26,14 +26,29 @@ def pad(pixels, value=GREY):
     return lambda x, rng: F.pad(x, (pixels,) * 4, value=value)
 
 
-def scale(low, high):
-    """Enlarge by a factor drawn from low to high."""
+def crop(pixels):
+    """Cut out a part `pixels` smaller in each direction, anywhere: shifts by up to half of it, and nothing wraps."""
 
     def transform(x, rng):
-        factor = rng.uniform(low, high)
-        return F.interpolate(x, tuple(max(1, round(n * factor)) for n in x.shape[2:]), mode="bilinear")
+        top, left = (int(s) for s in rng.integers(0, pixels + 1, 2))
+        return x[:, :, top : x.shape[2] - pixels + top, left : x.shape[3] - pixels + left]
 
     return transform
+
+
+def scale(low, high):
+    """Enlarge by a factor drawn from low to high."""
+    return lambda x, rng: scaled(x, rng.uniform(low, high))
+
+
+def scale_among(factors):
+    """Enlarge by one of these factors."""
+    return lambda x, rng: scaled(x, rng.choice(factors))
+
+
+def scaled(x, factor):
+    """x (N,C,H,W) enlarged, bilinearly."""
+    return F.interpolate(x, tuple(max(1, round(n * factor)) for n in x.shape[2:]), mode="bilinear")
 
 
 def rotate(degrees):
@@ -41,9 +56,34 @@ def rotate(degrees):
     return lambda x, rng: rotated(x, rng.uniform(-degrees, degrees))
 
 
-def robust():
-    """The transforms of Olah et al. 2017: a frame, jitter, scale, rotation, and jitter again."""
-    return [pad(12), jitter(8), scale(0.9, 1.1), rotate(10), jitter(4)]
+def rotate_among(angles):
+    """Turn about the centre by one of these angles, in degrees."""
+    return lambda x, rng: rotated(x, rng.choice(angles))
+
+
+def robust(like="minigrad"):
+    """Transforms in turn: a frame, jitter, scale, rotation, and jitter again.
+
+    like: "article" are those that Olah et al. 2017 list: a frame of 16, jitter by up to 16, a scale of 0.95, 0.975, 1,
+        1.025 or 1.05, a turn by -5, -4, ... or 5 degrees, jitter by up to 8. "lucid" are the standard ones of their
+        code, lucid 0.3: a frame of 12, crops by 8 and by 4, which do not wrap, between them a scale of 0.9, 0.92, ...
+        or 1.1 and a turn by -10, -9, ... or 10 degrees, which is 0 in six cases of 26. "minigrad" is stronger than
+        both: a frame of 12, jitter by up to 8 and 4, any scale from 0.9 to 1.1, any turn from -10 to 10 degrees.
+
+    The draws are theirs. Scaling and turning are bilinear and bring in grey; lucid turns by the nearest pixel and
+    brings in black.
+    """
+    if like == "article":
+        return [pad(16), jitter(16), scale_among(ARTICLE_SCALES), rotate_among(range(-5, 6)), jitter(8)]
+    if like == "lucid":
+        return [pad(12), crop(8), scale_among(LUCID_SCALES), rotate_among([*range(-10, 11), *[0] * 5]), crop(4)]
+    if like == "minigrad":
+        return [pad(12), jitter(8), scale(0.9, 1.1), rotate(10), jitter(4)]
+    raise ValueError(f"robust: like must be article, lucid or minigrad, got {like!r}")
+
+
+ARTICLE_SCALES = (1, 0.975, 1.025, 0.95, 1.05)
+LUCID_SCALES = tuple(1 + (i - 5) / 50 for i in range(11))
 
 
 def transformed(x, transforms, rng):

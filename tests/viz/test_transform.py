@@ -38,6 +38,58 @@ def test_jitter_shifts_around():
     assert set(found) == set(range(9))
 
 
+def test_a_crop_shifts_by_half_of_it_and_does_not_wrap():
+    x = np.arange(36.0).reshape(1, 1, 6, 6)
+    found = {transform.crop(2)(mg.Tensor(x), np.random.default_rng(seed)).numpy().tobytes() for seed in range(60)}
+    assert found == {x[:, :, i : i + 4, j : j + 4].tobytes() for i in range(3) for j in range(3)}
+
+
+class Noted:
+    """A Generator that draws the first of what there is, and notes what there was."""
+
+    def __init__(self):
+        self.seen = []
+
+    def integers(self, low, high, count):
+        self.seen.append((low, high - 1))
+        return np.full(count, low)
+
+    def choice(self, values):
+        self.seen.append(sorted(values))
+        return list(values)[0]
+
+    def uniform(self, low, high):
+        self.seen.append((low, high))
+        return low
+
+
+@pytest.mark.parametrize(
+    ("like", "frame", "drawn"),
+    [
+        ("article", 16, [(-16, 16), [0.95, 0.975, 1, 1.025, 1.05], list(range(-5, 6)), (-8, 8)]),
+        (
+            "lucid",
+            12,
+            [(0, 8), [0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1], [*range(-10, 0), *[0] * 6]]
+            + [(0, 4)],
+        ),
+        ("minigrad", 12, [(-8, 8), (0.9, 1.1), (-10, 10), (-4, 4)]),
+    ],
+)
+def test_robust_draws_as_published(like, frame, drawn):
+    rng, (first, *others) = Noted(), robust(like)
+    x = first(mg.Tensor(image((1, 3, 40, 40))), None)
+    assert x.shape[2:] == (40 + 2 * frame,) * 2
+    for one in others:
+        x = one(x, rng)
+    if like == "lucid":
+        drawn[2] = [*drawn[2], *range(1, 11)]
+    for seen, wanted in zip(rng.seen, drawn, strict=True):
+        np.testing.assert_allclose(seen, wanted, atol=1e-12)
+    with pytest.raises(ValueError, match="like must be article, lucid or minigrad"):
+        robust("distill")
+
+
 def test_pad_frames_in_grey():
     y = pad(2)(mg.Tensor(image()), None).numpy()
     assert y.shape == (2, 3, 9, 10) and (y[..., :2, :] == 0.5).all() and (y[..., -2:] == 0.5).all()
