@@ -20,7 +20,7 @@ from tqdm import tqdm, trange
 
 from minigrad import nn
 
-from .perturbation import watched
+from .perturbation import filling, watched
 from .random import drawn, stream, streams, taken_for
 from .target import as_image, fixed_target, in_pixels, require_units, value_range
 
@@ -83,27 +83,28 @@ class Curves:
         return curves(lines, "share of the pixels changed", "probability of the class")._repr_png_()
 
 
-def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed=0, key=None, progress=False):
+def insertion_deletion(
+    model, image, maps, target=None, steps=32, fill=0.5, blur="gaussian", seed=0, key=None, progress=False
+):
     """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
 
     Where a network has one output, whose probability is always 1, they are of the score itself.
 
-    Deletion replaces them with `fill`; insertion starts from a blurred image (Gaussian of sigma 5, 11 pixels wide) and
-    puts them back. steps: points of the curve; the paper's authors take one for each row of the image. Pixels of equal
+    Deletion replaces them with `fill` (see viz.perturbation.filling); insertion starts from a blurred image and puts
+    them back. steps: points of the curve. blur: "gaussian" (sigma 5, 11 pixels wide), or "authors". Pixels of equal
     value are in random order, drawn from `seed` and `key` (see viz/random.py), so that a flat map is no better than
     chance.
-    """
-    from scipy.ndimage import gaussian_filter
 
-    require_units(model, "insertion_deletion: fill", fill)
+    As the paper's authors measure, so that numbers can be set beside theirs: steps=H, fill="mean", blur="authors",
+    whose kernel is the Gaussian folded back at its 11 pixels, nearly flat, on a picture framed in the mean colour.
+    """
     target = fixed_target(model, image, target)
     x = as_image(model, image).numpy()
+    grey = filling("insertion_deletion", model, fill, x)
     n, c, h, w = x.shape
     if np.shape(maps) != (n, h, w):
         raise ValueError(f"insertion_deletion: maps must be {(n, h, w)}, one for each image, got {np.shape(maps)}")
-    blurred = gaussian_filter(x, (0, 0, 5, 5), truncate=1.0)
-    grey = np.broadcast_to(np.asarray(fill, x.dtype), x.shape)
-
+    blurred = _blurred(model, x, blur)
     ties = drawn(streams(seed, "insertion_deletion", x, key), lambda rng: rng.random(h * w))
     flat = np.asarray(maps, np.float64).reshape(n, -1)
     order = np.stack([np.lexsort((tie, -m)) for tie, m in zip(ties, flat, strict=True)])
@@ -118,6 +119,17 @@ def insertion_deletion(model, image, maps, target=None, steps=32, fill=0.5, seed
         insertion.append(watched(model, np.where(changed, x, blurred), target, output="probability"))
         deletion.append(watched(model, np.where(changed, grey, x), target, output="probability"))
     return Curves(counts / (h * w), np.stack(insertion, 1), np.stack(deletion, 1))
+
+
+def _blurred(model, x, blur):
+    from scipy.ndimage import convolve1d, gaussian_filter, gaussian_filter1d
+
+    if blur == "gaussian":
+        return gaussian_filter(x, (0, 0, 5, 5), truncate=1.0)
+    if blur != "authors":
+        raise ValueError(f"insertion_deletion: blur must be gaussian or authors, got {blur!r}")
+    mean, kernel = filling("insertion_deletion", model, "mean", x), gaussian_filter1d(np.eye(11)[5], 5)
+    return mean + convolve1d(convolve1d(x - mean, kernel, 2, mode="constant"), kernel, 3, mode="constant")
 
 
 # ---- where the attribution falls -------------------------------------------------------------------------------------

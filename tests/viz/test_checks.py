@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve, convolve1d, gaussian_filter
 from skimage.metrics import structural_similarity
 
 import minigrad as mg
 import viz
 from minigrad import nn
+from models import Preprocess
 from tests.viz.reference_networks import reference
 from viz.random import streams
 
@@ -69,6 +70,36 @@ def test_insertion_and_deletion_step_by_step(linear_model, image, weight):
                 np.testing.assert_allclose(curve[n, step], 1 / (1 + np.exp(y[1 - c] - y[c])), rtol=1e-9)
     areas = curves.insertion @ [1 / 6, 1 / 3, 1 / 3, 1 / 6]
     np.testing.assert_allclose(curves.insertion_area, areas)
+
+
+def test_insertion_and_deletion_as_the_authors_measure_them(linear_model):
+    """Petsiuk's evaluation: preprocessed pixels, zeros for what is deleted, and a convolution with gkern(11, 5)."""
+    rng = np.random.default_rng(5)
+    image, maps, weight = rng.uniform(size=(2, 3, 14, 14)), rng.normal(size=(2, 14, 14)), rng.normal(size=(2, 588))
+    preprocess = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    whole = nn.Sequential({"preprocess": preprocess, **dict(linear_model(weight * 0.05).children())})
+    curves = viz.insertion_deletion(whole, image, maps, [1, 0], steps=14, fill="mean", blur="authors")
+
+    kernel = np.zeros((11, 11))
+    kernel[5, 5] = 1
+    kernel = gaussian_filter(kernel, 5)
+    for n, c in enumerate([1, 0]):
+        seen = preprocess(mg.Tensor(image[n])).numpy()
+        blurred = np.stack([convolve(plane, kernel, mode="constant") for plane in seen])
+        order = np.flip(np.argsort(maps[n].ravel()))
+        for curve, now, later in ((curves.deletion, seen, 0 * seen), (curves.insertion, blurred, seen)):
+            now, scores = now.reshape(3, -1).copy(), []
+            for i in range(15):
+                y = weight * 0.05 @ now.ravel()
+                scores.append(1 / (1 + np.exp(y[1 - c] - y[c])))
+                some = order[14 * i : 14 * (i + 1)]
+                now[:, some] = later.reshape(3, -1)[:, some]
+            np.testing.assert_allclose(curve[n], scores, rtol=1e-9)
+        scores = np.array(scores)
+        area = (scores.sum() - scores[0] / 2 - scores[-1] / 2) / (len(scores) - 1)  # auc
+        np.testing.assert_allclose(curves.insertion_area[n], area)
+    with pytest.raises(ValueError, match="blur must be gaussian or authors, got 'box'"):
+        viz.insertion_deletion(whole, image, maps, 1, blur="box")
 
 
 def test_the_right_order_beats_its_reverse_and_chance(linear_model, image, weight):

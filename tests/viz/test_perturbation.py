@@ -7,8 +7,9 @@ from scipy.ndimage import zoom
 import minigrad as mg
 import viz
 from minigrad import nn
+from models import Preprocess
 from tests.viz.reference_networks import reference
-from viz.perturbation import rise_masks
+from viz.perturbation import filling, rise_masks
 from viz.random import stream
 
 
@@ -95,6 +96,23 @@ def test_rise_is_equation_6(golden):
     np.testing.assert_allclose(stopped, expected / (0.4 * 20), rtol=1e-10)
     with pytest.raises(ValueError, match="samples, cells >= 1 and keep"):
         viz.rise(model, image, target, samples=0)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_the_mean_colour_is_what_the_network_sees_as_zero(golden, order):
+    """RISE as its authors' code computes it: preprocessed pixels times the mask."""
+    model, image, target, _ = golden
+    preprocess = Preprocess(scale=255, mean=(104, 117, 123), std=(50, 60, 70), channel_order=order)
+    whole = nn.Sequential({"preprocess": preprocess, **dict(model.children())})
+    masks = rise_masks(20, (12, 12), 3, 0.4, stream(2, "rise")).astype(np.float64)
+    seen = preprocess(mg.Tensor(image)).numpy()
+    expected = sum(probabilities(model, seen * m, target)[:, None, None] * m for m in masks) / (0.4 * 20)
+    how = {"samples": 20, "cells": 3, "keep": 0.4, "seed": 2}
+    np.testing.assert_allclose(viz.rise(whole, image, target, fill="mean", **how), expected, rtol=1e-10)
+    assert abs(viz.rise(whole, image, target, **how) - expected).max() > 1e-3
+    with pytest.raises(ValueError, match="rise: fill must be numbers or \"mean\", got 'grey'"):
+        viz.rise(whole, image, target, fill="grey")
+    assert (filling("rise", model, "mean", image) == 0).all()  # no preprocessing
 
 
 def test_rise_finds_the_pixels_that_count():

@@ -32,6 +32,13 @@ add_data_options(options, 200)
 add, number = options.add_argument, options.number
 add("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
 number("--steps", 16, "points of the insertion and deletion curves", low=1)
+add(
+    "--curves",
+    choices=("ours", "authors"),
+    default="ours",
+    help="cover with grey and begin with a Gaussian blur, or, to "
+    "compare with papers, as the code of Petsiuk et al. does, a step for each row of pixels (default %(default)s)",
+)
 number("--noises", 128, "noisy images for infidelity", low=3)
 add(
     "--tiles",
@@ -117,7 +124,9 @@ def measure(job, name, method, model, photographs, mosaics):
         found["seconds"].append(np.full(len(images), (time.perf_counter() - began) / len(images)))
 
         maps = viz.per_pixel(attribution, method.how)
-        curves = viz.insertion_deletion(model, images, maps, labels, steps=job.args.steps, seed=job.args.seed)
+        authors = {"steps": images.shape[2], "fill": "mean", "blur": "authors"}
+        how = authors if job.args.curves == "authors" else {"steps": job.args.steps}
+        curves = viz.insertion_deletion(model, images, maps, labels, seed=job.args.seed, **how)
         found["insertion"].append(curves.insertion_area)
         found["deletion"].append(curves.deletion_area)
         found["infidelity"].append(
