@@ -62,8 +62,9 @@ def find_class(model, wanted):
     """The index of a class of `model`, given as an index (284, "284"), a name, a WordNet id or a part of one name.
 
     "_" counts as a space, and case matters only between Cardigan (a dog) and cardigan. The first of these that fits
-    decides: a class's short name, any of its names, a piece of the names of one class only. Raises ValueError that
-    lists the candidates of an ambiguous name, the names near an unknown one, or the range of indices.
+    decides: a class's short name, any of its names, whole words of one short name only, whole words of the other names
+    of one class only. Raises ValueError that lists the candidates of an ambiguous name, the names near an unknown one,
+    or the range of indices.
     """
     labels = tuple(label if isinstance(label, Label) else Label(str(label)) for label in (model.labels or ()))
     if not isinstance(wanted, str):
@@ -80,7 +81,8 @@ def find_class(model, wanted):
         lambda label: wanted == label,
         lambda label: name in (label.casefold(), label.synset),
         lambda label: name in (other.casefold() for other in label.names),
-        lambda label: any(name in other.casefold() for other in label.names),
+        lambda label: _has_words(label, name),
+        lambda label: any(_has_words(other, name) for other in label.names),
     ):
         found = [index for index, label in enumerate(labels) if fits(label)]
         if len(found) == 1:
@@ -88,6 +90,10 @@ def find_class(model, wanted):
         if found:
             raise ValueError(f"class {wanted!r} is ambiguous, it may be {_listing(labels, found)}")
     raise ValueError(f"no class is called {wanted!r}{_near(labels, name)}")
+
+
+def _has_words(text, words):
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text.casefold()) is not None
 
 
 def _checked_index(model, index, labels):

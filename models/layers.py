@@ -20,7 +20,8 @@ class Preprocess(nn.Module):
     """(scale * x - mean) / std, after putting the channels of x in `channel_order`.
 
     x: (N, 3, H, W) or (3, H, W), RGB in [0, 1]. mean and std: three numbers, in the order of `channel_order` ("RGB" or
-    "BGR"). An ordinary differentiable layer, so gradients and attack budgets are in terms of the pixels in [0, 1].
+    "BGR"); of a network of other images one for each of their channels, which stay in their order. An ordinary
+    differentiable layer, so gradients and attack budgets are in terms of the pixels in [0, 1].
     """
 
     def __init__(self, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channel_order="RGB"):
@@ -28,21 +29,24 @@ class Preprocess(nn.Module):
             raise ValueError(f"Preprocess: channel_order is {channel_order!r}, expected 'RGB' or 'BGR'")
         self.scale, self.channel_order = float(scale), channel_order
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
-        if len(self.mean) != 3 or len(self.std) != 3:
-            raise ValueError("Preprocess: mean and std are three numbers each")
+        if not len(self.mean) == len(self.std) > 0:
+            raise ValueError("Preprocess: mean and std are as many numbers as images have channels, three for RGB")
+        if channel_order == "BGR" and len(self.mean) != 3:
+            raise ValueError(f"Preprocess: channel_order 'BGR' is for three channels, mean has {len(self.mean)}")
         if not np.isfinite((self.scale, *self.mean, *self.std)).all() or self.scale == 0 or 0 in self.std:
             raise ValueError("Preprocess: scale, mean and std must be finite, scale and std not 0")
 
     def forward(self, x):
-        if x.ndim not in (3, 4) or x.shape[-3] != 3:
-            raise ValueError(f"preprocess: x must be (N, 3, H, W), RGB in [0, 1], got shape {tuple(x.shape)}")
+        if x.ndim not in (3, 4) or x.shape[-3] != len(self.mean):
+            what = "3, H, W), RGB" if len(self.mean) == 3 else f"{len(self.mean)}, H, W),"
+            raise ValueError(f"preprocess: x must be (N, {what} in [0, 1], got shape {tuple(x.shape)}")
         if self.channel_order == "BGR":
             x = x[..., ::-1, :, :]
         if self.scale != 1:
             x = x * self.scale
         if any(self.mean):
             x = x - _channels(self.mean, x)
-        if self.std != (1, 1, 1):
+        if self.std != (1,) * len(self.std):
             x = x / _channels(self.std, x)
         return x
 
@@ -51,5 +55,5 @@ class Preprocess(nn.Module):
 
 
 def _channels(values, x):
-    """(3, 1, 1), where x lives and of its dtype."""
-    return F.reshape(constant_like(x, values), (3, 1, 1))
+    """(C, 1, 1), where x lives and of its dtype."""
+    return F.reshape(constant_like(x, values), (len(values), 1, 1))

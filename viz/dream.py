@@ -6,6 +6,7 @@ from minigrad import functional as F
 from .objective import Objective, energy, evaluate
 from .optimize import Course
 from .random import stream
+from .ranges import require
 from .target import as_image, as_images, require_pixels
 
 
@@ -25,10 +26,7 @@ def deep_dream(
     full size; values are comparable within an octave. course: progress, callback, record as in `optimize_image`; frames
     are enlarged to full size.
     """
-    if octaves < 1 or steps < 1:
-        raise ValueError(f"deep_dream: octaves and steps must be at least 1, got {octaves} and {steps}")
-    if not octave_scale > 1:
-        raise ValueError(f"deep_dream: octave_scale must be above 1, got {octave_scale}")
+    require("deep_dream", octaves=octaves, octave_scale=octave_scale, steps=steps, lr=lr, jitter=jitter)
     require_pixels("deep_dream", model)
     objective = layer if isinstance(layer, Objective) else energy(layer)
     photograph, rng = as_image(model, as_images(model, image, whole=True)).detach(), stream(seed, "deep_dream")

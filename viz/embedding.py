@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from .inside import activation_maps
 from .random import stream
+from .ranges import require
 from .target import as_images
 
 
@@ -45,6 +46,7 @@ def tsne(x, perplexity=30.0, seed=0):
     Distances between far clusters and their sizes mean nothing. perplexity: about how many neighbours count; at most
     (N - 1) / 3. Raises ImportError without scikit-learn.
     """
+    require("tsne", perplexity=perplexity)
     try:
         from sklearn.manifold import TSNE
     except ImportError:

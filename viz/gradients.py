@@ -19,6 +19,7 @@ from tqdm import trange
 import minigrad as mg
 
 from .random import drawn, streams
+from .ranges import require
 from .rectifiers import Rectifiers
 from .target import (
     as_image,
@@ -135,8 +136,7 @@ def integrated_gradients(model, image, target=None, layer=None, unit=None, basel
 
     baseline: x', a number or an array that broadcasts to the image; 0 is black. steps: gradients to take.
     """
-    if steps < 1:
-        raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}")
+    require("integrated_gradients", steps=steps)
     target = fixed_target(model, image, target, layer)
     require_units(model, "integrated_gradients: baseline", baseline)
     x = as_image(model, image).numpy()
@@ -167,8 +167,7 @@ def smooth_grad(
     seed: of the noise, which is each photograph's own, drawn from its pixels. key: a name for it, or one for each
         image, in the pixels' place: what is drawn for a changed photograph is then what was drawn for the first.
     """
-    if samples < 1 or sigma < 0:
-        raise ValueError(f"smooth_grad: needs samples >= 1 and sigma >= 0, got {samples} and {sigma}")
+    require("smooth_grad", samples=samples, sigma=sigma)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     scale = sigma * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))

@@ -10,6 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 
+from .sizes import activations
 from .target import as_image, channels
 
 
@@ -65,7 +66,7 @@ def _row_shape(model, layer, features):
 def activation_maps(model, image, layer):
     """The activations of `layer` for images (N,3,H,W): (N,O,h,w) after a convolution, (N,O) after a linear layer."""
     with mg.no_grad():
-        return model.activations(as_image(model, image), [layer])[layer].numpy()
+        return activations(model, as_image(model, image), [layer])[layer].numpy()
 
 
 def strongest_channels(activations, count):

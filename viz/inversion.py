@@ -6,7 +6,9 @@ from minigrad import functional as F
 from .maximize import start_image
 from .optimize import optimize_image
 from .random import streams
+from .ranges import require
 from .regularize import alpha_norm, total_variation
+from .sizes import activations
 from .target import as_image, require_pixels
 
 
@@ -38,9 +40,10 @@ def invert(
     optimizer, lr, steps, clip, course: as in `maximize`. Works at any size that the layers up to `layer` take.
     """
     require_pixels("invert", model)
+    require("invert", alpha_weight=alpha_weight, beta=beta, tv_weight=tv_weight)
     original = as_image(model, image)
     with mg.no_grad():
-        wanted = model.activations(original, [layer])[layer]
+        wanted = activations(model, original, [layer])[layer]
     axes = tuple(range(1, wanted.ndim))
     size = F.square(wanted).sum(axes)
     if not (size.numpy() > 0).all():
@@ -48,7 +51,7 @@ def invert(
     per_pixel = 1.0 / (original.shape[2] * original.shape[3])
 
     def losses(x):
-        found = model.activations(x, [layer])[layer]
+        found = activations(model, x, [layer])[layer]
         return {
             "features": (F.square(found - wanted).sum(axes) / size).sum(),
             "alpha": alpha_norm(x, alpha, alpha_weight * per_pixel * 2.0**alpha),

@@ -11,6 +11,7 @@ from minigrad import functional as F
 from minigrad import nn, optim
 
 from .random import stream
+from .ranges import require
 
 
 def linear_classifier(shape, classes, seed=0):
@@ -43,9 +44,12 @@ def train_linear(
     image: (N,C,H,W) in [0, 1]. label: (N,) class indices. weight_decay: decoupled; it smooths the templates.
     callback(epoch, loss): after each; True stops.
     """
+    require("train_linear", epochs=epochs, lr=lr, weight_decay=weight_decay, batch_size=batch_size)
     image, label = np.asarray(image, np.float32), np.asarray(label)
     if len(image) != len(label):
         raise ValueError(f"train_linear: {len(image)} images but {len(label)} labels; give one for each")
+    if not len(image):
+        raise ValueError("train_linear: there are no images to train with")
     rng = stream(seed, "train_linear")
     optimizer = optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, decoupled=True)
     losses, device = [], model["fc"].weight.device

@@ -6,6 +6,7 @@ Letters: N images, H W height and width. Boxes are (top, left, bottom, right) in
 import numpy as np
 
 from .grabcut import grabcut
+from .ranges import require
 from .target import as_images
 
 
@@ -19,8 +20,7 @@ def localize(heat, fraction=0.15):
     heat = np.asarray(heat)
     if heat.ndim != 3:
         raise ValueError(f"localize: heat must be maps (N,H,W), got shape {heat.shape}")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"localize: fraction must be in (0, 1], got {fraction}")
+    require("localize", fraction=fraction)
     peak = heat.max((1, 2), keepdims=True)
     masks = np.stack([largest_component(mask) for mask in (heat >= fraction * peak) & (peak > 0)])
     return masks, np.array([bounding_box(mask) for mask in masks])

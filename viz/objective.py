@@ -6,6 +6,7 @@ that one image needs is computed in one pass, which stops at the last layer that
 
 from minigrad import functional as F
 
+from .sizes import activations
 from .target import as_logits, classes, log_probabilities, logits_layer, pick, unit_activation
 
 LOGITS = None  # in an Objective's layers, and as the key of its activations: the class scores, before any softmax
@@ -97,7 +98,7 @@ def evaluate(model, objectives, x):
         raise ValueError(f"{len(objectives)} objectives for {len(x)} images: give one, or one for each image")
     last = logits_layer(model)
     layers = {layer for objective in objectives for layer in objective.layers}
-    found = model.activations(x, [last if layer is LOGITS else layer for layer in layers])
+    found = activations(model, x, [last if layer is LOGITS else layer for layer in layers])
     if LOGITS in layers:
         found[LOGITS] = as_logits(found[last])
     if len(objectives) == 1:

@@ -16,6 +16,7 @@ from minigrad import optim
 from minigrad.device import array_module, current_device, to_numpy
 
 from .animation import save_gif
+from .ranges import require
 
 OPTIMIZERS = {
     "sgd": optim.SGD,
@@ -208,10 +209,7 @@ def _clipped(x, clip):
 def _check(optimizer, lr, steps, clip, after_step, images):
     if optimizer not in (*OPTIMIZERS, LBFGS):
         raise ValueError(f"optimizer is {optimizer!r}: choose from {', '.join([*OPTIMIZERS, LBFGS])}")
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, got {lr}")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    require("an optimised image", lr=lr, steps=steps)
     if clip is not None and not clip[0] < clip[1]:
         raise ValueError(f"clip must be (low, high) or None, got {clip}")
     if optimizer == LBFGS and images > 1:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 import minigrad as mg
 
 from .gradients import deconvnet, guided_backprop
+from .sizes import activations
 from .target import as_image, as_images
 
 METHODS = {"guided_backprop": guided_backprop, "deconvnet": deconvnet}
@@ -51,7 +52,8 @@ def channel_maxima(model, image, layers, batch_size=16, progress=False):
     image, found = as_images(model, image), {layer: [] for layer in layers}
     with mg.no_grad():
         for start in tqdm(range(0, len(image), batch_size), "channel_maxima", disable=not progress):
-            for layer, a in model.activations(as_image(model, image[start : start + batch_size]), layers).items():
+            part = as_image(model, image[start : start + batch_size])
+            for layer, a in activations(model, part, layers).items():
                 if a.ndim != 4:
                     raise ValueError(
                         f"layer {layer!r} has no positions, its output is {a.shape[1:]}; take one before it"

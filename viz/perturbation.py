@@ -14,6 +14,7 @@ from minigrad import functional as F
 from models.layers import Preprocess
 
 from .random import stream
+from .ranges import require
 from .target import as_image, as_leaf, classes, fixed_target, logits, pick, probabilities, require_units, score
 
 
@@ -37,6 +38,7 @@ def occlusion(
     patch, stride: in pixels, an int or a pair (rows, columns); a last patch at each far edge leaves no pixel out.
     fill: a number or an array that broadcasts to the image; 0.5 is grey; "mean": see `filling`.
     """
+    require("occlusion", batch_size=batch_size)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     filled = filling("occlusion", model, fill, x)
@@ -94,8 +96,7 @@ def rise(
     output: "probability" as published, or "logit"; a layer's activation is taken as it is. callback(n): after n masks;
         True stops, and the mean over these is the result.
     """
-    if samples < 1 or cells < 1 or not 0 < keep <= 1:
-        raise ValueError(f"rise: needs samples, cells >= 1 and keep in (0, 1], got {samples}, {cells}, {keep}")
+    require("rise", samples=samples, cells=cells, keep=keep, batch_size=batch_size)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     filled, rng = filling("rise", model, fill, x), stream(seed, "rise")

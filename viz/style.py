@@ -17,7 +17,9 @@ from .maximize import start_image
 from .network import with_average_pooling
 from .optimize import Optimized, optimize_image
 from .random import streams
+from .ranges import require
 from .regularize import total_variation
+from .sizes import activations
 from .target import as_image, as_images, channels, require_pixels, require_rgb
 
 # Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
@@ -77,6 +79,8 @@ def style_transfer(
     if not styles or any(one is None for one in styles):
         raise ValueError("style_transfer: there is no style: give a picture, or a list of some")
     content, styles = _photograph(model, "content", content), [_photograph(model, "style", s) for s in styles]
+    weights = {"content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight, "blend": blend}
+    require("style_transfer", **weights, style_scale=style_scale)
     restore = None
     if original_colors:
         require_rgb("style_transfer: original_colors", model)
@@ -95,7 +99,7 @@ def style_transfer(
         start = content if start == "content" else _resized(styles[0], content.shape[2:])
 
     def losses(x):
-        found = model.activations(x, [*content_layers, *style_layers])
+        found = activations(model, x, [*content_layers, *style_layers])
         terms = {"content": _content(found, wanted, content_weight)} if wanted else {}
         if grams:
             terms["style"] = _style(found, grams, weights, normalization, style_weight)
@@ -114,6 +118,7 @@ def reconstruct_content(
     sum (dx^2 + dy^2). start, optimizer, lr, steps, course as in `style_transfer`. Returns an Optimized.
     """
     require_pixels("reconstruct_content", model)
+    require("reconstruct_content", tv_weight=tv_weight)
     image = np.asarray(as_images(model, image, whole=True))
     layers, _ = default_layers(model, layers, ())
     if not layers:
@@ -121,7 +126,7 @@ def reconstruct_content(
     wanted = _contents(model, image, layers)
 
     def losses(x):
-        found = model.activations(x, layers)
+        found = activations(model, x, layers)
         return {"content": _content(found, wanted, 1.0)} | _smoothness(x, tv_weight)
 
     x = start_image(model, start, image.shape[2:], streams(seed, "reconstruct_content", image))
@@ -151,6 +156,7 @@ def synthesize_texture(
     size: (H, W) of the result; by default that of `style`. weight: of the style loss, which has an effect only beside
     tv_weight. The rest is as in `style_transfer`. Returns an Optimized.
     """
+    require("synthesize_texture", tv_weight=tv_weight, style_scale=style_scale)
     style = _photograph(model, "style", style)
     model = with_average_pooling(model) if average_pooling else model
     _, layers = default_layers(model, (), layers)
@@ -160,7 +166,7 @@ def synthesize_texture(
     weights = _shares("layer_weights", layer_weights, len(layers), normalize=False)
 
     def losses(x):
-        found = model.activations(x, layers)
+        found = activations(model, x, layers)
         return {"style": _style(found, grams, weights, normalization, weight)} | _smoothness(x, tv_weight)
 
     x = start_image(model, "noise", size or style.shape[2:], streams(seed, "synthesize_texture", style))
@@ -255,13 +261,11 @@ def _contents(model, image, layers):
     if not layers:
         return {}
     with mg.no_grad():
-        return model.activations(as_image(model, image), layers)
+        return activations(model, as_image(model, image), layers)
 
 
 def _styles(model, styles, layers, blend, scale):
     """{layer: (1,N,N) Tensor}: the mean Gram matrices of the styles, blended."""
-    if not scale > 0:
-        raise ValueError(f"style_scale must be positive, got {scale}")
     grams = {}
     for style, share in zip(styles, _shares("blend", blend, len(styles)), strict=True):
         found = _contents(model, _resized(style, tuple(max(1, round(n * scale)) for n in style.shape[2:])), layers)

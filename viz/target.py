@@ -13,6 +13,8 @@ from models.images import load_image
 from models.labels import find_class
 from models.layers import Preprocess
 
+from .sizes import activations
+
 
 def as_images(model, image, whole=False):
     """`image` as floats (N,C,H,W): the one place where pictures become what networks take.
@@ -102,7 +104,7 @@ def channels(model):
     """How many channels the model's images have: what its first convolution takes, or 3 where there is none."""
     for _, layer in model.named_modules() if isinstance(model, nn.Module) else ():
         if isinstance(layer, Preprocess):
-            return 3
+            return len(layer.mean)
         if isinstance(layer, nn.Conv2d):
             return layer.in_channels
     return getattr(model, "image_shape", (3,))[0]
@@ -177,7 +179,7 @@ def score(model, x, target=None, layer=None, unit=None):
     if layer is not None:
         if target is not None:
             raise ValueError(f"give a target or a layer to explain, not both (target {target!r}, layer {layer!r})")
-        return unit_activation(model.activations(x, [layer])[layer], unit)
+        return unit_activation(activations(model, x, [layer])[layer], unit)
     if unit is not None:
         raise ValueError(f"unit {unit!r} needs the name of its layer: give layer as well")
     y = logits(model, x)
@@ -186,7 +188,8 @@ def score(model, x, target=None, layer=None, unit=None):
 
 def logits(model, x):
     """(N,K) Tensor: the class scores of x, taken before the softmax if the model ends in one."""
-    return as_logits(model.activations(x, [logits_layer(model)])[logits_layer(model)])
+    last = logits_layer(model)
+    return as_logits(activations(model, x, [last])[last])
 
 
 def logits_layer(model):

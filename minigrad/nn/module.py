@@ -6,6 +6,8 @@ dot, "fire2.squeeze". Whoever wants to know what happens inside a network observ
 chains, for branches, for graphs of named nodes (graph.py) and for a `forward` of your own.
 """
 
+import difflib
+
 from .. import functional as F
 from ..device import device_of, to_device
 from ..guard import Constant
@@ -52,7 +54,9 @@ class Module:
         for part in name.split(".") if name else ():
             found = dict(found.children()).get(part)
             if found is None:
-                raise ValueError(f"there is no layer {name!r}; the layers are: {', '.join(self.names())}")
+                near = " or ".join(difflib.get_close_matches(name, self.names()))
+                near = f", did you mean {near}?" if near else "; the layers are: " + ", ".join(self.names())
+                raise ValueError(f"there is no layer {name!r}{near}")
         return found
 
     def __contains__(self, name):

@@ -40,7 +40,9 @@ def script(weights, tmp_path, capsys):
 
     def run(name, *argv):
         module = find(name) if name in COMMANDS else importlib.import_module(name)
-        chosen = [] if "--model" in argv else ["--model", weights]
+        chosen = (
+            [] if "--model" in argv or "--model" not in module.options._option_string_actions else ["--model", weights]
+        )
         out = [] if "--out" in argv else ["--out", tmp_path / "out"]
         capsys.readouterr()
         code = main(name, module.options, module.run, [str(a) for a in (*argv, *chosen, *out)])

@@ -84,7 +84,7 @@ def test_what_can_be_maximised(script, tmp_path, options, subject):
         ("maximize", ["--target", "cat", "--gif", "-1"], "--gif"),
         ("dream", ["--unit", "3"], "--layer"),
         ("dream", ["--octave-scale", "1"], "--octave-scale must be above 1"),
-        ("texture", ["--size", "3"], "--size must be at least 16"),
+        ("texture", ["--size", "3"], "--size must be from 16 to 8192"),
         ("invert", ["--layers", "relu9_9"], "no layer 'relu9_9'"),
         ("style_transfer", [], "--style"),
     ],

@@ -14,7 +14,6 @@ import viz
 from models.mistakes import UserError
 from viz.__main__ import main
 from viz.commands.command import find
-from viz.commands.options import Range
 from viz.commands.techniques import COMMANDS, FAMILIES, TECHNIQUES
 
 ROOT = Path(__file__).parents[2]
@@ -128,20 +127,6 @@ def test_numbers_beyond_their_range_are_refused_and_defaults_are_not(name):
         assert str(within) in action.help
         count = action.nargs if isinstance(action.nargs, int) else 1
         beyond = [max(within.low - 1, within.above), within.high + 1]
-        for number in (action.type(f"{number:g}") for number in beyond if math.isfinite(number)):
-            with pytest.raises(UserError, match=rf"^{flag} must be {within}, got {number}$"):
+        for number in (action.type(f"{number:.15g}") for number in beyond if math.isfinite(number)):
+            with pytest.raises(UserError, match=rf"^{flag} must be {re.escape(str(within))}, got {number}$"):
                 options.parse_args([*required, flag, *[f"{number}"] * count])
-
-
-@pytest.mark.parametrize(
-    "within, said, inside, outside",
-    [
-        (Range(1), "at least 1", (1, 2), (0, math.nan, math.inf)),
-        (Range(above=0), "above 0", (1e-9,), (0, -1)),
-        (Range(0, 1), "from 0 to 1", (0, 0.5, 1), (-0.1, 1.1)),
-        (Range(high=1, above=0), "above 0 and at most 1", (0.1, 1), (0, 1.1)),
-    ],
-)
-def test_ranges(within, said, inside, outside):
-    assert str(within) == said
-    assert all(number in within for number in inside) and not any(number in within for number in outside)

@@ -309,7 +309,7 @@ def test_a_start_without_a_gradient_is_pointed_out(optimizer):
 def test_a_diverging_run_says_so(small_network):
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         viz.maximize(
-            small_network(), 1, size=8, lr=1e200, optimizer="sgd", steps=9, clip=False,
+            small_network(), 1, size=8, lr=1000, optimizer="sgd", steps=9, clip=False,
             penalties={"l2": lambda x: viz.l2(x) ** 2},
         )  # fmt: skip
 

@@ -21,14 +21,14 @@ NOTHING = np.zeros((6, 5), bool)
 REFUSED = {
     "attribution": [
         (lambda m: viz.integrated_gradients(m, X, 0, steps=0), "integrated_gradients: steps must be at least 1, got 0"),
-        (lambda m: viz.smooth_grad(m, X, 0, sigma=-1), "smooth_grad: needs samples >= 1 and sigma >= 0"),
+        (lambda m: viz.smooth_grad(m, X, 0, sigma=-1), "smooth_grad: sigma must be from 0 to 100, got -1"),
         (lambda m: viz.lrp(m, X, target=0, layer="relu1"), "give a target or a layer to explain, not both"),
         (lambda m: checks.per_pixel(X[0, 0]), "an attribution must be (N,H,W) or (N,3,H,W), got shape (6, 5)"),
         (lambda m: viz.saliency(headless(m), X, 0), "the model's output must be (N, classes), got shape (2, 8, 3, 2)"),
     ],
     "places": [
         (lambda m: localization.localize(HEAT[0]), "localize: heat must be maps (N,H,W), got shape (6, 5)"),
-        (lambda m: localization.localize(HEAT, fraction=0), "localize: fraction must be in (0, 1], got 0"),
+        (lambda m: localization.localize(HEAT, fraction=0), "localize: fraction must be above 0 and at most 1, got 0"),
         (lambda m: localization.seeds(HEAT[0], 0.3, 0.5), "seeds: needs 0 <= background < foreground <= 1"),
         (lambda m: bias.central_box(6, 5, share=2), "central_box: share must be in (0, 1], got 2"),
         (lambda m: grabcut(X[0], NOTHING.T, NOTHING), "grabcut: foreground (5, 6) and background (6, 5) must have"),
@@ -57,11 +57,11 @@ REFUSED = {
             lambda m: viz.maximize(m, 0, size=8, parameterization="fourier", after_step=[(1, lambda x, g: x)], steps=1),
             'after_step changes pixels, so it needs parameterization="pixels"',
         ),
-        (lambda m: viz.deep_dream(m, X, "relu1", octaves=0), "deep_dream: octaves and steps must be at least 1"),
+        (lambda m: viz.deep_dream(m, X, "relu1", octaves=0), "deep_dream: octaves must be at least 1, got 0"),
         (lambda m: regularize.total_variation(mg.Tensor(HEAT)), "total_variation: x must be (N,C,H,W), got shape"),
         (
             lambda m: viz.synthesize_texture(m, X[:1], ["relu1", "relu2"], style_scale=0),
-            "style_scale must be positive, got 0",
+            "style_scale must be above 0 and at most 100, got 0",
         ),
         (lambda m: viz.with_average_pooling(dilated()), "with_average_pooling: the pool 'pool' is dilated"),
     ],

@@ -18,13 +18,13 @@ from viz import plot
 
 from .options import distance, parser
 
-options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255")
+options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255", target="any but the present one")
 add, number = options.add_argument, options.number
 add("--method", default="pgd", metavar="NAME", help="one of those above (default %(default)s)")
-number("--epsilon", distance, "the budget of fgsm, iterative and pgd", low=0, shown="default 8/255, or 1 in L2")
+number("--epsilon", distance, "the budget of fgsm, iterative and pgd", above=0, shown="default 8/255, or 1 in L2")
 add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
-number("--steps", int, "of all but fgsm and jsma; generations of one_pixel", low=1, shown="default: the method's")
-number("--kappa", 0.0, "the lead in score that cw asks for", low=0)
+number("--steps", int, "of all but fgsm and jsma; generations of one_pixel", shown="default: the method's")
+number("--kappa", 0.0, "the lead in score that cw asks for")
 number("--pixels", 1, "how many one_pixel may change", low=1)
 
 
@@ -33,13 +33,16 @@ def run(job):
     if args.method not in METHODS:
         raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(METHODS)}")
     target = None if args.target is None else job.target
+    check_options(job)
     if target is None and args.method in ("ascent", "jsma"):
         raise UserError(f"{args.method} needs a --target to reach")
     if target is not None and args.method == "deepfool":
         raise UserError("deepfool takes no --target: it leaves the class by the shortest way")
+    if target is not None and target == int(job.probabilities.argmax()):
+        raise UserError(f"the network says {job.class_name(target)} already: give another --target, or none")
 
     image = viz.as_saved(job.image)  # both pictures lie on the levels of a file
-    limited = args.method in ("fgsm", "iterative") or args.method == "pgd" and args.norm != "l2"
+    limited = args.method in ("fgsm", "iterative", "pgd") and args.norm != "l2"
     epsilon = (8 / 255 if args.epsilon is None else args.epsilon) if limited else None
     with job.stoppable():
         attacked = METHODS[args.method](job, image, target)
@@ -53,6 +56,15 @@ def run(job):
         pictures={"original": image, "adversarial": saved},
         subject=f"{job.subject}_{args.method}",
     )
+
+
+def check_options(job):
+    """Refuse an option that the method has no use for."""
+    for name in ("epsilon", "kappa", "norm", "pixels", "steps"):
+        value = getattr(job.args, name)
+        if name not in USES[job.args.method] and value not in (None, options.get_default(name)):
+            if (name, value) != ("norm", "linf"):
+                raise UserError(f"{job.args.method} has no use for --{name}: leave it out")
 
 
 def given(job, *names, **values):
@@ -71,6 +83,17 @@ def pgd(job, image, target, random_start):
     shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
     return viz.pgd(job.model, image, target=target, **chosen, **shown)
 
+
+USES = {
+    "fgsm": ("epsilon",),
+    "iterative": ("epsilon", "norm", "steps"),
+    "pgd": ("epsilon", "norm", "steps"),
+    "ascent": ("steps",),
+    "deepfool": ("norm", "steps"),
+    "cw": ("kappa", "steps"),
+    "one_pixel": ("pixels", "steps"),
+    "jsma": (),
+}
 
 METHODS = {
     "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target=target, **given(job, "epsilon")),

@@ -169,8 +169,8 @@ off from y(x) - y(x').
     numbers=sum_and_residual,
     tail=", sum {sum:.4g}, residual {residual:.2g}",
 ).options
-options.number("--steps", 50, "gradients along the way", low=1)
-options.number("--baseline", 0.0, "grey level x' of all pixels", low=0, high=1)
+options.number("--steps", 50, "gradients along the way")
+options.number("--baseline", 0.0, "grey level x' of all pixels")
 
 options = Attribution(
     "smooth_grad",
@@ -184,8 +184,8 @@ largest |.| of the three channels, as for saliency.
     draw=lambda found: abs(found).max(1),
     numbers=largest_and_mean,
 ).options
-options.number("--samples", 50, "noisy copies", low=1)
-options.number("--sigma", 0.15, "the noise, as a fraction of the image's max - min", low=0)
+options.number("--samples", 50, "noisy copies")
+options.number("--sigma", 0.15, "the noise, as a fraction of the image's max - min")
 
 
 # ---- relevance propagation -------------------------------------------------------------------------------------------
@@ -214,9 +214,9 @@ RULES = ("composite", "epsilon", "gamma", "zplus", "alphabeta")
 options.add_argument(
     "--rule", choices=RULES, default="composite", help="how a layer shares relevance out (default %(default)s)"
 )
-options.number("--epsilon", 1e-6, "added to every divisor", above=0)
-options.number("--gamma", 0.25, "of the gamma rule", low=0)
-options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1)
+options.number("--epsilon", 1e-6, "added to every divisor", above=0, high=1e6)
+options.number("--gamma", 0.25, "of the gamma rule", low=0, high=1e6)
+options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1, high=1e6)
 
 
 # ---- class activation maps -------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ L = ReLU(sum_k a_k A_k), a = softmax over k of how much the photograph seen thro
 black image (Wang et al. 2020, arXiv:1910.01279). Takes as many forward passes as the layer has channels.
 """,
     "weighted activation",
-).options.number("--batch-size", 32, IMAGES, low=1)
+).options.number("--batch-size", 32, IMAGES)
 
 CAM(
     "guided_grad_cam",
@@ -317,16 +317,16 @@ Each pixel gets the mean fall over the squares that cover it (Zeiler and Fergus 
     "--patch 24",
     numbers=extremes,
 ).options
-options.number("--patch", 16, "side of the square", low=1, unit="pixels")
-options.number("--stride", 8, "from one square to the next", low=1, unit="pixels")
-options.number("--fill", 0.5, "grey level of the square", low=0, high=1)
+options.number("--patch", 16, "side of the square")
+options.number("--stride", 8, "from one square to the next")
+options.number("--fill", 0.5, "grey level of the square")
 options.add_argument(
     "--output",
     choices=("logit", "probability"),
     default="logit",
     help="what falls: the score before the softmax, or after it (default %(default)s)",
 )
-options.number("--batch-size", 32, "covered images at a time", low=1)
+options.number("--batch-size", 32, "covered images at a time")
 
 options = Attribution(
     "rise",
@@ -341,13 +341,13 @@ the masks, and would drown what differs.
     draw=lambda found: found - found.mean(),
     numbers=extremes,
 ).options
-options.number("--samples", 2000, "how many masks", low=1)
-options.number("--cells", 7, "cells of a mask in each direction", low=1)
-options.number("--keep", 0.5, "share of cells that stay", above=0, high=1)
+options.number("--samples", 2000, "how many masks")
+options.number("--cells", 7, "cells of a mask in each direction")
+options.number("--keep", 0.5, "share of cells that stay")
 options.add_argument(
     "--output",
     choices=("probability", "logit"),
     default="probability",
     help="the weight of a mask: the class's probability, or its score before the softmax (default %(default)s)",
 )
-options.number("--batch-size", 32, IMAGES, low=1)
+options.number("--batch-size", 32, IMAGES)

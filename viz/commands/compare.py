@@ -10,7 +10,7 @@ from models.mistakes import UserError, users_mistake
 from viz import plot
 
 from .attribution import COMMANDS, call
-from .options import chosen, names, parser
+from .options import chosen, names, once, parser
 
 COARSE = ("grad_cam", "grad_cam_plus_plus", "score_cam", "layer_cam", "eigen_cam", "occlusion", "rise")
 
@@ -51,7 +51,7 @@ def run(job):
 def chosen_targets(job):
     if job.args.targets is None:
         return [int(index) for index in (-job.probabilities).argsort(kind="stable")[:2]]
-    return [models.find_class(job.model, name) for name in names(job.args.targets)]
+    return once([models.find_class(job.model, name) for name in names(job.args.targets)], "class")
 
 
 def attribution(job, method, target):

@@ -21,8 +21,8 @@ options = parser(__doc__, "--data photos --count 24", image=False, target=False)
 add_data_options(options, count=24)
 add, number = options.add_argument, options.number
 add("--styled-by", metavar="MODEL", help="the network whose layers style transfer looks at (default: --model)")
-number("--steps", 60, "of style transfer", low=1)
-number("--style-weight", float, "against the content", low=0, shown="default: one that suits the network")
+number("--steps", 60, "of style transfer")
+number("--style-weight", float, "against the content", shown="default: one that suits the network")
 
 
 def run(job):

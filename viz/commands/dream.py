@@ -14,10 +14,10 @@ from .pictures import LEAST, add_course_options, course, fall, fitted, history
 
 options = parser(__doc__, "photo.jpg --layer relu4_1 --gif 2", target=False, neuron=True)
 add, number = options.add_argument, options.number
-number("--octaves", 4, "sizes, from small to full", low=1)
-number("--octave-scale", 1.4, "from one size to the next", above=1)
-number("--jitter", 32, "shift by up to so many", low=0, unit="pixels", metavar="PIXELS")
-number("--size", 384, "longest side", low=LEAST, unit="pixels")
+number("--octaves", 4, "sizes, from small to full")
+number("--octave-scale", 1.4, "from one size to the next")
+number("--jitter", 32, "shift by up to so many", metavar="PIXELS")
+number("--size", 384, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=10, lr=0.006)
 
 

@@ -20,7 +20,7 @@ options = parser(__doc__, "--data photos --layers relu3_1,fc7 --by tsne", False,
 add_data_options(options, count=240)
 options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
 options.add_argument("--by", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
-options.number("--perplexity", 30.0, "of t-SNE, about its neighbours", above=0)
+options.number("--perplexity", 30.0, "of t-SNE, about its neighbours")
 
 
 def run(job):
@@ -28,6 +28,11 @@ def run(job):
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
     if len(data.labels) < 5:
         raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
+    if args.by == "tsne" and args.perplexity > (len(data.labels) - 1) / 3:
+        raise UserError(
+            f"--perplexity must be at most a third of the other photographs, {(len(data.labels) - 1) / 3:.3g}, got "
+            f"{args.perplexity:g}: give a smaller one, or a larger --count"
+        )
     layers = names(args.layers) or [logits_layer(job.model)]
     for layer in layers:
         x = viz.features(job.model, data.images, layer, progress=job.progress)

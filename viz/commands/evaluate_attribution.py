@@ -31,7 +31,7 @@ options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
 add, number = options.add_argument, options.number
 add("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
-number("--steps", 16, "points of the insertion and deletion curves", low=1)
+number("--steps", 16, "points of the insertion and deletion curves")
 add(
     "--curves",
     choices=("ours", "authors"),
@@ -47,7 +47,7 @@ add(
     help="mosaics of four photographs at the network's input size, "
     "as published, or at half of it, for networks that take no larger picture (default %(default)s)",
 )
-number("--batch-size", 10, "photographs explained at a time", low=1)
+number("--batch-size", 10, "photographs explained at a time")
 
 
 def run(job):

@@ -13,12 +13,12 @@ from .pictures import LEAST, add_course_options, course, fitted
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: a convolutional layer of each stage)")
-number("--alpha", 6.0, "power of the penalty on range", above=0)
-number("--alpha-weight", 0.01, low=0)
-number("--beta", 2.0, "power of the total variation", above=0)
-number("--tv-weight", 1.0, low=0)
+number("--alpha", 6.0, "power of the penalty on range", above=0, high=100)
+number("--alpha-weight", 0.01)
+number("--beta", 2.0, "power of the total variation")
+number("--tv-weight", 1.0)
 add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
-number("--size", 224, "longest side", low=LEAST, unit="pixels")
+number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=300, lr=0.03, optimizer="adam")
 
 

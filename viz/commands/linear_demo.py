@@ -14,11 +14,11 @@ from viz.linear import linear_classifier, templates, train_linear
 from .labelled import add_data_options, labelled_images
 from .options import distance, parser
 
-options = parser(__doc__, "--data photos --epsilon 2/255", image=False, target=False)
+options = parser(__doc__, "--data photos --epsilon 2/255", image=False, target=False, model=None)
 add_data_options(options, count=600)
 options.number("--epsilon", "2/255", "the step in every value", low=0, high=1, type=distance)
-options.number("--sizes", [8, 16, 32, 64], "sides", low=1, unit="pixels", nargs="+")
-options.number("--epochs", 15, "of training, at each size", low=1)
+options.number("--sizes", [8, 16, 32, 64], "sides", low=1, high=8192, unit="pixels", nargs="+")
+options.number("--epochs", 15, "of training, at each size")
 
 
 def run(job):

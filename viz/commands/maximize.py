@@ -27,7 +27,7 @@ from viz.optimize import LBFGS, OPTIMIZERS
 from viz.target import as_image, logits
 from viz.transform import jitter
 
-from .options import names, parser
+from .options import names, once, parser
 from .pictures import course, history
 
 PAPER = {
@@ -51,20 +51,20 @@ PRESETS = {
     "blog": {"steps": 1000},
 }
 
-options = parser(__doc__, "--targets cat,zebra", image=False, neuron=True)
+options = parser(__doc__, "--targets cat,zebra", image=False, target="none: say what is to be maximised", neuron=True)
 add, number = options.add_argument, options.number
 add("--targets", metavar="A,B,...", help="several classes, an image for each, in place of --target")
 add("--centre", action="store_true", help="with --layer and --unit C: the neuron at the centre of that channel's map")
 add("--preset", choices=PRESETS, default="paper", help="see above (default %(default)s); options override it")
-number("--size", int, "side of the image", low=1, unit="pixels", shown="default: the model's")
-number("--steps", int, low=1, shown="paper 400, fourier 256, blog 1000 and 1000 more")
+number("--size", int, "side of the image", low=1, high=8192, unit="pixels", shown="default: the model's")
+number("--steps", int, shown="paper 400, fourier 256, blog 1000 and 1000 more")
 add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
 add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
-number("--lr", float, "learning rate", above=0, shown="paper 0.03, fourier 0.05")
-number("--l2", float, "of sum (x - 1/2)^2", low=0, metavar="WEIGHT", shown="default 0")
-number("--tv", float, "of the total variation", low=0, metavar="WEIGHT", shown="default 0")
+number("--lr", float, "learning rate", shown="paper 0.03, fourier 0.05")
+number("--l2", float, "of sum (x - 1/2)^2", low=0, high=1e12, metavar="WEIGHT", shown="default 0")
+number("--tv", float, "of the total variation", low=0, high=1e12, metavar="WEIGHT", shown="default 0")
 add("--tv-kind", choices=viz.TV_KINDS, default="l1", help="its convention (default %(default)s)")
-number("--blur", float, "sigma of a blur every --blur-every steps", low=0, unit="pixels", shown="paper 0.5")
+number("--blur", float, "sigma of a blur every --blur-every steps", low=0, high=100, unit="pixels", shown="paper 0.5")
 number("--blur-every", int, low=1, metavar="STEPS", shown="paper 2")
 number(
     "--clip-norm",
@@ -84,7 +84,7 @@ number(
     unit="percent",
     shown="default 0",
 )
-number("--jitter", int, "shift by up to so many", low=0, unit="pixels", shown="paper 8")
+number("--jitter", int, "shift by up to so many", shown="paper 8")
 add("--robust", action="store_true", default=None, help="pad, jitter, scale and turn (fourier: on)")
 add("--no-clip", action="store_true", help="let pixels leave [0,1]")
 number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
@@ -139,7 +139,7 @@ def wanted(job):
             objective = viz.channel(args.layer, *args.unit)
         return [objective], [], "_".join(map(str, [args.layer, *(args.unit or ())]))
     chosen = names(args.targets) or [args.target]
-    targets = [models.find_class(job.model, name) for name in chosen]
+    targets = once([models.find_class(job.model, name) for name in chosen], "class")
     return [viz.class_score(t) for t in targets], targets, "_".join(job.class_name(t).split(",")[0] for t in targets)
 
 

@@ -1,30 +1,13 @@
 """The options of a technique: those that all share, and numbers that know their range and unit."""
 
 import argparse
-import math
 import re
-from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 
 from models.mistakes import UserError
-
-
-@dataclass(frozen=True)
-class Range:
-    """The finite numbers from `low` to `high`, or those above `above`."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: float = -math.inf
-
-    def __contains__(self, number):
-        return math.isfinite(number) and self.low <= number <= self.high and number > self.above
-
-    def __str__(self):
-        if math.isfinite(self.above):
-            return f"above {self.above:g}" + (f" and at most {self.high:g}" if math.isfinite(self.high) else "")
-        return f"from {self.low:g} to {self.high:g}" if math.isfinite(self.high) else f"at least {self.low:g}"
+from viz.ranges import RANGES, Range
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,17 +23,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UserError(f"{message} (--help lists the options)")
 
-    def number(
-        self, flag, default, help="", unit="", shown=None, low=-math.inf, high=math.inf, above=-math.inf, **more
-    ):
-        """Add an option for a number in a Range, or, with nargs=, for several.
+    def number(self, flag, default, help="", shown=None, unit="", low=-inf, high=inf, above=-inf, **more):
+        """Add an option for a number, or, with nargs=, for several.
 
-        default: or its type, where the default is None. unit: in a word. shown: what --help says of the default, if not
-        what it is. more: as for add_argument.
+        default: or its type, where the default is None. shown: what --help says of the default, if not what it is.
+        unit, low, high, above: its Range, where viz has no argument of this name (see ranges.py). more: as for
+        add_argument.
         """
-        within, values = Range(low, high, above), default if isinstance(default, list | tuple) else [default]
+        within = RANGES.get(flag.lstrip("-").replace("-", "_")) or Range(low, high, above, unit)
+        values = default if isinstance(default, list | tuple) else [default]
         kind, default = (default, None) if callable(default) else (type(values[0]), default)
-        facts = ", ".join(filter(None, (unit, str(within))))
+        facts = ", ".join(filter(None, (within.unit, str(within))))
         what = f"{help} ({facts}; {shown or 'default ' + ' '.join(map(str, values))})".strip()
         action = self.add_argument(flag, **{"type": kind, "default": default, "help": what} | more)
         self.ranges[action.dest] = flag, within
@@ -68,21 +51,23 @@ class Parser(argparse.ArgumentParser):
 A_MODEL = "a model's name or the path of a weights file (default %(default)s)"
 
 
-def parser(doc, example, image=True, target=True, neuron=False, model=A_MODEL):
+def parser(doc, example, image=True, target="the top one", neuron=False, model=A_MODEL):
     """A Parser with the options that all techniques share.
 
     doc: what --help says first; example: the arguments of a command line that works.
-    image, target: False for a technique that takes no photograph, or no class.
+    image: False for a technique that takes no photograph. target: which class stands in for --target where none is
+    given, for --help; False for a technique that takes no class.
     neuron: also --layer and --unit, which are explained in the class's place (see `Job.explained`).
-    model: what --help says of --model.
+    model: what --help says of --model; None for a technique that makes its own.
     """
     options = Parser(doc, example)
     add = options.add_argument
     if image:
         add("image", nargs="?", metavar="IMAGE", help="a photograph; none means scikit-image's sample of a cat")
-    add("--model", default="minivgg", help=model)
+    if model:
+        add("--model", default="minivgg", help=model)
     if target:
-        add("--target", metavar="CLASS", help="a class by name or index (default: the top one)")
+        add("--target", metavar="CLASS", help=f"a class by name or index (default: {target})")
     if neuron:
         add("--layer", metavar="NAME", help="explain this layer in the class's place, its mean or that of --unit")
         add("--unit", type=unit, metavar="C[,ROW,COL]", help="a channel of --layer, or one neuron of it")
@@ -92,7 +77,7 @@ def parser(doc, example, image=True, target=True, neuron=False, model=A_MODEL):
         help="cpu, cuda, cuda:1, or auto: a GPU if there is one (default %(default)s)",
     )
     add("--seed", type=int, default=0, help="of everything random (default %(default)s)")
-    add("--out", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default %(default)s)")
+    add("--out", type=folder, default=Path("out"), metavar="DIR", help="folder for the results (default %(default)s)")
     add("--quiet", action="store_true", help="no progress bar and no line for each result")
     return options
 
@@ -109,6 +94,13 @@ def unit(text):
     return tuple(int(number) for number in text.split(","))
 
 
+def folder(text):
+    """A Path, of a name that is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(text)
+
+
 def distance(text):
     """ "8/255" or "0.03" as a float."""
     try:
@@ -123,8 +115,16 @@ def names(text):
 
 
 def chosen(text, known, kind="method"):
-    """ "a,b" as a list, if all of them are `known`."""
+    """ "a,b" as a list, if all of them are `known` and none comes twice."""
     unknown = [name for name in names(text) if name not in known]
     if unknown:
         raise UserError(f"there is no {kind} {unknown[0]!r}; the {kind}s are: {', '.join(known)}")
-    return names(text)
+    return once(names(text), kind)
+
+
+def once(found, kind):
+    """The list `found`, if nothing in it comes twice."""
+    twice = next((one for one in found if found.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"the {kind} {twice!r} is named twice: name it once")
+    return found

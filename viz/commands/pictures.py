@@ -7,9 +7,9 @@ LEAST = 16  # pixels of a picture's long side
 
 def add_course_options(options, steps, lr=None, optimizer=None, optimizers=("sgd", "momentum", "adam", "lbfgs")):
     """--steps, --lr, --optimizer and --gif, with these defaults; without --optimizer where that is None."""
-    options.number("--steps", steps, low=1)
+    options.number("--steps", steps)
     if lr is not None:
-        options.number("--lr", lr, "learning rate", above=0)
+        options.number("--lr", lr, "learning rate")
     if optimizer is not None:
         options.add_argument("--optimizer", choices=optimizers, default=optimizer, help="(default %(default)s)")
     options.number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")

@@ -14,9 +14,9 @@ options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=F
 add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
 add("--together", action="store_true", help="one image for all layers")
-number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
+number("--tv-weight", 0.0, "of the sum of squared differences")
 add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
-number("--size", 224, "longest side", low=LEAST, unit="pixels")
+number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import models
 import viz
+from models.mistakes import UserError
 from viz import plot
 
 from .labelled import add_data_options, labelled_images, model_for
@@ -33,8 +34,8 @@ add, number = options.add_argument, options.number
 add("--beside", nargs="+", default=[], metavar="MODEL", help="further networks, for transfer and networks")
 add("--tables", default=",".join(TABLES), help=f"any of {','.join(TABLES)} (default: all that apply)")
 number("--epsilon", "4/255", "the L-infinity budget of pgd and fgsm", low=0, high=1, type=distance)
-number("--steps", 10, "of pgd", low=1)
-number("--samples", 4, "draws a gradient is averaged over for a random defence", low=1)
+number("--steps", 10, "of pgd")
+number("--samples", 4, "draws a gradient is averaged over for a random defence")
 number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
 
 
@@ -45,8 +46,12 @@ def run(job):
     networks = {Path(args.model).stem: model_for(job.model, data)}
     for name in args.beside:
         other = models.load(name, device=args.device).eval().requires_grad_(False)
+        if Path(name).stem in networks:
+            raise UserError(f"--beside {name}: a network of that name stands there already")
         networks[Path(name).stem] = model_for(other, data)
     if not args.beside and "transfer" in wanted:
+        if args.tables == "transfer":
+            raise UserError("transfer is from one network to another: name the other, --beside MODEL")
         wanted.remove("transfer")
     for name in wanted:
         rows = TABLE[name](job, data, networks)

@@ -12,12 +12,12 @@ from viz import plot
 from .labelled import add_data_options, labelled_images
 from .options import parser
 
-options = parser(__doc__, "--data photos --count 2000", image=False, target=False)
+options = parser(__doc__, "--data photos --count 2000", image=False, target=False, model=None)
 add_data_options(options, count=1200)
 add, number = options.add_argument, options.number
-number("--size", 32, "side of the images", low=1, unit="pixels")
-number("--epochs", 20, "of training", low=1)
-number("--weight-decay", 0.1, "smooths the templates", low=0)
+number("--size", 32, "side of the images", low=1, high=8192, unit="pixels")
+number("--epochs", 20, "of training")
+number("--weight-decay", 0.1, "smooths the templates")
 
 
 def run(job):

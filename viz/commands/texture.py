@@ -15,11 +15,11 @@ add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
 add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the loss (default %(default)s)")
 add("--average-pooling", action="store_true", help="in place of max pooling")
-number("--tv-weight", 0.0, "of the sum of squared differences", low=0)
-number("--style-scale", 1.0, "resize the picture first", above=0)
-number("--size", 256, "longest side of the picture", low=LEAST, unit="pixels")
-number("--width", int, "of the result", low=1, unit="pixels", shown="default: the picture's")
-number("--height", int, "of the result", low=1, unit="pixels", shown="default: the picture's")
+number("--tv-weight", 0.0, "of the sum of squared differences")
+number("--style-scale", 1.0, "resize the picture first")
+number("--size", 256, "longest side of the picture", low=LEAST, high=8192, unit="pixels")
+number("--width", int, "of the result", low=1, high=8192, unit="pixels", shown="default: the picture's")
+number("--height", int, "of the result", low=1, high=8192, unit="pixels", shown="default: the picture's")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import viz
+from models.mistakes import UserError
 from viz import plot
 from viz.cam import default_layer
 from viz.patches import METHODS
@@ -31,6 +32,11 @@ def run(job):
     layer = args.layer or default_layer(model)
     maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
     channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)
+    if not len(channels):
+        raise UserError(
+            f"no channel of {layer} responds in {args.patches} of {len(data.labels)} photographs: give fewer "
+            "--patches, or a larger --count"
+        )
     pictures, labels, arrays, numbers = [], [], {}, {}
     for channel in channels:
         found = viz.top_patches(model, data.images, layer, int(channel), args.patches, maxima)

@@ -20,7 +20,7 @@ add, number = options.add_argument, options.number
 number("--epsilon", "10/255", "the budget", above=0, type=distance)
 add("--norm", choices=("linf", "l2"), default="linf", help="of the budget (default %(default)s)")
 number("--rate", 0.8, "stop once this share is fooled", above=0, high=1)
-number("--epochs", 5, "rounds through the photographs", low=1)
+number("--epochs", 5, "rounds through the photographs")
 
 
 def run(job):

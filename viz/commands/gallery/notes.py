@@ -210,7 +210,7 @@ SECTIONS = {
         "Each bar is the probability that the network gives a class; together, all classes add up to 1. "
         "It can only answer with a class it knows, however sure it looks.",
         r"p_c = \frac{e^{y_c}}{\sum_k e^{y_k}}",
-        arxiv("Simonyan, Zisserman 2014", "1409.1556"),
+        ("Bridle 1990, who named the softmax", "https://doi.org/10.1007/978-3-642-76153-9_28"),
         F.softmax,
     ),
     "attributions": Note(
@@ -282,7 +282,8 @@ SECTIONS = {
     "map": Note(
         "A map of what it saw",
         "Pictures that lie close together have similar scores; the frame's colour is the class the network names. "
-        "PCA keeps large distances; t-SNE keeps neighbours, and its gaps and sizes mean nothing.",
+        "PCA, whose equation this is, keeps large distances; t-SNE, whose paper this is, keeps neighbours, and its "
+        "gaps and sizes mean nothing.",
         r"X - \bar{X} = U \Sigma V^{\top}, \quad (U \Sigma)_{:, 1:2}",
         ("van der Maaten, Hinton 2008", "https://www.jmlr.org/papers/v9/vandermaaten08a.html"),
         viz.pca,

@@ -54,7 +54,7 @@ def rendered(study, sections, seconds):
             photograph=sections["seen"]["photograph"],
             model={
                 "name": model.name,
-                "parameters": sum(row.parameters for row in model.layers()),
+                "parameters": sum(parameter.size for parameter in model.parameters()),
                 "classes": len(job.probabilities),
                 "size": model.input_size,
                 "source": model.provenance.get("source", "unknown"),

@@ -1,0 +1,65 @@
+"""What numbers may be: one description that functions, options, their --help and the tests share."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """The finite numbers from `low` to `high`, or those above `above`; unit: in a word."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    unit: str = ""
+
+    def __contains__(self, number):
+        return math.isfinite(number) and self.low <= number <= self.high and number > self.above
+
+    def __str__(self):
+        if math.isfinite(self.above):
+            return f"above {self.above:g}" + (f" and at most {self.high:g}" if math.isfinite(self.high) else "")
+        return f"from {self.low:g} to {self.high:g}" if math.isfinite(self.high) else f"at least {self.low:g}"
+
+
+COUNT, WEIGHT, SHARE = Range(1), Range(0, 1e12), Range(above=0, high=1)
+GREY, PIXELS, POWER = Range(0, 1), Range(1, unit="pixels"), Range(above=0, high=100)
+
+# By the name that the argument has in the functions of viz, and the option on the command line.
+RANGES = {
+    "alpha_weight": WEIGHT,
+    "baseline": GREY,
+    "batch_size": COUNT,
+    "beta": POWER,
+    "blend": WEIGHT,
+    "cells": COUNT,
+    "content_weight": WEIGHT,
+    "epochs": COUNT,
+    "fill": GREY,
+    "fraction": SHARE,
+    "generations": COUNT,
+    "jitter": Range(0, unit="pixels"),
+    "kappa": WEIGHT,
+    "keep": SHARE,
+    "lr": Range(above=0, high=1000, unit="learning rate"),
+    "octave_scale": Range(above=1, high=100),
+    "octaves": COUNT,
+    "patch": PIXELS,
+    "perplexity": Range(above=0, high=1e6),
+    "samples": COUNT,
+    "sigma": Range(0, 100),
+    "steps": COUNT,
+    "stride": PIXELS,
+    "style_scale": Range(above=0, high=100),
+    "style_weight": WEIGHT,
+    "tv_weight": WEIGHT,
+    "weight_decay": WEIGHT,
+}
+
+
+def require(function, **numbers):
+    """Refuse numbers (arguments by name, None or sequences too) that are not in their Range."""
+    for name, value in numbers.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if number is not None and number not in RANGES[name]:
+                raise ValueError(f"{function}: {name} must be {RANGES[name]}, got {number}")

@@ -1,0 +1,56 @@
+"""Passes through a network that say which sizes it takes, where an image is of another."""
+
+import numpy as np
+
+import minigrad as mg
+
+LARGEST = 512  # pixels of a side: no network asks for more
+
+
+def activations(model, x, layers):
+    """model.activations(x, layers), of a Tensor x (N,C,H,W); where x is too small, ValueError names the least size."""
+    try:
+        return model.activations(x, layers)
+    except ValueError:
+        sentence = None if x.ndim != 4 or _fits(model, x, layers, x.shape[2:]) else _wanted(model, x, layers)
+        if sentence is None:
+            raise
+    raise ValueError(f"{sentence}, this image has {x.shape[2]} x {x.shape[3]}")
+
+
+def smallest_side(model, x, layers):
+    """The least side of a square image like x that `model` takes up to `layers`; None where there is none.
+
+    Computed from the layers themselves: they are called on images of zeros, by halves.
+    """
+    high = next((n for n in 2 ** np.arange(LARGEST.bit_length()) if _fits(model, x, layers, (n, n))), None)
+    if high is None:
+        return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _fits(model, x, layers, (middle, middle)) else (middle, high)
+    return int(high)
+
+
+def _fits(model, x, layers, size):
+    try:
+        with mg.no_grad():
+            model.activations(mg.Tensor(np.zeros((1, x.shape[1], *size), x.dtype)).to(x.device), layers)
+    except ValueError:
+        return False
+    return True
+
+
+def _wanted(model, x, layers):
+    """Which sizes are taken, or None."""
+    up_to = f" up to {' and '.join(layers)}" if len(layers) < 3 and all(layers) else ""
+    made_for = getattr(model, "input_size", None)
+    if (
+        made_for is not None
+        and _fits(model, x, layers, made_for)
+        and not _fits(model, x, layers, [n + 64 for n in made_for])
+    ):
+        return f"this network takes images of {made_for[0]} x {made_for[1]} pixels only{up_to}"
+    least = smallest_side(model, x, layers)
+    return None if least is None else f"this network takes images of at least {least} x {least} pixels{up_to}"
