@@ -14,7 +14,6 @@ import models
 import viz
 from models.augment import whole
 from models.dataset import open_photographs
-from models.mistakes import UserError
 from viz.adversarial_training import AdversarialTrainer
 from viz.commands.command import main
 from viz.commands.options import distance
