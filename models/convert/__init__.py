@@ -9,6 +9,8 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+from ..architectures import ARCHITECTURES as ROWS
+from ..architectures import FEATURES
 from ..hdf5 import WeightsError, shown
 from ..layers import PREPROCESSING, Preprocess
 from ..model import Model
@@ -117,8 +119,8 @@ def _grouped(arrays, kind, channels_last):
     found = Found({}, kind, channels_last)
     for key, array in names.without_wrappers(arrays).items():
         parts = names.split(key)
-        if parts is not None:
-            found.layers.setdefault(parts[0], {})[parts[1]] = array
+        if parts is not None and not key.startswith(names.ONLY_IN_TRAINING):
+            found.layers.setdefault(names.plain(parts[0]), {})[parts[1]] = array
     found.torchvision = any(name.startswith("features.") for name in found.layers)
     if not found.layers:
         raise WeightsError(f"no weights are among its arrays ({shown(', '.join(list(arrays)[:5]))})")
@@ -143,7 +145,8 @@ def _fitted(source, found, architecture, labels):
 
 def _usual_preprocessing(found, model):
     if found.torchvision or found.channels_last is False:
-        return "torchvision"
+        row = ROWS.get(model.name.removesuffix(FEATURES))
+        return "torchvision" if row is None or row.preprocessing.startswith("caffe") else row.preprocessing
     caffe_squeezenet = "npz" in found.format and model.name.startswith("squeezenet")
     return "caffe-squeezenet" if caffe_squeezenet else "caffe"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from minigrad import nn
 
-from ..architectures import FEATURES, NAMES, build
+from ..architectures import ARCHITECTURES, FEATURES, NAMES, build
 from ..hdf5 import WeightsError, shown
 from ..labels import read_labels
 from ..model import Model, fold_batch_norm
@@ -163,6 +163,8 @@ def _check_order(name, array, tensor, last):
 def _renamed(model, found):
     """({our name: arrays}, how they were told)."""
     ours = list(dict.fromkeys(key.rpartition(".")[0] for key, _ in model.named_tensors()))
+    if found.layers.keys() >= set(ours):
+        return found.layers, "by name"
     if found.torchvision:
         table = names.from_torchvision(model)
         return {table.get(name, name): arrays for name, arrays in found.layers.items()}, "by torchvision's names"
@@ -211,5 +213,5 @@ def _in_our_layout(array, channels_last, flat_channels):
 def finished(one):
     """The Fit's model with its weights, batch normalisation folded where an architecture has none of its own."""
     model = one.filled()
-    plain = isinstance(model, Model) and any(isinstance(layer, nn.BatchNorm2d) for _, layer in model.children())
-    return fold_batch_norm(model) if plain else model
+    row = ARCHITECTURES.get(model.name.removesuffix(FEATURES)) if isinstance(model, Model) else None
+    return model if row is not None and not row.batch_norm else fold_batch_norm(model)

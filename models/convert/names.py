@@ -8,6 +8,7 @@ KINDS = {"W": "weight", "b": "bias", "kernel": "weight", "weights": "weight", "b
 KINDS |= {kind: kind for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
 WRAPPERS = {"model", "net", "network", "encoder", "backbone"}
 SUFFIX = re.compile(rf"(.+?)[._/]({'|'.join(KINDS)})(?::0)?")
+ONLY_IN_TRAINING = ("aux1.", "aux2.")  # GoogLeNet's auxiliary classifiers
 
 
 def split(key):
@@ -37,6 +38,12 @@ def from_keras(name):
         return f"conv{numbered[1]}_{int(numbered[2] or 0) + 1}"
     name = re.sub(r"^(fire\d)[/_.]squeeze1x1$", r"\1.squeeze", name)
     return re.sub(r"^(fire\d)[/_.]expand(1x1|3x3)$", r"\1.expand.\2", name)
+
+
+def plain(name):
+    """The name as ours have it: DenseNet's norm.1 is norm1, and a leading underscore goes."""
+    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])$", r"\1\2", name)
+    return re.sub(r"(^|\.)_", r"\1", name)
 
 
 def from_torchvision(model):

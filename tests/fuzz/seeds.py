@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from minigrad import nn, serialization
-from models.architectures import minivgg_layers
+from models.architectures.vgg import minivgg_layers
 from models.labels import minivgg_labels
 from models.layers import Preprocess
 from models.model import Model

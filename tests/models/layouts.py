@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 
 import minigrad as mg
-from models.architectures import vgg_layers
+from models.architectures.vgg import vgg_layers
 from models.layers import PREPROCESSING, Preprocess
 from models.model import Model
 from tests.models.torch_format import write_state_dict

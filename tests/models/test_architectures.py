@@ -12,7 +12,8 @@ import minigrad as mg
 import models
 from minigrad import nn
 from minigrad.nn.activations import ACTIVATIONS
-from models.architectures import NAMES, VGG, build, minivgg_layers, vgg_layers
+from models.architectures import NAMES, build
+from models.architectures.vgg import VGG, minivgg_layers, vgg_layers
 from models.description import KINDS, construct, describe
 from models.layers import PREPROCESSING, Preprocess
 from models.model import Model, fold_batch_norm

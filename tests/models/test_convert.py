@@ -9,7 +9,7 @@ import pytest
 
 import models
 from models import WeightsError
-from models.architectures import squeezenet_layers
+from models.architectures.squeezenet import squeezenet_layers
 from models.convert import convert, info, read, sha256
 from models.layers import Preprocess
 from models.model import Model

@@ -17,7 +17,7 @@ import minigrad as mg
 import models
 from minigrad import nn
 from models import WeightsError, catalogue, description, weights_file
-from models.architectures import minivgg_layers
+from models.architectures.vgg import minivgg_layers
 from models.labels import minivgg_labels
 from models.layers import Preprocess
 from models.model import Model
