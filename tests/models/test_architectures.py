@@ -113,7 +113,7 @@ def test_unknown_names_are_refused(name):
 
 
 def test_batch_norm_is_for_vgg_only():
-    with pytest.raises(ValueError, match="squeezenet1_1 has none"):
+    with pytest.raises(ValueError, match="squeezenet1_1 has its own norms, or none"):
         build("squeezenet1_1", batch_norm=True)
 
 

@@ -356,8 +356,8 @@ def test_files_that_do_not_fit(tmp_path):
         convert(tmp_path / "w.pth", "squeezenet1_1")
     with pytest.raises(WeightsError, match="fit none of vgg11.*do not say how layers are wired.*ONNX.*from_torch"):
         convert(tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="no architecture 'resnet50'"):
-        convert(tmp_path / "w.pth", "resnet50")
+    with pytest.raises(ValueError, match="no architecture 'resnet51'"):
+        convert(tmp_path / "w.pth", "resnet51")
 
 
 def test_features_leave_the_head_out(tmp_path):

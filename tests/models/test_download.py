@@ -246,9 +246,9 @@ def test_convert_script(tmp_path):
     [
         (["absent.pth", "--out", "w.h5"], "convert: there is no file absent.pth"),
         (["pyproject.toml", "--out", "w.h5"], "is neither HDF5"),
-        (["tests/golden/keras_vgg16.h5", "--out", "w.h5"], "fits none of"),
+        (["tests/golden/keras_vgg16.h5", "--out", "w.h5"], "fit none of"),
         (["tests/golden/keras_vgg16.h5", "--arch", "vgg16", "--out", "w.h5"], "conv1_1.weight is float32"),
-        (["x", "--arch", "resnet50", "--out", "w.h5"], "invalid choice: 'resnet50'"),
+        (["x", "--arch", "resnet51", "--out", "w.h5"], "invalid choice: 'resnet51'"),
         (["x"], "convert: there is no file x"),
     ],
 )

@@ -479,7 +479,8 @@ def test_load_takes_a_path_or_a_name(path, home):
         ("vgg16", "run `python -m models download vgg16`"),
         ("vgg13", r"python -m models convert SOURCE --arch vgg13 --out .*vgg13.h5"),
         ("vgg16_features", "load 'vgg16'"),
-        ("resnet50", "there is no model 'resnet50'"),
+        ("resnet50", "run `python -m models download resnet50`"),
+        ("resnet51", "there is no model 'resnet51'"),
         ("absent.h5", "there is no weights file absent.h5"),
     ],
 )
