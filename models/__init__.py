@@ -10,6 +10,7 @@ models.find_class(model, "cat")
 
 from .architectures import build
 from .catalogue import load
+from .convert.from_torch import from_torch
 from .description import register
 from .hdf5 import WeightsError
 from .images import ImageError, load_image, save_image
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "find_class",
     "fold_batch_norm",
+    "from_torch",
     "load",
     "load_image",
     "register",

@@ -5,8 +5,9 @@ download  the official weights of a network, checked, and converted for models.l
           minigrad in your cache folder. A download that was cut goes on where it stopped. Without a network, put the
           official file in that folder by hand and run this again: it is checked and converted.
 convert   other programs' weights to a weights file of ours: Keras' HDF5 in its original, Keras 2 and Keras 3 layouts,
-          torch and torchvision state dicts (without torch, and without running anything in them), .npz files. Without
-          --arch it takes the first architecture that the weights fit.
+          torch and torchvision state dicts (without torch, and without running anything in them), .npz files; ONNX
+          files, network and all (with the package onnx, and --preprocessing). Without --arch it takes the architecture
+          that the weights fit.
 info      the layers of a network, its classes, and where its weights come from; of another program's file, what it is
           and what it would become; without a name, what is here.
 """
@@ -51,17 +52,18 @@ def parser(program="python -m models {}"):
 
 def _convert_options(options):
     from .convert import ARCHITECTURES
-    from .layers import PREPROCESSING
+    from .convert.preprocessing import CHOICES
 
     add = options.add_argument
     add("source", type=Path, metavar="SOURCE", help="the file to convert")
     add("--arch", choices=ARCHITECTURES, metavar="NAME", help=f"one of {', '.join(ARCHITECTURES)}")
     add(
         "--preprocess",
-        choices=PREPROCESSING,
+        "--preprocessing",
+        choices=CHOICES,
         help="what the network was trained on: caffe is BGR, 0-255, minus VGG's mean (caffe-squeezenet: minus 104, "
         "117, 123; bgr255: minus nothing), torchvision RGB, 0-1, normalised, none RGB, 0-1 (default: caffe for Keras "
-        "and .npz files, torchvision for .pth)",
+        "and .npz files, torchvision for .pth, nothing for ONNX); imagenet is torchvision, unit is none",
     )
     add(
         "--labels",
@@ -69,6 +71,9 @@ def _convert_options(options):
         help="names of its classes, one a line, or imagenet; without them, a network of other "
         "classes than its architecture's has none",
     )
+    add("--size", type=int, metavar="PIXELS", help="of ONNX: the size of pictures, where the file leaves it free")
+    add("--input", metavar="NAME", help="of ONNX: the input that pictures go to, where there are several")
+    add("--output", metavar="NAME", help="of ONNX: the output that is meant, where there are several")
     add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5")
     add("--half", "--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory")
     add("--quiet", action="store_true", help="print nothing")
@@ -88,7 +93,9 @@ def run_convert(args):
     from .convert import convert
     from .weights_file import save
 
-    model = convert(args.source, args.arch, args.preprocess, _labels(args.labels))
+    onnx = {"input_size": args.size, "input_name": args.input, "output_name": args.output}
+    given = {name: value for name, value in onnx.items() if value is not None}
+    model = convert(args.source, args.arch, args.preprocess, _labels(args.labels), **given)
     save(model, args.out, half=args.half)
     if not args.quiet:
         count = sum(parameter.size for parameter in model.parameters())

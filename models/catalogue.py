@@ -88,9 +88,11 @@ def home():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
 
 
-def load(name_or_path, device="cpu"):
+def load(name_or_path, device="cpu", **onnx):
     """A trained model, in evaluation mode: "minivgg" (embedded), "efficientnet_lite0" (from a package), one of SOURCES
-    such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file.
+    such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of an ONNX file, which needs
+    preprocessing="imagenet" or another, and takes input_size, labels, input_name and output_name (see
+    `models.convert.convert`).
 
     device: "cpu", "cuda", "cuda:1" or "auto". The first layer, "preprocess", takes RGB images (N, 3, H, W) in [0, 1];
     scores come out, before the softmax. The model has `.labels`, `.input_size`, `.provenance` and `.name`.
@@ -98,7 +100,14 @@ def load(name_or_path, device="cpu"):
     """
     path = _find(name_or_path)
     package = PACKAGES.get(name_or_path) if isinstance(name_or_path, str) else None
-    model = _unpacked(name_or_path, package) if package and path == package.path() else read(path)
+    if path.suffix == ".onnx" and path.is_file():
+        from .convert import convert
+
+        model = convert(path, **onnx)
+    elif onnx:
+        raise ValueError(f"{', '.join(onnx)} are for ONNX files, and {name_or_path} is none")
+    else:
+        model = _unpacked(name_or_path, package) if package and path == package.path() else read(path)
     return model if device == "cpu" else model.to(device)
 
 

@@ -42,6 +42,7 @@ from .resample import (
     Upsample,
     ZeroPad2d,
 )
+from .weighted import WeightedCall
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -87,5 +88,6 @@ __all__ = [
     "Sum",
     "Tanh",
     "Upsample",
+    "WeightedCall",
     "ZeroPad2d",
 ]

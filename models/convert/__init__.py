@@ -1,8 +1,8 @@
-"""Other programs' weights -> a Model of ours: Keras' HDF5, torch's .pth, NumPy's .npz. Needs neither Keras nor torch.
+"""Other programs' files -> a Model of ours: Keras' HDF5, torch's .pth, NumPy's .npz, ONNX. Needs none of the programs.
 
 Each reader (hdf5_file, torch_file, npz_file) gives names and arrays; names.py says which layer of ours each is, and
 fitting.py puts them there in our layout: kernels (out, in, height, width), fully connected weights (out, in) that see
-C, H, W.
+C, H, W. ONNX files hold the network too (onnx_file, by the package onnx).
 """
 
 import hashlib
@@ -12,36 +12,48 @@ from pathlib import Path
 from ..architectures import ARCHITECTURES as ROWS
 from ..architectures import FEATURES
 from ..hdf5 import WeightsError, shown
-from ..layers import PREPROCESSING, Preprocess
 from ..model import Model
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, recognised
 from .hdf5_file import read_keras
 from .npz_file import read_npz
+from .onnx_file import describe_onnx, read_onnx
+from .preprocessing import prepared
 from .torch_file import read_state_dict
 
 ARCHITECTURES = (*CANDIDATES, partial.NAME)
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
-def convert(source, architecture=None, preprocessing=None, labels=None):
-    """The Model made of the weights in the file `source`.
+def convert(source, architecture=None, preprocessing=None, labels=None, **onnx):
+    """The Model made of the weights in the file `source`, or of an ONNX file, which has the network too.
 
     architecture   a name for `models.build`, "vgg19_normalised", or a `Model` whose layers are to be filled; None takes
                    the architecture that the weights fit, leaving fewest over.
     preprocessing  "caffe" (BGR, 0-255, minus mean), "caffe-squeezenet", "bgr255" (no mean), "torchvision" (RGB,
-                   normalised) or "none"; None takes the one of the file's origin: Keras and Caffe "caffe", torch
-                   "torchvision".
+                   normalised; also "imagenet"), "none" (also "unit") or a `Preprocess`; None takes the one of the
+                   file's origin: Keras and Caffe "caffe", torch "torchvision". Of ONNX it must be given.
     labels         names of its classes, a text for each, where they are not ImageNet's.
+    onnx           input_size, input_name and output_name: see `onnx_file.read_onnx`.
 
     What was done is in the model's `.provenance["conversion"]`, in one sentence.
     Raises WeightsError for a file that cannot be read, is none of the known kinds, or does not fit.
     """
     source = Path(source)
+    if is_onnx(source):
+        if architecture is not None:
+            raise ValueError("an ONNX file has its own architecture: give none")
+        try:
+            model = read_onnx(source, preprocessing, labels=labels, **onnx)
+        except WeightsError as error:
+            raise WeightsError(f"{source}: {shown(error)}") from None
+        model.provenance = {"source": source.name, "source_sha256": sha256(source)} | model.provenance
+        return model
+    if onnx:
+        raise ValueError(f"{', '.join(onnx)} are for ONNX files, and {source} is none")
     if isinstance(architecture, str) and architecture not in ARCHITECTURES:
         raise ValueError(f"there is no architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
-    if preprocessing is not None and preprocessing not in PREPROCESSING:
-        raise ValueError(f"there is no preprocessing {preprocessing!r}: choose from {', '.join(PREPROCESSING)}")
+    asked_for = None if preprocessing is None else prepared(preprocessing)
     found = read(source)
     if architecture in (None, partial.NAME) and partial.is_normalised_vgg19(found.layers):
         model, done = partial.vgg19_normalised(found.layers), "recognised by its layers"
@@ -52,13 +64,23 @@ def convert(source, architecture=None, preprocessing=None, labels=None):
         model, done = _fitted(source, found, architecture, labels)
         usual, why = _usual_preprocessing(found, model), f"as usual for {found.format}"
     if preprocessing or usual:
-        model = _with_preprocessing(model, preprocessing or usual)
+        first = asked_for or prepared(usual)
+        model = model.replace(dict(model.children()) | {"preprocess": first})
     why = "as asked for" if preprocessing else why
     done += f"; preprocessing {preprocessing or usual or ''} {why}".replace("  ", " ")
     origin = {"source": source.name, "source_sha256": sha256(source), "source_format": found.format}
     kept = {key: value for key, value in model.provenance.items() if key == "note"}
     model.provenance = kept | origin | {"conversion": done}
     return model
+
+
+def is_onnx(path):
+    """Whether the file is one of ONNX, by its name, or its first bytes (its version; there is no signature)."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return path.suffix == ".onnx" or file.read(1) == b"\x08"
 
 
 def sha256(path):
@@ -83,7 +105,9 @@ def read(source):
         return _grouped(read_npz(source), "NumPy npz", channels_last=None)
     if start[:2] == b"PK" or start[:2] in PICKLES:
         return _grouped(read_state_dict(source), "torch state dict", channels_last=False)
-    raise WeightsError(f"{source} is neither HDF5 (Keras) nor a .pth (torch) nor an .npz (NumPy), or is cut short")
+    raise WeightsError(
+        f"{source} is neither HDF5 (Keras) nor a .pth (torch) nor an .npz (NumPy) nor ONNX, or is cut short"
+    )
 
 
 def info(source):
@@ -91,6 +115,8 @@ def info(source):
 
     Raises WeightsError for a file that cannot be read.
     """
+    if is_onnx(source):
+        return describe_onnx(source)
     found = read(source)
     try:
         one = recognised(found)
@@ -151,8 +177,4 @@ def _usual_preprocessing(found, model):
     return "caffe-squeezenet" if caffe_squeezenet else "caffe"
 
 
-def _with_preprocessing(model, name):
-    return model.replace(dict(model.children()) | {"preprocess": Preprocess(**PREPROCESSING[name])})
-
-
-__all__ = ["ARCHITECTURES", "Model", "convert", "info", "read", "sha256"]
+__all__ = ["ARCHITECTURES", "Model", "convert", "info", "is_onnx", "read", "sha256"]

@@ -1,0 +1,381 @@
+"""ONNX files -> a Model of ours, by the package `onnx`: every exporter's convolutional networks, self-describing after.
+
+The reader goes through the graph's nodes with one picture, so that all shapes are known: what depends on constants and
+shapes alone is computed (by onnx' own reference), every other node becomes layers (onnx_operators.py), each of which is
+run once. Names are the file's (onnx_names.py), and assemble.py nests them.
+
+Nothing outside the file's folder is read, and no step may make more than MOST_ELEMENTS numbers.
+"""
+
+import collections
+import math
+from pathlib import Path
+
+import numpy as np
+
+import minigrad as mg
+
+from ..hdf5 import WeightsError, shown
+from ..labels import imagenet_labels, read_labels
+from ..model import Model
+from . import onnx_functions  # noqa: F401  (its operators)
+from .assemble import Step, assembled
+from .onnx_names import paths
+from .onnx_operators import OPERATORS
+from .preprocessing import CHOICES, prepared
+
+MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs
+MOST_CONSTANT = 1 << 20  # of a constant that is computed, where its inputs do not say as much
+FOLDED = {"Constant", "Shape", "Expand", "ConstantOfShape", "Tile", "Range"}  # of constants only
+GROWING = ("Expand", "ConstantOfShape", "Tile", "Range")
+
+
+def read_onnx(source, preprocessing=None, input_size=None, labels=None, name=None, input_name=None, output_name=None):
+    """The Model of an ONNX file, or of its bytes.
+
+    preprocessing  how pictures are prepared, which no such file says: "imagenet" (RGB, 0 to 1, ImageNet's mean and
+                   deviation), "unit" (RGB, 0 to 1), "caffe", ... or a `Preprocess`. Must be given.
+    input_size     (H, W) or a number of pixels, where the file leaves them free.
+    labels         names of the classes, or "imagenet".
+    input_name, output_name   of the values meant, where there are several.
+
+    Raises WeightsError for a file that is damaged or cannot be expressed (with the node's name and operator),
+    ValueError for what is missing or unknown among these arguments.
+    """
+    model = _parsed(source)
+    prepare = _preprocess(preprocessing, source)
+    reader = Reader(model, None if isinstance(source, bytes) else Path(source).parent)
+    taken, size = _image_input(model.graph, reader.constants, input_name, input_size)
+    result = _output(model.graph, output_name)
+    layers = reader.read(taken, size, result)
+    opset = reader.opset
+    network = Model({"preprocess": prepare, **layers}, name or _stem(source), size[2:] if size[1] == 3 else size[1:3])
+    network.eval()
+    classes = _checked(network)
+    if labels is not None:
+        network.labels = imagenet_labels() if labels == "imagenet" else read_labels(labels)
+        if len(network.labels) != classes:
+            raise WeightsError(f"it tells {classes} classes apart, and {len(network.labels)} labels are given")
+    producer = shown(model.producer_name or "unknown", 40)
+    network.provenance = {
+        "source_format": f"ONNX opset {opset}, by {producer}",
+        "conversion": f"{len(model.graph.node)} nodes became {len(reader.steps)} layers; preprocessing as asked for",
+    }
+    return network
+
+
+def _parsed(source):
+    try:
+        import onnx
+    except ImportError:
+        raise WeightsError(
+            "reading ONNX needs the package onnx: pip install onnx, or minigrad's extra `files`"
+        ) from None
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        return onnx.load_model_from_string(content)
+    except OSError as error:
+        raise WeightsError(f"{source} cannot be read ({error.strerror or shown(error)})") from None
+    except Exception as error:  # protobuf's
+        raise WeightsError(f"this is no ONNX file, or damaged ({shown(error)})") from None
+
+
+def _preprocess(given, source):
+    if given is None:
+        where = "of this network" if isinstance(source, bytes) else f"of {source}"
+        raise ValueError(
+            f"nothing tells how pictures {where} are prepared: give preprocessing, one of {', '.join(CHOICES)}; or "
+            "convert it once, `python -m models convert FILE --preprocessing NAME --out FILE.h5`"
+        )
+    return prepared(given)
+
+
+def describe_onnx(source):
+    """What an ONNX file is, as lines of text. Raises WeightsError for one that cannot be read."""
+    model = _parsed(source)
+    graph = model.graph
+    counts = collections.Counter(node.op_type for node in graph.node)
+    known = OPERATORS.keys() | FOLDED
+    what = f"ONNX, {len(graph.node)} nodes, {len(graph.initializer)} arrays"
+    lines = [f"{Path(source).name}: {what}, by {shown(model.producer_name or 'unknown', 40)}"]
+    given = {one.name for one in graph.initializer}
+    for kind, values in (("input", graph.input), ("output", graph.output)):
+        for one in values:
+            if one.name not in given:
+                shape = " x ".join(str(n or "?") for n in _dimensions(one))
+                lines.append(f"{kind} {shown(one.name, 60)}: {shape or '?'}")
+    for name, count in counts.most_common(200):
+        lines.append(f"  {shown(name, 40):24}{count:6}{'' if name in known else '  has no layer here'}")
+    return lines
+
+
+def _stem(source):
+    return "network" if isinstance(source, bytes) else Path(source).stem
+
+
+def _image_input(graph, constants, wanted, size):
+    """(name, shape) of the input that pictures go to."""
+    inputs = {one.name: _dimensions(one) for one in graph.input if one.name not in constants}
+    if wanted is not None and wanted not in inputs:
+        raise ValueError(f"there is no input {wanted!r}: it has {', '.join(inputs)}")
+    images = {name: d for name, d in inputs.items() if len(d) == 4 and 3 in (d[1], d[3])}
+    found = [wanted] if wanted is not None else list(images)
+    if len(found) != 1:
+        raise WeightsError(
+            f"it has {len(found)} inputs of shape (N, 3, H, W) ({shown(', '.join(inputs), 100)}): name one (--input)"
+        )
+    dimensions = inputs[found[0]]
+    if len(dimensions) != 4 or 3 not in (dimensions[1], dimensions[3]):
+        raise WeightsError(f"its input {found[0]} has shape {tuple(dimensions)}, no pictures (N, 3, H, W)")
+    last = dimensions[1] != 3
+    sides = dimensions[1:3] if last else dimensions[2:]
+    if size is not None:
+        sides = (size, size) if isinstance(size, int) else tuple(size)
+    if not all(sides):
+        raise ValueError("the file leaves the size of pictures free: give input_size (--size), in pixels")
+    if not all(0 < side <= 4096 for side in sides):
+        raise WeightsError(f"its input of {sides[0]} x {sides[1]} pixels is absurd")
+    return found[0], (1, *sides, 3) if last else (1, 3, *sides)
+
+
+def _dimensions(value):
+    """Lengths of an input's shape; 0 where the file leaves them free."""
+    return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+
+
+def _output(graph, wanted):
+    names = [one.name for one in graph.output]
+    if wanted is not None and wanted not in names:
+        raise ValueError(f"there is no output {wanted!r}: it has {', '.join(names)}")
+    if wanted is None and len(names) != 1:
+        raise WeightsError(f"it has {len(names)} outputs ({shown(', '.join(names), 100)}): name one (--output)")
+    return wanted or names[0]
+
+
+def _checked(network):
+    """The number of scores, after a run of two pictures that must not know of each other."""
+    rng = np.random.default_rng(0)
+    images = rng.random((2, 3, *network.input_size), dtype=np.float32)
+    with mg.no_grad():
+        try:
+            both = network(mg.Tensor(images)).numpy()
+        except ValueError as error:
+            raise WeightsError(f"it computes one picture at a time only ({shown(error)}): export it for more") from None
+    if both.shape[0] != 2:
+        raise WeightsError(f"of two pictures it makes {both.shape[0]} results: it mixes the pictures of a batch")
+    if not np.isfinite(both).all():
+        raise WeightsError("its output for a picture of noise is NaN or infinite")
+    return both.shape[1] if both.ndim == 2 else None
+
+
+class Node:
+    """One node: .op, .name, .inputs, .outputs, .opset, and its attributes."""
+
+    def __init__(self, proto, opset):
+        from onnx.helper import get_attribute_value
+
+        self.op, self.name, self.opset, self.proto = proto.op_type, proto.name, opset, proto
+        self.inputs, self.outputs = [one for one in proto.input], list(proto.output)
+        while self.inputs and not self.inputs[-1]:
+            self.inputs.pop()
+        values = {one.name: get_attribute_value(one) for one in proto.attribute}
+        self.attributes = {name: _plain(value) for name, value in values.items()}
+
+    def attribute(self, name, *default):
+        if name not in self.attributes and not default:
+            raise ValueError(f"it lacks its attribute {name}")
+        return self.attributes.get(name, *default)
+
+    def __str__(self):
+        return f"node {shown(self.name or self.outputs[0], 100)!r}, operator {shown(self.op, 40)}"
+
+
+def _plain(value):
+    """Texts are texts; 0.001 is kept as a float32, whose nearest short number is meant."""
+    if isinstance(value, float):
+        return float(str(np.float32(value)))
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class Reader:
+    """Goes through a graph: .constants {value: array}, .tensors {value: of one picture}, .steps."""
+
+    def __init__(self, model, folder):
+        self.graph, self.folder = model.graph, folder
+        self.opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 1)
+        self.constants = {one.name: self._initial(one) for one in self.graph.initializer}
+        self.tensors, self.steps, self._same, self.sequences = {}, [], {}, {}
+
+    def read(self, source, shape, output):
+        """{name: layer} that compute `output` of `source`, of `shape`."""
+        from .onnx_names import path_of
+
+        self.tensors[source] = mg.Tensor(
+            np.zeros((1, 3, *shape[2:]) if shape[1] == 3 else (1, 3, *shape[1:3]), np.float32)
+        )
+        if shape[1] != 3:
+            permuted = mg.nn.Call("permute", dims=(0, 2, 3, 1))
+            self._run(("channels_last",), permuted, [source], "channels last")
+            self._same[source] = "channels last"
+        named = paths(self.graph.node, self.constants)
+        for proto, path in zip(self.graph.node, named, strict=True):
+            node = Node(proto, self.opset)
+            self._path = path or path_of(node)
+            node.inputs = [self._same.get(one, one) for one in node.inputs]
+            self._take(node)
+        output = self._same.get(output, output)
+        if output not in self.tensors:
+            raise WeightsError(f"no node computes its output {shown(output, 100)!r} of its input")
+        return assembled(self.steps, source, output)
+
+    def _take(self, node):
+        known = (self.tensors, self.constants, self.sequences)
+        missing = [one for one in node.inputs if one and not any(one in values for values in known)]
+        if missing:
+            raise WeightsError(f"{node}: it takes {shown(missing[0], 100)!r}, which no node before it gives")
+        try:
+            if node.proto.domain not in ("", "ai.onnx"):
+                raise ValueError(f"the domain {shown(node.proto.domain, 40)!r} is none of ONNX's own")
+            if not self._fold(node):
+                if node.op not in OPERATORS:
+                    raise ValueError("there is no layer for it")
+                OPERATORS[node.op](self, node)
+        except WeightsError:
+            raise
+        except Exception as error:
+            raise WeightsError(f"{node}: it cannot be expressed ({shown(error)})") from None
+
+    # ---- what operators ask for --------------------------------------------------------------------------------------
+
+    def is_constant(self, name):
+        return name in self.constants
+
+    def array(self, name):
+        return self.constants[name]
+
+    def constant(self, node, place):
+        """The array that is the node's `place`-th input; ValueError if it is none, or computed of the picture."""
+        found = self.optional(node, place)
+        if found is None:
+            raise ValueError(f"it lacks its input {place}")
+        return found
+
+    def optional(self, node, place):
+        """The same, or None."""
+        if place >= len(node.inputs) or not node.inputs[place]:
+            return None
+        if node.inputs[place] not in self.constants:
+            raise ValueError(f"its input {place} is computed of the picture")
+        return self.constants[node.inputs[place]]
+
+    def shape(self, name):
+        return tuple(self.constants[name].shape if name in self.constants else self.tensors[name].shape)
+
+    def allow(self, shape):
+        """Refuse a step that would make more numbers than any network."""
+        if math.prod(int(n) for n in shape) > MOST_ELEMENTS:
+            raise ValueError(f"it makes {tuple(shape)} numbers, which is absurd")
+
+    def emit(self, node, module, inputs, part=None, **weights):
+        """Add the layer, with its weights, that computes the node's output, or its own `part`; its value's name."""
+        for name, array in weights.items():
+            if array is not None:
+                tensor = getattr(module, name)
+                if tuple(tensor.shape) != tuple(array.shape):
+                    raise ValueError(f"its {name} has shape {array.shape}, expected {tuple(tensor.shape)}")
+                if not np.isfinite(array).all():
+                    raise ValueError(f"its {name} holds NaN or infinite values")
+                tensor.data = np.array(array, np.float32, order="C")
+        output = node.outputs[0] if part is None else f"{node.outputs[0]} {part}"
+        if any(one not in self.tensors for one in inputs):
+            raise ValueError("one of its inputs is a constant")
+        self._run(
+            self._path if part is None else (*self._path[:-1], f"{self._path[-1]}_{part}"), module, inputs, output
+        )
+        return output
+
+    def same(self, output, name):
+        """The value `output` is another name of `name`."""
+        self._same[output] = name
+        if name in self.constants:
+            self.constants[output] = self.constants[name]
+
+    def _run(self, path, module, inputs, output):
+        with mg.no_grad():
+            made = module(*[self.tensors[one] for one in inputs])
+        self.allow(made.shape)
+        self.tensors[output] = made
+        self.steps.append(Step(path, module, list(inputs), output))
+
+    # ---- constants ---------------------------------------------------------------------------------------------------
+
+    def _fold(self, node):
+        """Whether the node's outputs are constants, which are then known."""
+        if node.op == "Shape":
+            shape = self.shape(node.inputs[0])[node.attribute("start", 0) : node.attribute("end", None)]
+            self.constants[node.outputs[0]] = np.array(shape, np.int64)
+            return True
+        if any(one in self.tensors or one in self.sequences for one in node.inputs) or any(
+            a.type in (5, 10) for a in node.proto.attribute
+        ):
+            return False
+        if node.op in GROWING and self._grows(node):
+            raise ValueError("it would make a constant of absurd size")
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        proto = type(node.proto)()
+        proto.CopyFrom(node.proto)
+        del proto.input[:]
+        proto.input.extend(node.inputs)
+        feeds = {one: self.constants[one] for one in node.inputs if one}
+        arguments = [helper.make_tensor_value_info(one, 1, None) for one in feeds]
+        results = [helper.make_tensor_value_info(one, 1, None) for one in node.outputs if one]
+        graph = helper.make_graph([proto], "constant", arguments, results)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        for name, array in zip([one.name for one in results], ReferenceEvaluator(made).run(None, feeds), strict=True):
+            self.allow(array.shape)
+            self.constants[name] = np.asarray(array)
+        return True
+
+    def _grows(self, node):
+        given = [self.constants[one] for one in node.inputs]
+        if node.op == "Range":
+            start, stop, step = (float(one) for one in given)
+            return not step or abs((stop - start) / step) > MOST_CONSTANT
+        size = math.prod(max(abs(int(n)), 1) for n in given[-1].ravel()[:64])
+        return size * (given[0].size if node.op == "Tile" else 1) > MOST_CONSTANT
+
+    def _initial(self, tensor):
+        """An initialiser as an array, float32 for every float; data beside the file are read only from its folder."""
+        from onnx import TensorProto
+        from onnx.helper import tensor_dtype_to_np_dtype
+        from onnx.numpy_helper import to_array
+
+        name = shown(tensor.name, 100)
+        try:
+            dtype, shape = tensor_dtype_to_np_dtype(tensor.data_type), tuple(tensor.dims)
+            if tensor.data_location == TensorProto.EXTERNAL:
+                array = self._external({entry.key: entry.value for entry in tensor.external_data}, dtype, shape)
+            else:
+                if math.prod(shape) > max(tensor.ByteSize(), 1) * 2:
+                    raise ValueError(f"it declares shape {shape}, more than it holds")
+                array = to_array(tensor)
+        except Exception as error:
+            raise WeightsError(f"its constant {name!r} cannot be read ({shown(error)})") from None
+        return array.astype(np.float32) if array.dtype.kind == "f" or "float" in array.dtype.name else array
+
+    def _external(self, where, dtype, shape):
+        location = where.get("location", "")
+        if self.folder is None or not location or Path(location).is_absolute() or ".." in Path(location).parts:
+            raise ValueError(f"its data are at {shown(location, 60)!r}, outside the file's folder, which is never read")
+        folder = self.folder.resolve()
+        path = (folder / location).resolve()
+        if not path.is_relative_to(folder) or not path.is_file():
+            raise ValueError(f"its data file {shown(location, 60)!r} is not in the file's folder")
+        start, count = int(where.get("offset", 0)), math.prod(shape)
+        if start < 0 or count < 0 or start + count * dtype.itemsize > path.stat().st_size:
+            raise ValueError(f"its data file {shown(location, 60)!r} is too short for shape {shape}")
+        if not count:
+            return np.zeros(shape, dtype)
+        return np.memmap(path, dtype, "r", start, shape if shape else (1,)).reshape(shape)

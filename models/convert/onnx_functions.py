@@ -1,0 +1,252 @@
+"""ONNX's operators of arithmetic, of sums and on shapes, as functions of ours: onnx_operators.py goes on here."""
+
+import math
+
+import numpy as np
+
+from minigrad import nn
+
+from .onnx_operators import operator
+
+# ---- arithmetic ------------------------------------------------------------------------------------------------------
+
+ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "MatMul": "matmul"}
+ARITHMETIC |= {"Max": "maximum", "Min": "minimum", "Sum": "add"}
+COMMUTING = ("add", "mul", "maximum", "minimum")
+
+
+@operator(*(name for name in ARITHMETIC if name != "MatMul"))
+def _binary(reader, node):
+    function, (first, *others) = ARITHMETIC[node.op], node.inputs
+    for place, other in enumerate(others):
+        output = None if place == len(others) - 1 else f"partial{place}"
+        first = _of_two(reader, node, function, first, other, output)
+    if not others:
+        reader.same(node.outputs[0], first)
+
+
+def _of_two(reader, node, function, a, b, output):
+    left = reader.is_constant(a)
+    if function == "matmul":
+        (*stack, rows, _), (*others, _, columns) = (reader.shape(one) for one in (a, b))
+        reader.allow((*np.broadcast_shapes(tuple(stack), tuple(others)), rows, columns))
+    else:
+        reader.allow(np.broadcast_shapes(reader.shape(a), reader.shape(b)))
+    if not (left or reader.is_constant(b)):
+        return reader.emit(node, nn.Call(function), [a, b], output)
+    array, x = (reader.array(a), b) if left else (reader.array(b), a)
+    if array.size == 1 and array.ndim <= len(reader.shape(x)) and (not left or function in COMMUTING):
+        layer = _with_number(function, float(array.item()))
+        if layer is not None:
+            return reader.emit(node, layer, [x], output)
+    layer = nn.WeightedCall(function, array.shape, first=left)
+    return reader.emit(node, layer, [x], output, weight=array)
+
+
+def _with_number(function, number):
+    return nn.Call(function, b=number) if function in ("add", "sub", "mul", "div", "pow") else None
+
+
+@operator("MatMul")
+def _matmul(reader, node):
+    if reader.is_constant(node.inputs[1]) and (weight := reader.constant(node, 1)).ndim == 2:
+        reader.allow((*reader.shape(node.inputs[0])[:-1], weight.shape[1]))
+        return reader.emit(node, nn.Linear(*weight.shape, bias=False), node.inputs[:1], weight=weight.T)
+    return _binary(reader, node)
+
+
+# ---- reductions ------------------------------------------------------------------------------------------------------
+
+REDUCTIONS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max", "ReduceMin": "min"}
+
+
+@operator(*REDUCTIONS)
+def _reduce(reader, node):
+    shape, axes = reader.shape(node.inputs[0]), node.attribute("axes", None)
+    if axes is None and (given := reader.optional(node, 1)) is not None:
+        axes = given.tolist()
+    axes = tuple(axis % len(shape) for axis in (range(len(shape)) if axes is None else axes))
+    keepdims = bool(node.attribute("keepdims", 1))
+    if node.op == "ReduceMean" and sorted(axes) == [2, 3] and len(shape) == 4 and keepdims:
+        layer = nn.AdaptiveAvgPool2d(1)
+    else:
+        layer = nn.Call(REDUCTIONS[node.op], axis=axes, keepdims=keepdims)
+    reader.emit(node, layer, node.inputs[:1])
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------
+
+
+@operator("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def _reshape(reader, node):
+    """By the shape that comes out; the number of images, which may be fixed in the file, stays free."""
+    before, after = reader.shape(node.inputs[0]), _shape_after(reader, node)
+    if after[1:] == (math.prod(before[1:]),) and before[0] == after[0]:
+        return reader.emit(node, nn.Flatten(), node.inputs[:1])
+    return reader.emit(node, nn.Call("reshape", shape=(-1, *after[1:])), node.inputs[:1])
+
+
+def _shape_after(reader, node):
+    shape = list(reader.shape(node.inputs[0]))
+    if node.op == "Flatten":
+        axis = node.attribute("axis", 1) % (len(shape) + 1)
+        return math.prod(shape[:axis]), math.prod(shape[axis:])
+    axes = node.attribute("axes", None) if node.op != "Reshape" else None
+    given = reader.optional(node, 1)
+    given = axes if given is None else given.tolist()
+    if node.op == "Squeeze":
+        axes = [a % len(shape) for a in given] if given is not None else [a for a, n in enumerate(shape) if n == 1]
+        return tuple(n for axis, n in enumerate(shape) if axis not in axes)
+    if node.op == "Unsqueeze":
+        for axis in sorted(a % (len(shape) + len(given)) for a in given):
+            shape.insert(axis, 1)
+        return tuple(shape)
+    after = [shape[i] if n == 0 and not node.attribute("allowzero", 0) else n for i, n in enumerate(given)]
+    rest = math.prod(n for n in after if n != -1)
+    return tuple(math.prod(shape) // max(rest, 1) if n == -1 else n for n in after)
+
+
+@operator("Concat")
+def _concat(reader, node):
+    dim = node.attribute("axis") % len(reader.shape(node.inputs[0]))
+    if dim == 0:
+        raise ValueError("it joins images of a batch")
+    reader.emit(node, nn.Call("cat", dim=dim), node.inputs)
+
+
+def _cut(reader, node, x, axis, start, stop, output=None):
+    """x[..., start:stop, ...], as padding by negative widths."""
+    shape = reader.shape(x)
+    widths = [0] * (2 * (len(shape) - axis))
+    widths[-2:] = [-start, stop - shape[axis]]
+    return reader.emit(node, nn.Call("pad", pad=tuple(widths)), [x], output)
+
+
+@operator("SplitToSequence")
+def _split_to_sequence(reader, node):
+    shape, sizes = reader.shape(node.inputs[0]), reader.optional(node, 1)
+    axis = node.attribute("axis", 0) % len(shape)
+    if sizes is None or axis == 0 or not node.attribute("keepdims", 1):
+        raise ValueError("it cuts the batch, or every element apart")
+    each = int(sizes) if sizes.ndim == 0 else 0
+    sizes = [min(each, shape[axis] - start) for start in range(0, shape[axis], each)] if each else sizes.tolist()
+    if len(sizes) > shape[axis] or sum(sizes) != shape[axis]:
+        raise ValueError(f"it cuts dimension {axis} of {shape} into {sizes}")
+    stops = np.cumsum(sizes).tolist()
+    reader.sequences[node.outputs[0]] = [
+        _cut(reader, node, node.inputs[0], axis, stop - size, stop, f"part{stop}")
+        for size, stop in zip(sizes, stops, strict=True)
+    ]
+
+
+@operator("SequenceAt")
+def _sequence_at(reader, node):
+    reader.same(node.outputs[0], reader.sequences[node.inputs[0]][int(reader.constant(node, 1))])
+
+
+@operator("Split")
+def _split(reader, node):
+    shape = reader.shape(node.inputs[0])
+    axis, sizes = node.attribute("axis", 0) % len(shape), node.attribute("split", None)
+    if sizes is None and (given := reader.optional(node, 1)) is not None:
+        sizes = given.tolist()
+    if sizes is None:
+        each = -(-shape[axis] // len(node.outputs))
+        sizes = [min(each, shape[axis] - place * each) for place in range(len(node.outputs))]
+    if axis == 0 or sum(sizes) != shape[axis] or min(sizes) < 1 or len(sizes) != len(node.outputs):
+        raise ValueError(f"it cuts dimension {axis} of {shape} into {sizes}")
+    start = 0
+    for size, output in zip(sizes, node.outputs, strict=True):
+        reader.same(output, _cut(reader, node, node.inputs[0], axis, start, start + size, f"part{start}"))
+        start += size
+
+
+@operator("Slice")
+def _slice(reader, node):
+    x = node.inputs[0]
+    shape = reader.shape(x)
+    if len(node.inputs) > 1:
+        starts, ends, axes, steps = (reader.optional(node, place) for place in (1, 2, 3, 4))
+    else:
+        starts, ends, axes, steps = (node.attribute(name, None) for name in ("starts", "ends", "axes", "steps"))
+    axes = range(len(starts)) if axes is None else axes
+    if steps is not None and any(step != 1 for step in steps):
+        raise ValueError(f"it takes every {max(abs(int(step)) for step in steps)}th element")
+    for place, (axis, start, stop) in enumerate(zip(axes, starts, ends, strict=True)):
+        axis = int(axis) % len(shape)
+        start, stop, _ = slice(int(start), int(stop)).indices(shape[axis])
+        if axis == 0 and (start, stop) != (0, shape[0]):
+            raise ValueError("it cuts the batch")
+        if (start, stop) != (0, shape[axis]):
+            x = _cut(reader, node, x, axis, start, stop, f"cut{place}")
+    reader.same(node.outputs[0], x)
+
+
+@operator("Gather")
+def _gather(reader, node):
+    index, shape = reader.constant(node, 1), reader.shape(node.inputs[0])
+    axis = node.attribute("axis", 0) % len(shape)
+    if index.ndim or axis == 0:
+        raise ValueError("it picks several elements, or images of a batch")
+    start = int(index) % shape[axis]
+    one = _cut(reader, node, node.inputs[0], axis, start, start + 1, "one")
+    reader.emit(node, nn.Call("squeeze", dim=axis), [one])
+
+
+@operator("Pad")
+def _pad(reader, node):
+    shape, pads = reader.shape(node.inputs[0]), node.attribute("pads", None)
+    pads = reader.constant(node, 1).tolist() if pads is None else pads
+    value = reader.optional(node, 2)
+    value = node.attribute("value", 0.0) if value is None else float(value.item())
+    axes = reader.optional(node, 3)
+    axes = range(len(shape)) if axes is None else [int(axis) % len(shape) for axis in axes]
+    before, after = dict(zip(axes, pads, strict=False)), dict(zip(axes, pads[len(pads) // 2 :], strict=False))
+    widths = [n for axis in reversed(range(len(shape))) for n in (before.get(axis, 0), after.get(axis, 0))]
+    if max(widths) > 1024:
+        raise ValueError(f"its padding, {max(widths)}, is absurd")
+    reader.allow([n + max(before.get(i, 0), 0) + max(after.get(i, 0), 0) for i, n in enumerate(shape)])
+    while len(widths) > 2 and widths[-2:] == [0, 0]:
+        widths = widths[:-2]
+    if len(widths) == 2 and node.attribute("mode", "constant") != "constant":
+        widths += [0, 0]
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}.get(
+        node.attribute("mode", "constant"), "unknown"
+    )
+    given = {"value": value} if mode == "constant" else {}
+    reader.emit(node, nn.Call("pad", pad=tuple(widths), mode=mode, **given), node.inputs[:1])
+
+
+@operator("Resize", "Upsample")
+def _resize(reader, node):
+    shape = reader.shape(node.inputs[0])
+    at = 2 if node.op == "Resize" and node.opset > 10 else 1
+    scales, sizes = reader.optional(node, at), reader.optional(node, 3)
+    scales = node.attribute("scales", None) if scales is None or scales.size == 0 else scales.tolist()
+    size = None if sizes is None else sizes.tolist()
+    axes = [axis % len(shape) for axis in node.attribute("axes", range(len(shape)))]
+    given = dict(zip(axes, scales if size is None else size, strict=True))
+    if len(shape) != 4 or any(
+        given.get(axis, 1) != (1 if size is None else shape[axis]) for axis in (0, 1) if axis in given
+    ):
+        raise ValueError("it changes more than height and width")
+    old = node.op == "Upsample" or node.opset <= 10
+    coordinates = node.attribute("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    mode = {"nearest": "nearest", "linear": "bilinear", "bilinear": "bilinear"}.get(node.attribute("mode", "nearest"))
+    if mode is None or node.attribute("antialias", 0):
+        raise ValueError(f"its mode {node.attribute('mode', 'nearest')!r}, or antialias, has no counterpart here")
+    rounding = node.attribute("nearest_mode", "floor" if old else "round_prefer_floor") if mode == "nearest" else None
+    pair = (given[2], given[3])
+    reader.allow(
+        (shape[1], *(n if size is not None else n * s for n, s in zip(pair if size else shape[2:], pair, strict=True)))
+    )
+    which = {"scale_factor": pair} if size is None else {"size": tuple(map(int, pair))}
+    layer = nn.Upsample(**which, mode=mode, coordinates=coordinates, rounding=rounding)
+    reader.emit(node, layer, node.inputs[:1])
+
+
+@operator("DepthToSpace")
+def _depth_to_space(reader, node):
+    if node.attribute("mode", "DCR") != "CRD":
+        raise ValueError("its mode is DCR: only CRD, torch's pixel shuffle, has a layer here")
+    reader.emit(node, nn.PixelShuffle(node.attribute("blocksize")), node.inputs)

@@ -1,0 +1,220 @@
+"""ONNX's operators, each as one of our layers or functions, or a few; those on shapes are in onnx_functions.py.
+
+A function here takes the reader (onnx_file.Reader) and a node, and emits the layers. What it cannot express it refuses
+with a ValueError, which the reader completes with the node's name and operator.
+"""
+
+import math
+
+import numpy as np
+
+from minigrad import nn
+
+OPERATORS: dict = {}
+
+
+def operator(*names):
+    def known(function):
+        OPERATORS.update(dict.fromkeys(names, function))
+        return function
+
+    return known
+
+
+# ---- one layer without weights ---------------------------------------------------------------------------------------
+
+LAYERS = {
+    "Relu": lambda of: nn.ReLU(),
+    "LeakyRelu": lambda of: nn.LeakyReLU(of("alpha", 0.01)),
+    "Elu": lambda of: nn.ELU(of("alpha", 1.0)),
+    "Sigmoid": lambda of: nn.Sigmoid(),
+    "Tanh": lambda of: nn.Tanh(),
+    "HardSwish": lambda of: nn.Hardswish(),
+    "Softplus": lambda of: nn.Softplus(),
+    "Gelu": lambda of: nn.GELU(of("approximate", "none")),
+    "Mish": lambda of: nn.Mish(),
+    "GlobalAveragePool": lambda of: nn.AdaptiveAvgPool2d(1),
+    "GlobalMaxPool": lambda of: nn.AdaptiveMaxPool2d(1),
+    "LRN": lambda of: nn.LocalResponseNorm(of("size"), of("alpha", 1e-4), of("beta", 0.75), of("bias", 1.0)),
+    "Exp": lambda of: nn.Call("exp"),
+    "Log": lambda of: nn.Call("log"),
+    "Sqrt": lambda of: nn.Call("sqrt"),
+    "Erf": lambda of: nn.Call("erf"),
+    "Abs": lambda of: nn.Call("abs"),
+    "Neg": lambda of: nn.Call("neg"),
+    "Sin": lambda of: nn.Call("sin"),
+    "Cos": lambda of: nn.Call("cos"),
+    "Reciprocal": lambda of: nn.Call("pow", b=-1.0),
+    "Transpose": lambda of: nn.Call("permute", dims=tuple(of("perm"))),
+}
+
+
+@operator(*LAYERS)
+def _layer(reader, node):
+    reader.emit(node, LAYERS[node.op](node.attribute), node.inputs[:1])
+
+
+@operator("Identity", "Dropout", "Cast", "CastLike")
+def _nothing(reader, node):
+    reader.same(node.outputs[0], node.inputs[0])
+
+
+@operator("HardSigmoid")
+def _hard_sigmoid(reader, node):
+    alpha, beta = node.attribute("alpha", 0.2), node.attribute("beta", 0.5)
+    if abs(alpha - 1 / 6) < 1e-6 and beta == 0.5:
+        return reader.emit(node, nn.Hardsigmoid(), node.inputs)
+    scaled = reader.emit(node, nn.Call("mul", b=alpha), node.inputs, "scaled")
+    shifted = reader.emit(node, nn.Call("add", b=beta), [scaled], "shifted")
+    return reader.emit(node, nn.Call("clamp", min=0.0, max=1.0), [shifted])
+
+
+@operator("Clip")
+def _clip(reader, node):
+    lowest, highest = (node.attribute(name, None) for name in ("min", "max"))
+    for place, name in enumerate(("min", "max"), 1):
+        if (bound := reader.optional(node, place)) is not None:
+            lowest, highest = (float(bound.item()), highest) if name == "min" else (lowest, float(bound.item()))
+    if lowest == 0 and highest == 6:
+        layer = nn.ReLU6()
+    elif lowest == 0 and (highest is None or highest > 1e38):
+        layer = nn.ReLU()
+    else:
+        layer = nn.Call("clamp", min=lowest, max=highest)
+    reader.emit(node, layer, node.inputs[:1])
+
+
+@operator("PRelu")
+def _prelu(reader, node):
+    slope = reader.constant(node, 1)
+    if slope.size != 1 and not (slope.ndim in (3, 4) and slope.shape[-3] == slope.size):
+        raise ValueError("its slopes are not one for each channel")
+    reader.emit(node, nn.PReLU(slope.size), node.inputs[:1], weight=slope.ravel())
+
+
+@operator("Softmax", "LogSoftmax")
+def _softmax(reader, node):
+    ndim = reader.shape(node.inputs[0]).__len__()
+    dim = node.attribute("axis", -1 if node.opset >= 13 else 1) % ndim
+    if node.opset < 13 and math.prod(reader.shape(node.inputs[0])[dim + 1 :]) != 1:
+        raise ValueError(f"in opset {node.opset} it is over dimensions {dim} and all behind together")
+    reader.emit(node, nn.Softmax(dim) if node.op == "Softmax" else nn.Call("log_softmax", dim=dim), node.inputs)
+
+
+# ---- windows ---------------------------------------------------------------------------------------------------------
+
+
+def _padding(node, around):
+    """Padding in our terms: an int pair, four ints (left, right, top, bottom), or "same_upper", "same_lower"."""
+    auto = node.attribute("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        return auto.lower()
+    top, left, bottom, right = (0,) * 4 if auto == "VALID" else node.attribute("pads", (0,) * 4)
+    if max(top, left, bottom, right) > max(around, 64):
+        raise ValueError(f"its padding, {max(top, left, bottom, right)}, is absurd")
+    return (top, left) if (top, left) == (bottom, right) else (left, right, top, bottom)
+
+
+def _windows(reader, node, kernel):
+    """(kernel, stride, padding, dilation), of images only."""
+    if len(kernel) != 2 or len(reader.shape(node.inputs[0])) != 4:
+        raise ValueError(f"it goes over {len(kernel)} dimensions, and only images have layers here")
+    stride, dilation = (tuple(node.attribute(name, (1, 1))) for name in ("strides", "dilations"))
+    padding = _padding(node, max(d * k for d, k in zip(dilation, kernel, strict=True)))
+    if max(*stride, *dilation, *kernel) > 1024:
+        raise ValueError(f"its window {kernel}, stride {stride} or dilation {dilation} is absurd")
+    return tuple(kernel), stride, padding, dilation
+
+
+@operator("Conv")
+def _conv(reader, node):
+    weight, bias = reader.constant(node, 1), reader.optional(node, 2)
+    kernel, stride, padding, dilation = _windows(reader, node, weight.shape[2:])
+    groups = node.attribute("group", 1)
+    channels = weight.shape[1] * groups
+    reader.allow(
+        (
+            weight.shape[0],
+            *(n + 2 * k * d + 128 for n, k, d in zip(reader.shape(node.inputs[0])[2:], kernel, dilation, strict=True)),
+        )
+    )
+    layer = nn.Conv2d(channels, weight.shape[0], kernel, stride, padding, dilation, groups, bias is not None)
+    reader.emit(node, layer, node.inputs[:1], weight=weight, bias=bias)
+
+
+@operator("ConvTranspose")
+def _conv_transpose(reader, node):
+    weight, bias = reader.constant(node, 1), reader.optional(node, 2)
+    kernel, stride, padding, dilation = _windows(reader, node, weight.shape[2:])
+    if isinstance(padding, str) or len(padding) != 2 or node.attribute("output_shape", None) is not None:
+        raise ValueError("its padding is not the same at both sides, or its size is given by output_shape")
+    groups, more = node.attribute("group", 1), tuple(node.attribute("output_padding", (0, 0)))
+    sides = zip(reader.shape(node.inputs[0])[2:], kernel, stride, dilation, strict=True)
+    reader.allow((weight.shape[1] * groups, *(n * s + k * d for n, k, s, d in sides)))
+    layer = nn.ConvTranspose2d(
+        weight.shape[0], weight.shape[1] * groups, kernel, stride, padding, more, groups, bias is not None, dilation
+    )
+    reader.emit(node, layer, node.inputs[:1], weight=weight, bias=bias)
+
+
+@operator("MaxPool", "AveragePool")
+def _pool(reader, node):
+    kernel, stride, padding, dilation = _windows(reader, node, node.attribute("kernel_shape"))
+    ceil_mode = bool(node.attribute("ceil_mode", 0))
+    if node.op == "MaxPool":
+        layer = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode)
+    else:
+        counted = bool(node.attribute("count_include_pad", 0))
+        layer = nn.AvgPool2d(kernel, stride, padding, ceil_mode, counted, dilation=dilation)
+    reader.emit(node, layer, node.inputs)
+
+
+# ---- products and norms ----------------------------------------------------------------------------------------------
+
+
+@operator("Gemm")
+def _gemm(reader, node):
+    weight, bias = reader.constant(node, 1), reader.optional(node, 2)
+    if node.attribute("transA", 0):
+        raise ValueError("its first matrix is transposed")
+    weight = (weight if node.attribute("transB", 0) else weight.T) * np.float32(node.attribute("alpha", 1.0))
+    if bias is not None:
+        bias = np.broadcast_to(np.squeeze(bias) * np.float32(node.attribute("beta", 1.0)), weight.shape[:1])
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    reader.emit(node, layer, node.inputs[:1], weight=weight, bias=bias)
+
+
+@operator("BatchNormalization")
+def _batch_norm(reader, node):
+    weight, bias, mean, var = (reader.constant(node, place) for place in (1, 2, 3, 4))
+    if node.attribute("training_mode", 0):
+        raise ValueError("it is in training mode: export the network in evaluation mode")
+    layer = nn.BatchNorm2d(weight.size, node.attribute("epsilon", 1e-5))
+    reader.emit(node, layer, node.inputs[:1], weight=weight, bias=bias, running_mean=mean, running_var=var)
+
+
+@operator("InstanceNormalization")
+def _instance_norm(reader, node):
+    weight, bias, eps = reader.constant(node, 1), reader.constant(node, 2), node.attribute("epsilon", 1e-5)
+    image = len(reader.shape(node.inputs[0])) == 4
+    layer = nn.InstanceNorm2d(weight.size, eps, True) if image else nn.GroupNorm(weight.size, weight.size, eps)
+    reader.emit(node, layer, node.inputs[:1], weight=weight, bias=bias)
+
+
+@operator("GroupNormalization")
+def _group_norm(reader, node):
+    weight, bias, groups = reader.constant(node, 1), reader.constant(node, 2), node.attribute("num_groups")
+    channels = reader.shape(node.inputs[0])[1]
+    weight, bias = (np.repeat(one, channels // one.size) for one in (weight, bias))  # opset 18: one for each group
+    reader.emit(
+        node, nn.GroupNorm(groups, channels, node.attribute("epsilon", 1e-5)), node.inputs[:1], weight=weight, bias=bias
+    )
+
+
+@operator("LayerNormalization")
+def _layer_norm(reader, node):
+    weight, bias = reader.constant(node, 1), reader.optional(node, 2)
+    shape = reader.shape(node.inputs[0])
+    shape = shape[node.attribute("axis", -1) % len(shape) :]
+    layer = nn.LayerNorm(shape, node.attribute("epsilon", 1e-5), bias=bias is not None)
+    reader.emit(node, layer, node.inputs[:1], weight=np.broadcast_to(weight, shape), bias=bias)
