@@ -65,6 +65,7 @@ def save(model, path, half=False):
         file.attrs["weights_sha256"], file.attrs["texts_sha256"] = np.bytes_(_digest(arrays)), np.bytes_(_seal(texts))
         for name, text in texts.items():
             file[name] = np.bytes_(text.encode())
+        file.create_group("layers")
         for name, array in arrays.items():
             layer, _, kind = name.rpartition(".")
             file[f"layers/{layer}/{kind}"] = array

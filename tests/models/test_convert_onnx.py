@@ -12,6 +12,7 @@ import models
 from minigrad import functional as F
 from models import WeightsError
 from models.__main__ import main
+from models.convert import convert
 from models.convert.onnx_file import read_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -72,6 +73,23 @@ def test_families_by_both_exporters(tmp_path, family, dynamo):
     model = read_onnx(exported(network, dynamo), "unit")
     models.save_weights(model, tmp_path / "w.h5")
     assert_same(models.load(tmp_path / "w.h5"), network, 1e-9)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", ["ResNet50", "EfficientNetB0"])
+def test_the_way_through_onnx_is_that_through_a_state_dict(tmp_path, kind):
+    """Networks of full size and our own architectures of them, in float64."""
+    torch = pytest.importorskip("torch")
+    from tests.models import torch_networks
+
+    network = torch_networks.lively(getattr(torch_networks, kind)())
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    one = in_float64(convert(tmp_path / "w.pth", preprocessing="unit"))
+    other = in_float64(read_onnx(exported(network, dynamo=False), "unit"))
+    images = mg.Tensor(np.random.default_rng(3).random((2, 3, SIDE, SIDE)))
+    with mg.no_grad():
+        wanted = one(images).numpy()
+        assert np.abs(other(images).numpy() - wanted).max() <= 1e-9 * np.abs(wanted).max()
 
 
 @pytest.mark.torch
