@@ -33,7 +33,7 @@ number("--shown", 12, "wrong answers in the figure", low=0)
 
 def run(job):
     args = job.args
-    data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
     model = model_for(job.model, data)
     named = scores(model, data.images).argmax(1)
     masks = read_masks(args, data)

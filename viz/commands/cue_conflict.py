@@ -27,7 +27,7 @@ number("--style-weight", float, "against the content", shown="default: one that 
 
 def run(job):
     args = job.args
-    data = labelled_images(args.data, job.model.input_size, 4 * args.count, args.seed)
+    data = labelled_images(args.data, job.model.input_size, 4 * args.count, args.seed, job.model)
     model = model_for(job.model, data)
     right = np.flatnonzero(scores(model, data.images).argmax(1) == data.labels)
     shapes, textures = pairs(data.labels, right, args.count, job.rng)

@@ -25,7 +25,7 @@ options.number("--perplexity", 30.0, "of t-SNE, about its neighbours")
 
 def run(job):
     args = job.args
-    data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
     if len(data.labels) < 5:
         raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
     if args.by == "tsne" and args.perplexity > (len(data.labels) - 1) / 3:

@@ -100,7 +100,7 @@ def halved(images):
 
 def right_ones(job):
     """The model with the photographs' classes, and up to --count photographs that it gets right, with their classes."""
-    drawn = labelled_images(job.args.data, job.model.input_size, 2 * job.args.count, job.args.seed)
+    drawn = labelled_images(job.args.data, job.model.input_size, 2 * job.args.count, job.args.seed, job.model)
     model = model_for(job.model, drawn)
     with mg.no_grad():
         batches = np.array_split(drawn.images, -(-len(drawn.images) // 32))

@@ -20,6 +20,7 @@ from models.mistakes import UserError
 from viz.animation import save_gif
 from viz.target import as_image, logits
 
+from .pictures import in_channels
 from .record import as_json, check_folder, described, file_stem, save, save_arrays, save_figure, sha256, versions
 
 
@@ -59,14 +60,15 @@ class Job:
 
     @cached_property
     def image(self):
-        """(1,3,H,W) float32 in [0,1]: the photograph at the model's input size, centre-cropped as the model asks.
+        """(1,3,H,W) float32 in [0,1]: the photograph at the model's input size, centre-cropped as the model asks; its
+        luminance, (1,1,H,W), where the model sees grey.
 
         A picture that has this size already, such as one saved by attack.py, is taken as it is.
         """
         size, short_side = self.model.input_size, self.model.short_side
         if short_side is None or (whole := self.photograph(self.args.image)).shape[2:] != size:
-            return self.photograph(self.args.image, size, short_side)
-        return whole
+            whole = self.photograph(self.args.image, size, short_side)
+        return in_channels(self.model, whole)
 
     @staticmethod
     def photograph(path, size=None, short_side=None):

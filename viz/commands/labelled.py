@@ -10,6 +10,8 @@ import viz
 from models.dataset import SUFFIXES
 from models.mistakes import UserError
 
+from .pictures import in_channels
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -35,8 +37,11 @@ def add_data_options(options, count):
     options.number("--count", count, "how many photographs", low=1)
 
 
-def labelled_images(folder, size, count, seed):
-    """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels."""
+def labelled_images(folder, size, count, seed, model=None):
+    """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels.
+
+    model: the network that sees them, if it may see grey.
+    """
     root = folder / "val" if (folder / "val").is_dir() else folder
     if not root.is_dir():
         raise UserError(f"--data {folder} is not a folder")
@@ -51,6 +56,7 @@ def labelled_images(folder, size, count, seed):
     if not chosen:
         raise UserError(f"--data {folder}: there are no pictures in its class folders")
     images = np.concatenate([viz.as_saved(models.load_image(path, size)) for path, _, _ in chosen])
+    images = images if model is None else in_channels(model, images)
     labels = np.array([place for _, place, _ in chosen])
     folders, names, imagenet = zip(*rows, strict=True)
     return Labelled(images, labels, tuple(path for path, _, _ in chosen), names, folders, imagenet)

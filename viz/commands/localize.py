@@ -33,7 +33,7 @@ def run(job):
     (mask,), (box,) = viz.localize(heat[None], args.fraction)
     low, high = args.quantiles
     segment = viz.segment(job.image[0], heat, high, low, seed=args.seed)
-    image = job.image[0]
+    image = job.image[0] if len(job.image[0]) == 3 else job.image[0].repeat(3, 0)  # outlines are in colour
     share = f"{segment.mean():.0%} of the image"
     pictures = [image, plot.overlay(image, heat).transpose(2, 0, 1), viz.outline_box(image, box)]
     pictures += [viz.outline_mask(image, segment)]

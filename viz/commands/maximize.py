@@ -24,11 +24,11 @@ from minigrad import functional as F
 from models.mistakes import UserError
 from viz import plot
 from viz.optimize import LBFGS, OPTIMIZERS
-from viz.target import as_image, logits
+from viz.target import as_image, channels, logits
 from viz.transform import jitter
 
 from .options import names, once, parser
-from .pictures import course, history
+from .pictures import course, history, in_channels
 
 PAPER = {
     "parameterization": "pixels",
@@ -91,6 +91,8 @@ number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar
 
 
 def run(job):
+    if channels(job.model) not in (1, 3):
+        raise UserError(f"images of {channels(job.model)} channels cannot be shown: call viz.maximize in Python")
     objectives, targets, subject = wanted(job)
     result = blog(job, targets) if job.args.preset == "blog" else ascend(job, objectives)
     job.stopped = result.stopped
@@ -161,7 +163,7 @@ def ascend(job, objectives):
     chosen = PRESETS[args.preset] | unchanging | given
     start, size = chosen["start"], args.size or job.model.input_size
     if start not in ("zeros", "grey", "noise"):
-        start = models.load_image(start, size)
+        start = in_channels(job.model, models.load_image(start, size))
 
     penalties, after_step = {}, []
     if chosen["l2"]:

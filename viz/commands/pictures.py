@@ -1,6 +1,9 @@
 """Options and pictures that optimised images share."""
 
 import models
+from models.mistakes import UserError
+from viz.style import luminance
+from viz.target import channels
 
 LEAST = 16  # pixels of a picture's long side
 
@@ -20,12 +23,25 @@ def course(job):
     return {"seed": job.args.seed, "progress": job.progress, "record": job.args.gif}
 
 
+def in_channels(model, pictures):
+    """Pictures (N,3,H,W) as the network takes them: (N,1,H,W), their luminance, for one that sees grey."""
+    count = channels(model)
+    if count not in (1, 3):
+        raise UserError(
+            f"{getattr(model, 'name', 'this network')} takes images of {count} channels, and a picture has three: call "
+            "viz in Python, with arrays"
+        )
+    if count == 3 or pictures.shape[1] == 1:
+        return pictures
+    return pictures[:, :1] if (pictures == pictures[:, :1]).all() else luminance(pictures)
+
+
 def fitted(job, path, side):
-    """(1,3,H,W): the picture at `path` (None: the sample) with its long side reduced to `side` pixels, uncropped."""
+    """(1,C,H,W): the picture at `path` (None: the sample) with its long side reduced to `side` pixels, uncropped."""
     picture = job.photograph(path)
     height, width = picture.shape[2:]
     scale = min(1.0, side / max(height, width))
-    return models.load_image(picture, (round(height * scale), round(width * scale)))
+    return in_channels(job.model, models.load_image(picture, (round(height * scale), round(width * scale))))
 
 
 def history(result):

@@ -42,7 +42,7 @@ number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs",
 def run(job):
     args = job.args
     wanted = chosen(args.tables, TABLES, "table")
-    data = labelled_images(args.data, job.model.input_size, args.count, args.seed)
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
     networks = {Path(args.model).stem: model_for(job.model, data)}
     for name in args.beside:
         other = models.load(name, device=args.device).eval().requires_grad_(False)

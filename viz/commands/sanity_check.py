@@ -53,7 +53,7 @@ def photographs(job):
         return job.image, job.target
     if job.args.image or job.args.target:
         raise UserError("give IMAGE and --target, or --data, not both")
-    return labelled_images(job.args.data, job.model.input_size, job.args.count, job.args.seed).images, None
+    return labelled_images(job.args.data, job.model.input_size, job.args.count, job.args.seed, job.model).images, None
 
 
 def write(job, images, found):

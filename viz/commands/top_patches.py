@@ -28,7 +28,7 @@ add("--method", choices=tuple(METHODS), default="guided_backprop", help="(defaul
 
 def run(job):
     args, model = job.args, job.model
-    data = labelled_images(args.data, model.input_size, args.count, args.seed)
+    data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
     layer = args.layer or default_layer(model)
     maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
     channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)

@@ -27,7 +27,7 @@ def run(job):
     args, model = job.args, job.model
     if args.count < 4:
         raise UserError(f"--count must be at least 4, two photographs for each half, got {args.count}")
-    data = labelled_images(args.data, model.input_size, args.count, args.seed)
+    data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
     mine, others = data.images[::2], data.images[1::2]
     rates = []
 

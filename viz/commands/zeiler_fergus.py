@@ -29,7 +29,7 @@ SIDE = 60  # pixels of a patch's side on the page, at least
 def run(job):
     args, model = job.args, job.model
     layers = names(args.layers) or stage_ends(model)
-    data = labelled_images(args.data, model.input_size, args.count, args.seed)
+    data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
     maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
     pictures, labels, numbers = [], [], {}
     for layer in layers:

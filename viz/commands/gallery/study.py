@@ -12,6 +12,8 @@ from models.dataset import SUFFIXES
 from models.mistakes import UserError
 from viz.attacks import scores
 
+from ..pictures import in_channels
+
 SHARPER = 4  # how many times the network's pixels a photograph has on the page, along each side
 
 
@@ -84,7 +86,9 @@ class Study:
 
     def photograph(self, path):
         job, size, short_side = self.job, self.model.input_size, self.model.short_side
-        image = job.image if path == job.args.image else job.photograph(path, size, short_side)
+        image = job.image
+        if path != job.args.image:
+            image = in_channels(self.model, job.photograph(path, size, short_side))
         if short_side is not None and (whole := job.photograph(path)).shape[2:] == size:
             short_side, path_or_whole = None, whole
         else:
@@ -105,6 +109,7 @@ class Study:
         """(images (N,3,h,w), captions): what patches and the map are taken from."""
         if len(self.paths) >= 12:
             images = [self.job.photograph(p, self.model.input_size, self.model.short_side) for p in self.paths]
+            images = [in_channels(self.model, image) for image in images]
             return np.concatenate(images), [Path(p).name for p in self.paths]
         return self.crops((1, 2, 3, 4), overlap=False)
 
@@ -120,7 +125,7 @@ class Study:
                         h, w = height // part, width // part
                         top, left = (round(n * k / max(count - 1, 1)) for n, k in ((height - h, i), (width - w, j)))
                         cut = photograph.sharp[..., top : top + h, left : left + w]
-                        images.append(models.load_image(cut, size))
+                        images.append(in_channels(self.model, models.load_image(cut, size)))
                         captions.append(f"part of {photograph.name}")
         return np.concatenate(images), captions
 
