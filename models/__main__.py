@@ -74,7 +74,7 @@ def _convert_options(options):
     add("--size", type=int, metavar="PIXELS", help="of ONNX: the size of pictures, where the file leaves it free")
     add("--input", metavar="NAME", help="of ONNX: the input that pictures go to, where there are several")
     add("--output", metavar="NAME", help="of ONNX: the output that is meant, where there are several")
-    add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5")
+    add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5; or .safetensors, for weights alone")
     add("--half", "--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory")
     add("--quiet", action="store_true", help="print nothing")
 
@@ -96,7 +96,14 @@ def run_convert(args):
     onnx = {"input_size": args.size, "input_name": args.input, "output_name": args.output}
     given = {name: value for name, value in onnx.items() if value is not None}
     model = convert(args.source, args.arch, args.preprocess, _labels(args.labels), **given)
-    save(model, args.out, half=args.half)
+    if args.out.suffix == ".safetensors":
+        from .convert.safetensors_file import write_safetensors
+
+        if args.half:
+            raise ValueError("--half is for weights files of ours: leave it out for safetensors")
+        write_safetensors(model, args.out)
+    else:
+        save(model, args.out, half=args.half)
     if not args.quiet:
         count = sum(parameter.size for parameter in model.parameters())
         print(f"{args.source.name}: {model.name}, {count:,} parameters, {model['preprocess']} -> {args.out}")

@@ -1,4 +1,4 @@
-"""Other programs' files -> a Model of ours: Keras' HDF5, torch's .pth, NumPy's .npz, ONNX. Needs none of the programs.
+"""Other programs' files -> a Model of ours, without the programs: Keras' HDF5, torch's .pth, safetensors, .npz, ONNX.
 
 Each reader (hdf5_file, torch_file, npz_file) gives names and arrays; names.py says which layer of ours each is, and
 fitting.py puts them there in our layout: kernels (out, in, height, width), fully connected weights (out, in) that see
@@ -19,6 +19,7 @@ from .hdf5_file import read_keras
 from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
 from .preprocessing import prepared
+from .safetensors_file import is_safetensors, read_safetensors, timm_folder
 from .torch_file import read_state_dict
 
 ARCHITECTURES = (*CANDIDATES, partial.NAME)
@@ -49,6 +50,8 @@ def convert(source, architecture=None, preprocessing=None, labels=None, **onnx):
             raise WeightsError(f"{source}: {shown(error)}") from None
         model.provenance = {"source": source.name, "source_sha256": sha256(source)} | model.provenance
         return model
+    if source.is_dir():
+        return _from_timm(source, architecture, preprocessing, labels)
     if onnx:
         raise ValueError(f"{', '.join(onnx)} are for ONNX files, and {source} is none")
     if isinstance(architecture, str) and architecture not in ARCHITECTURES:
@@ -67,11 +70,21 @@ def convert(source, architecture=None, preprocessing=None, labels=None, **onnx):
         first = asked_for or prepared(usual)
         model = model.replace(dict(model.children()) | {"preprocess": first})
     why = "as asked for" if preprocessing else why
-    done += f"; preprocessing {preprocessing or usual or ''} {why}".replace("  ", " ")
+    name = preprocessing if isinstance(preprocessing, str) else usual if preprocessing is None else repr(preprocessing)
+    done += f"; preprocessing {name or ''} {why}".replace("  ", " ")
     origin = {"source": source.name, "source_sha256": sha256(source), "source_format": found.format}
     kept = {key: value for key, value in model.provenance.items() if key == "note"}
     model.provenance = kept | origin | {"conversion": done}
     return model
+
+
+def _from_timm(folder, architecture, preprocessing, labels):
+    """The model in a folder of timm's, prepared as its config.json says."""
+    weights, told = timm_folder(folder)
+    name = architecture or (told["architecture"] if told["architecture"] in ARCHITECTURES else None)
+    model = convert(weights, name, preprocessing or told["preprocess"], labels or told["labels"])
+    size, short_side = told["input_size"], told["short_side"]
+    return Model(dict(model.children()), model.name, size, model.labels, model.provenance, short_side)
 
 
 def is_onnx(path):
@@ -97,17 +110,17 @@ def read(source):
     if not source.is_file():
         raise WeightsError(f"there is no file {source}")
     with open(source, "rb") as file:
-        start = file.read(8)
-    if start == b"\x89HDF\r\n\x1a\n":
+        start = file.read(16)
+    if is_safetensors(start):
+        return _grouped(read_safetensors(source), "safetensors", channels_last=False)
+    if start[:8] == b"\x89HDF\r\n\x1a\n":
         layers, ordered = read_keras(source)
         return Found(layers, "Keras HDF5", channels_last=True, ordered=ordered)
     if start[:2] == b"PK" and _is_npz(source):
         return _grouped(read_npz(source), "NumPy npz", channels_last=None)
     if start[:2] == b"PK" or start[:2] in PICKLES:
         return _grouped(read_state_dict(source), "torch state dict", channels_last=False)
-    raise WeightsError(
-        f"{source} is neither HDF5 (Keras) nor a .pth (torch) nor an .npz (NumPy) nor ONNX, or is cut short"
-    )
+    raise WeightsError(f"{source} is neither HDF5 (Keras) nor .pth (torch), .npz, ONNX or safetensors, or is cut short")
 
 
 def info(source):
@@ -117,6 +130,7 @@ def info(source):
     """
     if is_onnx(source):
         return describe_onnx(source)
+    source = timm_folder(source)[0] if Path(source).is_dir() else source
     found = read(source)
     try:
         one = recognised(found)

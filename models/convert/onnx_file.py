@@ -47,7 +47,10 @@ def read_onnx(source, preprocessing=None, input_size=None, labels=None, name=Non
     reader = Reader(model, None if isinstance(source, bytes) else Path(source).parent)
     taken, size = _image_input(model.graph, reader.constants, input_name, input_size)
     result = _output(model.graph, output_name)
-    layers = reader.read(taken, size, result)
+    try:
+        layers = reader.read(taken, size, result)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise WeightsError(shown(error)) from None
     opset = reader.opset
     network = Model({"preprocess": prepare, **layers}, name or _stem(source), size[2:] if size[1] == 3 else size[1:3])
     network.eval()
@@ -73,11 +76,17 @@ def _parsed(source):
         ) from None
     try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        return onnx.load_model_from_string(content)
+        model = onnx.load_model_from_string(content)
     except OSError as error:
         raise WeightsError(f"{source} cannot be read ({error.strerror or shown(error)})") from None
     except Exception as error:  # protobuf's
         raise WeightsError(f"this is no ONNX file, or damaged ({shown(error)})") from None
+    graph = model.graph
+    names = [one.name for some in (graph.input, graph.output, graph.initializer) for one in some]
+    names += [name for node in graph.node for name in (node.name, node.op_type, node.domain, *node.input, *node.output)]
+    if not all(isinstance(name, str) for name in (model.producer_name, *names)):
+        raise WeightsError("its names are no texts in UTF-8: it is damaged")
+    return model
 
 
 def _preprocess(given, source):

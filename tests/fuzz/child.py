@@ -38,13 +38,19 @@ def _foreign(path):
     assert read(path).layers
 
 
+def _onnx(path):
+    from models.convert.onnx_file import read_onnx
+
+    assert read_onnx(path, "unit", 16).input_size
+
+
 def _state(path):
     from minigrad.serialization import load
 
     assert all(isinstance(array, np.ndarray) for array in load(path).values())
 
 
-READERS = {"image": _image, "weights": _weights, "foreign": _foreign, "state": _state}
+READERS = {"image": _image, "weights": _weights, "foreign": _foreign, "onnx": _onnx, "state": _state}
 
 
 def _documented(kind):

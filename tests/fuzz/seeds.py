@@ -1,6 +1,7 @@
 """Small valid files of every kind that is read: where damage starts from."""
 
 import io
+import json
 
 import h5py
 import numpy as np
@@ -112,6 +113,38 @@ def npz_files(folder):
         write(folder / "seed.npz", **STATE, **{"b.weight": np.asfortranarray(np.ones((2, 3, 3, 3)))})
         made.append((folder / "seed.npz").read_bytes())
     return made
+
+
+def safetensors_files(folder):
+    header = {"a.weight": {"dtype": "F32", "shape": [2, 3, 1, 1], "data_offsets": [0, 24]}}
+    header["a.bias"] = {"dtype": "BF16", "shape": [2], "data_offsets": [24, 28]}
+    text = json.dumps(header).encode()
+    return [len(text).to_bytes(8, "little") + text + np.ones(7, "<f4").tobytes()]
+
+
+def onnx_files(folder):
+    """A block with a sum, a shape that is computed, and a head. Without the package there are none."""
+    try:
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError:
+        return []
+    arrays = {"w": np.ones((3, 3, 3, 3), np.float32), "fc": np.ones((2, 3), np.float32), "t": np.array([0, -1])}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("Add", ["r", "x"], ["s"], "add"),
+        helper.make_node("MaxPool", ["s"], ["m"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["m"], ["p"], "gap"),
+        helper.make_node("Reshape", ["p", "t"], ["f"], "view"),
+        helper.make_node("Gemm", ["f", "fc"], ["y"], "fc", transB=1),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 3, 16, 16]), ("y", [1, 2]))
+    ]
+    initial = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "seed", values[:1], values[1:], initial)
+    return [helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()]
 
 
 def state_dicts(folder):
