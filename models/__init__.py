@@ -14,6 +14,7 @@ from .convert.from_torch import from_torch
 from .description import register
 from .hdf5 import WeightsError
 from .images import ImageError, load_image, save_image
+from .known import unknown
 from .labels import find_class
 from .layers import Preprocess
 from .model import Model, fold_batch_norm
@@ -33,4 +34,5 @@ __all__ = [
     "register",
     "save_image",
     "save_weights",
+    "unknown",
 ]

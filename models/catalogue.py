@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .architectures import FEATURES, NAMES
+from .architectures import FEATURES
+from .architectures import NAMES as ARCHITECTURES
 from .hdf5 import WeightsError
 from .weights_file import read
 
@@ -79,6 +80,7 @@ PACKAGES = {
     )
 }
 EMBEDDED = Path(__file__).parent / "weights"
+NAMES = (*ARCHITECTURES, "minivgg_robust")
 
 
 def home():
@@ -89,10 +91,10 @@ def home():
 
 
 def load(name_or_path, device="cpu", **onnx):
-    """A trained model, in evaluation mode: "minivgg" (embedded), "efficientnet_lite0" (from a package), one of SOURCES
-    such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of an ONNX file, which needs
-    preprocessing="imagenet" or another, and takes input_size, labels, input_name and output_name (see
-    `models.convert.convert`).
+    """A trained model, in evaluation mode: "minivgg", "minivgg_robust" (embedded), "efficientnet_lite0" (from a
+    package), one of SOURCES such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of an
+    ONNX file, which needs preprocessing="imagenet" or another, and takes input_size, labels, input_name and output_name
+    (see `models.convert.convert`).
 
     device: "cpu", "cuda", "cuda:1" or "auto". The first layer, "preprocess", takes RGB images (N, 3, H, W) in [0, 1];
     scores come out, before the softmax. The model has `.labels`, `.input_size`, `.provenance` and `.name`.

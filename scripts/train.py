@@ -23,6 +23,7 @@ from minigrad import nn
 from minigrad.serialization import replacing
 from models.augment import Augmentation
 from models.dataset import Joined, Photographs, open_photographs
+from models.known import threshold
 from models.labels import imagenet_labels, minivgg_labels
 from models.memory import keep_freed_memory
 from models.mistakes import UserError
@@ -246,11 +247,11 @@ def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job
     model, start = models.fold_batch_norm(trainer.model), trainer.model.provenance
     if args.half:
         model.load_state_dict({name: a.astype("float16").astype(a.dtype) for name, a in model.state_dict().items()})
-    predicted = guess(model, photographs, held_out, args).argmax(1)
-    counts = confusion(predicted, photographs.labels[held_out], len(photographs.classes))
+    guessed = guess(model, photographs, held_out, args)
+    counts = confusion(guessed.argmax(1), photographs.labels[held_out], len(photographs.classes))
     accuracy = float(counts.trace() / counts.sum())
 
-    model.input_size = (args.eval_size, args.eval_size)
+    model.name, model.input_size = args.model, (args.eval_size, args.eval_size)
     model.provenance = {
         "source": f"trained by minigrad on {args.data.name}",
         "command": job.facts()["command"],
@@ -259,6 +260,7 @@ def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job
         "recipe": plain(asdict(trainer.recipe)),
         "photographs": counts_of(trainer, photographs, held_out),
         "validation": {"size": args.eval_size, "flip": args.flip, "top1": accuracy},
+        "known": threshold(guessed),
         "versions": versions(),
     }
     weights = args.out / f"{args.model}.h5"

@@ -10,6 +10,7 @@ from skimage import data
 
 import minigrad as mg
 import models
+import viz
 
 WEIGHTS = Path(models.__file__).parent / "weights"
 ARCHIVE = Path(__file__).parents[2].parent / "shared" / "data" / "sets" / "imagenette_cat_zebra_128px.tar.gz"
@@ -39,6 +40,28 @@ def test_its_record_holds_the_command_and_the_accuracy(model):
     right = sum(c["accuracy"] * c["images"] for c in record["classes"].values())
     total = sum(c["images"] for c in record["classes"].values())
     assert total == 4665 and right / total == pytest.approx(record["validation"]["top1"])
+
+
+def test_the_robust_twin_withstands_what_the_other_does_not(model):
+    robust, photograph = models.load("minivgg_robust"), models.load_image(data.cat(), (112, 112))
+    assert (WEIGHTS / "minivgg_robust.h5").stat().st_size <= 7 << 20 and robust.name == "minivgg_robust"
+    record = json.loads((WEIGHTS / "minivgg_robust.json").read_text("utf-8"))["numbers"]
+    assert record["validation"]["top1"] >= 0.84 and record["attacks"]["pgd-20 linf 4/255"] >= 0.62
+    cat = models.find_class(robust, "cat")
+    left = []
+    for network in (model, robust):
+        assert probabilities(network, photograph)[0].argmax() == cat
+        attacked = viz.pgd(network, photograph, label="cat", epsilon=2 / 255)
+        left.append(probabilities(network, attacked)[0, cat])
+    assert left[1] > 10 * left[0]
+
+
+def test_both_say_how_sure_they_must_be():
+    for name in ("minivgg_robust",):
+        network = models.load(name)
+        assert 1 / 12 < network.provenance["known"] < 0.9
+        even = models.unknown(network, [[0.0] * 12, [9.0] + [0.0] * 11])
+        assert even.tolist() == [True, False]
 
 
 def test_it_knows_a_cat_wherever_it_is_cut(model):

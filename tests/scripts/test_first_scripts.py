@@ -53,6 +53,15 @@ def test_classify(written, model, image, probabilities):
     np.testing.assert_allclose([entry["p"] for entry in top], sorted(probabilities)[:-4:-1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("known, said", [(0.999, True), (0.0, False)])
+def test_classify_says_what_is_none_of_its_classes(script, photograph, model, tmp_path, known, said):
+    other = model.replace(dict(model.children()))
+    other.provenance = model.provenance | {"known": known}
+    models.save_weights(other, tmp_path / "other.h5")
+    code, out, _ = script("classify", photograph, "--model", tmp_path / "other.h5")
+    assert code == 0 and ("; probably none of what minivgg knows" in out) == said
+
+
 def test_imagenet_networks_see_the_customary_crop(script, tmp_path):
     """The centre 227 pixels of 256; all of a picture of 227 pixels."""
     models.save_weights(models.build("squeezenet1_1", seed=0), tmp_path / "s.h5")

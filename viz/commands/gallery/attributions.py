@@ -49,6 +49,7 @@ def seen(study):
         "photograph": embed.photograph(first.sharp, f"The photograph {first.name}, as much of it as the network sees"),
         "input": embed.exact(first.image, f"The same at {width} × {height} pixels, which is all the network gets"),
         "bars": study.bars(job.probabilities),
+        "unknown": study.unknown(first.image),
         "others": [other(study, photograph) for photograph in study.others],
         "left_out": len(study.paths) - 1 - len(study.others),
         "commands": [study.command("classify")],
@@ -68,6 +69,7 @@ def other(study, photograph):
         "top": name,
         "photograph": embed.photograph(photograph.sharp, f"The photograph {photograph.name}"),
         "bars": study.bars(probabilities, 3),
+        "unknown": study.unknown(photograph.image),
         "maps": [{"title": ATTRIBUTIONS[key].title, **found} for key, found in zip(BRIEF, maps, strict=True)],
     }
 

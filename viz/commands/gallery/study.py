@@ -142,6 +142,10 @@ class Study:
         e = np.exp(z - z.max(1, keepdims=True))
         return e / e.sum(1, keepdims=True)
 
+    def unknown(self, image):
+        """Whether an image (1,3,h,w) is probably of none of the model's classes."""
+        return bool(models.unknown(self.model, scores(self.model, image))[0])
+
     def bars(self, probabilities, count=5):
         """The likeliest classes as {"name", "value", "explained"}."""
         ranked = np.argsort(-probabilities, kind="stable")[:count]
