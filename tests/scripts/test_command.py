@@ -51,7 +51,7 @@ def sentence(stderr):
         (["--seed", "-3"], "--seed must not be negative"),
         (["--seed", "few"], "invalid int value: 'few'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["--model", "resnet50"], "there is no model 'resnet50'"),
+        (["--model", "nonet"], "there is no model 'nonet'"),
         (["--model", "nowhere.h5"], "there is no weights file nowhere.h5"),
         (["--model", __file__], "is not an HDF5 file"),
         (["--out", __file__], "is not a folder"),
@@ -157,7 +157,7 @@ def test_long_work_is_left_with_what_it_has(tmp_path):
 
     before = signal.getsignal(signal.SIGINT)
     assert call(run, tmp_path) == 130
-    record = json.loads((tmp_path / "out" / "test_command_partial.json").read_text())
+    record = json.loads((tmp_path / "out" / "test_command_partial_stopped.json").read_text())
     assert record["stopped_early"] and record["numbers"]["steps"] <= 4
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -318,3 +318,40 @@ def test_a_closed_pipe_is_no_error(weights, photograph, tmp_path):
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+# ---- results stay ----------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_replaces_its_own_and_no_other(script, photograph, tmp_path):
+    def names():
+        return {path.name for path in (tmp_path / "out").glob("*.json")}
+
+    for _ in range(2):  # the same question
+        assert script("lrp", photograph)[0] == 0
+        assert names() == {"lrp_my_cat.json"}
+    first = (tmp_path / "out" / "lrp_my_cat.npz").read_bytes()
+    for _ in range(2):  # another rule
+        code, out, _ = script("lrp", photograph, "--rule", "zplus")
+        assert code == 0 and "lrp_my_cat_2.png" in out
+        assert names() == {"lrp_my_cat.json", "lrp_my_cat_2.json"}
+    assert (tmp_path / "out" / "lrp_my_cat.npz").read_bytes() == first
+    other = tmp_path / "elsewhere" / photograph.name
+    other.parent.mkdir()
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(other)  # a picture of the same name
+    assert script("lrp", other)[0] == 0
+    assert names() == {"lrp_my_cat.json", "lrp_my_cat_2.json", "lrp_my_cat_3.json"}
+    (tmp_path / "out" / "saliency_my_cat.json").write_text("[]")  # not ours
+    assert "saliency_my_cat_2.json" in script("saliency", photograph)[1]
+
+
+def test_a_stopped_run_says_so_and_replaces_no_finished_one(tmp_path, capsys):
+    for stopped in (False, True):
+
+        def run(job, stopped=stopped):
+            job.stopped = stopped
+            job.write("done", numbers={}, subject="x")
+
+        assert call(run, tmp_path) == (130 if stopped else 0)
+    assert "done, stopped early -> " in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"test_command_x.json", "test_command_x_stopped.json"}

@@ -114,10 +114,11 @@ def test_invert(script, photograph, tmp_path):
 
 def test_reconstruct_content(script, photograph, tmp_path):
     layers = ["--layers", "relu1_1,relu2_1", "--size", 32, "--steps", 4]
-    for together, images in ((["--together"], ["relu1_1, relu2_1"]), ([], ["relu1_1", "relu2_1"])):
+    both = ("", ["--together"], ["relu1_1, relu2_1"]), ("_2", [], ["relu1_1", "relu2_1"])
+    for number, together, images in both:
         code, out, err = script("reconstruct_content", photograph, *layers, *together)
         assert code == 0, err
-        record, arrays = read(tmp_path / "out", "reconstruct_content_my_cat")
+        record, arrays = read(tmp_path / "out", f"reconstruct_content_my_cat{number}")
         assert set(arrays) == {"photograph", *images}
         assert all(last < first for first, last in record["numbers"].values())
 

@@ -1,11 +1,13 @@
 """One run of a command: what it was asked, its model, image and target, and the results it writes."""
 
+import json
 import shlex
 import signal
 import sys
 import time
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,19 @@ from viz.animation import save_gif
 from viz.target import as_image, logits
 
 from .pictures import in_channels
-from .record import as_json, check_folder, described, file_stem, save, save_arrays, save_figure, sha256, versions
+from .record import (
+    answered,
+    as_json,
+    asked,
+    check_folder,
+    described,
+    file_stem,
+    save,
+    save_arrays,
+    save_figure,
+    sha256,
+    versions,
+)
 
 
 class Job:
@@ -167,6 +181,8 @@ class Job:
         (such pictures, in order). subject: by default `.subject`. Returns the list of paths, the record's last.
         """
         base, arrays, paths = self._base(subject), arrays or {}, []
+        if self.stopped:
+            line += ", stopped early"
         if figure is not None:
             paths.append(save(base, ".png", lambda path: save_figure(figure, path)))
         for name, picture in (pictures or {}).items():
@@ -195,10 +211,16 @@ class Job:
         return self.written[-1]
 
     def _base(self, subject):
-        """The path of a result without its suffix, in a folder that is there."""
-        base = self.args.out / file_stem(self.name, self.subject if subject is None else subject)
-        base.parent.mkdir(parents=True, exist_ok=True)
-        return base
+        """The path of a result without its suffix, in a folder that is there.
+
+        The answer to the same question is replaced; that to another one stays, and the next free number is taken.
+        """
+        ends = ["stopped"] if self.stopped else []
+        stem = file_stem(self.name, self.subject if subject is None else subject, *ends)
+        self.args.out.mkdir(parents=True, exist_ok=True)
+        question = json.loads(as_json(asked(self.facts())))
+        names = (stem if n == 1 else f"{stem}_{n}" for n in count(1))
+        return next(base for base in map(self.args.out.joinpath, names) if answered(base) in (None, question))
 
     def command(self, name, *argv):
         """The command line of a technique, started as this one was."""

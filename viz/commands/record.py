@@ -93,6 +93,22 @@ def as_json(record):
     return json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n"
 
 
+def asked(record):
+    """What a record is the answer to: options (but for where results go), picture and weights, and whether it ended."""
+    options = {key: value for key, value in record["options"].items() if key not in ("out", "quiet")}
+    return {"options": options} | {key: record[key] for key in ("image", "weights", "stopped_early")}
+
+
+def answered(base):
+    """What the result at `base` (a path without its suffix) is the answer to; None if there is no record."""
+    try:
+        return asked(json.loads(base.with_name(base.name + ".json").read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}  # somebody else's file, which stays
+
+
 def described(arrays):
     return {name: {"shape": np.shape(array), "dtype": np.asarray(array).dtype} for name, array in arrays.items()}
 
