@@ -2,6 +2,7 @@
 #
 #   make demo      classify a photograph, and make the page of all that can be shown of it
 #   make test      all tests that need neither PyTorch nor a GPU
+#   make course    the course: solutions pass, stubs say what to do, every planted mistake gets its own sentence
 #   make device    those of the engine and of viz once more, on a stand-in for CuPy (DEVICE=cuda: on a GPU)
 #   make coverage  the same tests, and which lines of minigrad, models and viz they run: 95 % or more
 #   make mutants   plant classic mistakes one at a time; the tests must catch every one
@@ -26,7 +27,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo test device kernels coverage mutants verify bench fuzz lint clean
+.PHONY: demo test course device kernels coverage mutants verify bench fuzz lint clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
@@ -37,6 +38,9 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch"
+
+course: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/course
 
 # The tensors and networks of the engine's and of viz' tests are on the device: see tests/standin/plugin.py.
 ON_DEVICE := tests/minigrad/functional tests/minigrad/test_autograd.py tests/minigrad/test_nn.py \

@@ -1,5 +1,6 @@
 """python -m viz lists the techniques, python -m viz NAME ... runs one, python -m viz NAME --help describes it.
 
+python -m viz course is another way in: build the engine yourself, in stages that check themselves (start, check, hint).
 Installed, minigrad-viz is the same; python -m models has networks' weights: download, convert, info.
 """
 
@@ -9,6 +10,7 @@ import sys
 from models.exits import exit_code
 from models.mistakes import UserError
 
+from .commands import course
 from .commands.command import start
 from .commands.techniques import COMMANDS, TECHNIQUES, listing
 
@@ -20,6 +22,8 @@ def main(argv=None):
     def work():
         if not words or words[0] in ("--list", "--help", "-h"):
             return print(f"{__doc__}\n{listing()}")
+        if words[0] == "course":
+            return course.main(words[1:])
         command, *options = words_for(words[0])
         return start(command, [*options, *words[1:]], own_process=argv is None)
 

@@ -1,0 +1,98 @@
+"""Solutions pass, stubs say what to do, planted mistakes are named; `python -m viz course` as a student types it."""
+
+import json
+
+import pytest
+from planted import MISTAKES
+
+from viz.__main__ import main
+from viz.course.check import check
+from viz.course.source import STAGES
+
+IDS = [stage.name for stage in STAGES]
+PLANTED = [
+    pytest.param(STAGES[number - 1], *mistake, id=f"{number}: {mistake[2]}")
+    for number, mistakes in MISTAKES.items()
+    for mistake in mistakes
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=IDS)
+def test_the_solution_passes(stage, solved):
+    results = check(stage, solved)
+    assert results and all(result.right for result in results), [r for r in results if not r.right]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=IDS)
+def test_the_stub_fails_each_check_with_what_to_do(stage, solved):
+    (solved / stage.file).write_text(stage.stub(), "utf-8")
+    for result in check(stage, solved):
+        assert not result.right and f"{stage.file}, line " in result.sentence, result
+        assert " is still to be written: " in result.sentence
+
+
+@pytest.mark.parametrize(("stage", "old", "new", "words"), PLANTED)
+def test_a_planted_mistake_is_named(stage, old, new, words, solved):
+    text = stage.solution()
+    assert old in text
+    (solved / stage.file).write_text(text.replace(old, new), "utf-8")
+    wrong = [result for result in check(stage, solved, seconds=5) if not result.right]
+    assert any(words in result.sentence for result in wrong), wrong
+
+
+def test_every_stage_has_mistakes_hints_and_what_to_try():
+    assert set(MISTAKES) == {stage.number for stage in STAGES}
+    for stage in STAGES:
+        assert len(stage.hints) >= 2 and stage.stub().count("raise NotImplementedError") >= 3
+        for heading in ("What to know", "The mathematics", "What you write", "When it works", "In the engine"):
+            assert f"## {heading}\n" in stage.page()
+
+
+def test_from_start_to_a_right_answer(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "mine"
+    assert main(["course", "start", str(folder), "--at", "2"]) == 0
+    monkeypatch.chdir(folder)
+    assert (folder / "1-number.md").is_file() and "NotImplementedError" not in (folder / "number.py").read_text()
+    assert main(["course", "check", "1"]) == 0
+    assert main(["course", "check"]) == 1
+    shown = capsys.readouterr().out
+    assert "still to be written" in shown and "3. " not in shown, "it stops at the first stage that is not right"
+
+    assert main(["course", "start", str(folder)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["course", "solution", "2"]) == 0
+    (folder / "arrays.py").write_text(capsys.readouterr().out)
+    assert main(["course", "check", "2", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["stage"] == 2 and told["right"] == told["of"] == len(told["checks"])
+    assert not list(folder.glob("__pycache__"))
+
+
+def test_hints_one_at_a_time(capsys):
+    assert main(["course", "hint", "1"]) == 0 and "1 of " in capsys.readouterr().out
+    assert main(["course", "hint", "1", "99"]) == 2 and "stage 1 has" in capsys.readouterr().err
+    assert main(["course", "hint", "99"]) == 2
+    assert main(["course"]) == 2
+
+
+def test_what_a_student_prints_does_not_spoil_the_json(solved, capfd):
+    with open(solved / "number.py", "a") as file:
+        file.write("print('hello')\n")
+    assert main(["course", "check", "1", "--json", "--folder", str(solved)]) == 0
+    shown = capfd.readouterr()
+    assert json.loads(shown.out) and "hello" in shown.err
+
+
+def test_a_missing_file_and_a_process_that_ends(solved):
+    stage = STAGES[0]
+    (solved / stage.file).unlink()
+    (missing,) = check(stage, solved)
+    assert "there is no number.py" in missing.sentence
+    (solved / stage.file).write_text(
+        stage.solution().replace("    found = {last: 1.0}\n", "    import os; os._exit(7)\n")
+    )
+    assert "the process ended within this check (exit code 7)" in [r.sentence for r in check(stage, solved)]
+    (solved / stage.file).write_text("while True:\n    pass\n")
+    first, *others = check(stage, solved, seconds=1)
+    assert "number.py, line" in first.sentence and "still running after 1 seconds" in first.sentence
+    assert all(result.sentence == "not reached" for result in others)

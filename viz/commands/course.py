@@ -1,0 +1,118 @@
+"""Build it yourself: an engine in eight stages that check themselves.
+
+python -m viz course start FOLDER     lays the stubs and the pages into a new folder; then, in it:
+python -m viz course check [STAGE]    what is right, or which mistake it is
+python -m viz course hint STAGE [N]   the N-th hint
+python -m viz course solution STAGE   the solution
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from models.mistakes import UserError
+
+from ..course.check import check
+from ..course.source import STAGES
+
+
+def start(args):
+    """Stubs (before --at: solutions) and pages into a folder that has none of them yet."""
+    folder = Path(args.folder)
+    texts = {}
+    for stage in STAGES:
+        texts[stage.file] = stage.solution() if stage.number < args.at else stage.stub()
+        texts[stage.page_file] = stage.page()
+    there = [name for name in texts if (folder / name).exists()]
+    if there:
+        raise UserError(f"{folder / there[0]} is there already, and is yours: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, "utf-8")
+    first = STAGES[args.at - 1]
+    print(
+        f"{folder}: read {first.page_file}, write {first.file}, then: cd {folder}; python -m viz course check {args.at}"
+    )
+
+
+def check_stages(args):
+    """Prints what came of each check; 1 if any is not right."""
+    stages = STAGES if args.stage is None else [STAGES[args.stage - 1]]
+    all_right, told = True, []
+    for stage in stages:
+        results = check(stage, args.folder, args.seconds)
+        right = sum(result.right for result in results)
+        all_right = all_right and right == len(results)
+        checks = [asdict(result) for result in results]
+        told.append({"stage": stage.number, "file": stage.file, "right": right, "of": len(results), "checks": checks})
+        if not args.json:
+            print(f"{stage.number}. {stage.title}: {right} of {len(results)} right")
+            print("\n".join(map(described, results)))
+            if right < len(results) and args.stage is None:
+                break  # what comes later stands on this
+    if args.json:
+        print(json.dumps(told, indent=1))
+    return 0 if all_right else 1
+
+
+def described(result):
+    """A Result in lines."""
+    if result.right:
+        return f"   right  {result.name}"
+    lines = [f"   WRONG  {result.name}", f"          {result.sentence}"]
+    details = {"": result.example, "expected ": result.expected, "found    ": result.found}
+    return "\n".join(lines + [f"            {what}{value}" for what, value in details.items() if value])
+
+
+def hint(args):
+    """Prints one hint, and how many there are."""
+    hints = STAGES[args.stage - 1].hints
+    if not 1 <= args.step <= len(hints):
+        raise UserError(f"stage {args.stage} has {len(hints)} hints: give a number from 1 to {len(hints)}")
+    more = f"python -m viz course hint {args.stage} {args.step + 1}"
+    last = f"that was the last; python -m viz course solution {args.stage}"
+    print(f"{args.step} of {len(hints)}: {hints[args.step - 1]}\n({more if args.step < len(hints) else last})")
+
+
+def solution(args):
+    """Prints a stage's solution."""
+    print(STAGES[args.stage - 1].solution(), end="")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"course: {message} (--help says more)")
+
+
+def options():
+    """The parser of all that stands after `course`."""
+    parser = _Parser("python -m viz course", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_subparsers(required=True, metavar="start|check|hint|solution", parser_class=_Parser)
+    numbers = range(1, len(STAGES) + 1)
+
+    def command(run, name, words):
+        one = what.add_parser(name, help=words)
+        one.set_defaults(run=run)
+        return one
+
+    one = command(start, "start", "lay stubs and pages into a new folder")
+    one.add_argument("folder")
+    one.add_argument("--at", type=int, choices=numbers, default=1, help="begin at this stage: the earlier are solved")
+    one = command(check_stages, "check", "run the checks of a stage, or of all up to the first that is not right")
+    one.add_argument("stage", type=int, choices=numbers, nargs="?")
+    one.add_argument("--folder", default=".", help="where the files are (default: here)")
+    one.add_argument("--seconds", type=float, default=30.0, help="limit for each check (default %(default)s)")
+    one.add_argument("--json", action="store_true", help="for those who grade: all checks of all stages, as JSON")
+    one = command(hint, "hint", "one hint; the next by its number")
+    one.add_argument("stage", type=int, choices=numbers)
+    one.add_argument("step", type=int, nargs="?", default=1)
+    one = command(solution, "solution", "print a stage's solution")
+    one.add_argument("stage", type=int, choices=numbers)
+    return parser
+
+
+def main(argv):
+    """Run what stands after `course`; the exit code: 0, or 1 where a check is not right."""
+    args = options().parse_args(argv)
+    return args.run(args)

@@ -1,0 +1,58 @@
+"""Run a stage's checks on a student's folder, in a process of their own that is ended when it takes too long."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .child import Result, place
+
+LIMIT = 30.0  # seconds for one check: the slowest solution takes a tenth of it
+
+
+def check(stage, folder, seconds=LIMIT):
+    """[Result] of all checks of a Stage on the files in `folder`; a check takes `seconds` at most."""
+    folder = Path(folder).resolve()
+    if not (folder / stage.file).is_file():
+        return [
+            Result(stage.file, sentence=f"there is no {stage.file} in {folder}: python -m viz course start makes it")
+        ]
+    with tempfile.TemporaryDirectory() as own:
+        results, stack = Path(own, "results"), Path(own, "stack")
+        words = [sys.executable, "-m", "viz.course.child", stage.number, results, stack, seconds]
+        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+        )
+        lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()] if results.exists() else []
+        if not lines:
+            raise RuntimeError(f"the checks of stage {stage.number} did not begin (exit code {done.returncode})")
+        return _results(lines, done.returncode, stack.read_text(), folder, seconds)
+
+
+def _results(lines, code, stack, folder, seconds):
+    """What was told, and for a check that never ended why."""
+    names, found = lines[0]["checks"], [Result(**line["result"]) for line in lines if "result" in line]
+    failed = next((line["failed"] for line in lines if "failed" in line), "")
+    if not failed and len(found) < len(names):
+        failed = _stopped(stack, folder, seconds) or f"the process ended within this check (exit code {code})"
+    if failed:
+        found.append(Result(names[len(found)], sentence=failed))
+    return found + [Result(name, sentence="not reached") for name in names[len(found) :]]
+
+
+def _stopped(stack, folder, seconds):
+    """The sentence for a check that took too long, with the student's line from faulthandler's stack."""
+    if "Timeout" not in stack:
+        return ""
+    frames = re.findall(r'File "(.*)", line (\d+) in (.*)', stack)
+    own = [place(file, int(line), name) for file, line, name in frames if Path(file).parent == folder]
+    where = f"{own[0]}: " if own else ""
+    return f"{where}still running after {seconds:g} seconds: does this loop end, or is each step too slow?"

@@ -1,0 +1,129 @@
+"""Stage 2: the way back through broadcasting, dtypes, and the student's own check by differences."""
+
+import numpy as np
+
+from ..compare import Mistake, require, same
+
+
+def dtypes(student):
+    """as_array: arrays keep their dtype, Python's numbers become float32"""
+    for example, data, expected in (
+        ("as_array(0.5)", 0.5, np.float32(0.5)),
+        ("as_array([1.0, 2.0])", [1.0, 2.0], np.array([1, 2], np.float32)),
+        ("as_array(np.zeros(2, np.float32))", np.zeros(2, np.float32), np.zeros(2, np.float32)),
+        ("as_array(np.arange(2))", np.arange(2), np.arange(2)),
+    ):
+        same(example, student.as_array(data), expected)
+    found = student.as_array(3)
+    sentence = "Python's integers become float32 too: an array of int64 times one of float32 would be float64"
+    require(
+        getattr(found, "dtype", None) == np.float32, sentence, "as_array(3)", "float32", getattr(found, "dtype", found)
+    )
+    found = student.as_array(np.zeros(2))
+    sentence = "an array's own float64 is lost: only what was no array becomes float32"
+    require(found.dtype == np.float64, sentence, "as_array(np.zeros(2))", "float64", found.dtype)
+
+
+def summed_back(student):
+    """sum_to: stretched axes are added up"""
+    g = np.arange(12, dtype=np.float32).reshape(3, 4)
+    for shape in ((3, 1), (1, 4), (1, 1)):
+        axes = tuple(i for i in (0, 1) if shape[i] == 1)
+        same(
+            f"sum_to(g, {shape}), g of shape (3, 4)",
+            student.sum_to(g, shape),
+            g.sum(axes, keepdims=True),
+            {
+                "broadcast axes are not summed: g came back as it was": g,
+                "keepdims is missing: an axis of length 1 stays": g.sum(axes),
+                "the mean is taken, the gradients of copies add up": g.mean(axes, keepdims=True),
+                "one copy's gradient was taken, they add up": g[
+                    tuple(slice(0, 1) if i in axes else slice(None) for i in (0, 1))
+                ],
+            },
+        )
+    same("sum_to(g, (3, 4)), nothing was stretched", student.sum_to(g, (3, 4)), g)
+
+
+def leading_axes(student):
+    """sum_to: axes that were missing in front go"""
+    g = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    for shape, expected in (((4,), g.sum((0, 1))), ((3, 1), g.sum((0, 2)).reshape(3, 1)), ((), g.sum())):
+        same(
+            f"sum_to(g, {shape}), g of shape (2, 3, 4)",
+            student.sum_to(g, shape),
+            expected,
+            {
+                "broadcast axes are not summed: g came back as it was": g,
+                "the leading axes are summed but kept: shape lacks them": g.sum((0, 1), keepdims=True),
+                "leading axes are summed, those of length 1 are not": g.sum(0),
+            },
+        )
+
+
+def sum_and_product(student):
+    """add_back and mul_back: a gradient for each, of its shape"""
+    a, b = np.array([[1], [2], [3]], np.float32), np.array([10, 20, 30, 40], np.float32)
+    g = np.ones((3, 4), np.float32)
+    for name, expected, wrong in (
+        ("add_back", (np.full((3, 1), 4), np.full(4, 3)), ()),
+        ("mul_back", (np.full((3, 1), 100), np.full(4, 6)), (a * 4, b * 3)),
+    ):
+        found = getattr(student, name)(g, a, b)
+        example = f"{name}(g, a, b), g all ones (3, 4), a of shape (3, 1), b of shape (4,)"
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise Mistake("two gradients are expected, for a and for b", example)
+        for i, letter in enumerate("ab"):
+            mistakes = {"broadcast axes are not summed": (g, g * b if i == 0 else g * a)[name == "mul_back"]}
+            if wrong:
+                mistakes["the factors are swapped: by a it is g times b"] = wrong[i]
+            same(f"by {letter} of {example}", found[i], expected[i].astype(np.float32), mistakes)
+
+
+def sum_over_an_axis(student):
+    """sum_back: each of what was added up gets the gradient of the sum"""
+    g = np.array([1, 2, 3], np.float32)
+    repeated = np.repeat(g[:, None], 3, 1)
+    same(
+        "sum_back(np.array([1, 2, 3]), (3, 3), axis=1)",
+        student.sum_back(g, (3, 3), 1),
+        repeated,
+        {
+            "the lost axis came back at another place: rows and columns are swapped": repeated.T,
+            "the gradient is shared out: each element gets all of it": repeated / 3,
+        },
+    )
+    same("sum_back(np.array([1, 2, 3]), (2, 3), axis=0)", student.sum_back(g, (2, 3), 0), np.stack([g, g]))
+
+
+def by_differences(student):
+    """differences: central, in float64, one element after the other"""
+    x = np.array([[0.5, -1.0], [2.0, 3.0]], np.float32)
+    before = x.copy()
+    h, y = 1e-3, x.astype(np.float64)
+    mistakes = {
+        "the difference is one-sided: take x + h and x - h, and divide by 2 h": ((y + h) ** 3 - y**3) / h,
+        "only x + h is moved, and x itself taken for x - h": ((y + h) ** 3 - y**3) / (2 * h),
+        "the division is by h, the two points are 2 h apart": 2 * (3 * y**2 + h**2),
+    }
+    seen = set()
+    student.differences(lambda x: seen.add(x.dtype.name) or 0.0, x)
+    sentence = "rounding spoils it: differences in float32 see only a few digits, copy x to float64"
+    require("float32" not in seen, sentence, "differences(f, x), x float32", "f gets float64", "f gets float32")
+    found = student.differences(lambda x: (x**3).sum(), x, h)
+    expected = 3 * y**2 + h**2
+    same("differences(lambda x: (x**3).sum(), x, h=1e-3)", found, expected, mistakes, tolerance=1e-9, other_dtype=True)
+    same("x, after differences(f, x)", x, before, {"x itself was changed: work on a copy": found})
+
+    a = np.array([0.3, 0.7])
+    same(
+        "differences(lambda x: x[0] * x[1], np.array([0.3, 0.7]))",
+        student.differences(lambda x: x[0] * x[1], a),
+        [0.7, 0.3],
+        {"an element was not put back before the next was moved": [0.7, 0.3 - 1e-6], "not put back": [0.7, 0.3 + 1e-6]},
+        tolerance=1e-8,
+        other_dtype=True,
+    )
+
+
+CHECKS = (dtypes, summed_back, leading_axes, sum_and_product, sum_over_an_axis, by_differences)

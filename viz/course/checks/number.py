@@ -1,0 +1,121 @@
+"""Stage 1: sums, products, order and gradients of single numbers."""
+
+from ..compare import Mistake, require, same
+
+
+def sums_and_products(student):
+    """sums, products and powers, with a slope for each parent"""
+    N = student.Number
+    for example, found, value, slopes, mistakes in (
+        ("Number(2.0) + Number(5.0)", N(2.0) + N(5.0), 7.0, (1.0, 1.0), {}),
+        (
+            "Number(2.0) * Number(5.0)",
+            N(2.0) * N(5.0),
+            10.0,
+            (5.0, 2.0),
+            {"the slopes of a product are swapped: by the first factor it is the second's value": (2.0, 5.0)},
+        ),
+        ("3.0 * Number(2.0)", 3.0 * N(2.0), 6.0, (3.0, 2.0), {}),
+        (
+            "Number(2.0) ** 3",
+            N(2.0) ** 3,
+            8.0,
+            (12.0,),
+            {
+                "the exponent is not taken down by one: the slope of x^n is n x^(n-1)": (24.0,),
+                "the factor n is missing: the slope of x^n is n x^(n-1)": (4.0,),
+            },
+        ),
+    ):
+        if not isinstance(found, N):
+            raise Mistake(f"a Number is expected, this is {type(found).__name__}", example)
+        same(f"({example}).value", found.value, value)
+        require(
+            len(found.parents) == len(slopes), "the parents are incomplete", example, len(slopes), len(found.parents)
+        )
+        same(f"({example}).slopes", found.slopes, slopes, mistakes)
+
+
+def topological_order(student):
+    """order: each Number once, parents first"""
+    N = student.Number
+    a, b, c, d = (N(float(i)) for i in range(4))
+    b.parents, b.slopes = (a,), (1.0,)
+    c.parents, c.slopes = (a, b), (1.0, 1.0)
+    d.parents, d.slopes = (b, c), (1.0, 1.0)
+    names = {a: "a", b: "b", c: "c", d: "d"}
+    example = "order(d), where b is made from a, c from a and b, d from b and c"
+    result = student.order(d)
+    require(result is not None, "nothing came back (None): a `return` is missing", example)
+    found = [names.get(x, "?") for x in result]
+    shown = dict(example=example, expected="a b c d", found=" ".join(found))
+    require(len(set(found)) == len(found), "a node is visited twice: remember which are in the order already", **shown)
+    require(set(found) == set("abcd"), "some Numbers are missing, or do not belong", **shown)
+    require(found != list("dcba"), "this is the order backwards: parents come first", **shown)
+    require(found == list("abcd"), "a Number comes before one of its parents", **shown)
+
+
+def used_twice(student):
+    """gradients: what is used twice gets the sum"""
+    a, b = student.Number(2.0), student.Number(3.0)
+    found = student.gradients(a * b + a)
+    require(isinstance(found, dict), "a dictionary {Number: gradient} is expected", "gradients(a * b + a)")
+    require(a in found and b in found, "a Number of the graph has no gradient", "gradients(a * b + a)")
+    same(
+        "gradients(a * b + a)[a], a = 2, b = 3",
+        found[a],
+        4.0,
+        {
+            "the gradient is overwritten where a value is used twice: add to what is there": 1.0,
+            "the gradient is overwritten where a value is used twice: add to what is there (the last one won)": 3.0,
+        },
+    )
+    same("gradients(a * b + a)[b], a = 2, b = 3", found[b], 2.0)
+    x = student.Number(3.0)
+    same("gradients(x * x)[x], x = 3", student.gradients(x * x)[x], 6.0, {"overwritten: x * x uses x twice": 3.0})
+
+
+def complete_before_handed_on(student):
+    """gradients: a gradient is complete before it is handed on"""
+    x = student.Number(2.0)
+    y = x * x
+    z = y * 3.0 + y * y  # 3 x^2 + x^4
+    same(
+        "y = x * x; gradients(y * 3.0 + y * y)[x], x = 2",
+        student.gradients(z)[x],
+        44.0,
+        {"y handed its gradient on before all its uses had been visited": 12.0},
+    )
+
+
+def twice_the_same(student):
+    """gradients: asked twice, the same answer"""
+    x = student.Number(3.0)
+    y = x * x
+    first, second = student.gradients(y)[x], student.gradients(y)[x]
+    same(
+        "gradients(y)[x], asked a second time",
+        second,
+        first,
+        {"the first pass's gradients are still there: begin with an empty dictionary": 2 * first},
+    )
+
+
+def deep(student):
+    """order and gradients: a chain of 5,000 Numbers"""
+    x = student.Number(1.0)
+    y = x
+    for _ in range(5000):
+        y = y + 1.0
+    same("gradients(x + 1 + 1 + ... + 1)[x]", student.gradients(y)[x], 1.0)
+
+
+def wide(student):
+    """order: 40 doublings take no longer than 40 steps"""
+    x = y = student.Number(1.0)
+    for _ in range(40):
+        y = y + y
+    same("gradients(y)[x], y doubled 40 times", student.gradients(y)[x], 2.0**40)
+
+
+CHECKS = (sums_and_products, topological_order, used_twice, complete_before_handed_on, twice_the_same, deep, wide)

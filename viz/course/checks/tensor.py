@@ -1,0 +1,190 @@
+"""Stage 3: functions with a vjp on tensors, and the pass that calls them; against differences and by hand."""
+
+import numpy as np
+
+from ..compare import Mistake, require, same
+
+F32 = np.float32
+
+
+def recorded(student):
+    """Function.__call__: the result remembers its function, the function its inputs"""
+    a = student.Tensor(np.array([1, 2], F32))
+    example = "c = Tensor([1, 2]) + Tensor([1, 2])"
+    c = student.Add()(a, a)
+    if not isinstance(c, student.Tensor):
+        raise Mistake(f"a Tensor is expected, this is {type(c).__name__}", example)
+    same(f"{example}; c.data", c, np.array([2, 4], F32))
+    require(isinstance(c.function, student.Add), "c.function is not the Add that made it", example, "Add", c.function)
+    kept = getattr(c.function, "inputs", ())
+    sentence = "the function does not keep the very Tensors it was given: copies cut the graph"
+    require(len(kept) == 2 and all(x is a for x in kept), sentence, example)
+    same("(Tensor([1, 2]) * 0.5).data", a * 0.5, np.array([0.5, 1], F32))
+
+
+def by_hand(student, example, function, arrays, expected, mistakes=None):
+    """Compare the gradients of function(*tensors).sum() with `expected`; mistakes: a dictionary for each input."""
+    tensors = [student.Tensor(a) for a in arrays]
+    found = student.grad(function(*tensors), tensors)
+    require(isinstance(found, list | tuple), "a list of Tensors is expected", example, "a list", type(found).__name__)
+    for i, wanted in enumerate(expected):
+        same(f"{example}, by input {i}", found[i], wanted, (mistakes or {}).get(i))
+
+
+def products(student):
+    """Mul.vjp, with broadcasting"""
+    a, b = np.array([[1], [2]], F32), np.array([3, 4, 5], F32)
+    mistakes = {
+        0: {
+            "broadcast axes are not summed": np.broadcast_to(b, (2, 3)),
+            "the factors are swapped: by a it is g times b": a * 3,
+        },
+        1: {"broadcast axes are not summed": np.broadcast_to(a, (2, 3)), "the factors are swapped": b * 2},
+    }
+    example = "grad(a * b, [a, b]), a of shape (2, 1), b of shape (3,)"
+    by_hand(student, example, lambda a, b: a * b, (a, b), (np.full((2, 1), 12, F32), np.full(3, 3, F32)), mistakes)
+
+
+def powers(student):
+    """Pow.vjp"""
+    x = np.array([1, 2, 3], F32)
+    mistakes = {
+        0: {"the exponent is not taken down by one": 3 * x**3, "the factor n is missing": x**2, "g is left out": x * 0}
+    }
+    by_hand(student, "grad(x**3, [x]), x = [1, 2, 3]", lambda x: x**3, (x,), (3 * x**2,), mistakes)
+    by_hand(
+        student,
+        "grad(2.0 * x**3, [x]), x = [1, 2, 3]",
+        lambda x: 2.0 * x**3,
+        (x,),
+        (6 * x**2,),
+        {0: {"g is left out: a vjp hands on g times its slope": 3 * x**2}},
+    )
+
+
+def rectifier(student):
+    """ReLU.vjp: open above 0, closed at 0"""
+    x = np.array([-2, 0, 3], F32)
+    mistakes = {
+        0: {
+            "the derivative at 0 is taken as 0: the mask is x > 0, not x >= 0": np.array([0, 1, 1], F32),
+            "g passes where g is positive; ReLU's gate is its input's sign": np.array([1, 1, 1], F32),
+            "the gate is the wrong way round": np.array([1, 0, 0], F32),
+            "the value is passed back, the slope is 1": np.array([0, 0, 3], F32),
+        }
+    }
+    by_hand(student, "grad(relu(x), [x]), x = [-2, 0, 3]", student.relu, (x,), (np.array([0, 0, 1], F32),), mistakes)
+
+
+def matrix_products(student):
+    """MatMul.vjp, single matrices and a batch"""
+    rng = np.random.default_rng(0)
+    a, b, g = (rng.standard_normal(shape).astype(F32) for shape in ((2, 3), (3, 4), (2, 4)))
+    square = {name: rng.standard_normal((3, 3)).astype(F32) for name in "abg"}
+    for case in ((a, b, g), tuple(square.values())):
+        x, y, weight = case
+        shapes = f"a of shape {x.shape}, b of shape {y.shape}"
+        mistakes = {
+            0: {"b is not transposed: by a it is G B^T": weight @ y} if x.shape == y.shape else {},
+            1: {"the order of the product is wrong: by b it is A^T G": weight @ x.T, "a is not transposed": x @ weight}
+            if x.shape == y.shape
+            else {},
+        }
+        by_hand(
+            student,
+            f"grad((a @ b) * g, [a, b]), {shapes}",
+            lambda a, b, weight=weight: (a @ b) * weight,
+            (x, y),
+            (weight @ y.T, x.T @ weight),
+            mistakes,
+        )
+    batch = rng.standard_normal((5, 3, 4)).astype(F32)
+    by_hand(
+        student,
+        "grad(a @ b, [a, b]), a of shape (2, 3), b of shape (5, 3, 4)",
+        lambda a, b: a @ b,
+        (a, batch),
+        (batch.sum((0, 2)) * np.ones((2, 1), F32), np.broadcast_to(a.sum(0)[:, None], batch.shape)),
+        {0: {"the batch is not summed: one matrix met five": batch.sum(2)[:, None] * np.ones((1, 2, 1), F32)}},
+    )
+
+
+def used_twice(student):
+    """grad: what is used twice gets the sum, and gradients are complete before they are handed on"""
+    x = student.Tensor(np.array(3, F32))
+    mistakes = {"the gradient is overwritten where a value is used twice: add to what is there": F32(3)}
+    same("grad(x * x, [x]), x = 3", student.grad(x * x, [x])[0], F32(6), mistakes)
+    y = x * x
+    same("y = x * x; grad(y * 3.0 + y * y, [x]), x = 3", student.grad(y * 3.0 + y * y, [x])[0], F32(126))
+    other = student.Tensor(np.zeros(2, F32))
+    same("grad(x * x, [z]), z not part of it", student.grad(x * x, [other])[0], np.zeros(2, F32))
+
+
+def float32_stays(student):
+    """float32 stays float32, through all functions and back"""
+    x = student.Tensor(np.array([[0.5, 2.0]], F32))
+    y = student.exp(student.log(x) * 0.5) / 3.0 + student.relu(x).mean() - x**2
+    same("the dtype of the output", y, y.data.astype(F32))
+    found = student.grad(y, [x])[0]
+    same("the dtype of the gradient", found, found.data.astype(F32))
+
+
+def second_derivatives(student):
+    """second derivatives, for nothing"""
+    x = student.Tensor(np.array([1, 2], F32))
+    first = student.grad(x**3, [x])[0]
+    require(
+        first.function is not None,
+        "the gradient has no graph: a vjp computes with Tensors, not with their .data",
+        "grad(x**3, [x])[0].function",
+    )
+    same("grad(grad(x**3, [x])[0], [x]), x = [1, 2]", student.grad(first, [x])[0], np.array([6, 12], F32))
+    found = student.grad(student.grad(x * x, [x])[0], [x])[0]
+    mistakes = {"the graph is cut: gradients are added up as Tensors": np.zeros(2, F32)}
+    same("grad(grad(x * x, [x])[0], [x])", found, np.full(2, 2, F32), mistakes)
+    w = student.Tensor(np.array([[1, 2], [3, 4]], F32))
+    slope = student.grad(student.relu(x.reshape((1, 2)) @ w), [x])[0]
+    example = "grad(grad(relu(x @ w), [x])[0], [w]), x = [1, 2]"
+    same(example, student.grad(slope, [w])[0], np.ones((2, 2), F32))
+
+
+def a_rule(student):
+    """grad: a rule stands in for a vjp, in this pass only"""
+    x = student.Tensor(np.array([-1, 2], F32))
+    y = student.relu(x) * 2.0
+    found = student.grad(y, [x], rules={student.ReLU: lambda f, g: (g * 10.0,)})[0]
+    mistakes = {"the rules are not looked at": np.array([0, 2], F32)}
+    same(
+        "grad(relu(x) * 2.0, [x], rules={ReLU: lambda f, g: (g * 10.0,)}), x = [-1, 2]",
+        found,
+        np.array([20, 20], F32),
+        mistakes,
+    )
+    same(
+        "the same without rules, afterwards",
+        student.grad(y, [x])[0],
+        np.array([0, 2], F32),
+        {"the rule is still there": [20, 20]},
+    )
+
+
+def deep(student):
+    """grad: a chain of 3,000 functions"""
+    x = y = student.Tensor(np.array(1, F32))
+    for _ in range(3000):
+        y = y + 1.0
+    same("grad(x + 1 + 1 + ... + 1, [x])", student.grad(y, [x])[0], F32(1))
+
+
+CHECKS = (
+    recorded,
+    products,
+    powers,
+    rectifier,
+    matrix_products,
+    used_twice,
+    float32_stays,
+    second_derivatives,
+    a_rule,
+    deep,
+)
