@@ -18,6 +18,7 @@ from .known import unknown
 from .labels import find_class
 from .layers import Preprocess
 from .model import Model, fold_batch_norm
+from .to_torch import to_torch
 from .weights_file import save as save_weights
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "register",
     "save_image",
     "save_weights",
+    "to_torch",
     "unknown",
 ]

@@ -1,0 +1,153 @@
+"""A network of ours as a torch module, with the same names and scores."""
+
+import functools
+import operator
+
+from minigrad import nn
+
+from .layers import Preprocess
+
+ARGUMENTS = {"axis": "dim", "keepdims": "keepdim"}  # what torch's functions call our arguments, and our functions
+FUNCTIONS = {"max": "amax", "min": "amin"}
+
+
+def to_torch(model):
+    """The torch.nn.Module that computes what `model` does, in evaluation mode: same names, weights copied, on the CPU.
+
+    Needs torch. What takes torch modules takes it then, such as torch.onnx.export. Layers and containers of minigrad.nn
+    and `models.Preprocess` are translated. Raises ValueError for a Module of another class, whose `forward` is its own,
+    and for an argument or a function that torch lacks.
+    """
+    import torch
+
+    network = _Translator(torch).translated("", model)
+    state = {name: torch.tensor(tensor.numpy()) for name, tensor in model.named_tensors()}
+    network = network.to(next((t.dtype for t in state.values() if t.dtype.is_floating_point), torch.float32))
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    left = [key for key in (*missing, *unexpected) if not key.endswith("num_batches_tracked")]
+    if left:
+        raise ValueError(f"to_torch: {left[0]} has no counterpart in torch")
+    return network.eval()
+
+
+class _Translator:
+    """Makes torch modules; holds torch, which is imported only when asked for."""
+
+    def __init__(self, torch):
+        self.torch = torch
+
+    def translated(self, name, module):
+        kind = type(module)
+        if kind is nn.Graph:
+            return self._graph(module)
+        if isinstance(module, nn.Sequential) and kind.forward in _JOINING:
+            parts = {inner: self.translated(f"{name}.{inner}".strip("."), one) for inner, one in module.children()}
+            join = _JOINING[kind.forward]
+            return self._module(parts, functools.partial(join, self.torch) if join else _in_turn)
+        if kind is nn.Call:
+            return self._call(name, module)
+        if kind is Preprocess:
+            return self._module({}, self._preprocess(module))
+        if kind.__module__.partition(".")[0] not in ("minigrad", "models"):
+            raise ValueError(f"to_torch: layer {name!r} is a {kind.__name__}, whose forward is its own")
+        return self._layer(name, kind.__name__, module.describe())
+
+    def _module(self, parts, forward):
+        """A torch module of named parts, whose forward is forward(parts, *inputs)."""
+
+        class Module(self.torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                for name, part in parts.items():
+                    self.add_module(name, part)
+
+            def forward(self, *inputs):
+                return forward(dict(self.named_children()), *inputs)
+
+        return Module()
+
+    def _layer(self, name, kind, arguments):
+        padding = arguments.get("padding", 0)
+        if (
+            isinstance(padding, str)
+            and padding.startswith("same_")
+            or isinstance(padding, list | tuple)
+            and padding[2:]
+        ):
+            return self._padded(name, kind, arguments)
+        if kind == "LayerNorm2d":
+            raise ValueError(f"to_torch: layer {name!r} is a LayerNorm2d, which is torchvision's and not torch's")
+        usual = {"coordinates": None, "rounding": None, "dilation": (1, 1)}
+        odd = usual if kind == "Upsample" else {"dilation": (1, 1)} if kind == "AvgPool2d" else {}
+        for argument, value in odd.items():
+            if argument in arguments and arguments.pop(argument) not in (value, 1):
+                raise ValueError(f"to_torch: layer {name!r}, a {kind}, has a {argument}, which torch's has not")
+        found = getattr(self.torch.nn, kind, None)
+        if found is None:
+            raise ValueError(f"to_torch: layer {name!r} is a {kind}, which torch has not")
+        return found(**arguments)
+
+    def _padded(self, name, kind, arguments):
+        """A convolution or max pool that pads by itself what torch's cannot."""
+        if kind not in ("Conv2d", "MaxPool2d"):
+            raise ValueError(f"to_torch: layer {name!r}, a {kind}, is padded as torch's cannot be")
+        from minigrad.functional.window import pair, sides
+
+        pad, padding = self.torch.nn.functional.pad, arguments["padding"]
+        geometry = [pair(kind, key, arguments[key], 1) for key in ("kernel_size", "stride", "dilation")]
+        fill = 0.0 if kind == "Conv2d" else -float("inf")
+
+        class Padded(getattr(self.torch.nn, kind)):
+            def forward(self, x):
+                rows, columns = sides(kind, padding, tuple(x.shape[2:]), *geometry)
+                return super().forward(pad(x, (*columns, *rows), value=fill))
+
+        return Padded(**arguments | {"padding": 0})
+
+    def _call(self, name, module):
+        function = FUNCTIONS.get(module.function, module.function)
+        found = getattr(self.torch.nn.functional, function, None) or getattr(self.torch, function, None)
+        if found is None:
+            raise ValueError(f"to_torch: layer {name!r} calls {module.function}, which torch has not")
+        compute = functools.partial(
+            found, **{ARGUMENTS.get(key, key): value for key, value in module.arguments.items()}
+        )
+        listed = module.function in ("cat", "stack")
+        return self._module({}, lambda parts, *inputs: compute(list(inputs)) if listed else compute(*inputs))
+
+    def _preprocess(self, layer):
+        def forward(parts, x):
+            x = x.flip(-3) if layer.channel_order == "BGR" else x
+            mean, std = (self.torch.tensor(v, dtype=x.dtype, device=x.device) for v in (layer.mean, layer.std))
+            return (x * layer.scale - mean.reshape(3, 1, 1)) / std.reshape(3, 1, 1)
+
+        return forward
+
+    def _graph(self, graph):
+        nodes, outputs = graph.nodes, graph.outputs
+
+        def forward(parts, *inputs):
+            values = {"input": inputs[0] if len(inputs) == 1 else inputs}
+
+            def of(reference):
+                return values[reference] if isinstance(reference, str) else values[reference[0]][reference[1]]
+
+            for name, (_, taken) in nodes.items():
+                values[name] = parts[name](*map(of, taken))
+            return tuple(map(of, outputs)) if isinstance(outputs, list) else of(outputs)
+
+        return self._module({name: self.translated(name, layer) for name, (layer, _) in nodes.items()}, forward)
+
+
+def _in_turn(parts, x):
+    for part in parts.values():
+        x = part(x)
+    return x
+
+
+_JOINING = {  # forward of a container -> how outputs of its parts are joined; None: one after the other
+    nn.Sequential.forward: None,
+    nn.Parallel.forward: lambda torch, parts, x: torch.cat([part(x) for part in parts.values()], 1),
+    nn.Sum.forward: lambda torch, parts, x: functools.reduce(operator.add, [part(x) for part in parts.values()]),
+    nn.Product.forward: lambda torch, parts, x: functools.reduce(operator.mul, [part(x) for part in parts.values()]),
+}
