@@ -24,6 +24,7 @@ TITLE, LABEL, SMALL = 10, 8, 7
 MARGIN, GAP, BAR = 0.15, 0.12, 0.95
 INK, FAINT, ACCENT = "#222222", "#bbbbbb", "#0072b2"
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's, for all eyes
+DASHES = ("-", "--", ":", "-.")  # where there are more lines than colours
 
 
 # ---- figures of maps and images --------------------------------------------------------------------------------------
@@ -69,14 +70,20 @@ def attribution_grid(images, maps, rows, columns, title="", over=None):
     return sheet.figure
 
 
-def maps(maps, labels=None, title="", label="", columns=None, shared=True):
-    """A grid of maps (K,H,W) or a list of them. shared: one scale for all; otherwise each has its own."""
+def maps(maps, labels=None, title="", label="", columns=None, shared=True, image=None):
+    """A grid of maps (K,H,W) or a list of them. shared: one scale for all; otherwise each has its own.
+
+    image: what they are maps of, to stand first.
+    """
     maps = [as_map(heat) for heat in maps]
     if not maps:
         raise ValueError("maps: there is nothing to draw, the list is empty")
     own = [Scale.of(heat) for heat in maps]
     common = Scale.of(maps)
     cells = [(common if shared else scale).colours(heat) for heat, scale in zip(maps, own, strict=True)]
+    if image is not None:
+        labels = ["photograph", *([""] * len(cells) if labels is None else labels)]
+        cells.insert(0, as_picture(image))
     kinds = (
         [common] if shared else [Scale(1.0, s, any(o.clipped for o in own)) for s in sorted({o.signed for o in own})]
     )
@@ -138,9 +145,10 @@ def bars(names, values, title="", image=None, highlight=None, label="probability
 def curves(series, x="", y="", title="", log=False):
     """Lines: `series` is {name: values} or {name: (xs, values)}; log: a logarithmic vertical axis."""
     figure, axes = _chart(title)
-    for (name, line), colour in zip(series.items(), _cycle(), strict=False):
+    for n, (name, line) in enumerate(series.items()):
         xs, values = line if isinstance(line, tuple) else (np.arange(len(line)), line)
-        axes.plot(xs, values, color=colour, linewidth=1.3, label=str(name))
+        colour, dashes = CYCLE[n % len(CYCLE)], DASHES[n // len(CYCLE) % len(DASHES)]
+        axes.plot(xs, values, color=colour, linestyle=dashes, linewidth=1.3, label=str(name))
     if log:
         axes.set_yscale("log")
     _quiet(axes, x, y)
@@ -159,6 +167,8 @@ def scatter(points, classes, names, title="", x="", y=""):
         marker = markers[index // len(CYCLE) % len(markers)]
         axes.scatter(*chosen.T, s=12, color=colour, marker=marker, linewidth=0, alpha=0.8, label=str(name))
     _quiet(axes, x, y)
+    if not x and not y:  # as of t-SNE, whose axes mean nothing
+        axes.set(xticks=[], yticks=[])
     axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -255,12 +265,19 @@ class _Sheet:
             extend = ("both" if scale.signed else "max") if scale.clipped else "neither"
             bar = self.figure.colorbar(ScalarMappable(scale.norm, scale.colormap), cax=axes, extend=extend)
             ticks = [-scale.high, 0, scale.high] if scale.signed else [0, scale.high / 2, scale.high]
-            bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+            bar.set_ticks(ticks, labels=[_plain(tick) for tick in ticks])
             bar.outline.set_visible(False)
             axes.tick_params(labelsize=SMALL, length=2, color=FAINT, labelcolor=INK)
             if label:
                 text = "\n".join(_lines(label, max(each, 0.6), SMALL))
                 axes.set_ylabel(text, fontsize=SMALL, color=INK, labelpad=5)
+
+
+def _plain(number):
+    """ "120", "0.035"; powers of ten for what is very large or small only."""
+    rounded = float(f"{number:.2g}")
+    plain = not rounded or 1e-3 <= abs(rounded) < 1e6
+    return np.format_float_positional(rounded, trim="-") if plain else f"{rounded:.2g}"
 
 
 class _Shown(Figure):

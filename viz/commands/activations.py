@@ -9,7 +9,7 @@ from .options import parser
 
 options = parser(__doc__, "photo.jpg --layer relu1_1 --count 32", target=False)
 options.add_argument("--layer", metavar="NAME", help="a layer (default: the last rectified convolution)")
-options.number("--count", 24, "how many channels", low=1)
+options.number("--count", 23, "how many channels", low=1)
 options.add_argument("--own", action="store_true", help="each map on its own scale (default: one for all)")
 
 
@@ -24,7 +24,14 @@ def run(job):
     title = f"{layer} of {job.image_name}: {len(channels)} of {a.shape[1]} channels, {silent} silent"
     job.write(
         title,
-        figure=plot.maps(a[0, channels], [f"channel {c}" for c in channels], title, "activation", shared=not args.own),
+        figure=plot.maps(
+            a[0, channels],
+            [f"channel {c}" for c in channels],
+            title,
+            "activation",
+            shared=not args.own,
+            image=job.image,
+        ),
         arrays={"image": job.image, "activations": a, "channels": channels},
         numbers={"silent": silent, "strongest": channels, "means": a[0, channels].mean((1, 2))},
         subject=f"{job.image_name}_{layer}",

@@ -145,4 +145,5 @@ def figure(job, image, saved, found):
     changed = f"{found['saved']['l0']} pixel{'' if found['saved']['l0'] == 1 else 's'}"
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
     pictures = [image, plot.centred(difference), saved]
-    return plot.pictures(pictures, labels, f"{job.args.method}{wanted}: {moved}", columns=3)
+    kept = "" if found["saved"]["success"] else "; what is left of it in 8 bits fails"
+    return plot.pictures(pictures, labels, f"{job.args.method}{wanted}: {moved}{kept}", columns=3)

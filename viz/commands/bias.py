@@ -81,4 +81,6 @@ def wrong_answers(data, heat, masks, named, inside, wrong):
     overlays = [plot.overlay(data.images[n], heat[n]).transpose(2, 0, 1) for n in wrong]
     pictures = [viz.outline_mask(overlay, masks[n], outside=1) for overlay, n in zip(overlays, wrong, strict=True)]
     labels = [f"{data.names[data.labels[n]]}, taken for {data.names[named[n]]}; {inside[n]:.0%} inside" for n in wrong]
-    return plot.pictures(pictures, labels, "Wrong answers, and where the network looks for what it names", columns=4)
+    return plot.pictures(
+        pictures, labels, "Wrong answers, and where the network looks for what it names", columns=min(4, len(wrong))
+    )

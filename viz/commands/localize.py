@@ -17,7 +17,7 @@ MAPS = ("grad_cam", "saliency", "smooth_grad", "guided_backprop", "layer_cam")
 options = parser(__doc__, "photo.jpg --target cat")
 add, number = options.add_argument, options.number
 add("--method", choices=MAPS, default="grad_cam", help="that draws the map (default %(default)s)")
-number("--fraction", 0.15, "of the maximum, for the box")
+number("--fraction", 0.5, "of the maximum, for the box (Selvaraju et al.: 0.15)")
 number("--quantiles", (0.3, 0.95), "of the seeds", low=0, high=1, nargs=2, metavar=("LOW", "HIGH"))
 number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, high=1000, unit="pixels", metavar="PIXELS")
 

@@ -52,7 +52,9 @@ def run(job):
     labels = ["content", *(["style"] if len(styles) == 1 else [f"style {i}" for i in range(1, len(styles) + 1)])]
     job.write(
         f"style loss {fall(result.losses['style'])}, content loss {fall(result.losses['content'])}",
-        figure=plot.pictures([content, *styles, result.image], [*labels, "result"], "Style transfer"),
+        figure=plot.pictures(
+            [content, *styles, result.image], [*labels, "result"], "Style transfer", columns=len(styles) + 2
+        ),
         arrays=history(result),
         numbers={name: {"first": values[0], "last": values[-1]} for name, values in result.losses.items()},
         pictures={"result": result.image},

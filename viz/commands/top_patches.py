@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 import viz
+from minigrad import nn
 from models.mistakes import UserError
 from viz import plot
 from viz.cam import default_layer
 from viz.patches import METHODS
+from viz.target import channels as channels_of
 
 from .labelled import add_data_options, labelled_images
 from .options import parser
@@ -20,7 +22,9 @@ from .options import parser
 options = parser(__doc__, "--data photos --layer relu3_1 --channels 3 17", False, False)
 add_data_options(options, count=240)
 add, number = options.add_argument, options.number
-add("--layer", metavar="NAME", help="(default: the last rectified convolution)")
+add(
+    "--layer", metavar="NAME", help="(default: the last rectified convolution that sees less than half of a photograph)"
+)
 number("--channels", int, low=0, nargs="+", shown="default: four drawn by --seed from those that respond")
 number("--patches", 9, "for each channel", low=1)
 add("--method", choices=tuple(METHODS), default="guided_backprop", help="(default %(default)s)")
@@ -29,7 +33,7 @@ add("--method", choices=tuple(METHODS), default="guided_backprop", help="(defaul
 def run(job):
     args, model = job.args, job.model
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
-    layer = args.layer or default_layer(model)
+    layer = args.layer or of_parts(model)
     maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
     channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)
     if not len(channels):
@@ -58,3 +62,16 @@ def run(job):
         numbers=numbers,
         subject=f"{Path(args.model).stem}_{layer}",
     )
+
+
+def of_parts(model):
+    """The last ReLU whose receptive field is less than half of a photograph in each direction, or the default layer."""
+    rows = model.layers((channels_of(model), *model.input_size))
+    small = [
+        row.name
+        for row in rows
+        if isinstance(model[row.name], nn.ReLU)
+        and len(row.output_shape) == 3
+        and all(2 * n < side for n, side in zip(row.receptive_field.size, model.input_size, strict=True))
+    ]
+    return small[-1] if small else default_layer(model)
