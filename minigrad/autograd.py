@@ -251,6 +251,11 @@ def _starts(caller, outputs, grad_outputs):
     """The gradients to start from, checked."""
     if isinstance(grad_outputs, Tensor) or hasattr(grad_outputs, "dtype"):
         grad_outputs = (grad_outputs,)
+    if not isinstance(grad_outputs, list | tuple | None):
+        kind = type(grad_outputs).__name__
+        raise TypeError(
+            f"{caller}: the gradient to start from must be a Tensor or an array, or a list of them, got {kind}"
+        )
     starts = [None] * len(outputs) if grad_outputs is None else list(grad_outputs)
     if len(starts) != len(outputs):
         raise ValueError(f"{caller}: {len(outputs)} outputs but {len(starts)} grad_outputs")

@@ -87,6 +87,14 @@ class Constant(ReadOnly):
         """The Constant of this array: the one there is, if another layer shares it."""
         return constants.get(id(array)) or cls(array)
 
+    def move_to(self, array):
+        """Be the Constant of another array, which has taken the first one's place."""
+        if array is not self.array:
+            del constants[id(self.array)]
+            _guard.release(self._held)
+            self._held, self.array, self.derived = _guard.hold([array]), array, {}
+            constants[id(array)] = self
+
     def __reduce__(self):
         return type(None), ()  # a copy of a network has arrays of its own
 

@@ -9,6 +9,7 @@ import importlib
 import numpy as np
 
 from .device import current_device, device_of, is_array, one_device, to_numpy
+from .guard import constants
 
 
 class _Later:
@@ -45,6 +46,8 @@ class Tensor:
     def __init__(self, data, requires_grad=False, dtype=None):
         if isinstance(data, Tensor):
             data = data._data
+        if isinstance(data, np.generic):
+            data = np.asarray(data)
         if is_array(data):
             with current_device(data):
                 data = data.astype(dtype or data.dtype, copy=True)
@@ -73,14 +76,23 @@ class Tensor:
 
     @property
     def data(self):
-        """The array. Assigning replaces it; a graph that used the old one then refuses to run backward."""
+        """The array. Assigning replaces it; a graph that used the old one then refuses to run backward. What replaces a
+        frozen parameter is read-only like it."""
         return self._data
 
     @data.setter
     def data(self, array):
+        if not is_array(array):
+            raise TypeError(f"Tensor.data: expected an array, got {type(array).__name__}")
         if array.shape != self._data.shape:
             raise ValueError(f"Tensor.data: expected shape {self._data.shape}, got {array.shape}")
-        self._data = array
+        if array.dtype.kind != self._data.dtype.kind:
+            raise TypeError(
+                f"Tensor.data: the tensor holds {self.dtype}, the array {array.dtype}; convert it by .astype"
+            )
+        if (held := constants.get(id(self._data))) is not None:
+            held.move_to(array)
+        self._data = np.asarray(array) if isinstance(array, np.generic) else array
 
     shape = property(lambda self: self._data.shape)
     dtype = property(lambda self: self._data.dtype)

@@ -137,9 +137,9 @@ class _Rules:
         sums = dict.fromkeys((elementwise.Add, elementwise.Sub), self.sum)
         kinds = (F.Activation, elementwise.Clamp, elementwise.Neg)
         unmoved = dict.fromkeys(kinds, lambda f, r: r) | {F.PReLU: lambda f, r: (r, None)}
-        chosen = dict.fromkeys((elementwise.Maximum, elementwise.Where), _chosen)
+        chosen = dict.fromkeys((elementwise.Maximum, elementwise.Minimum, elementwise.Where), _chosen)
         moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, shape.Roll)
-        moves += (shape.BroadcastTo, F.MaxPool2d, pool.TakeAlongAxis, reduce.Max, convert.Cast, ToDevice)
+        moves += (shape.BroadcastTo, F.MaxPool2d, pool.TakeAlongAxis, reduce.Max, reduce.Min, convert.Cast, ToDevice)
         moved = dict.fromkeys(moves, lambda f, r: f.vjp(r))
         products = {elementwise.Mul: _product, elementwise.Div: _quotient, mg.Function: _refuse}
         return {**weighted, **averages, **sums, **unmoved, **chosen, **moved, **products}

@@ -338,7 +338,17 @@ def where(condition, a, b):
     return Where(condition.data)(a, b)
 
 
-class Maximum(Function):
+class _Extremum(Function):
+    """What Maximum and Minimum share: a tie gives each half of the gradient."""
+
+    def _shared(self, g, first, tie):
+        a, b = self.inputs
+        share = where(tie, 0.5, cast(first, g.dtype))
+        by_a, by_b = self.needs_input_grad
+        return sum_to(g * share, a.shape) if by_a else None, sum_to(g * (1.0 - share), b.shape) if by_b else None
+
+
+class Maximum(_Extremum):
     """max(a, b). A tie gives each half of the gradient."""
 
     def forward(self, a, b):
@@ -348,14 +358,8 @@ class Maximum(Function):
         a, b = self.inputs
         return self._shared(g, a > b, a == b)
 
-    def _shared(self, g, first, tie):
-        a, b = self.inputs
-        share = where(tie, 0.5, cast(first, g.dtype))
-        by_a, by_b = self.needs_input_grad
-        return sum_to(g * share, a.shape) if by_a else None, sum_to(g * (1.0 - share), b.shape) if by_b else None
 
-
-class Minimum(Maximum):
+class Minimum(_Extremum):
     """min(a, b). A tie gives each half of the gradient."""
 
     def forward(self, a, b):

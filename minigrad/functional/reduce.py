@@ -75,10 +75,10 @@ def var(x, axis=None, ddof=0, keepdims=False):
     return sum(square(x - mean(x, axes, keepdims=True)), axes, keepdims) / float(count - ddof)
 
 
-class Max(Function):
-    """Maximum over axes, which stay as length 1. Equal maxima share the gradient."""
+class _Extreme(Function):
+    """What Max and Min share; `name` is NumPy's."""
 
-    name = "max"
+    name = ""
 
     def __init__(self, axes):
         self.axes = axes
@@ -92,7 +92,13 @@ class Max(Function):
         return g * winners / sum(winners, self.axes, keepdims=True)
 
 
-class Min(Max):
+class Max(_Extreme):
+    """Maximum over axes, which stay as length 1. Equal maxima share the gradient."""
+
+    name = "max"
+
+
+class Min(_Extreme):
     """Minimum over axes, which stay as length 1. Equal minima share the gradient."""
 
     name = "min"

@@ -15,13 +15,15 @@ from ..tensor import Tensor, as_tensor
 from .observe import Collected, called, observed
 from .peephole import in_turn
 
-BUFFERS = ("running_mean", "running_var")
-
 
 class Module:
     """Base of layers and networks. A subclass sets Tensors and Modules as attributes and defines `forward(x, ...)`."""
 
     training = False
+    buffers: tuple = (
+        "running_mean",
+        "running_var",
+    )  # what is not learnt, by attribute name; a subclass may add its own
     _constants = ()  # of a frozen network, what keeps its parameters read-only
 
     def forward(self, *inputs):
@@ -108,13 +110,13 @@ class Module:
         return [tensor for _, tensor in self.named_parameters()]
 
     def requires_grad_(self, value=True):
-        """Let all parameters require grad, or freeze them; returns the module.
+        """Let all parameters require grad, or freeze them; returns the module. Integers, and `buffers`, are left alone.
 
         A frozen module's parameters are read-only, so that kernels may keep what they derive from them. Assign to
         `.data` to replace one.
         """
         for name, tensor in vars(self).items():
-            if isinstance(tensor, Tensor) and name not in BUFFERS:
+            if isinstance(tensor, Tensor) and name not in self.buffers and tensor.dtype.kind == "f":
                 tensor.requires_grad = value
         for _, child in self.children():
             child.requires_grad_(value)
@@ -123,7 +125,7 @@ class Module:
 
     def _hold_constants(self):
         own = [(name, tensor) for name, tensor in vars(self).items() if isinstance(tensor, Tensor)]
-        frozen = [tensor for name, tensor in own if name not in BUFFERS and not tensor.requires_grad]
+        frozen = [tensor for name, tensor in own if name not in self.buffers and not tensor.requires_grad]
         self._constants = [Constant.of(tensor.data) for tensor in frozen]
 
     def state_dict(self):

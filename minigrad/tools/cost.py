@@ -72,6 +72,7 @@ _FORMULAS = {
     pool.WindowScatter: _of_input(1),
     reduce.Sum: _of_input(1),
     reduce.Max: _of_input(1),
+    reduce.Min: _of_input(1),
     shape.SumTo: _of_input(1),
     resample.Fold: _of_input(1),
     loss.Softmax: _of_input(5),  # maximum, subtraction, exp, sum, division

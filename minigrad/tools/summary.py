@@ -227,7 +227,7 @@ _PLACE_BY_PLACE = tuple(
     for module in (F.activation, F.convert, F.elementwise, F.normalize)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Function) and kind.__module__ == module.__name__
-) + (shape.Cat, shape.BroadcastTo, reduce.Sum, reduce.Max)
+) + (shape.Cat, shape.BroadcastTo, reduce.Sum, reduce.Max, reduce.Min)
 
 
 def _window(function):
