@@ -44,7 +44,7 @@ course: $(VENV)/installed-test
 
 # The tensors and networks of the engine's and of viz' tests are on the device: see tests/standin/plugin.py.
 ON_DEVICE := tests/minigrad/functional tests/minigrad/test_autograd.py tests/minigrad/test_nn.py \
-    tests/minigrad/test_optim.py tests/minigrad/test_tensor.py tests/viz
+    tests/minigrad/test_containers.py tests/minigrad/test_optim.py tests/minigrad/test_tensor.py tests/viz
 
 device: $(VENV)/installed-test $(if $(filter cpu,$(DEVICE)),,$(VENV)/installed-cuda$(CUDA))
 	$(BIN)/python -m pytest -m "not torch" --device $(if $(filter cpu,$(DEVICE)),standin,$(DEVICE)) $(ON_DEVICE)
