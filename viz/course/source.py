@@ -95,7 +95,7 @@ class Stage:
             members = node.body if isinstance(node, ast.ClassDef) else [node]
             found = [member for member in members if _is_stub(member)]
             if found and isinstance(node, ast.ClassDef):
-                lines += source[node.lineno - 1 : node.body[0].end_lineno]
+                lines += [*source[node.lineno - 1 : node.body[0].end_lineno], ""]
             for member in found:
                 has_doc = ast.get_docstring(member) is not None
                 end = member.body[0].end_lineno if has_doc else member.body[0].lineno - 1
