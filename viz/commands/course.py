@@ -1,4 +1,4 @@
-"""Build it yourself: an engine in eight stages that check themselves.
+"""Build it yourself: an engine in stages that check themselves.
 
 python -m viz course start FOLDER     lays the stubs and the pages into a new folder; then, in it:
 python -m viz course check [STAGE]    what is right, or which mistake it is

@@ -1,4 +1,4 @@
-"""Build it yourself: an engine in eight stages that check themselves, from one number to Grad-CAM.
+"""Build it yourself: an engine in stages that check themselves, from one number to convolution.
 
     stages/      for each stage one file: its page (the docstring) and the solution, from which the stub is cut
     source.py    page, stub, solution and notebook from that file

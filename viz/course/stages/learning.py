@@ -66,7 +66,7 @@ def log_softmax(scores):
 
 
 def cross_entropy(scores, labels):
-    """The mean over images of -log p(right class): scores a Tensor (N,K), labels an array (N,) of integers; a number."""
+    """The mean over images of -log p(right class), a number; scores: Tensor (N,K), labels an array (N,) of integers."""
     # YOURS: pick the right classes with an array of ones and zeros, add up, and take the mean over the N images
     right = np.eye(scores.shape[1], dtype=scores.dtype)[labels]
     return (log_softmax(scores) * right).sum() * (-1 / len(labels))

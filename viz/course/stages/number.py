@@ -43,8 +43,8 @@ Write `__truediv__` with the quotient rule, and Newton's method for the square r
 
 `minigrad/tensor.py` and `minigrad/autograd.py`. There a Tensor holds the Function that made it, and the Function
 holds the inputs: one object more, so that a function can bring a derivative of its own and be told apart by its class
-(stage 7). Gradients live in a dictionary of the pass as here, not on the numbers, so that asking twice gives the same
-answer.
+(in guided backpropagation, say). Gradients live in a dictionary of the pass as here, not on the numbers, so that
+asking twice gives the same answer.
 
 ## Hints
 

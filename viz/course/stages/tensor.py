@@ -19,7 +19,7 @@ input was above 0: the mask is a constant, it has no derivative.
 
 `grad` walks as `gradients` did, with a dictionary from tensors to gradients. Only tensors that depend on a wanted
 input matter; the others are skipped. And it takes `rules`: a dictionary from a class of Functions to what shall be
-used in the place of its vjp. You need it in stage 7; here it is one line.
+used in the place of its vjp. That is one line, and all that guided backpropagation needs.
 
 ## The mathematics
 
