@@ -116,6 +116,15 @@ def test_evaluation(script, colours, tmp_path):
     assert record["table"].count("\n") == 7 and "| grad_cam |" in record["table"]
 
 
+def test_evaluation_of_one_measure(script, colours, tmp_path):
+    argv = ("--data", colours[1], "--count", "4", "--methods", "grad_cam,centre", "--measures", "infidelity")
+    code, _, err = script("evaluate_attribution", *argv, "--sigma", "0.02", "--noises", "8", "--model", colours[0])
+    assert (code, err) == (0, "")
+    record = json.loads((tmp_path / "out" / "evaluate_attribution_photos_4.json").read_text())["numbers"]
+    measured = {key for row in record["rows"] for key in row if not key.endswith("_interval")}
+    assert measured == {"method", "seconds", "infidelity"}
+
+
 def test_evaluation_needs_photographs_that_it_gets_right(script, colours, weights):
     code, _, err = script("evaluate_attribution", "--data", colours[1], "--count", "2", "--model", weights)
     assert code == 2 and "no class for the photographs of" in err

@@ -24,8 +24,10 @@ from viz.target import as_image, logits
 
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS, chosen_methods
-from .options import parser
+from .options import chosen, parser
 from .tables import markdown
+
+MEASURES = ("curves", "grid", "infidelity")  # insertion and deletion; pointing and share
 
 options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
@@ -40,6 +42,8 @@ add(
     "compare with papers, as the code of Petsiuk et al. does, a step for each row of pixels (default %(default)s)",
 )
 number("--noises", 128, "noisy images for infidelity", low=3)
+number("--sigma", 0.1, "of that noise, in units of pixels in [0, 1]", above=0, high=1)
+add("--measures", default=",".join(MEASURES), metavar="A,B,...", help="(default: all of %(default)s)")
 add(
     "--tiles",
     choices=("full", "half"),
@@ -51,7 +55,7 @@ number("--batch-size", 10, "photographs explained at a time")
 
 
 def run(job):
-    methods = chosen_methods(job.args.methods)
+    methods, measures = chosen_methods(job.args.methods), chosen(job.args.measures, MEASURES, "measure")
     model, images, labels = right_ones(job)
     if len(set(labels)) < 4:
         raise UserError(f"the mosaics need photographs of at least 4 classes, --data has {len(set(labels))}")
@@ -63,7 +67,7 @@ def run(job):
         for name, method in methods.items():
             if job.stopped and measured:
                 break
-            measured[name] = measure(job, name, method, model, (images, labels), mosaics)
+            measured[name] = measure(job, name, method, model, (images, labels), mosaics, measures)
             arrays |= {f"{name}_{key}": value for key, value in measured[name].items()}
             write(job, measured, arrays, len(images))
 
@@ -112,29 +116,33 @@ def right_ones(job):
     return model, drawn.images[chosen], drawn.labels[chosen]
 
 
-def measure(job, name, method, model, photographs, mosaics):
+def measure(job, name, method, model, photographs, mosaics, measures):
     """{measure: (N,) values} of one method."""
-    found = {"insertion": [], "deletion": [], "pointing": [], "share": [], "infidelity": [], "seconds": []}
+    found = {}
     starts = range(0, len(photographs[0]), job.args.batch_size)
     for start in tqdm(starts, desc=name, disable=not job.progress):
         part = slice(start, start + job.args.batch_size)
         images, labels = (values[part] for values in photographs)
         began = time.perf_counter()
         attribution = method(model, images, labels)
-        found["seconds"].append(np.full(len(images), (time.perf_counter() - began) / len(images)))
-
-        maps = viz.per_pixel(attribution, method.how)
-        authors = {"steps": images.shape[2], "fill": "mean", "blur": "authors"}
-        how = authors if job.args.curves == "authors" else {"steps": job.args.steps}
-        curves = viz.insertion_deletion(model, images, maps, labels, seed=job.args.seed, **how)
-        found["insertion"].append(curves.insertion_area)
-        found["deletion"].append(curves.deletion_area)
-        found["infidelity"].append(
-            viz.relative_infidelity(model, images, attribution, labels, samples=job.args.noises, seed=job.args.seed)
-        )
-
-        pictures, classes, boxes = (values[part] for values in mosaics)
-        maps = method.map(model, pictures.astype(images.dtype), classes)
-        found["pointing"].append(viz.pointing_game(maps, boxes, tolerance=0).astype(float))
-        found["share"].append(viz.positive_share(maps, boxes))
+        new = {"seconds": np.full(len(images), (time.perf_counter() - began) / len(images))}
+        if "curves" in measures:
+            curves = insertion_deletion(job, model, images, viz.per_pixel(attribution, method.how), labels)
+            new |= {"insertion": curves.insertion_area, "deletion": curves.deletion_area}
+        if "grid" in measures:
+            pictures, classes, boxes = (values[part] for values in mosaics)
+            maps = method.map(model, pictures.astype(images.dtype), classes)
+            new["pointing"] = viz.pointing_game(maps, boxes, tolerance=0).astype(float)
+            new["share"] = viz.positive_share(maps, boxes)
+        if "infidelity" in measures:
+            how = {"samples": job.args.noises, "sigma": job.args.sigma, "seed": job.args.seed}
+            new["infidelity"] = viz.relative_infidelity(model, images, attribution, labels, **how)
+        for key, values in new.items():
+            found.setdefault(key, []).append(values)
     return {key: np.concatenate(values) for key, values in found.items()}
+
+
+def insertion_deletion(job, model, images, maps, labels):
+    authors = {"steps": images.shape[2], "fill": "mean", "blur": "authors"}
+    how = authors if job.args.curves == "authors" else {"steps": job.args.steps}
+    return viz.insertion_deletion(model, images, maps, labels, seed=job.args.seed, **how)
