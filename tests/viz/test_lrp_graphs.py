@@ -97,6 +97,16 @@ def test_without_biases_nothing_is_lost(rule, seed):
     assert abs(relevance.sum((1, 2, 3))).min() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet18", "densenet121", "mobilenet_v2", "efficientnet_b0"])
+def test_known_networks(name):
+    """As they are before training, their biases 0: in float32, all of the score arrives."""
+    model = models.build(name, seed=0).eval().requires_grad_(False)
+    image = np.random.default_rng(0).random((1, 3, 96, 96), np.float32)
+    relevance = viz.lrp(model, image, 3, epsilon=1e-12)
+    lost = viz.completeness(model, image, relevance, 3, baseline=None)
+    assert abs(lost[0]) < 1e-4 * abs(relevance).sum() > 0
+
+
 def test_what_is_lost_is_what_the_biases_added():
     """With ReLU, and gates taken as constants, the epsilon rule is input times gradient, and so is a bias's share."""
     model, x = Whole(3, bias=True), images(1)
