@@ -57,10 +57,7 @@ number("--batch-size", 10, "photographs explained at a time")
 def run(job):
     methods, measures = chosen_methods(job.args.methods), chosen(job.args.measures, MEASURES, "measure")
     model, images, labels = right_ones(job)
-    if len(set(labels)) < 4:
-        raise UserError(f"the mosaics need photographs of at least 4 classes, --data has {len(set(labels))}")
-    tiles = images if job.args.tiles == "full" else halved(images)
-    mosaics = viz.mosaics(tiles, labels, len(images), job.args.seed)
+    mosaics = pictured(job, images, labels) if "grid" in measures else None
 
     measured, arrays = {}, {}
     with job.stoppable():
@@ -70,6 +67,13 @@ def run(job):
             measured[name] = measure(job, name, method, model, (images, labels), mosaics, measures)
             arrays |= {f"{name}_{key}": value for key, value in measured[name].items()}
             write(job, measured, arrays, len(images))
+
+
+def pictured(job, images, labels):
+    """The mosaics of four photographs each, one for each photograph."""
+    if len(set(labels)) < 4:
+        raise UserError(f"the mosaics need photographs of at least 4 classes, --data has {len(set(labels))}")
+    return viz.mosaics(images if job.args.tiles == "full" else halved(images), labels, len(images), job.args.seed)
 
 
 def write(job, measured, arrays, count):
