@@ -16,11 +16,13 @@ from ..model import Model
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, recognised
 from .hdf5_file import read_keras
+from .keras_archive import is_keras_archive, read_keras_archive
 from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
 from .preprocessing import prepared
 from .safetensors_file import is_safetensors, read_safetensors, timm_folder
 from .torch_file import read_state_dict
+from .whole import asked_for, whole
 
 ARCHITECTURES = (*CANDIDATES, partial.NAME)
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
@@ -50,6 +52,8 @@ def convert(source, architecture=None, preprocessing=None, labels=None, **onnx):
             raise WeightsError(f"{source}: {shown(error)}") from None
         model.provenance = {"source": source.name, "source_sha256": sha256(source)} | model.provenance
         return model
+    if _is_keras_archive(source):
+        return _from_keras_archive(source, preprocessing, labels)
     if source.is_dir():
         return _from_timm(source, architecture, preprocessing, labels)
     if onnx:
@@ -75,6 +79,26 @@ def convert(source, architecture=None, preprocessing=None, labels=None, **onnx):
     origin = {"source": source.name, "source_sha256": sha256(source), "source_format": found.format}
     kept = {key: value for key, value in model.provenance.items() if key == "note"}
     model.provenance = kept | origin | {"conversion": done}
+    return model
+
+
+def _is_keras_archive(source):
+    try:
+        return source.is_file() and zipfile.is_zipfile(source) and is_keras_archive(source)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
+        return False
+
+
+def _from_keras_archive(source, preprocessing, labels):
+    prepare = asked_for(preprocessing, source)
+    layers, size = read_keras_archive(source)
+    try:
+        model = whole(layers, prepare, source.stem, size, labels)
+    except ValueError as error:
+        raise WeightsError(f"{source}: {shown(error)}") from None
+    done = f"{len(layers)} layers; preprocessing as asked for"
+    origin = {"source": source.name, "source_sha256": sha256(source), "source_format": "Keras archive"}
+    model.provenance = origin | {"conversion": done}
     return model
 
 

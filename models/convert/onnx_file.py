@@ -16,13 +16,11 @@ import numpy as np
 import minigrad as mg
 
 from ..hdf5 import WeightsError, shown
-from ..labels import imagenet_labels, read_labels
-from ..model import Model
 from . import onnx_functions  # noqa: F401  (its operators)
 from .assemble import Step, assembled
 from .onnx_names import paths
 from .onnx_operators import OPERATORS
-from .preprocessing import CHOICES, prepared
+from .whole import asked_for, whole
 
 MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs
 MOST_CONSTANT = 1 << 20  # of a constant that is computed, where its inputs do not say as much
@@ -43,7 +41,7 @@ def read_onnx(source, preprocessing=None, input_size=None, labels=None, name=Non
     ValueError for what is missing or unknown among these arguments.
     """
     model = _parsed(source)
-    prepare = _preprocess(preprocessing, source)
+    prepare = asked_for(preprocessing, source)
     reader = Reader(model, None if isinstance(source, bytes) else Path(source).parent)
     taken, size = _image_input(model.graph, reader.constants, input_name, input_size)
     result = _output(model.graph, output_name)
@@ -52,13 +50,8 @@ def read_onnx(source, preprocessing=None, input_size=None, labels=None, name=Non
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise WeightsError(shown(error)) from None
     opset = reader.opset
-    network = Model({"preprocess": prepare, **layers}, name or _stem(source), size[2:] if size[1] == 3 else size[1:3])
-    network.eval()
-    classes = _checked(network)
-    if labels is not None:
-        network.labels = imagenet_labels() if labels == "imagenet" else read_labels(labels)
-        if len(network.labels) != classes:
-            raise WeightsError(f"it tells {classes} classes apart, and {len(network.labels)} labels are given")
+    sides = size[2:] if size[1] == 3 else size[1:3]
+    network = whole(layers, prepare, name or _stem(source), sides, labels)
     producer = shown(model.producer_name or "unknown", 40)
     network.provenance = {
         "source_format": f"ONNX opset {opset}, by {producer}",
@@ -87,16 +80,6 @@ def _parsed(source):
     if not all(isinstance(name, str) for name in (model.producer_name, *names)):
         raise WeightsError("its names are no texts in UTF-8: it is damaged")
     return model
-
-
-def _preprocess(given, source):
-    if given is None:
-        where = "of this network" if isinstance(source, bytes) else f"of {source}"
-        raise ValueError(
-            f"nothing tells how pictures {where} are prepared: give preprocessing, one of {', '.join(CHOICES)}; or "
-            "convert it once, `python -m models convert FILE --preprocessing NAME --out FILE.h5`"
-        )
-    return prepared(given)
 
 
 def describe_onnx(source):
@@ -159,22 +142,6 @@ def _output(graph, wanted):
     if wanted is None and len(names) != 1:
         raise WeightsError(f"it has {len(names)} outputs ({shown(', '.join(names), 100)}): name one (--output)")
     return wanted or names[0]
-
-
-def _checked(network):
-    """The number of scores, after a run of two pictures that must not know of each other."""
-    rng = np.random.default_rng(0)
-    images = rng.random((2, 3, *network.input_size), dtype=np.float32)
-    with mg.no_grad():
-        try:
-            both = network(mg.Tensor(images)).numpy()
-        except ValueError as error:
-            raise WeightsError(f"it computes one picture at a time only ({shown(error)}): export it for more") from None
-    if both.shape[0] != 2:
-        raise WeightsError(f"of two pictures it makes {both.shape[0]} results: it mixes the pictures of a batch")
-    if not np.isfinite(both).all():
-        raise WeightsError("its output for a picture of noise is NaN or infinite")
-    return both.shape[1] if both.ndim == 2 else None
 
 
 class Node:

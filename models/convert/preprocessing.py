@@ -3,6 +3,7 @@
 from ..layers import PREPROCESSING, Preprocess
 
 CHOICES = PREPROCESSING | {"imagenet": PREPROCESSING["torchvision"], "unit": PREPROCESSING["none"]}
+CHOICES |= {"rgb255": {"scale": 255}}  # Keras' networks that begin with a Rescaling
 
 
 def prepared(given):

@@ -44,13 +44,26 @@ def _onnx(path):
     assert read_onnx(path, "unit", 16).input_size
 
 
+def _convert(path):
+    from models.convert import convert
+
+    assert convert(path, preprocessing="unit").input_size
+
+
 def _state(path):
     from minigrad.serialization import load
 
     assert all(isinstance(array, np.ndarray) for array in load(path).values())
 
 
-READERS = {"image": _image, "weights": _weights, "foreign": _foreign, "onnx": _onnx, "state": _state}
+READERS = {
+    "image": _image,
+    "weights": _weights,
+    "foreign": _foreign,
+    "onnx": _onnx,
+    "convert": _convert,
+    "state": _state,
+}
 
 
 def _documented(kind):

@@ -122,6 +122,13 @@ def safetensors_files(folder):
     return [len(text).to_bytes(8, "little") + text + np.ones(7, "<f4").tobytes()]
 
 
+def keras_archives(folder):
+    from tests.models import test_keras_archive
+
+    test_keras_archive.write(folder / "seed.keras")
+    return [(folder / "seed.keras").read_bytes()]
+
+
 def onnx_files(folder):
     """A block with a sum, a shape that is computed, and a head. Without the package there are none."""
     try:

@@ -41,6 +41,8 @@ CASES = {  # what is damaged and how: (reader, strategy of the seeds, the seeds 
     "safetensors, bytes": ("foreign", damaged, seeds.safetensors_files),
     "ONNX, bytes": ("onnx", damaged, seeds.onnx_files),
     "ONNX, nodes": ("onnx", edited_onnx, seeds.onnx_files),
+    "Keras archives, bytes": ("convert", damaged, seeds.keras_archives),
+    "Keras archives, members": ("convert", damaged_member, seeds.keras_archives),
     "state dicts, bytes": ("state", damaged, seeds.state_dicts),
     "state dicts, HDF5 objects": ("state", edited, seeds.state_dicts),
 }

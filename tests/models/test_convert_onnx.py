@@ -275,7 +275,9 @@ def test_what_cannot_be_expressed_is_one_sentence(content, message):
 def test_loading_and_what_is_asked_for(tmp_path, capsys):
     free = graph([node("GlobalAveragePool", "x")], shape=("N", 3, "H", "W"), opset=13)
     (tmp_path / "net.onnx").write_bytes(free)
-    with pytest.raises(ValueError, match=r"nothing tells how pictures of \S+net.onnx are .*caffe.*imagenet, unit; or"):
+    with pytest.raises(
+        ValueError, match=r"nothing tells how pictures of \S+net.onnx are .*caffe.*imagenet, unit, rgb255; or"
+    ):
         models.load(tmp_path / "net.onnx")
     with pytest.raises(ValueError, match="leaves the size of pictures free: give input_size .--size"):
         models.load(tmp_path / "net.onnx", preprocessing="imagenet")

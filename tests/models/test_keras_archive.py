@@ -1,0 +1,129 @@
+"""Keras 3's archives: its own layers' arithmetic written out here in NumPy, and what cannot be expressed."""
+
+import io
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+
+import minigrad as mg
+import models
+from models import WeightsError
+from models.convert import convert
+
+RNG = np.random.default_rng(0)
+
+
+def layer(kind, name, taken=(), **config):
+    """An entry of config.json as Keras 3 writes it, of a functional network."""
+    tensors = [{"class_name": "__keras_tensor__", "config": {"keras_history": [one, 0, 0]}} for one in taken]
+    args = [tensors] if len(tensors) > 1 else tensors
+    return {"class_name": kind, "name": name, "config": {"name": name, **config},
+            "inbound_nodes": [{"args": args, "kwargs": {}}] if taken else []}  # fmt: skip
+
+
+def conv(name, taken, filters=4, **more):
+    config = {"filters": filters, "kernel_size": [3, 3], "strides": [1, 1], "padding": "same", "dilation_rate": [1, 1]}
+    return layer("Conv2D", name, taken, **config | {"groups": 1, "use_bias": True, "activation": "linear"} | more)
+
+
+INPUT = layer("InputLayer", "input_1", batch_shape=[None, 8, 8, 3])
+LAYERS = [
+    INPUT,
+    conv("first", ["input_1"], activation="relu"),
+    conv("second", ["first"], strides=[2, 2], use_bias=False),
+    layer("BatchNormalization", "norm", ["second"], axis=-1, epsilon=1e-3, scale=True, center=True),
+    layer("MaxPooling2D", "half", ["first"], pool_size=[2, 2], strides=[2, 2], padding="valid"),
+    layer("Add", "sum", ["norm", "half"]),
+    layer("Flatten", "flat", ["sum"]),
+    layer("Dense", "scores", ["flat"], units=2, use_bias=True, activation="linear"),
+]
+W1, B1, W2 = RNG.normal(size=(3, 3, 3, 4)), RNG.normal(size=4), RNG.normal(size=(3, 3, 4, 4))
+GAMMA, BETA, MEAN, VAR = (RNG.uniform(0.5, 2, 4) for _ in range(4))
+W3, B3 = RNG.normal(size=(64, 2)), RNG.normal(size=2)
+ARRAYS = {"conv2d": [W1, B1], "conv2d_1": [W2], "batch_normalization": [GAMMA, BETA, MEAN, VAR], "dense": [W3, B3]}
+
+
+def write(path, layers=LAYERS, arrays=ARRAYS, kind="Functional", outputs=("scores", 0, 0)):
+    config = {"name": "net", "layers": layers}
+    if kind == "Functional":
+        config |= {"input_layers": ["input_1", 0, 0], "output_layers": list(outputs)}
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for name, some in arrays.items():
+            for number, array in enumerate(some):
+                file[f"layers/{name}/vars/{number}"] = np.asarray(array, np.float32)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": kind, "config": config}))
+        archive.writestr("model.weights.h5", content.getvalue())
+
+
+def by_hand(image):
+    """The scores of one image (8,8,3), by loops."""
+
+    def convolved(x, kernel, stride, before):
+        x = np.pad(x, ((before, 2 - before), (before, 2 - before), (0, 0)))
+        maps = [sum(correlate2d(x[..., i], kernel[..., i, o], "valid") for i in range(x.shape[2])) for o in range(4)]
+        return np.stack(maps, -1)[::stride, ::stride]
+
+    first = np.maximum(convolved(image, W1, 1, 1) + B1, 0)
+    second = convolved(first, W2, 2, 0)  # "same" at stride 2: nothing before, one behind
+    norm = (second - MEAN) / np.sqrt(VAR + 1e-3) * GAMMA + BETA
+    half = first.reshape(4, 2, 4, 2, 4).max((1, 3))
+    return (norm + half).reshape(-1) @ W3 + B3
+
+
+def test_a_functional_network_with_a_sum(tmp_path):
+    write(tmp_path / "net.keras")
+    models.save_weights(convert(tmp_path / "net.keras", preprocessing="unit", labels=["cat", "dog"]), tmp_path / "w.h5")
+    model = models.load(tmp_path / "w.h5")
+    assert model.labels == ("cat", "dog") and model.input_size == (8, 8) and model.name == "net"
+    images = RNG.random((2, 8, 8, 3))
+    found = model(mg.Tensor(images.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
+    np.testing.assert_allclose(found, [by_hand(image) for image in images], rtol=1e-4, atol=1e-4)
+
+
+def test_a_sequential_network_and_its_names(tmp_path):
+    layers = [INPUT, conv("first", []), layer("GlobalAveragePooling2D", "mean"), layer("Softmax", "softmax", axis=-1)]
+    write(tmp_path / "net.keras", layers, {"conv2d": [W1, B1]}, "Sequential")
+    model = convert(tmp_path / "net.keras", preprocessing="rgb255")
+    assert list(model)[:3] == ["preprocess", "first", "mean"] and model["preprocess"].scale == 255
+    with pytest.raises(ValueError, match="nothing tells how pictures of .*net.keras are prepared"):
+        convert(tmp_path / "net.keras")
+
+
+@pytest.mark.parametrize(
+    "layers, kind, message",
+    [
+        (
+            [INPUT, layer("Lambda", "mine", ["input_1"])],
+            "Functional",
+            "'mine', a Lambda, cannot be expressed .there is no",
+        ),
+        ([INPUT, conv("first", ["nowhere"])], "Functional", "takes 'nowhere', which is no layer before it"),
+        ([INPUT, conv("first", ["input_1"], padding="odd")], "Functional", "'first', a Conv2D, cannot be expressed"),
+        ([INPUT, layer("Dense", "d", ["input_1"], use_bias=True)], "Functional", "is not over the channels"),
+        ([conv("first", [])], "Sequential", "it has no InputLayer"),
+        ([INPUT], "Custom", "it is a Custom: only Sequential"),
+    ],
+)
+def test_what_cannot_be_expressed(tmp_path, layers, kind, message):
+    write(tmp_path / "net.keras", layers, kind=kind)
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path / "net.keras", preprocessing="unit")
+
+
+def test_zip_bombs_and_damage(tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * (17 << 20))
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(WeightsError, match="far more than any network"):
+        convert(tmp_path / "net.keras", preprocessing="unit")
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("config.json", b"{}")
+        archive.writestr("model.weights.h5", b"no HDF5")
+    with pytest.raises(WeightsError, match="damaged, or no network of Keras 3"):
+        convert(tmp_path / "net.keras", preprocessing="unit")
