@@ -320,6 +320,20 @@ def corruptions():
     return plot.pictures(pictures, labels, "Corruptions of severity 3, and p(cat)", columns=9)
 
 
+def robust_gradients():
+    classes = ["cat", "zebra", "church", "English springer"]
+    pictures, labels = [], []
+    for name in ("minivgg", "minivgg_robust"):
+        model = models.load(name).eval().requires_grad_(False)
+        image = models.load_image(data.cat(), (112, 112))
+        heat = viz.saliency(model, image, "cat")
+        brightness = np.clip(heat / np.quantile(heat, 0.99), 0, 1)
+        made = viz.maximize(model, classes, parameterization="fourier", size=112, transforms=viz.robust(), steps=200)
+        pictures += [image[0], np.repeat(brightness, 3, 0), *made.image]
+        labels += [name, "saliency of cat", *(f"ideal: {c}" for c in classes)]
+    return plot.pictures(pictures, labels, "The same questions to a network trained against attacks", columns=6)
+
+
 def style():
     model = network()
     photograph, brush = models.load_image(data.cat(), (160, 240)), painting()
@@ -335,7 +349,7 @@ def style():
 PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
-    + (localization, optimised, dream, inversion, attacks, corruptions, style)
+    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style)
 }
 
 

@@ -57,7 +57,7 @@ def test_the_robust_twin_withstands_what_the_other_does_not(model):
 
 
 def test_both_say_how_sure_they_must_be():
-    for name in ("minivgg_robust",):
+    for name in ("minivgg", "minivgg_robust"):
         network = models.load(name)
         assert 1 / 12 < network.provenance["known"] < 0.9
         even = models.unknown(network, [[0.0] * 12, [9.0] + [0.0] * 11])
