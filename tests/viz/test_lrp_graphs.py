@@ -8,6 +8,7 @@ import models
 import viz
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.device import to_numpy
 
 RULES = ("epsilon", "gamma", "zplus", "composite")
 
@@ -64,7 +65,7 @@ class Whole(nn.Module):
         self.conv2 = nn.Conv2d(9, 6, 3, padding=1, bias=bias, rng=rng)
         self.bn2, self.act2 = nn.BatchNorm2d(6), nn.ReLU6()
         self.fc = nn.Linear(6, 4, bias=bias, rng=rng)
-        state = {name: array.astype(np.float64) for name, array in self.state_dict().items()}
+        state = {name: to_numpy(array).astype(np.float64) for name, array in self.state_dict().items()}
         for name, array in state.items():
             if name.endswith("running_var") or (name.rpartition(".")[0].endswith(("norm", "bn1", "bn2")) and bias):
                 state[name] = rng.uniform(0.5, 1.5, array.shape)
@@ -190,7 +191,7 @@ def test_batch_normalisation_behind_a_convolution_is_a_part_of_it(rule):
     model = models.build("minivgg", seed=0, batch_norm=True)
     rng = np.random.default_rng(1)
     model.load_state_dict(
-        {n: rng.uniform(0.1, 1, a.shape) * (a if a.ndim > 1 else 1) for n, a in model.state_dict().items()}
+        {n: rng.uniform(0.1, 1, a.shape) * (to_numpy(a) if a.ndim > 1 else 1) for n, a in model.state_dict().items()}
     )
     image = rng.random((1, 3, 32, 32))
     folded = viz.lrp(models.fold_batch_norm(model), image, rule=rule)
