@@ -111,8 +111,8 @@ def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
     found = gradient(model, image, target, layer, unit, rules=rectifiers.table())
     if not rectifiers.met:
         warnings.warn(
-            f"{name}: no rectifier (relu, leaky_relu, maximum(x, 0), clamp(x, min=0), where) lies between the image "
-            "and what is explained, so this is the plain gradient",
+            f"{name}: no rectifier (relu, relu6, leaky_relu, prelu, elu, maximum(x, 0), clamp(x, min=0), where) lies "
+            "between the image and what is explained, so this is the plain gradient",
             stacklevel=3,
         )
     return found

@@ -4,16 +4,19 @@ A rectifier hands on x where it is positive, and nothing or a part of x elsewher
 
     F.relu(x)             F.leaky_relu(x, slope)
     F.maximum(x, 0)       F.maximum(x, slope * x)
-    F.clamp(x, min=0)     F.clamp(x, 0, 6)
+    F.prelu(x, slopes)    F.elu(x, alpha)           alpha from 0 to 1, by its own derivative
+    F.clamp(x, min=0)     F.clamp(x, 0, 6)          F.relu6(x)
     F.where(x > 0, x, 0)  F.where(x > 0, x, slope * x)  and with the other branch first, at x < 0
     x * (x > 0)
+    F.relu(x) - F.relu(x - 6)                       the difference of two of the above, which is a bounded one
 
 The derivative at 0 is that of below. The same functions of other arguments are no rectifiers.
 """
 
 from minigrad import functional as F
 from minigrad.device import current_device
-from minigrad.functional.elementwise import Clamp, Maximum, Mul, Where
+from minigrad.functional.activation import ELU, PReLU
+from minigrad.functional.elementwise import Add, Clamp, Maximum, Mul, Sub, Where
 
 
 class Rectifiers:
@@ -28,7 +31,15 @@ class Rectifiers:
 
     def table(self):
         """{Function class: rule}, as `mg.grad` takes them."""
-        return dict.fromkeys((F.ReLU, F.LeakyReLU, Maximum, Clamp, Where, Mul), self.rule)
+        return dict.fromkeys((*_OWN, Maximum, Clamp, Where, Mul), self.rule) | {Sub: self.difference}
+
+    def difference(self, f, g):
+        """At relu(x) - relu(x - c), of which the first is to rectify alone, in the bounds of both."""
+        bound = _bound(f)
+        if bound is None or self.only_maps and f.output.ndim != 4:
+            return f.vjp(g)
+        g = F.relu(g)
+        return F.where(bound > 0, 0.0, g) if self.gates else g, None
 
     def rule(self, f, g):
         place = rectified(f)
@@ -43,11 +54,16 @@ class Rectifiers:
 
 def rectified(f):
     """Which of a Function's inputs is the x that it rectifies; None if it is no rectifier, or that cannot be known."""
-    if isinstance(f, F.ReLU | F.LeakyReLU):
-        return 0
+    if isinstance(f, ELU):
+        return 0 if 0 <= f.alpha <= 1 else None
     if isinstance(f, Clamp):
         return 0 if f.min is not None and f.min == 0 else None
     with current_device(f.inputs[0].data):
+        if isinstance(f, PReLU):
+            slopes = f.inputs[1].data
+            return 0 if bool(((slopes >= 0) & (slopes < 1)).all()) else None
+        if isinstance(f, _OWN):
+            return 0
         return next((place for place in (0, 1) if f.needs_input_grad[place] and _rectifies(f, place)), None)
 
 
@@ -76,6 +92,24 @@ def _is_part_of(f, place, x):
     return _is_constant(product, slope) and bool(((values >= 0) & (values < 1)).all())
 
 
+_OWN = (F.ReLU, F.ReLU6, F.LeakyReLU, PReLU, ELU)  # functions that are rectifiers themselves, by their own derivative
+
+
+def _bound(f):
+    """x - c of the Sub f if it is relu(x) - relu(x - c) with a constant c > 0, else None."""
+    first, second = (x.function for x in f.inputs)
+    if not isinstance(first, F.ReLU) or not isinstance(second, F.ReLU):
+        return None
+    (x,), (shifted,) = first.inputs, second.inputs
+    shift = shifted.function
+    if not isinstance(shift, Sub | Add) or shift.inputs[0] is not x or not x.requires_grad:
+        return None
+    c = shift.inputs[1]
+    sign = 1 if isinstance(shift, Sub) else -1
+    with current_device(c.data):
+        return shifted if not c.requires_grad and bool((c.data * sign > 0).all()) else None
+
+
 def _is_constant(f, place):
     return not f.needs_input_grad[place]
 
@@ -83,7 +117,7 @@ def _is_constant(f, place):
 def derivative(f, place, g):
     """What the rectifier f hands on of g: all of it where x is positive, elsewhere to what takes x's place there."""
     x = f.inputs[place]
-    if isinstance(f, F.ReLU | F.LeakyReLU):
+    if isinstance(f, _OWN):
         return f.vjp(g)
     if isinstance(f, Clamp):
         return F.where(x > 0, f.vjp(g), 0.0)

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+import minigrad as mg
 import viz
 from minigrad import functional as F
 from minigrad import nn
@@ -34,6 +35,10 @@ LEAKY = {
 NONE = {
     "sigmoid": F.sigmoid,
     "tanh": F.tanh,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "softplus": F.softplus,
+    "a steeper prelu": lambda x: F.prelu(x, mg.Tensor(np.array([1.5])).to(x.device)),
     "the smaller": lambda x: F.minimum(x, 0),
     "another threshold": lambda x: F.clamp(x, min=0.5),
     "larger than 1": lambda x: F.maximum(x, 1.0),
@@ -116,6 +121,39 @@ def test_a_bounded_relu_lets_nothing_pass_above_its_bound(network, x):
     guided = viz.guided_backprop(network(six), x, 1)
     assert abs(guided - viz.guided_backprop(network(F.relu), x, 1)).max() > 1e-3  # some lie above 6
     np.testing.assert_allclose(guided, viz.guided_backprop(network(lambda x: F.minimum(F.relu(x), 6)), x, 1))
+
+
+SIX = {
+    "relu6": F.relu6,
+    "a difference": lambda x: F.relu(x) - F.relu(x - 6),
+    "a sum": lambda x: F.relu(x) - F.relu(x + -6.0),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SIX)
+def test_every_spelling_of_a_relu6(name, method, network, x):
+    x = 0.05 * x  # some lie above 6, not all
+    wanted = METHODS[method](network(lambda x: F.clamp(x, 0, 6)), x, 1)
+    assert abs(wanted - viz.gradient(network(F.relu6), x, 1)).max() > 0.1 * abs(wanted).max()
+    assert abs(viz.gradient(network(F.relu), x, 1) - viz.gradient(network(F.relu6), x, 1)).max() > 0
+    np.testing.assert_allclose(METHODS[method](network(SIX[name]), x, 1), wanted, atol=1e-10 * abs(wanted).max())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_prelu_of_one_slope_is_a_leaky_relu(method, network, x):
+    wanted = METHODS[method](network(LEAKY["leaky_relu"]), x, 1)
+    found = METHODS[method](network(lambda x: F.prelu(x, mg.Tensor(np.array([0.25])).to(x.device))), x, 1)
+    np.testing.assert_allclose(found, wanted, atol=1e-10 * abs(wanted).max())
+
+
+def test_an_elu_by_hand():
+    fc = nn.Linear(4, 1, bias=False)
+    fc.load_state_dict({"weight": np.array([[2.0, 2, -3, -3]])})
+    model = nn.Sequential({"flatten": nn.Flatten(), "elu": nn.ELU(0.5), "fc": fc})
+    x = np.array([1.0, -1, 1, -1]).reshape(1, 1, 2, 2)
+    np.testing.assert_allclose(viz.guided_backprop(model, x).ravel(), [2, np.exp(-1), 0, 0])
+    assert viz.deconvnet(model, x).ravel().tolist() == [2, 2, 0, 0]
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
