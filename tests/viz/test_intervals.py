@@ -10,6 +10,8 @@ import viz
 from viz import intervals
 from viz.intervals import Estimate
 
+pytestmark = pytest.mark.host("intervals are of numbers on the host")
+
 
 def covered(draw, truth, how=viz.estimate, times=400):
     """In how many of `times` tables of drawn values the interval holds the truth."""
