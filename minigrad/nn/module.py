@@ -198,6 +198,7 @@ class Module:
 
 
 def check_layer(owner, name, layer):
+    """Refuse what is no layer of a container, or no name for one."""
     if not isinstance(layer, Module):
         raise TypeError(f"{owner}: layer {name!r} is {type(layer).__name__}, expected a Module")
     if not isinstance(name, str) or not name or "." in name:

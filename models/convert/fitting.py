@@ -95,12 +95,9 @@ def fit(found, architecture, labels=None):
 
 
 def _built(name, norm, labels):
-    if norm:
-        try:
-            return build(name, seed=None, batch_norm=True, labels=labels)
-        except ValueError:  # of an architecture that has its own
-            pass
-    return build(name, seed=None, labels=labels)
+    """The architecture, weights zero; with normalisation, if the file has any, where it comes with and without."""
+    row = ARCHITECTURES.get(name.removesuffix(FEATURES))
+    return build(name, seed=None, batch_norm=norm and row is not None and row.batch_norm, labels=labels)
 
 
 def _with_biases(model, found):
