@@ -37,10 +37,11 @@ class Tensor:
     dtype: convert to this dtype.
 
     Attributes: `data` (the NumPy or CuPy array), `grad` (a Tensor, filled by `backward`; None before), `function`
-    (the Function that made it; None for a leaf), `requires_grad`.
+    (the Function that made it; None for a leaf), `requires_grad`; what a comparison gives has `compared`: its name, and
+    each operand's array and `requires_grad`.
     """
 
-    __slots__ = ("_data", "grad", "function", "requires_grad", "__weakref__")
+    __slots__ = ("_data", "grad", "function", "requires_grad", "compared", "__weakref__")
     __array_ufunc__ = None  # ndarray + Tensor asks Tensor.__radd__, instead of looping over our elements
 
     def __init__(self, data, requires_grad=False, dtype=None):

@@ -10,12 +10,14 @@ A rectifier hands on x where it is positive, and nothing or a part of x elsewher
     x * (x > 0)
     F.relu(x) - F.relu(x - 6)                       the difference of two of the above, which is a bounded one
 
-The derivative at 0 is that of below. The same functions of other arguments are no rectifiers.
+The derivative at 0 is that of below. The same functions of other arguments are no rectifiers: a mask that was not
+computed by comparing this x with 0 is a constant, also where the two happen to agree.
 """
 
 from minigrad import functional as F
 from minigrad.device import current_device
 from minigrad.functional.activation import ELU, PReLU
+from minigrad.functional.convert import Cast
 from minigrad.functional.elementwise import Add, Clamp, Maximum, Mul, Sub, Where
 
 
@@ -58,6 +60,8 @@ def rectified(f):
         return 0 if 0 <= f.alpha <= 1 else None
     if isinstance(f, Clamp):
         return 0 if f.min is not None and f.min == 0 else None
+    if isinstance(f, F.LeakyReLU):
+        return 0 if 0 <= f.negative_slope < 1 else None
     with current_device(f.inputs[0].data):
         if isinstance(f, PReLU):
             slopes = f.inputs[1].data
@@ -71,13 +75,33 @@ def _rectifies(f, place):
     """Whether f of two inputs gives that at `place` where it is positive, and a part of it elsewhere."""
     x, other = f.inputs[place], f.inputs[1 - place]
     if isinstance(f, Mul):
-        return _is_constant(f, 1 - place) and other.shape == x.shape and bool((other.data == (x.data > 0)).all())
+        return _tells_positive(other, x) is True
     if isinstance(f, Where):
-        chosen = f.condition if place == 0 else ~f.condition
-        known = bool(((chosen == (x.data > 0)) | (x.data == 0)).all())
+        known = _tells_positive(f.condition, x) is (place == 0)
     else:
         known = type(f) is Maximum  # not Minimum
     return known and _is_part_of(f, 1 - place, x)
+
+
+def _tells_positive(mask, x):
+    """True if the Tensor `mask` was computed as x > 0, False if as x < 0, either with or without 0; else None."""
+    name, *operands = getattr(mask, "compared", (None,))
+    if name not in ("gt", "ge", "lt", "le"):
+        return None
+    arrays = _same_values(x)
+    for (array, _), (other, depends), positive in zip(operands, operands[::-1], ("g", "l"), strict=True):
+        if any(array is one for one in arrays):
+            return name[0] == positive if not depends and not other.any() else None
+    return None
+
+
+def _same_values(x):
+    """The arrays of x and of what it was cast from: float16 is computed in float32."""
+    arrays = [x.data]
+    while isinstance(x.function, Cast):
+        (x,) = x.function.inputs
+        arrays.append(x.data)
+    return arrays
 
 
 def _is_part_of(f, place, x):

@@ -300,25 +300,25 @@ def sign(x):
 
 
 class Where(Function):
-    """a where the condition holds, b elsewhere."""
+    """a where the condition, a boolean Tensor, holds, b elsewhere."""
 
     def __init__(self, condition):
         self.condition = condition
 
     def forward(self, a, b):
-        return array_module(self.condition, a, b).where(self.condition, a, b)
+        condition = self.condition.data
+        return array_module(condition, a, b).where(condition, a, b)
 
     def constants(self):
-        return (self.condition,)
+        return (self.condition.data,)
 
     def vjp(self, g):
         a, b = self.inputs
         zero = constant_like(g, 0.0)
-        condition = Tensor._wrap(self.condition)
         by_a, by_b = self.needs_input_grad
         return (
-            sum_to(where(condition, g, zero), a.shape) if by_a else None,
-            sum_to(where(condition, zero, g), b.shape) if by_b else None,
+            sum_to(where(self.condition, g, zero), a.shape) if by_a else None,
+            sum_to(where(self.condition, zero, g), b.shape) if by_b else None,
         )
 
 
@@ -335,7 +335,7 @@ def where(condition, a, b):
     except ValueError:
         shapes = f"{condition.shape}, {a.shape} and {b.shape}"
         raise ValueError(f"where: shapes {shapes} of condition, a and b do not broadcast") from None
-    return Where(condition.data)(a, b)
+    return Where(condition)(a, b)
 
 
 class _Extremum(Function):
@@ -421,7 +421,7 @@ def clamp(x, min=None, max=None):
     for bound, is_beyond in ((min, lt), (max, gt)):
         if bound is not None:
             x, bound = _operands("clamp", x, bound)
-            x = where(logical_or(is_beyond(x, bound), bound != bound), bound, x)
+            x = where(bound != bound, bound, where(is_beyond(x, bound), bound, x))
     return x
 
 
@@ -431,7 +431,9 @@ def clamp(x, min=None, max=None):
 def _comparison(name, ufunc, meaning):
     def compare(a, b):
         a, b = _operands(name, a, b)
-        return without_gradient(lambda a, b: getattr(array_module(a, b), ufunc)(a, b), a, b)
+        found = without_gradient(lambda a, b: getattr(array_module(a, b), ufunc)(a, b), a, b)
+        found.compared = name, (a.data, a.requires_grad), (b.data, b.requires_grad)
+        return found
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"Whether {meaning}, elementwise with broadcasting: a boolean tensor, which has no gradient."

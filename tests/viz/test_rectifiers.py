@@ -171,3 +171,74 @@ def test_networks_with_a_rectifier_do_not_warn(network, x, small_network):
         viz.deconvnet(network(POSITIVE["where"]), x, 1)
         viz.guided_backprop(small_network(), x, 1)
         viz.guided_grad_cam(small_network(), x, 1)
+
+
+SLOPES = {
+    "leaky_relu": F.leaky_relu,
+    "maximum": lambda x, slope: F.maximum(x, slope * x),
+    "where": lambda x, slope: F.where(x > 0, x, slope * x),
+}
+
+
+@pytest.mark.parametrize("slope", [-0.5, 1.0, 1.5])
+@pytest.mark.parametrize("name", SLOPES)
+def test_a_slope_outside_of_0_to_1_is_no_rectifiers(name, slope, network, x):
+    model = network(lambda x: SLOPES[name](x, slope))
+    with pytest.warns(UserWarning, match="this is the plain gradient"):
+        np.testing.assert_array_equal(viz.deconvnet(model, x, 1), viz.gradient(model, x, 1))
+
+
+# ---- a mask that only happens to be x > 0 is a constant --------------------------------------------------------------
+
+CONSTANT = {
+    "a product": lambda x, mask: x * mask,
+    "the mask first": lambda x, mask: mask * x,
+    "a product with numbers": lambda x, mask: x * mask.astype(x.dtype),
+    "where": lambda x, mask: F.where(mask, x, 0.0),
+    "where, the other way": lambda x, mask: F.where(~mask, 0.0, x),
+    "where, a leak": lambda x, mask: F.where(mask, x, 0.25 * x),
+    "compared with others": lambda x, mask: x * (mask.astype(x.dtype) > 0),
+    "compared with what is 0 here": lambda x, mask: F.where(x > 0.0 * F.sigmoid(x), x, 0.0),
+}
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
+@pytest.mark.parametrize("name", CONSTANT)
+def test_a_mask_that_agrees_by_chance_is_no_rectifier(name, method, network, x):
+    def layer(a):
+        mask = mg.from_numpy(np.array((a > 0).tolist(), bool)).to(a.device)  # as it is for this image
+        return CONSTANT[name](a, mask)
+
+    model = network(layer)
+    with pytest.warns(UserWarning, match="this is the plain gradient"):
+        found = getattr(viz, method)(model, x, 1)
+    np.testing.assert_array_equal(found, viz.gradient(model, x, 1))
+
+
+def _head(bias, act):
+    """Three scores, whose biases say which of them are positive."""
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(
+        {"conv": nn.Conv2d(3, 4, 3, rng=rng), "act": act, "flatten": nn.Flatten(), "fc": nn.Linear(64, 3, rng=rng)}
+    )
+    model["fc"].bias.data = mg.from_numpy(np.array(bias, np.float32)).to(model["fc"].bias.device).data
+    return model
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
+def test_which_scores_are_positive_changes_nothing(method):
+    """The target's may be the only one: choosing it must not be taken for a rectifier, nor depend on the batch."""
+    x = np.random.default_rng(1).random((2, 3, 6, 6), np.float32)
+    found = [getattr(viz, method)(_head(bias, nn.ReLU()), x, 0) for bias in ((20, -20, -20), (20, 20, 20), (-9, 0, 9))]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5, atol=1e-7)
+    alone = np.concatenate([getattr(viz, method)(_head((20, -20, -20), nn.ReLU()), one[None], 0) for one in x])
+    np.testing.assert_allclose(found[0], alone, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
+def test_the_warning_does_not_depend_on_which_scores_are_positive(method):
+    x = np.random.default_rng(1).random((1, 3, 6, 6), np.float32)
+    model = _head((20, -20, -20), nn.GELU())
+    with pytest.warns(UserWarning, match="this is the plain gradient"):
+        np.testing.assert_array_equal(getattr(viz, method)(model, x, 0), viz.gradient(model, x, 0))
