@@ -8,7 +8,8 @@ arrays, one result for each image:
 image: floats (N,3,H,W) in the model's input space, or one (3,H,W); or a picture, that is a PIL image or uint8 (H,W,3),
     or a list of pictures, which are brought to the model's input size (see `as_images`).
 
-target: a class (index or name), a sequence with one for each image, or None for the top class of each image.
+target: a class (index or name), a sequence with one for each image, or None for the top class of each image; for
+    attributions also `viz.Contrast("cat", "dog")`, one class's score less another's.
 layer, unit: a layer's name, with a channel or (channel, row, column), to explain in the class's place.
 """
 
@@ -71,7 +72,7 @@ from .robustness import accuracy, attack_table, defence_table, regroup, robustne
 from .sparse_attacks import jsma, one_pixel
 from .style import default_layers, reconstruct_content, style_transfer, synthesize_texture
 from .style_augmentation import stylize
-from .target import as_images
+from .target import Contrast, as_images
 from .tiles import enlarge, outline_box, outline_mask, tile
 from .transform import robust
 from .universal import apply_perturbation, universal_perturbation

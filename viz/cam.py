@@ -18,7 +18,7 @@ from .target import (
     as_image,
     as_images,
     as_logits,
-    classes,
+    explained_classes,
     fixed_target,
     logits,
     logits_layer,
@@ -131,7 +131,7 @@ def score_cam(
         chosen = fixed_target(model, image, target)
         x = as_image(model, image).detach()
         cams = [
-            _score_cam_of_one(model, x[i : i + 1], a[i], int(chosen[i]), baseline, batch_size, progress)
+            _score_cam_of_one(model, x[i : i + 1], a[i], chosen[i], baseline, batch_size, progress)
             for i in range(len(x))
         ]
         return finished("score_cam", F.stack(cams), image, upsample)
@@ -145,8 +145,9 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
         masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
         low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
         masks = (masks - low) / F.where(high > low, high - low, 1.0)
-        increases.append(logits(model, background + (x - background) * masks)[:, target])
-    increase = F.cat(increases) - logits(model, background)[:, target]
+        y = logits(model, background + (x - background) * masks)
+        increases.append(pick(y, [target] * len(y)))
+    increase = F.cat(increases) - pick(logits(model, background), [target])
     weights = F.softmax(increase, 0).reshape(-1, 1, 1)
     return F.relu((weights * a).sum(axis=0))
 
@@ -171,7 +172,7 @@ def forward(method, model, image, target, layer, unit):
     a, y = found[layer], as_logits(found[last])
     if a.ndim != 4:
         raise ValueError(f"{method}: layer {layer!r} has no positions to map, its output is {a.shape[1:]}")
-    return pick(y, classes(model, y, target)), a, y.detach()
+    return pick(y, explained_classes(model, y, target)), a, y.detach()
 
 
 def finished(method, cam, image, upsample):

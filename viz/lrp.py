@@ -42,7 +42,7 @@ from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, functions_between, several
 
 from .rectifiers import handed_to, rectified
-from .target import as_image, as_logits, classes, logits_layer, pick, unit_activation
+from .target import as_image, as_logits, explained_classes, logits_layer, pick, unit_activation
 
 
 def lrp(
@@ -72,7 +72,7 @@ def lrp(
         a = model.activations(x, [name])[name]
     if layer is None:
         a = as_logits(a)
-        y = pick(a, classes(model, a, target))
+        y = pick(a, explained_classes(model, a, target))
     elif target is not None:
         raise ValueError(f"give a target or a layer to explain, not both (target {target!r}, layer {layer!r})")
     else:

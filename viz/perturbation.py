@@ -15,7 +15,17 @@ from models.layers import Preprocess
 
 from .random import stream
 from .ranges import require
-from .target import as_image, as_leaf, classes, fixed_target, logits, pick, probabilities, require_units, score
+from .target import (
+    as_image,
+    as_leaf,
+    explained_classes,
+    fixed_target,
+    logits,
+    pick,
+    probabilities,
+    require_units,
+    score,
+)
 
 
 def occlusion(
@@ -158,7 +168,7 @@ def watched(model, x, target=None, layer=None, unit=None, output="logit"):
         if layer is not None:
             raise ValueError('output "probability" is for classes: a layer\'s activation is no probability')
         y = logits(model, x)
-        return pick(probabilities(y), classes(model, y, target)).numpy().astype(np.float64)
+        return pick(probabilities(y), explained_classes(model, y, target)).numpy().astype(np.float64)
 
 
 def _watched_many(model, changed, target, layer, unit, output):

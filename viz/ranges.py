@@ -41,6 +41,7 @@ RANGES = {
     "jitter": Range(0, unit="pixels"),
     "kappa": WEIGHT,
     "keep": SHARE,
+    "l2_weight": WEIGHT,
     "lr": Range(above=0, high=1000, unit="learning rate"),
     "octave_scale": Range(above=1, high=100),
     "octaves": COUNT,

@@ -1,8 +1,11 @@
 """What is explained: one number for each image, as a Tensor that can be differentiated.
 
 It is the score of a class, which is the logit y_c **before** any softmax (a probability also falls when other classes
-rise, so its gradient shows those too), or the activation of a layer, a channel or a neuron.
+rise, so its gradient shows those too), that score less another class's, or the activation of a layer, a channel or a
+neuron.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -166,10 +169,22 @@ def in_pixels(name, argument, value, most=1.0):
 # ---- what is explained -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """The score of class `more` less that of class `less`, as a target: why the one rather than the other.
+
+    Classes are indices or names. An attribution of it shows what sets the two apart: what they share cancels.
+    """
+
+    more: int | str
+    less: int | str
+
+
 def score(model, x, target=None, layer=None, unit=None):
     """(N,) Tensor: what is explained, for each image of x, a Tensor (N,3,H,W).
 
-    target: a class, as an index or a name; a sequence with one for each image; None for each image's top class.
+    target: a class, as an index or a name, or a Contrast of two; a sequence with one for each image; None for each
+        image's top class.
     layer, unit: in the class's place, a layer's mean activation over channels and positions; with unit a channel, the
         mean of that channel over positions; with unit (channel, row, column), that neuron. What lies behind the layer
         is not computed.
@@ -183,7 +198,7 @@ def score(model, x, target=None, layer=None, unit=None):
     if unit is not None:
         raise ValueError(f"unit {unit!r} needs the name of its layer: give layer as well")
     y = logits(model, x)
-    return pick(y, classes(model, y, target))
+    return pick(y, explained_classes(model, y, target))
 
 
 def logits(model, x):
@@ -213,21 +228,40 @@ def as_logits(y):
 
 
 def classes(model, y, target=None):
-    """(N,) int array: the class to explain in each image, from its logits y (N,K) and `target` as in `score`."""
+    """(N,) int array: the class of each image, from its logits y (N,K) and `target`: one, one for each, or None."""
+    found = explained_classes(model, y, target)
+    if found.dtype == object:
+        raise ValueError("a contrast of two classes can be explained or maximised; here target must be one class")
+    return found
+
+
+def explained_classes(model, y, target=None):
+    """(N,): what to explain in each image, from its logits y (N,K) and `target` as in `score`: class indices, or
+    objects, indices and Contrasts of indices, where there is a Contrast."""
     count, known = y.shape
     if target is None:
         return y.numpy().argmax(1)
-    if isinstance(target, str) or np.ndim(target) == 0:
+    if isinstance(target, str | Contrast) or np.ndim(target) == 0:
         target = [target] * count
     if len(target) != count:
         raise ValueError(f"target has {len(target)} classes for {count} images: give one, or one for each image")
-    found = [find_class(model, c) if isinstance(c, str) else c for c in target]
-    for c in found:
-        if not isinstance(c, int | np.integer) or isinstance(c, bool):
-            raise TypeError(f"target must be a class index or name, got {c!r}")
-        if not 0 <= c < known:
-            raise ValueError(f"target {c} is out of range: this model has classes 0 to {known - 1}")
-    return np.array(found, dtype=np.intp)
+    found = [
+        Contrast(_class_index(model, c.more, known), _class_index(model, c.less, known))
+        if isinstance(c, Contrast)
+        else _class_index(model, c, known)
+        for c in target
+    ]
+    return np.array(found, dtype=object if any(isinstance(c, Contrast) for c in found) else np.intp)
+
+
+def _class_index(model, c, known):
+    """The index of class c, an index or a name, among `known` classes."""
+    c = find_class(model, c) if isinstance(c, str) else c
+    if not isinstance(c, int | np.integer) or isinstance(c, bool):
+        raise TypeError(f"target must be a class index or name, got {c!r}")
+    if not 0 <= c < known:
+        raise ValueError(f"target {c} is out of range: this model has classes 0 to {known - 1}")
+    return int(c)
 
 
 def fixed_target(model, image, target=None, layer=None):
@@ -236,7 +270,7 @@ def fixed_target(model, image, target=None, layer=None):
         return target
     with mg.no_grad():
         y = logits(model, as_image(model, image))
-    return classes(model, y, target)
+    return explained_classes(model, y, target)
 
 
 def log_probabilities(y):
@@ -253,8 +287,13 @@ def probabilities(y):
 
 
 def pick(y, chosen):
-    """(N,) Tensor: y[i, chosen[i]]."""
-    return y[list(range(len(chosen))), np.asarray(chosen).tolist()]
+    """(N,) Tensor: y[i, chosen[i]]; for a Contrast, the difference of the two."""
+    rows, pairs = list(range(len(chosen))), [c if isinstance(c, Contrast) else Contrast(int(c), int(c)) for c in chosen]
+    found = y[rows, [pair.more for pair in pairs]]
+    apart = np.array([pair.more != pair.less for pair in pairs], y.dtype)
+    if not apart.any():
+        return found
+    return found - y[rows, [pair.less for pair in pairs]] * mg.from_numpy(apart).to(y.device)
 
 
 def unit_activation(a, unit=None):

@@ -79,7 +79,7 @@ def test_scripts_write_what_viz_computes(name, written, model_and_image):
 
 
 def test_a_neuron_or_another_layer(written, model_and_image):
-    arrays, _ = written("deconvnet", "--layer", "relu", "--unit", "2,0,5")
+    arrays, _ = written("deconvnet", "--target", "relu:2,0,5")
     np.testing.assert_array_equal(arrays["attribution"], viz.deconvnet(*model_and_image, layer="relu", unit=(2, 0, 5)))
     arrays, record = written("layer_cam", "--target", "blue", "--layer", "conv")
     np.testing.assert_array_equal(arrays["map"], viz.layer_cam(*model_and_image, "blue", "conv"))

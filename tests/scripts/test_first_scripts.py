@@ -86,23 +86,15 @@ def test_saliency_of_the_top_class_and_of_another(written, model, image, probabi
 
 
 def test_results_for_one_class_do_not_replace_those_for_another(script, photograph, tmp_path):
-    layer = ("--layer", "relu2_1")
-    for argv in (
-        (),
-        ("--target", "cat"),
-        ("--target", "3"),
-        layer,
-        (*layer, "--unit", "3"),
-        (*layer, "--unit", "3,0,5"),
-    ):
-        assert script("saliency", photograph, *argv)[0] == 0
+    for target in (None, "cat", "3", "cat-zebra", "relu2_1", "relu2_1:3", "relu2_1:3,0,5"):
+        assert script("saliency", photograph, *[f"--target={target}"] if target else [])[0] == 0
     names = {path.stem.removeprefix("saliency_my_cat") for path in (tmp_path / "out").iterdir()}
-    assert names == {"", "_cat", "_zebra", "_relu2_1", "_relu2_1_3", "_relu2_1_3-0-5"}
+    assert names == {"", "_cat", "_zebra", "_cat-zebra", "_relu2_1", "_relu2_1_3", "_relu2_1_3-0-5"}
 
 
 def test_saliency_of_a_channel_and_of_a_neuron(written, model, image):
     for text, unit in (("3", (3,)), ("3,0,5", (3, 0, 5))):
-        arrays, record = written("saliency", "--layer", "relu2_1", "--unit", text)
+        arrays, record = written("saliency", "--target", f"relu2_1:{text}")
         np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, layer="relu2_1", unit=unit))
         assert record["target"] is None
 
@@ -117,6 +109,29 @@ def test_grad_cam(written, model, image):
     arrays, record = written("grad_cam", "--target", "cat", "--counterfactual")
     np.testing.assert_array_equal(arrays["map"], viz.grad_cam(model, image, "cat", counterfactual=True))
     assert record["numbers"]["layer"] == viz.default_layer(model)
+
+
+def test_saliency_of_a_contrast(written, model, image):
+    arrays, record = written("saliency", "--target", "cat-zebra")
+    np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, viz.Contrast("cat", "zebra")))
+    assert record["target"] == {"index": [2, 3], "name": "cat less zebra"}
+    arrays, _ = written("compare", "--methods", "saliency", "--targets", "cat-zebra,cat")
+    np.testing.assert_array_equal(arrays["2-3_saliency"], viz.saliency(model, image, viz.Contrast(2, 3))[0])
+
+
+@pytest.mark.parametrize(
+    "name, old, new",
+    [
+        ("saliency", ["--layer", "relu2_1", "--unit", "3"], ["--target", "relu2_1:3"]),
+        ("activations", ["--count", "2"], ["--top", "2"]),
+    ],
+)
+def test_old_spellings_do_the_same_and_say_so(script, photograph, tmp_path, name, old, new):
+    said = [script(name, photograph, *words, "--out", tmp_path / words[0]) for words in (old, new)]
+    assert [code for code, *_ in said] == [0, 0] and said[1][2] == ""
+    assert said[0][2].startswith(f"{name}: warning: ") and said[0][2].count("\n") == 1
+    arrays = [next((tmp_path / words[0]).glob("*.npz")).read_bytes() for words in (old, new)]
+    assert arrays[0] == arrays[1]
 
 
 def test_compare(written, model, image, probabilities):

@@ -48,7 +48,7 @@ def test_deeper_weights_and_rows_of_linear_layers_can_be_drawn(script):
 
 
 def test_activations(written, photograph, weights):
-    arrays, numbers = written("activations", photograph, "--layer", "relu2_1", "--count", "5")
+    arrays, numbers = written("activations", photograph, "--layer", "relu2_1", "--top", "5")
     model = models.load(weights)
     image = models.load_image(photograph, model.input_size)
     np.testing.assert_array_equal(arrays["activations"], viz.activation_maps(model, image, "relu2_1"))
@@ -77,7 +77,7 @@ def test_top_patches(written, folder):
 
 
 def test_zeiler_fergus(written, folder):
-    argv = ["--data", folder, "--count", "12", "--channels", "1", "--layers", "relu1_1,relu2_2"]
+    argv = ["--data", folder, "--count", "12", "--per-layer", "1", "--layers", "relu1_1,relu2_2"]
     _, numbers = written("zeiler_fergus", *argv)
     assert numbers["relu1_1"]["receptive_field"] == [3, 3] and numbers["relu2_2"]["receptive_field"] == [12, 12]
 

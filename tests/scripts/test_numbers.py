@@ -48,8 +48,8 @@ def test_every_number_is_taken_or_refused_in_one_sentence(name, run, capsys):
     code, out, err = run(capsys, name)
     assert code == 0 and " -> " in out, err
     options = find(name).options
-    for dest, (flag, within) in options.ranges.items():
-        (action,) = (action for action in options._actions if action.dest == dest)
+    for flag, within in options.ranges.values():
+        action = options._option_string_actions[flag]
         count = action.nargs if isinstance(action.nargs, int) else 1
         for value in drawn(within, action.type, rng):
             code, out, err = run(capsys, name, *[f"{flag}={value}"] if count == 1 else [flag, *[value] * count])
@@ -98,7 +98,7 @@ def test_functions_refuse_what_their_options_refuse(function, name):
     "name, words, said",
     [
         ("maximize", ["--size", "3"], "at least 4 x 4 pixels up to fc, this image has 3 x 3"),
-        ("dream", ["--size", "16", "--octaves", "30", "--layer", "relu4_1"], "at least 4 x 4 pixels up to relu4_1"),
+        ("dream", ["--size", "16", "--octaves", "30", "--target", "relu4_1"], "at least 4 x 4 pixels up to relu4_1"),
         ("texture", ["--width", "2"], "this network takes images of at least 4 x 4 pixels"),
         ("style_transfer", ["--style-scale", "0.01"], "this network takes images of at least 4 x 4 pixels"),
         ("attack", ["--epsilon", "4"], "epsilon is in units of pixels, which lie in [0, 1], got 4"),
@@ -108,9 +108,9 @@ def test_functions_refuse_what_their_options_refuse(function, name):
         ("compare", ["--targets", "cat,0"], "the class 0 is named twice"),
         ("compare", ["--methods", "lrp,lrp"], "the method 'lrp' is named twice"),
         ("saliency", ["--out", ""], "the name of the folder is empty"),
-        ("saliency", ["--layer", "relu9_1"], "there is no layer 'relu9_1', did you mean relu"),
+        ("saliency", ["--target", "relu9_1"], "there is no class or layer 'relu9_1', did you mean relu"),
         ("templates", ["--model", "nomodel"], "unrecognized arguments: --model nomodel"),
-        ("embedding", ["--by", "tsne", "--perplexity", "30"], "at most a third of the other photographs"),
+        ("embedding", ["--method", "tsne", "--perplexity", "30"], "at most a third of the other photographs"),
         ("top_patches", ["--patches", "99"], "give fewer --patches, or a larger --count"),
     ],
 )

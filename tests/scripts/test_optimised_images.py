@@ -58,11 +58,26 @@ def test_maximize_as_the_blog_leaves_preprocessing_out(script, weights, tmp_path
 @pytest.mark.parametrize(
     "options, subject",
     [
-        (["--layer", "relu3_1", "--unit", "4"], "relu3_1_4"),
-        (["--layer", "relu3_1", "--unit", "4", "--centre"], "relu3_1_4"),
-        (["--layer", "conv3_1", "--unit", "4,0,1", "--optimizer", "lbfgs"], "conv3_1_4_0_1"),
-        (["--layer", "relu2_1", "--preset", "fourier"], "relu2_1_fourier"),
-        (["--target", "cat", "--l2", "0.1", "--tv", "0.1", "--clip-norm", "10", "--clip-contribution", "10"], "cat"),
+        (["--target", "relu3_1:4"], "relu3_1_4"),
+        (["--target", "relu3_1:4", "--centre"], "relu3_1_4"),
+        (["--target", "conv3_1:4,0,1", "--optimizer", "lbfgs"], "conv3_1_4-0-1"),
+        (["--target", "cat-zebra"], "cat-zebra"),
+        (["--target", "relu2_1", "--preset", "fourier"], "relu2_1_fourier"),
+        (
+            [
+                "--target",
+                "cat",
+                "--l2-weight",
+                "0.1",
+                "--tv-weight",
+                "0.1",
+                "--clip-norm",
+                "10",
+                "--clip-contribution",
+                "10",
+            ],
+            "cat",
+        ),
     ],
 )
 def test_what_can_be_maximised(script, tmp_path, options, subject):
@@ -76,10 +91,10 @@ def test_what_can_be_maximised(script, tmp_path, options, subject):
     "name, options, message",
     [
         ("maximize", [], "--targets"),
-        ("maximize", ["--target", "cat", "--layer", "relu1_1"], "one of"),
+        ("maximize", ["--target", "cat", "--targets", "zebra"], "--target TARGET, or"),
         ("maximize", ["--target", "cat", "--centre"], "--centre"),
         ("maximize", ["--target", "cat", "--preset", "blog", "--lr", "2"], "no --lr"),
-        ("maximize", ["--layer", "relu1_1", "--preset", "blog"], "for classes"),
+        ("maximize", ["--target", "relu1_1", "--preset", "blog"], "for classes"),
         ("maximize", ["--target", "cat", "--optimizer", "lbfgs", "--blur", "1"], "lbfgs"),
         ("maximize", ["--target", "cat", "--gif", "-1"], "--gif"),
         ("dream", ["--unit", "3"], "--layer"),
@@ -96,7 +111,7 @@ def test_mistakes_are_one_sentence(script, photograph, name, options, message):
 
 
 def test_dream(script, photograph, tmp_path):
-    options = ["--size", 64, "--steps", 2, "--octaves", 2, "--jitter", 4, "--gif", 1, "--layer", "relu2_1"]
+    options = ["--size", 64, "--steps", 2, "--octaves", 2, "--jitter", 4, "--gif", 1, "--target", "relu2_1"]
     code, out, err = script("dream", photograph, *options)
     assert code == 0, err
     record, arrays = read(tmp_path / "out", "dream_my_cat_relu2_1")

@@ -122,11 +122,34 @@ def test_numbers_beyond_their_range_are_refused_and_defaults_are_not(name):
     options = find(name).options
     required = [word for action in options._actions if action.required for word in (*action.option_strings[:1], "1")]
     assert options.parse_args(required)
-    for key, (flag, within) in options.ranges.items():
-        (action,) = (action for action in options._actions if action.dest == key)
+    for flag, within in options.ranges.values():
+        action = options._option_string_actions[flag]
         assert str(within) in action.help
         count = action.nargs if isinstance(action.nargs, int) else 1
         beyond = [max(within.low - 1, within.above), within.high + 1]
         for number in (action.type(f"{number:.15g}") for number in beyond if math.isfinite(number)):
             with pytest.raises(UserError, match=rf"^{flag} must be {re.escape(str(within))}, got {number}$"):
                 options.parse_args([*required, flag, *[f"{number}"] * count])
+
+
+# ---- one meaning for an option ---------------------------------------------------------------------------------------
+
+MEANINGS = {
+    "--count": "how many photographs of --data",
+    "--layer": "where to look",
+    "--target": "a class by name or index",
+    "--channels": "which",
+}
+
+
+@pytest.mark.parametrize("flag, meaning", MEANINGS.items())
+def test_an_option_means_one_thing_in_every_command(flag, meaning):
+    having = {name: find(name).options._option_string_actions.get(flag) for name in NAMES}
+    shown = {name: action.help for name, action in having.items() if action and action.help != "==SUPPRESS=="}
+    assert shown and all(text.startswith(meaning) for text in shown.values()), shown
+
+
+def test_help_says_what_stands_in_for_target():
+    for name in NAMES:
+        action = find(name).options._option_string_actions.get("--target")
+        assert action is None or "(default: " in action.help

@@ -74,8 +74,8 @@ SHORT = {
     "texture": "--steps 1 --size 16",
     "top_patches": "--data {DATA} --count 12 --layer relu2_1",
     "universal": "--data {DATA} --count 8 --epochs 1",
-    "weights": "--count 2",
-    "zeiler_fergus": "--data {DATA} --count 12 --layers relu2_1 --channels 1",
+    "weights": "--filters 2",
+    "zeiler_fergus": "--data {DATA} --count 12 --layers relu2_1 --per-layer 1",
 }
 NO_IMAGE = {"linear_demo", "maximize", "templates", "weights"} | {k for k, v in SHORT.items() if "{DATA}" in v}
 NO_IMAGE -= {"sanity_check"}

@@ -142,3 +142,65 @@ def test_images_that_cannot_be_explained_are_refused(network):
             viz.gradient(training, image)
     finally:
         training.eval()
+
+
+# ---- contrasts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_contrast_is_the_difference_of_two_scores(network):
+    model, image = network
+    y = viz.target.logits(model, as_image(model, image)).numpy()
+    pair = viz.Contrast(2, 0)
+    np.testing.assert_array_equal(score(model, as_image(model, image), pair).numpy(), y[:, 2] - y[:, 0])
+    np.testing.assert_array_equal(score(model, as_image(model, image), [pair, 1]).numpy(), [y[0, 2] - y[0, 0], y[1, 1]])
+    apart = viz.gradient(model, image, 2) - viz.gradient(model, image, 0)
+    np.testing.assert_allclose(viz.gradient(model, image, pair), apart, atol=1e-12)
+    named = nn.Sequential(layers_of(model))
+    named.labels = ("tench", "cat", "zebra", "church", "golf ball")
+    by_name = viz.gradient(named, image, viz.Contrast("zebra", "tench"))
+    np.testing.assert_array_equal(by_name, viz.gradient(model, image, pair))
+
+
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        (viz.input_x_gradient, {}),
+        (viz.integrated_gradients, {"steps": 2}),
+        (viz.smooth_grad, {"samples": 2}),
+        (viz.occlusion, {"patch": 8, "stride": 8}),
+    ],
+)
+def test_what_is_linear_in_the_score_explains_a_contrast_by_the_difference(network, method, options):
+    model, image = network
+    apart = method(model, image, 2, **options) - method(model, image, 0, **options)
+    np.testing.assert_allclose(method(model, image, viz.Contrast(2, 0), **options), apart, atol=1e-10)
+
+
+def test_relevance_of_a_contrast_adds_up_to_it(network):
+    model, image = network
+    pair = viz.Contrast(2, 0)
+    relevance = viz.lrp(model, image, pair, rule="epsilon", epsilon=1e-12)
+    lost = viz.completeness(model, image, relevance, pair, baseline=None)
+    apart = viz.lrp(model, image, 2, rule="epsilon", epsilon=1e-12) - viz.lrp(
+        model, image, 0, rule="epsilon", epsilon=1e-12
+    )
+    np.testing.assert_allclose(relevance, apart, atol=1e-8)
+    assert lost.shape == (len(image),)
+
+
+@pytest.mark.parametrize("method", [viz.grad_cam, viz.grad_cam_plus_plus, viz.layer_cam, viz.score_cam, viz.rise])
+def test_maps_of_a_contrast(network, method):
+    model, image = network
+    options = {"samples": 4} if method is viz.rise else {}
+    found = method(model, image, viz.Contrast(2, 0), **options)
+    assert found.shape == (len(image), *image.shape[2:]) and np.isfinite(found).all()
+    assert not np.array_equal(found, method(model, image, 2, **options))
+
+
+def test_a_contrast_is_no_class_to_reach(network):
+    model, image = network
+    for attack in (viz.fgsm, viz.pgd, viz.loss_gradient):
+        with pytest.raises(ValueError, match="here target must be one class"):
+            attack(model, image, target=viz.Contrast(2, 0))
+    with pytest.raises(ValueError, match="out of range"):
+        viz.saliency(model, image, viz.Contrast(2, 99))

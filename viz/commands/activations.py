@@ -7,10 +7,11 @@ from viz.cam import default_layer
 
 from .options import parser
 
-options = parser(__doc__, "photo.jpg --layer relu1_1 --count 32", target=False)
-options.add_argument("--layer", metavar="NAME", help="a layer (default: the last rectified convolution)")
-options.number("--count", 23, "how many channels", low=1)
+options = parser(__doc__, "photo.jpg --layer relu1_1 --top 32", target=False)
+options.add_argument("--layer", metavar="NAME", help="where to look (default: the last rectified convolution)")
+options.number("--top", 23, "how many channels, the strongest", low=1)
 options.add_argument("--own", action="store_true", help="each map on its own scale (default: one for all)")
+options.renamed("--count", "--top")
 
 
 def run(job):
@@ -19,7 +20,7 @@ def run(job):
     a = viz.activation_maps(job.model, job.image, layer)
     if a.ndim != 4:
         raise UserError(f"--layer {layer} has no maps, its output is a vector of {a.shape[1]}: take a layer before it")
-    channels = viz.strongest_channels(a, args.count)
+    channels = viz.strongest_channels(a, args.top)
     silent = int((a[0].max((1, 2)) <= 0).sum())
     title = f"{layer} of {job.image_name}: {len(channels)} of {a.shape[1]} channels, {silent} silent"
     job.write(

@@ -20,7 +20,7 @@ from .options import distance, parser
 
 options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255", target="any but the present one")
 add, number = options.add_argument, options.number
-add("--method", default="pgd", metavar="NAME", help="one of those above (default %(default)s)")
+add("--method", default="pgd", metavar="NAME", help="of attack, one of those above (default %(default)s)")
 number("--epsilon", distance, "the budget of fgsm, iterative and pgd", above=0, shown="default 8/255, or 1 in L2")
 add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
 number("--steps", int, "of all but fgsm and jsma; generations of one_pixel", shown="default: the method's")

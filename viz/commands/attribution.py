@@ -7,9 +7,11 @@ import inspect
 from contextlib import nullcontext
 
 import viz
+from models.mistakes import UserError
 from viz import sheet
 
 from .options import parser
+from .target import ANYTHING, SCORE
 
 COMMANDS: dict[str, "Attribution"] = {}
 
@@ -52,12 +54,13 @@ class Attribution:
     numbers: of (job, result, map), for the record. tail: of the line that is printed, which may name these numbers.
     """
 
-    at_layer = False  # whether --layer says where to look; otherwise it is explained
+    at_layer = False  # whether the map is drawn at a layer, which --layer names
 
     def __init__(self, name, about, label="", more="", title="", draw=signed, numbers=largest, tail=""):
         self.name, self.heading, self.label = name, title or about.partition(":")[0], label
         self.draw, self.numbers, self.tail = draw, numbers, tail
-        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), neuron=not self.at_layer)
+        kind = SCORE if self.at_layer else ANYTHING
+        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), kind=kind)
         if self.at_layer:
             where = "where to look (default: the last rectified convolution)"
             self.options.add_argument("--layer", metavar="NAME", help=where)
@@ -70,8 +73,11 @@ class Attribution:
         """{name: array} of the result, which comes first, and of what else there is. layer: {} or {"layer": name}."""
         long = "callback" in inspect.signature(getattr(viz, self.name)).parameters
         with job.stoppable() if long else nullcontext():
-            found = call(job, self.name, **({"target": job.target, **layer} if layer else job.explained))
+            found = call(job, self.name, **self.explained(job), **layer)
         return {"map" if found.ndim == 3 else "attribution": found}
+
+    def explained(self, job):
+        return job.explained
 
     def run(self, job):
         layer = {"layer": job.args.layer or viz.default_layer(job.model)} if self.at_layer else {}
@@ -227,6 +233,11 @@ class CAM(Attribution):
 
     at_layer = True
 
+    def explained(self, job):
+        if job.wanted.layer is not None:
+            raise UserError(f"{self.name} explains classes, {job.args.target} is a layer: --layer says where to look")
+        return job.explained
+
 
 class GradCAM(CAM):
     """Grad-CAM, whose one pass gives the top class and its probability too, and the map as small as the layer."""
@@ -235,7 +246,7 @@ class GradCAM(CAM):
         return f"{self.heading}, counterfactual" if job.args.counterfactual else self.heading
 
     def arrays(self, job, layer):
-        target = None if job.args.target is None else job.target
+        target = None if job.args.target is None else self.explained(job)["target"]
         chosen = {**layer, "signed": job.args.signed, "counterfactual": job.args.counterfactual}
         low, maps, job.scores = viz.cam.grad_cam_and_scores(job.model, job.image, target, **chosen)
         return {"map": maps, "map_of_layer": low}
@@ -249,7 +260,7 @@ L = ReLU(sum_k a_k A_k), a_k = mean over positions of dy/dA_k, A the layer's act
 softmax (Selvaraju et al. 2017, arXiv:1610.02391).
 """,
     "evidence, in units of the score",
-    numbers=lambda job, found, heat: {"largest": heat.max(), "probability": job.probabilities[job.target]},
+    numbers=lambda job, found, heat: {"largest": heat.max(), "probability": job.probabilities[job.wanted.classes[0]]},
 ).options
 options.add_argument("--signed", action="store_true", help="leave out the ReLU: what speaks against is negative")
 options.add_argument("--counterfactual", action="store_true", help="show what speaks against the class")

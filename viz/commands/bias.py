@@ -17,15 +17,20 @@ from viz import plot
 from viz.attacks import scores
 
 from .labelled import add_data_options, labelled_images, model_for
+from .methods import METHODS
 from .options import parser
 from .tables import markdown
-
-MAPS = ("grad_cam", "layer_cam", "saliency", "guided_backprop", "lrp")
 
 options = parser(__doc__, "--data photos --method grad_cam", image=False, target=False)
 add_data_options(options, count=240)
 add, number = options.add_argument, options.number
-add("--method", choices=MAPS, default="grad_cam", help="(default %(default)s)")
+add(
+    "--method",
+    choices=METHODS,
+    default="grad_cam",
+    metavar="NAME",
+    help=f"of the map: {', '.join(METHODS)} (default %(default)s)",
+)
 add("--masks", metavar="DIR", help="where the objects are: DIR/<class>/<name>.png for each photograph")
 number("--box", 0.5, "of the area, for the central box", above=0, high=1, metavar="SHARE")
 number("--shown", 12, "wrong answers in the figure", low=0)
@@ -38,13 +43,7 @@ def run(job):
     named = scores(model, data.images).argmax(1)
     masks = read_masks(args, data)
     heat = np.concatenate(
-        [
-            viz.per_pixel(found, "magnitude" if found.ndim == 4 else "signed")
-            for found in (
-                getattr(viz, args.method)(model, data.images[i : i + 16], named[i : i + 16])
-                for i in range(0, len(named), 16)
-            )
-        ]
+        [METHODS[args.method].map(model, data.images[i : i + 16], named[i : i + 16]) for i in range(0, len(named), 16)]
     )
     inside = viz.mass_inside(heat, masks)
     rows = viz.bias_table(inside, masks.mean((1, 2)), data.labels, named, data.names)

@@ -5,12 +5,12 @@ are summed over them. Where a method does not apply to the network, the sentence
 the equations and papers see --help of each method.
 """
 
-import models
 from models.mistakes import UserError, users_mistake
 from viz import plot
 
 from .attribution import COMMANDS, call
 from .options import chosen, names, once, parser
+from .target import SCORE, Target, read_target
 
 COARSE = ("grad_cam", "grad_cam_plus_plus", "score_cam", "layer_cam", "eigen_cam", "occlusion", "rise")
 
@@ -22,26 +22,29 @@ options.add_argument(
     metavar="A,B,...",
     help=f"any of {', '.join(COMMANDS)} (default %(default)s)",
 )
-options.add_argument("--targets", metavar="A,B,...", help="classes by name or index (default: the top two)")
+options.add_argument("--targets", metavar="A,B,...", help=f"several of: {SCORE} (default: the top two classes)")
 
 
 def run(job):
     methods, targets = chosen(job.args.methods, COMMANDS), chosen_targets(job)
-    classes = [job.class_name(target) for target in targets]
+    classes = [" less ".join(map(job.class_name, target.classes)) for target in targets]
+    shares = [[float(job.probabilities[index]) for index in target.classes] for target in targets]
     maps = [[attribution(job, method, target) for method in methods] for target in targets]
 
     found = {(t, m): heat for t, row in zip(targets, maps, strict=True) for m, heat in zip(methods, row, strict=True)}
-    arrays = {f"{t}_{m}": heat for (t, m), heat in found.items() if not isinstance(heat, str)}
+    arrays = {
+        f"{'-'.join(map(str, t.classes))}_{m}": heat for (t, m), heat in found.items() if not isinstance(heat, str)
+    }
     refused = {m: heat for (_, m), heat in found.items() if isinstance(heat, str)}
     if not arrays:
         raise UserError(next(iter(refused.values())))
-    rows = [f"{name} (p = {job.probabilities[target]:.3g})" for name, target in zip(classes, targets, strict=True)]
+    rows = [f"{name} (p = {', '.join(f'{p:.3g}' for p in some)})" for name, some in zip(classes, shares, strict=True)]
     title = f"{job.image_name}, seen by {job.model.name}"
     job.write(
         figure=plot.attribution_grid(job.image, maps, rows, methods, title, over=COARSE),
         arrays={"image": job.image, **arrays},
         numbers={
-            "probabilities": {name: job.probabilities[t] for name, t in zip(classes, targets, strict=True)},
+            "probabilities": {job.class_name(c): job.probabilities[c] for target in targets for c in target.classes},
             "refused": refused,
         },
         line=f"{', '.join(methods)} for {', '.join(classes)}",
@@ -50,14 +53,19 @@ def run(job):
 
 def chosen_targets(job):
     if job.args.targets is None:
-        return [int(index) for index in (-job.probabilities).argsort(kind="stable")[:2]]
-    return once([models.find_class(job.model, name) for name in names(job.args.targets)], "class")
+        return [Target((int(index),)) for index in (-job.probabilities).argsort(kind="stable")[:2]]
+    found = [read_target(job.model, name) for name in names(job.args.targets)]
+    layers = [target.layer for target in found if target.layer is not None]
+    if layers:
+        raise UserError(f"--targets are classes or contrasts of two, {layers[0]} is a layer")
+    once([target.classes if len(target.classes) > 1 else target.classes[0] for target in found], "class")
+    return found
 
 
 def attribution(job, method, target):
-    """(H,W): the method's map of the image for a class; the sentence by which it refuses this network."""
+    """(H,W): the method's map of the image for a target; the sentence by which it refuses this network."""
     try:
-        found = call(job, method, target=target)
+        found = call(job, method, **target.arguments)
     except (NotImplementedError, ValueError, RuntimeError) as error:
         sentence = users_mistake(error)
         if sentence is None:

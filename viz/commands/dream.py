@@ -1,8 +1,8 @@
 """DeepDream: a photograph in which a layer sees more of whatever it sees already (Mordvintsev et al. 2015).
 
 x <- x + lr * g / mean |g|, g the gradient of the layer's mean square activation, from the smallest octave of the image
-to full size (https://research.google/blog/inceptionism-going-deeper-into-neural-networks). With --unit a channel of
-the layer takes its place.
+to full size (https://research.google/blog/inceptionism-going-deeper-into-neural-networks). One of its channels or
+neurons, a class or a contrast of two can take the layer's place.
 """
 
 import viz
@@ -11,9 +11,10 @@ from viz import plot
 
 from .options import parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
+from .target import ANYTHING
 
-options = parser(__doc__, "photo.jpg --layer relu4_1 --gif 2", target=False, neuron=True)
-add, number = options.add_argument, options.number
+options = parser(__doc__, "photo.jpg --target relu4_1 --gif 2", target="relu4_1, or fire7.relu_expand", kind=ANYTHING)
+number = options.number
 number("--octaves", 4, "sizes, from small to full")
 number("--octave-scale", 1.4, "from one size to the next")
 number("--jitter", 32, "shift by up to so many", metavar="PIXELS")
@@ -23,20 +24,17 @@ add_course_options(options, steps=10, lr=0.006)
 
 def run(job):
     args = job.args
-    if args.unit and not args.layer:
-        raise UserError("--unit needs the name of its --layer")
-    layer = args.layer or dreamer(job.model)
-    objective = layer
-    if args.unit:
-        objective = (viz.neuron if len(args.unit) == 3 else viz.channel)(layer, *args.unit)
+    if args.target is None:
+        args.target = dreamer(job.model)
+    objective, name = job.wanted.objective(), job.target_name()
     image = fitted(job, args.image, args.size)
     octaves = {"octaves": args.octaves, "octave_scale": args.octave_scale, "jitter": args.jitter}
     result = viz.deep_dream(job.model, image, objective, steps=args.steps, lr=args.lr, **octaves, **course(job))
     job.stopped = result.stopped
     at_full_size = result.losses["objective"][-min(args.steps, len(result.losses["objective"]) - 1) - 1 :]
     job.write(
-        f"dream of {layer}: objective {fall([-v for v in at_full_size])} at full size",
-        figure=plot.pictures([image, result.image], ["photograph", f"{job.model.name} dreams of {layer}"], "DeepDream"),
+        f"dream of {name}: objective {fall([-v for v in at_full_size])} at full size",
+        figure=plot.pictures([image, result.image], ["photograph", f"{job.model.name} dreams of {name}"], "DeepDream"),
         arrays=history(result),
         numbers={"objective": [-v for v in result.losses["objective"]]},
         pictures={"dream": result.image},
@@ -49,4 +47,4 @@ def dreamer(model):
     for name in ("relu4_1", "fire7.relu_expand"):
         if name in model:
             return name
-    raise UserError("name the layer that is to dream: --layer NAME")
+    raise UserError("name the layer that is to dream: --target LAYER")

@@ -16,11 +16,12 @@ from .options import names, parser
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 
-options = parser(__doc__, "--data photos --layers relu3_1,fc7 --by tsne", False, False)
+options = parser(__doc__, "--data photos --layers relu3_1,fc7 --method tsne", False, False)
 add_data_options(options, count=240)
 options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
-options.add_argument("--by", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
+options.add_argument("--method", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
 options.number("--perplexity", 30.0, "of t-SNE, about its neighbours")
+options.renamed("--by", "--method")
 
 
 def run(job):
@@ -28,7 +29,7 @@ def run(job):
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
     if len(data.labels) < 5:
         raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
-    if args.by == "tsne" and args.perplexity > (len(data.labels) - 1) / 3:
+    if args.method == "tsne" and args.perplexity > (len(data.labels) - 1) / 3:
         raise UserError(
             f"--perplexity must be at most a third of the other photographs, {(len(data.labels) - 1) / 3:.3g}, got "
             f"{args.perplexity:g}: give a smaller one, or a larger --count"
@@ -38,18 +39,18 @@ def run(job):
         x = viz.features(job.model, data.images, layer, progress=job.progress)
         apart = viz.silhouette(x, data.labels)
         numbers = {"layer": layer, "features": x.shape[1], "images": len(x), "silhouette": apart}
-        if args.by == "pca":
+        if args.method == "pca":
             points, _, shares = viz.pca(x)
             numbers |= {"explained": shares}
             axes = [f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)]
         else:
             points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
         numbers |= {"silhouette_in_two_dimensions": viz.silhouette(points, data.labels)}
-        title = f"{METHODS[args.by]} of {layer} ({x.shape[1]} values), {len(x)} photographs, silhouette {apart:.2f}"
+        title = f"{METHODS[args.method]} of {layer} ({x.shape[1]} values), {len(x)} photographs, silhouette {apart:.2f}"
         job.write(
             title,
             figure=plot.scatter(points, data.labels, data.names, title, *axes),
             arrays={"points": points, "labels": data.labels},
             numbers=numbers,
-            subject=f"{Path(args.model).stem}_{layer}_{args.by}",
+            subject=f"{Path(args.model).stem}_{layer}_{args.method}",
         )

@@ -36,6 +36,7 @@ from .record import (
     sha256,
     versions,
 )
+from .target import Target, read_target
 
 
 class Job:
@@ -108,11 +109,9 @@ class Job:
         """
         asked, parts = vars(self.args), [self.image_name]
         if asked.get("target") is not None:
-            parts.append(self.class_name(self.target))
+            parts.append(self.target_name("-", "_"))
         if asked.get("layer") is not None:
             parts.append(asked["layer"])
-        if asked.get("unit") is not None:
-            parts.append("-".join(map(str, asked["unit"])))
         return "_".join(parts)
 
     @cached_property
@@ -127,34 +126,40 @@ class Job:
         return F.softmax(mg.from_numpy(self.scores), 1).numpy()[0]
 
     @cached_property
-    def target(self):
-        """The index of the class asked for, or of the top one."""
+    def wanted(self):
+        """The Target of --target; the top class where none is given."""
         if self.args.target is None:
-            return int(self.probabilities.argmax())
-        return models.find_class(self.model, self.args.target)
+            return Target((int(self.probabilities.argmax()),))
+        return read_target(self.model, self.args.target)
+
+    @property
+    def explained(self):
+        """What to explain, as keyword arguments of viz's functions: {"target": c}, or {"layer": name, "unit": unit}."""
+        return self.wanted.arguments
+
+    @property
+    def target(self):
+        """The index of the class asked for, or of the top one, for techniques that explain or reach one class."""
+        if len(self.wanted.classes) != 1:
+            raise UserError(f"{self.name} takes a single class, --target {self.args.target} is none")
+        return self.wanted.classes[0]
 
     def class_name(self, index):
         """A class's short name; "class 7" for a model without labels."""
         return str(self.model.labels[index]) if self.model.labels is not None else f"class {index}"
 
-    @property
-    def explained(self):
-        """What to explain, as keyword arguments of viz's functions: {"target": c}, or {"layer": name, "unit": unit}."""
-        if getattr(self.args, "layer", None) is None:
-            if getattr(self.args, "unit", None):
-                raise UserError("--unit needs the name of its --layer")
-            return {"target": self.target}
-        if self.args.target is not None:
-            raise UserError("give --target or --layer, not both: one of them is explained")
-        return {"layer": self.args.layer, "unit": self.args.unit}
+    def target_name(self, less=" less ", unit=", unit "):
+        """Of what is explained: "cat", "cat less dog", "relu3_1, unit 7". less, unit: what stands between."""
+        if self.wanted.layer is None:
+            return less.join(map(self.class_name, self.wanted.classes))
+        return self.wanted.layer + (unit + "-".join(map(str, self.wanted.unit)) if self.wanted.unit else "")
 
     def title(self, what, index=None):
-        """ "what: cat (p = 0.98)", for the target or the class `index`; or "what: relu3_1, unit 7"."""
-        if index is None and "unit" in self.args and self.args.layer:
-            unit = ", ".join(map(str, self.args.unit or ()))
-            return f"{what}: {self.args.layer}" + (f", unit {unit}" if unit else "")
-        index = self.target if index is None else index
-        return f"{what}: {self.class_name(index)} (p = {self.probabilities[index]:.3g})"
+        """ "what: cat (p = 0.98)", for what is explained or the class `index`; or "what: relu3_1, unit 7"."""
+        name = self.target_name() if index is None else self.class_name(index)
+        classes = self.wanted.classes if index is None else [index]
+        shares = ", ".join(f"{self.probabilities[c]:.3g}" for c in classes)
+        return f"{what}: {name}" + (f" (p = {shares})" if shares else "")
 
     @contextmanager
     def stoppable(self):
@@ -234,7 +239,7 @@ class Job:
             "options": vars(self.args),
             "device": self._device(),
             "seed": self.args.seed,
-            "target": {"index": self.target, "name": self.class_name(self.target)} if "target" in used else None,
+            "target": self._target_asked() if "wanted" in used and self.wanted.classes else None,
             "image": {"shape": self.image.shape, "sha256": sha256(self.image)} if "image" in used else None,
             "weights": self.model.provenance if "model" in used else None,
             "stopped_early": self.stopped,
@@ -242,6 +247,10 @@ class Job:
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began)),
             "seconds": round(time.time() - self.began, 3),
         }
+
+    def _target_asked(self):
+        classes = self.wanted.classes
+        return {"index": classes[0] if len(classes) == 1 else classes, "name": self.target_name()}
 
     def _device(self):
         """The device asked for and the one used; of a GPU its name and CUDA's versions, and the memory pool's bytes."""

@@ -34,7 +34,7 @@ def add_data_options(options, count):
         metavar="DIR",
         help="photographs with known classes: DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt",
     )
-    options.number("--count", count, "how many photographs", low=1)
+    options.number("--count", count, "how many photographs of --data", low=1)
 
 
 def labelled_images(folder, size, count, seed, model=None):

@@ -10,13 +10,18 @@ import numpy as np
 import viz
 from viz import plot
 
+from .methods import METHODS
 from .options import parser
-
-MAPS = ("grad_cam", "saliency", "smooth_grad", "guided_backprop", "layer_cam")
 
 options = parser(__doc__, "photo.jpg --target cat")
 add, number = options.add_argument, options.number
-add("--method", choices=MAPS, default="grad_cam", help="that draws the map (default %(default)s)")
+add(
+    "--method",
+    choices=METHODS,
+    default="grad_cam",
+    metavar="NAME",
+    help=f"of the map: {', '.join(METHODS)} (default %(default)s)",
+)
 number("--fraction", 0.5, "of the maximum, for the box (Selvaraju et al.: 0.15)")
 number("--quantiles", (0.3, 0.95), "of the seeds", low=0, high=1, nargs=2, metavar=("LOW", "HIGH"))
 number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, high=1000, unit="pixels", metavar="PIXELS")
@@ -26,8 +31,7 @@ def run(job):
     from scipy.ndimage import gaussian_filter
 
     args = job.args
-    heat = getattr(viz, args.method)(job.model, job.image, job.target)
-    heat = viz.per_pixel(heat, "magnitude" if heat.ndim == 4 else "signed")[0]
+    (heat,) = METHODS[args.method].map(job.model, job.image, job.target)
     if args.smooth:
         heat = gaussian_filter(heat, args.smooth)
     (mask,), (box,) = viz.localize(heat[None], args.fraction)

@@ -29,6 +29,7 @@ from viz.transform import jitter
 
 from .options import names, once, parser
 from .pictures import course, history, in_channels
+from .target import ANYTHING
 
 PAPER = {
     "parameterization": "pixels",
@@ -36,8 +37,8 @@ PAPER = {
     "lr": 0.03,
     "steps": 400,
     "start": "noise",
-    "l2": 0.0,
-    "tv": 0.0,
+    "l2_weight": 0.0,
+    "tv_weight": 0.0,
     "blur": 0.5,
     "blur_every": 2,
     "clip_norm": 0.0,
@@ -51,18 +52,18 @@ PRESETS = {
     "blog": {"steps": 1000},
 }
 
-options = parser(__doc__, "--targets cat,zebra", image=False, target="none: say what is to be maximised", neuron=True)
+options = parser(__doc__, "--targets cat,zebra", image=False, target="none, one of the two is needed", kind=ANYTHING)
 add, number = options.add_argument, options.number
 add("--targets", metavar="A,B,...", help="several classes, an image for each, in place of --target")
-add("--centre", action="store_true", help="with --layer and --unit C: the neuron at the centre of that channel's map")
+add("--centre", action="store_true", help="with --target LAYER:CHANNEL: the neuron at the centre of that channel's map")
 add("--preset", choices=PRESETS, default="paper", help="see above (default %(default)s); options override it")
 number("--size", int, "side of the image", low=1, high=8192, unit="pixels", shown="default: the model's")
 number("--steps", int, shown="paper 400, fourier 256, blog 1000 and 1000 more")
 add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
 add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
 number("--lr", float, "learning rate", shown="paper 0.03, fourier 0.05")
-number("--l2", float, "of sum (x - 1/2)^2", low=0, high=1e12, metavar="WEIGHT", shown="default 0")
-number("--tv", float, "of the total variation", low=0, high=1e12, metavar="WEIGHT", shown="default 0")
+number("--l2-weight", float, "of sum (x - 1/2)^2", metavar="WEIGHT", shown="default 0")
+number("--tv-weight", float, "of the total variation", metavar="WEIGHT", shown="default 0")
 add("--tv-kind", choices=viz.TV_KINDS, default="l1", help="its convention (default %(default)s)")
 number("--blur", float, "sigma of a blur every --blur-every steps", low=0, high=100, unit="pixels", shown="paper 0.5")
 number("--blur-every", int, low=1, metavar="STEPS", shown="paper 2")
@@ -88,6 +89,8 @@ number("--jitter", int, "shift by up to so many", shown="paper 8")
 add("--robust", action="store_true", default=None, help="pad, jitter, scale and turn (fourier: on)")
 add("--no-clip", action="store_true", help="let pixels leave [0,1]")
 number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
+options.renamed("--l2", "--l2-weight")
+options.renamed("--tv", "--tv-weight")
 
 
 def run(job):
@@ -106,7 +109,7 @@ def run(job):
 
     saved = low + viz.as_saved(shown) * (high - low)  # what the 8-bit picture, put back in its range, holds
     numbers = {"range": (low, high), "losses": {name: (v[0], v[-1]) for name, v in result.losses.items()}}
-    labels = [objective.name for objective in objectives]
+    labels = [job.target_name()] if not targets else []
     if targets:
         before, after = (probabilities(network, image, targets) for image in (result.image, saved))
         numbers["probabilities"] = {job.class_name(t): p for t, p in zip(targets, before, strict=True)}
@@ -124,25 +127,21 @@ def run(job):
 
 
 def wanted(job):
-    """The objectives, the classes they stand for (an empty list for layers), and a name for the files."""
+    """The objectives, the classes they stand for (an empty list for others), and a name for the files."""
     args = job.args
-    if sum(option is not None for option in (args.target, args.targets, args.layer)) != 1:
-        raise UserError("say what to maximise: one of --target CLASS, --targets A,B or --layer NAME (with --unit)")
-    if args.unit and not args.layer or args.centre and not (args.unit and len(args.unit) == 1):
-        raise UserError("--unit goes with --layer, and --centre with --layer and --unit C")
-    if args.layer:
-        if args.preset == "blog":
-            raise UserError("the blog's recipe is for classes: give --target")
-        if args.unit is None:
-            objective = viz.energy(args.layer)
-        elif len(args.unit) == 3 or args.centre:
-            objective = viz.neuron(args.layer, *args.unit)
-        else:
-            objective = viz.channel(args.layer, *args.unit)
-        return [objective], [], "_".join(map(str, [args.layer, *(args.unit or ())]))
-    chosen = names(args.targets) or [args.target]
-    targets = once([models.find_class(job.model, name) for name in chosen], "class")
-    return [viz.class_score(t) for t in targets], targets, "_".join(job.class_name(t).split(",")[0] for t in targets)
+    if (args.target is None) == (args.targets is None):
+        raise UserError("say what to maximise: --target TARGET, or several classes, --targets A,B")
+    if args.targets is not None:
+        targets = once([models.find_class(job.model, name) for name in names(args.targets)], "class")
+    else:
+        targets = list(job.wanted.classes) if len(job.wanted.classes) == 1 else []
+    if args.centre and (args.targets is not None or len(job.wanted.unit or ()) != 1):
+        raise UserError("--centre goes with --target LAYER:CHANNEL")
+    if targets:
+        return [viz.class_score(t) for t in targets], targets, "_".join(map(job.class_name, targets))
+    if args.preset == "blog":
+        raise UserError("the blog's recipe is for classes: give --target CLASS")
+    return [job.wanted.objective(args.centre)], [], job.target_name("-", "_")
 
 
 def blog(job, targets):
@@ -166,10 +165,10 @@ def ascend(job, objectives):
         start = in_channels(job.model, models.load_image(start, size))
 
     penalties, after_step = {}, []
-    if chosen["l2"]:
-        penalties["l2"] = lambda x: viz.l2(x, chosen["l2"])
-    if chosen["tv"]:
-        penalties["tv"] = lambda x: viz.total_variation(x, args.tv_kind, chosen["tv"])
+    if chosen["l2_weight"]:
+        penalties["l2"] = lambda x: viz.l2(x, chosen["l2_weight"])
+    if chosen["tv_weight"]:
+        penalties["tv"] = lambda x: viz.total_variation(x, args.tv_kind, chosen["tv_weight"])
     if chosen["blur"]:
         after_step.append((chosen["blur_every"], lambda x, g: viz.gaussian_blur(x, chosen["blur"])))
     if chosen["clip_norm"]:

@@ -1,13 +1,15 @@
 """The options of a technique: those that all share, and numbers that know their range and unit."""
 
 import argparse
-import re
+import warnings
 from fractions import Fraction
 from math import inf
 from pathlib import Path
 
 from models.mistakes import UserError
 from viz.ranges import RANGES, Range
+
+from .target import ANYTHING, CLASS, read_unit
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, doc, example):
         super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.example, self.ranges = example, {}
+        self.example, self.ranges, self.layer_was_target = example, {}, False
 
     def error(self, message):
         raise UserError(f"{message} (--help lists the options)")
@@ -38,8 +40,25 @@ class Parser(argparse.ArgumentParser):
         action = self.add_argument(flag, **{"type": kind, "default": default, "help": what} | more)
         self.ranges[action.dest] = flag, within
 
+    def renamed(self, old, new):
+        """Let the option `new` go by its `old` name too, with a warning, for one version."""
+        action = self._option_string_actions[new]
+        taken = {"type": action.type, "nargs": action.nargs, "choices": action.choices}
+        taken = {"nargs": 0} if action.nargs == 0 else taken
+        self.add_argument(
+            old, action=_Renamed, dest=action.dest, const=new, default=action.default, help=argparse.SUPPRESS, **taken
+        )
+
+    def layers_were_targets(self):
+        """Let --layer NAME --unit C stand for --target NAME:C too, with a warning, for one version."""
+        self.add_argument("--layer", help=argparse.SUPPRESS)
+        self.add_argument("--unit", help=argparse.SUPPRESS)
+        self.layer_was_target = True
+
     def parse_args(self, *arguments):
         found = super().parse_args(*arguments)
+        if self.layer_was_target:
+            _take_layer_for_target(found)
         for name, (flag, within) in self.ranges.items():
             value = getattr(found, name)
             for number in value if isinstance(value, list | tuple) else [value]:
@@ -48,16 +67,36 @@ class Parser(argparse.ArgumentParser):
         return found
 
 
+class _Renamed(argparse.Action):
+    """Stores as the option of the new name, `const`, does."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        warnings.warn(f"{option_string} is called {self.const} now", FutureWarning, stacklevel=2)
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+
+
+def _take_layer_for_target(found):
+    layer, unit = found.layer, found.unit
+    del found.layer, found.unit
+    if unit is not None and layer is None:
+        raise UserError("--unit needs the name of its --layer")
+    if layer is None:
+        return
+    if found.target is not None:
+        raise UserError("give --target or --layer, not both: one of them is explained")
+    found.target = layer if unit is None else f"{layer}:{','.join(map(str, read_unit(unit)))}"
+    warnings.warn(f"what is explained is one option now: --target {found.target}", FutureWarning, stacklevel=3)
+
+
 A_MODEL = "a model's name or the path of a weights file (default %(default)s)"
 
 
-def parser(doc, example, image=True, target="the top one", neuron=False, model=A_MODEL):
+def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A_MODEL):
     """A Parser with the options that all techniques share.
 
     doc: what --help says first; example: the arguments of a command line that works.
-    image: False for a technique that takes no photograph. target: which class stands in for --target where none is
-    given, for --help; False for a technique that takes no class.
-    neuron: also --layer and --unit, which are explained in the class's place (see `Job.explained`).
+    image: False for a technique that takes no photograph. target: what stands in for --target where none is given, for
+    --help; False for a technique that has no --target. kind: what it may be, one of target.py's three.
     model: what --help says of --model; None for a technique that makes its own.
     """
     options = Parser(doc, example)
@@ -67,10 +106,9 @@ def parser(doc, example, image=True, target="the top one", neuron=False, model=A
     if model:
         add("--model", default="minivgg", help=model)
     if target:
-        add("--target", metavar="CLASS", help=f"a class by name or index (default: {target})")
-    if neuron:
-        add("--layer", metavar="NAME", help="explain this layer in the class's place, its mean or that of --unit")
-        add("--unit", type=unit, metavar="C[,ROW,COL]", help="a channel of --layer, or one neuron of it")
+        add("--target", metavar="CLASS" if kind == CLASS else "TARGET", help=f"{kind} (default: {target})")
+    if kind == ANYTHING:
+        options.layers_were_targets()
     add(
         "--device",
         default="cpu",
@@ -83,15 +121,6 @@ def parser(doc, example, image=True, target="the top one", neuron=False, model=A
 
 
 # ---- types of options ------------------------------------------------------------------------------------------------
-
-
-def unit(text):
-    """ "3" or "3,0,12" as a tuple: a channel, or channel, row and column."""
-    if not re.fullmatch(r"\d+(,\d+,\d+)?", text):
-        raise argparse.ArgumentTypeError(
-            f"a unit is a channel, or channel,row,column, such as 3 or 3,0,12; got {text!r}"
-        )
-    return tuple(int(number) for number in text.split(","))
 
 
 def folder(text):

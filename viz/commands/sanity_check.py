@@ -27,7 +27,7 @@ DEFAULT = ",".join(name for name in METHODS if name not in SLOW + FLAT)
 options = parser(__doc__, "photo.jpg --methods saliency,guided_backprop,grad_cam")
 options.add_argument("--methods", default=DEFAULT, metavar="A,B,...", help="(default %(default)s)")
 options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
-options.number("--count", 20, "photographs of --data", low=1)
+options.number("--count", 20, "how many photographs of --data", low=1)
 options.number("--draws", 10, "of the weights", low=1)
 
 

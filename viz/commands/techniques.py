@@ -63,7 +63,7 @@ FAMILIES: dict[tuple, tuple] = {
         ("templates", "what a linear classifier looks for, a picture for each class"),
         ("activation_maps", "what the channels of a layer say of a picture", "activations"),
         ("pca", "where a layer puts pictures: its two main axes", "embedding"),
-        ("tsne", "where a layer puts pictures: which are neighbours", "embedding --by tsne"),
+        ("tsne", "where a layer puts pictures: which are neighbours", "embedding --method tsne"),
         ("silhouette", "how far the classes lie apart in a layer, as a number", "embedding"),
         ("top_patches", "the patches of photographs that a channel responds to most"),
         ("projections", "what in these patches it responds to", "zeiler_fergus"),
@@ -74,7 +74,7 @@ FAMILIES: dict[tuple, tuple] = {
     ("optimised images", "optimised_images.md"): (
         ("maximize", "the picture that a class, a channel or a neuron likes best"),
         ("maximize_as_blog", "the same without preprocessing, clipping and regularisers", "maximize --preset blog"),
-        ("total_variation", "the penalty against noise, in five conventions", "maximize --tv 0.001"),
+        ("total_variation", "the penalty against noise, in five conventions", "maximize --tv-weight 0.001"),
         ("robust", "transforms that a picture must withstand: shifts, scales, turns", "maximize --robust"),
         ("deep_dream", "a photograph in which a layer sees more of what it sees", "dream"),
         ("invert", "what a layer still knows of a photograph"),

@@ -23,9 +23,11 @@ options = parser(__doc__, "--data photos --layer relu3_1 --channels 3 17", False
 add_data_options(options, count=240)
 add, number = options.add_argument, options.number
 add(
-    "--layer", metavar="NAME", help="(default: the last rectified convolution that sees less than half of a photograph)"
+    "--layer",
+    metavar="NAME",
+    help="where to look (default: the last rectified convolution that sees less than half of a photograph)",
 )
-number("--channels", int, low=0, nargs="+", shown="default: four drawn by --seed from those that respond")
+number("--channels", int, "which", low=0, nargs="+", shown="default: four drawn by --seed from those that respond")
 number("--patches", 9, "for each channel", low=1)
 add("--method", choices=tuple(METHODS), default="guided_backprop", help="(default %(default)s)")
 

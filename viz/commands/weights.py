@@ -15,21 +15,23 @@ from viz import plot
 from .options import parser
 
 options = parser(__doc__, "--layer conv1_1", image=False, target=False)
-options.add_argument("--layer", metavar="NAME", help="a layer with weights (default: the first)")
+options.add_argument("--layer", metavar="NAME", help="where to look (default: the first layer with weights)")
 options.add_argument("--shared", action="store_true", help="one range for all filters (default: each its own)")
-options.number("--count", 64, "how many filters, the first ones", low=1)
-options.number("--channels", 8, "how many input channels of a deeper filter", low=1)
+options.number("--filters", 64, "how many, the first ones", low=1)
+options.number("--inputs", 8, "how many input channels of a deeper filter", low=1)
+options.renamed("--count", "--filters")
+options.renamed("--channels", "--inputs")
 
 
 def run(job):
     args = job.args
     layer = args.layer or next(name for name in job.model.names() if hasattr(job.model[name], "weight"))
     images = viz.weight_images(job.model, layer, args.shared)
-    shown = images[: args.count]
+    shown = images[: args.filters]
     if shown.shape[1] == 3:
         picture = viz.tile(shown)
     else:
-        some = shown[:, : args.channels]
+        some = shown[:, : args.inputs]
         picture = viz.tile(np.stack([viz.tile(kernel[:, None], columns=some.shape[1]) for kernel in some]), gap=2)
     scale = max(1, 480 // max(picture.shape[1:]))
     ranges = "one range for all" if args.shared else "each to its own range"

@@ -17,11 +17,12 @@ from viz.patches import METHODS
 from .labelled import add_data_options, labelled_images
 from .options import names, parser
 
-options = parser(__doc__, "--data photos --channels 3", image=False, target=False)
+options = parser(__doc__, "--data photos --per-layer 3", image=False, target=False)
 add_data_options(options, count=240)
 add = options.add_argument
 add("--layers", metavar="A,B,...", help="(default: the last rectified convolution of each of the first five stages)")
-options.number("--channels", 3, "of each layer, drawn by --seed from those that respond", low=1)
+options.number("--per-layer", 3, "channels of each, drawn by --seed from those that respond", low=1)
+options.renamed("--channels", "--per-layer")
 add("--method", choices=tuple(METHODS), default="deconvnet", help="(default %(default)s)")
 SIDE = 60  # pixels of a patch's side on the page, at least
 
@@ -33,8 +34,8 @@ def run(job):
     maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
     pictures, labels, numbers = [], [], {}
     for layer in layers:
-        channels = viz.live_channels(maxima[layer], args.channels, 9, job.rng)
-        if len(channels) < args.channels:
+        channels = viz.live_channels(maxima[layer], args.per_layer, 9, job.rng)
+        if len(channels) < args.per_layer:
             raise UserError(
                 f"{layer} has {len(channels)} channels that respond in 9 photographs: give a larger --count"
             )
@@ -48,7 +49,7 @@ def run(job):
     title = f"{model.name}, layer by layer: strongest patches of {len(data.labels)} photographs, and {args.method}"
     job.write(
         title,
-        figure=plot.pictures(pictures, labels, title, columns=2 * args.channels),
+        figure=plot.pictures(pictures, labels, title, columns=2 * args.per_layer),
         arrays={f"{label}_{n}": p for n, (label, p) in enumerate(zip(labels, pictures, strict=True))},
         numbers=numbers,
         subject=Path(args.model).stem,

@@ -25,7 +25,7 @@ def activations(study):
     study.did()
     return {
         "rows": [activation_row(study, row, found[row.name].numpy()) for row in rows],
-        "commands": [study.command("activations", "--layer", names[-1], "--count", study.budget.maps)],
+        "commands": [study.command("activations", "--layer", names[-1], "--top", study.budget.maps)],
         "note": SECTIONS["activations"],
     }
 

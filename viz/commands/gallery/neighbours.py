@@ -38,7 +38,7 @@ def neighbours(study):
         "source": f"{len(images)} photographs" if whole else f"{len(images)} parts of {described(study)}",
         "layer": layer,
         "silhouette": None if apart is None else embed.number(apart),
-        "commands": [study.command("embedding", "--data", "DIR", "--by", "tsne", photograph=False)],
+        "commands": [study.command("embedding", "--data", "DIR", "--method", "tsne", photograph=False)],
         "note": SECTIONS["map"],
     }  # fmt: skip
 

@@ -1,0 +1,94 @@
+"""What --target asks for: a class, a contrast of two classes, a layer, or a channel or neuron of a layer."""
+
+import difflib
+import re
+from dataclasses import dataclass
+
+import models
+import viz
+from models.mistakes import UserError
+
+CLASS = "a class by name or index"
+SCORE = f"{CLASS}, or A-B for class A's score less that of B"
+ANYTHING = f"{SCORE}; or LAYER, LAYER:CHANNEL or LAYER:CHANNEL,ROW,COLUMN"
+
+
+@dataclass(frozen=True)
+class Target:
+    """classes: the index of a class, or of two, whose scores are subtracted. layer, unit: in their place a layer's
+    name, and (channel,), (channel, row, column), or None for its mean."""
+
+    classes: tuple = ()
+    layer: str | None = None
+    unit: tuple | None = None
+
+    @property
+    def arguments(self):
+        """As keyword arguments of viz's functions."""
+        if self.layer is not None:
+            return {"layer": self.layer, "unit": self.unit}
+        return {"target": self.classes[0] if len(self.classes) == 1 else viz.Contrast(*self.classes)}
+
+    def objective(self, centre=False):
+        """As an Objective. centre: of a channel, the neuron at the centre of its map in place of the mean."""
+        if self.layer is None:
+            first, *less = (viz.class_score(index) for index in self.classes)
+            return first - less[0] if less else first
+        if self.unit is None:
+            return viz.energy(self.layer)
+        return (viz.neuron if len(self.unit) == 3 or centre else viz.channel)(self.layer, *self.unit)
+
+
+def read_target(model, text):
+    """The Target that `text` stands for. Raises ValueError that says what is near."""
+    name, colon, unit = text.rpartition(":")
+    if colon and name in model:
+        return Target(layer=name, unit=read_unit(unit))
+    known = class_or_none(model, text)
+    if text in model:
+        if known is not None:
+            raise UserError(f"{text!r} is a class and a layer: give the class's index, or a channel of it, {text}:0")
+        return Target(layer=text)
+    if known is not None:
+        return Target((known,))
+    return Target(contrast(model, text) or (a_class(model, text),))
+
+
+def read_unit(text):
+    """ "3" or "3,0,12" as a tuple: a channel, or channel, row and column."""
+    if not re.fullmatch(r"\d+(,\d+,\d+)?", text):
+        raise UserError(f"a unit is a channel, or channel,row,column, such as 3 or 3,0,12; got {text!r}")
+    return tuple(int(number) for number in text.split(","))
+
+
+def class_or_none(model, text):
+    try:
+        return models.find_class(model, text)
+    except ValueError:
+        return None
+
+
+def contrast(model, text):
+    """(class, class) of "A-B", whose names may hold hyphens too; None if it is no contrast."""
+    pairs = [(text[:i].strip(), text[i + 1 :].strip()) for i in range(1, len(text) - 1) if text[i] == "-"]
+    known = [[class_or_none(model, name) for name in pair] for pair in pairs]
+    both = [pair for pair in known if None not in pair]
+    if len(both) > 1:
+        raise UserError(f"--target {text} may be several contrasts: give the classes' indices")
+    if both and both[0][0] == both[0][1]:
+        raise UserError(f"--target {text}: a class less itself is nothing")
+    if not both and len(pairs) == 1 and any(index is not None for index in known[0]):
+        for name in pairs[0]:
+            models.find_class(model, name)  # says what is near the one that is not known
+    return tuple(both[0]) if both else None
+
+
+def a_class(model, text):
+    """The index of a class; where there is none, the layers near it are named if there are some."""
+    try:
+        return models.find_class(model, text)
+    except ValueError:
+        near = difflib.get_close_matches(text.partition(":")[0], model.names(), cutoff=0.7)
+        if not near:
+            raise
+        raise UserError(f"there is no class or layer {text!r}, did you mean {' or '.join(near)}?") from None
