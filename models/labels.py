@@ -47,6 +47,25 @@ def read_labels(lines):
     return tuple(Label(line) for line in lines if line.strip() and not line.startswith("#"))
 
 
+def class_names(given):
+    """The tuple of `Label`s that is meant: "imagenet" for its thousand, the path of a text with a name on each line, or
+    the names themselves; None stays None. Raises ValueError for what holds no names, OSError for a file not there."""
+    if given is None or (isinstance(given, str) and given == "imagenet"):
+        return given and imagenet_labels()
+    if isinstance(given, str | Path):
+        try:
+            lines = Path(given).read_text("utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"{given} is no text in UTF-8: give a file with the name of a class on each line"
+            ) from None
+    else:
+        lines = [getattr(one, "line", one) for one in given]
+    if not (found := read_labels(lines)):
+        raise ValueError(f"there is no name of a class in {given!r}")
+    return found
+
+
 @functools.cache
 def imagenet_labels():
     """ImageNet's 1,000 classes, in order."""

@@ -95,6 +95,21 @@ def _digest(arrays):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+def is_foreign(path):
+    """Whether the file, or the folder, that is at `path` is another program's: whatever is not HDF5 of our format.
+
+    Raises WeightsError for HDF5 that cannot be opened.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.is_file() or path.stat().st_size == 0:
+        return path.is_dir()
+    with open(path, "rb") as file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            return True
+    with opened(path) as file:
+        return _text_attribute(file, "format") != FORMAT
+
+
 def read(path):
     """The Model in a weights file, on the CPU and in evaluation mode. Raises WeightsError."""
     with opened(path) as file:

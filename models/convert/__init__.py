@@ -12,73 +12,73 @@ from pathlib import Path
 from ..architectures import ARCHITECTURES as ROWS
 from ..architectures import FEATURES
 from ..hdf5 import WeightsError, shown
+from ..labels import class_names
 from ..model import Model
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, recognised
 from .hdf5_file import read_keras
-from .keras_archive import is_keras_archive, read_keras_archive
+from .keras_archive import is_keras_archive, keras_network
 from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
 from .preprocessing import prepared
 from .safetensors_file import is_safetensors, read_safetensors, timm_folder
 from .torch_file import read_state_dict
-from .whole import asked_for, whole
+from .whole import sized
 
 ARCHITECTURES = (*CANDIDATES, partial.NAME)
+READ = "a weights file of minigrad, Keras' .h5 and .keras, .onnx, .pth, .safetensors, .npz"
+USUAL = "as usual for"  # what a conversion says of a preprocessing that nobody asked for
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
-def convert(source, architecture=None, preprocessing=None, labels=None, **onnx):
-    """The Model made of the weights in the file `source`, or of an ONNX file, which has the network too.
+def convert(source, architecture=None, preprocessing=None, labels=None, size=None, input_name=None, output_name=None):
+    """The Model made of the weights in the file `source`, or of the network in an ONNX file or a Keras archive.
 
     architecture   a name for `models.build`, "vgg19_normalised", or a `Model` whose layers are to be filled; None takes
                    the architecture that the weights fit, leaving fewest over.
-    preprocessing  "caffe" (BGR, 0-255, minus mean), "caffe-squeezenet", "bgr255" (no mean), "torchvision" (RGB,
-                   normalised; also "imagenet"), "none" (also "unit") or a `Preprocess`; None takes the one of the
-                   file's origin: Keras and Caffe "caffe", torch "torchvision". Of ONNX it must be given.
-    labels         names of its classes, a text for each, where they are not ImageNet's.
-    onnx           input_size, input_name and output_name: see `onnx_file.read_onnx`.
+    preprocessing  a name of `models.convert.preprocessing.MEANING`, "imagenet", say, or a `Preprocess`. None takes the
+                   one of the file's origin: Keras' HDF5 and Caffe "caffe", torch "imagenet". Of ONNX and Keras archives
+                   it must be given.
+    labels         names of its classes, where they are not ImageNet's: texts, the path of a text with one on each line,
+                   or "imagenet".
+    size           of the pictures that it looks at, (H, W) or a number of pixels, where it is not the usual one, or the
+                   file leaves it free.
+    input_name, output_name   of the values of ONNX that are meant, where there are several.
 
     What was done is in the model's `.provenance["conversion"]`, in one sentence.
-    Raises WeightsError for a file that cannot be read, is none of the known kinds, or does not fit.
+    Raises WeightsError for a file that cannot be read, is none of the known kinds, or does not fit, ValueError for what
+    is missing or unknown among these arguments.
     """
-    source = Path(source)
+    source, labels = Path(source), class_names(labels)
+    sides = (size, size) if isinstance(size, int) else size
     if is_onnx(source):
-        if architecture is not None:
-            raise ValueError("an ONNX file has its own architecture: give none")
-        try:
-            model = read_onnx(source, preprocessing, labels=labels, **onnx)
-        except WeightsError as error:
-            raise WeightsError(f"{source}: {shown(error)}") from None
-        model.provenance = {"source": source.name, "source_sha256": sha256(source)} | model.provenance
-        return model
+        _refuse(architecture=architecture, kind="an ONNX file")
+        return _with_origin(source, read_onnx, preprocessing, sides, labels, source.stem, input_name, output_name)
+    _refuse(input_name=input_name, output_name=output_name, kind="what is no ONNX file")
     if _is_keras_archive(source):
-        return _from_keras_archive(source, preprocessing, labels)
+        _refuse(architecture=architecture, kind="a Keras archive")
+        return _with_origin(source, keras_network, preprocessing, sides, labels)
     if source.is_dir():
-        return _from_timm(source, architecture, preprocessing, labels)
-    if onnx:
-        raise ValueError(f"{', '.join(onnx)} are for ONNX files, and {source} is none")
-    if isinstance(architecture, str) and architecture not in ARCHITECTURES:
-        raise ValueError(f"there is no architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
-    asked_for = None if preprocessing is None else prepared(preprocessing)
-    found = read(source)
-    if architecture in (None, partial.NAME) and partial.is_normalised_vgg19(found.layers):
-        model, done = partial.vgg19_normalised(found.layers), "recognised by its layers"
-        usual, why = None, "is its first layer"
-    elif architecture == partial.NAME:
-        raise WeightsError(f"{source} is not the file that {architecture} is made from")
+        model = _from_timm(source, architecture, preprocessing, labels)
     else:
-        model, done = _fitted(source, found, architecture, labels)
-        usual, why = _usual_preprocessing(found, model), f"as usual for {found.format}"
-    if preprocessing or usual:
-        first = asked_for or prepared(usual)
-        model = model.replace(dict(model.children()) | {"preprocess": first})
-    why = "as asked for" if preprocessing else why
-    name = preprocessing if isinstance(preprocessing, str) else usual if preprocessing is None else repr(preprocessing)
-    done += f"; preprocessing {name or ''} {why}".replace("  ", " ")
-    origin = {"source": source.name, "source_sha256": sha256(source), "source_format": found.format}
-    kept = {key: value for key, value in model.provenance.items() if key == "note"}
-    model.provenance = kept | origin | {"conversion": done}
+        model = _from_weights(source, architecture, preprocessing, labels)
+    return model if sides is None else sized(model, sides)
+
+
+def _refuse(kind, **given):
+    """ValueError for an argument that says nothing of such a file."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} says nothing of {kind}: leave it out")
+
+
+def _with_origin(source, reader, *arguments):
+    """The Model that `reader` makes of a file with a network in it."""
+    try:
+        model = reader(source, *arguments)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {shown(error).removeprefix(f'{source}: ')}") from None
+    model.provenance = {"source": source.name, "source_sha256": sha256(source)} | model.provenance
     return model
 
 
@@ -89,16 +89,27 @@ def _is_keras_archive(source):
         return False
 
 
-def _from_keras_archive(source, preprocessing, labels):
-    prepare = asked_for(preprocessing, source)
-    layers, size = read_keras_archive(source)
-    try:
-        model = whole(layers, prepare, source.stem, size, labels)
-    except ValueError as error:
-        raise WeightsError(f"{source}: {shown(error)}") from None
-    done = f"{len(layers)} layers; preprocessing as asked for"
-    origin = {"source": source.name, "source_sha256": sha256(source), "source_format": "Keras archive"}
-    model.provenance = origin | {"conversion": done}
+def _from_weights(source, architecture, preprocessing, labels):
+    if isinstance(architecture, str) and architecture not in ARCHITECTURES:
+        raise ValueError(f"there is no architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
+    asked = None if preprocessing is None else prepared(preprocessing)
+    found = read(source)
+    if architecture in (None, partial.NAME) and partial.is_normalised_vgg19(found.layers):
+        model, done = partial.vgg19_normalised(found.layers), "recognised by its layers"
+        usual, why = None, "is its first layer"
+    elif architecture == partial.NAME:
+        raise WeightsError(f"{source} is not the file that {architecture} is made from")
+    else:
+        model, done = _fitted(source, found, architecture, labels)
+        usual, why = _usual_preprocessing(found, model), f"{USUAL} {found.format}"
+    if asked or usual:
+        model = model.replace(dict(model.children()) | {"preprocess": asked or prepared(usual)})
+    why = why if asked is None else "as asked for"
+    name = preprocessing if isinstance(preprocessing, str) else usual if preprocessing is None else repr(preprocessing)
+    done += f"; preprocessing {name or ''} {why}".replace("  ", " ")
+    origin = {"source": source.name, "source_sha256": sha256(source), "source_format": found.format}
+    kept = {key: value for key, value in model.provenance.items() if key == "note"}
+    model.provenance = kept | origin | {"conversion": done}
     return model
 
 
@@ -106,7 +117,7 @@ def _from_timm(folder, architecture, preprocessing, labels):
     """The model in a folder of timm's, prepared as its config.json says."""
     weights, told = timm_folder(folder)
     name = architecture or (told["architecture"] if told["architecture"] in ARCHITECTURES else None)
-    model = convert(weights, name, preprocessing or told["preprocess"], labels or told["labels"])
+    model = _from_weights(weights, name, preprocessing or told["preprocess"], labels or class_names(told["labels"]))
     size, short_side = told["input_size"], told["short_side"]
     return Model(dict(model.children()), model.name, size, model.labels, model.provenance, short_side)
 
@@ -136,15 +147,15 @@ def read(source):
     with open(source, "rb") as file:
         start = file.read(16)
     if is_safetensors(start):
-        return _grouped(read_safetensors(source), "safetensors", channels_last=False)
+        return _grouped(source, read_safetensors(source), "safetensors", channels_last=False)
     if start[:8] == b"\x89HDF\r\n\x1a\n":
         layers, ordered = read_keras(source)
         return Found(layers, "Keras HDF5", channels_last=True, ordered=ordered)
     if start[:2] == b"PK" and _is_npz(source):
-        return _grouped(read_npz(source), "NumPy npz", channels_last=None)
+        return _grouped(source, read_npz(source), "NumPy npz", channels_last=None)
     if start[:2] == b"PK" or start[:2] in PICKLES:
-        return _grouped(read_state_dict(source), "torch state dict", channels_last=False)
-    raise WeightsError(f"{source} is neither HDF5 (Keras) nor .pth (torch), .npz, ONNX or safetensors, or is cut short")
+        return _grouped(source, read_state_dict(source), "torch state dict", channels_last=False)
+    raise WeightsError(f"{source} is none of the files that are read ({READ}), or is cut short")
 
 
 def info(source):
@@ -179,7 +190,7 @@ def _is_npz(source):
         raise WeightsError(f"{source} is a damaged or truncated archive") from None
 
 
-def _grouped(arrays, kind, channels_last):
+def _grouped(source, arrays, kind, channels_last):
     found = Found({}, kind, channels_last)
     for key, array in names.without_wrappers(arrays).items():
         parts = names.split(key)
@@ -187,7 +198,7 @@ def _grouped(arrays, kind, channels_last):
             found.layers.setdefault(names.plain(parts[0]), {})[parts[1]] = array
     found.torchvision = any(name.startswith("features.") for name in found.layers)
     if not found.layers:
-        raise WeightsError(f"no weights are among its arrays ({shown(', '.join(list(arrays)[:5]))})")
+        raise WeightsError(f"{source}: no weights are among its arrays ({shown(', '.join(list(arrays)[:5]))})")
     return found
 
 

@@ -16,6 +16,7 @@ from minigrad import nn
 
 from ..hdf5 import WeightsError, dataset, group, shown
 from .assemble import Step, assembled
+from .whole import asked_for, sides_of, whole
 
 LARGEST_CONFIG = 16 << 20
 ACTIVATIONS = {
@@ -43,8 +44,19 @@ def is_keras_archive(path):
         return {"config.json", "model.weights.h5"} <= set(archive.namelist())
 
 
-def read_keras_archive(path):
-    """({name: layer}, (H, W)) of the network. Raises WeightsError that names the layer that cannot be expressed."""
+def keras_network(path, preprocessing, size=None, labels=None):
+    """The Model in the archive. size: (H, W), where the archive leaves it free. Raises WeightsError that names the
+    layer that cannot be expressed, ValueError for missing arguments."""
+    prepare = asked_for(preprocessing, path)
+    layers, sides = read_keras_archive(path, size)
+    network = whole(layers, prepare, path.stem, sides, labels)
+    done = f"{len(layers)} layers; preprocessing as asked for"
+    network.provenance = {"source_format": "Keras archive", "conversion": done}
+    return network
+
+
+def read_keras_archive(path, size=None):
+    """({name: layer}, (H, W)) of the network."""
     import h5py
 
     try:
@@ -55,7 +67,7 @@ def read_keras_archive(path):
             config = json.loads(archive.read("config.json"))
             content = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(content, "r") as file:
-            return _Reader(config, group(file, "layers") if "layers" in file else file).read()
+            return _Reader(config, group(file, "layers") if "layers" in file else file).read(size)
     except WeightsError as error:
         raise WeightsError(f"{path}: {shown(error)}") from None
     except Exception as error:  # of zip, JSON, HDF5
@@ -67,7 +79,7 @@ class _Reader:
         self.kind, self.config, self.weights = config["class_name"], config["config"], weights
         self.steps, self.counts, self.flat = [], {}, set()  # flat: values (N, C), the others being images
 
-    def read(self):
+    def read(self, size):
         if self.kind not in ("Sequential", "Functional"):
             raise WeightsError(
                 f"it is a {shown(self.kind, 60)}: only Sequential and functional networks say their wiring"
@@ -80,6 +92,8 @@ class _Reader:
                 if source is not None:
                     raise WeightsError("it has several inputs")
                 shape = config.get("batch_shape") or config["batch_input_shape"]
+                if len(shape) != 4 or shape[3] != 3:
+                    raise WeightsError(f"its input has shape {shown(shape, 60)}, no pictures, (None, H, W, 3)")
                 source, previous = name, name
                 values[name] = name
                 continue
@@ -95,10 +109,8 @@ class _Reader:
                 )
             values[name] = self._layer(kind, config, [values[one] for one in taken])
             previous = name
-        if len(shape) != 4 or shape[3] != 3 or not all(isinstance(n, int) and 0 < n <= 4096 for n in shape[1:3]):
-            raise WeightsError(f"its input has shape {shape}, no pictures of a known size, (None, H, W, 3)")
         output = previous if self.kind == "Sequential" else _output(self.config["output_layers"])
-        return assembled(self.steps, source, values[output]), (shape[1], shape[2])
+        return assembled(self.steps, source, values[output]), sides_of(shape[1:3], size)
 
     def _layer(self, kind, config, inputs):
         """The value that the layer makes."""

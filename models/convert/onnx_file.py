@@ -20,7 +20,7 @@ from . import onnx_functions  # noqa: F401  (its operators)
 from .assemble import Step, assembled
 from .onnx_names import paths
 from .onnx_operators import OPERATORS
-from .whole import asked_for, whole
+from .whole import asked_for, sides_of, whole
 
 MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs
 MOST_CONSTANT = 1 << 20  # of a constant that is computed, where its inputs do not say as much
@@ -28,13 +28,13 @@ FOLDED = {"Constant", "Shape", "Expand", "ConstantOfShape", "Tile", "Range"}  # 
 GROWING = ("Expand", "ConstantOfShape", "Tile", "Range")
 
 
-def read_onnx(source, preprocessing=None, input_size=None, labels=None, name=None, input_name=None, output_name=None):
+def read_onnx(source, preprocessing=None, size=None, labels=None, name=None, input_name=None, output_name=None):
     """The Model of an ONNX file, or of its bytes.
 
     preprocessing  how pictures are prepared, which no such file says: "imagenet" (RGB, 0 to 1, ImageNet's mean and
                    deviation), "unit" (RGB, 0 to 1), "caffe", ... or a `Preprocess`. Must be given.
-    input_size     (H, W) or a number of pixels, where the file leaves them free.
-    labels         names of the classes, or "imagenet".
+    size           (H, W), where the file leaves them free.
+    labels         names of the classes.
     input_name, output_name   of the values meant, where there are several.
 
     Raises WeightsError for a file that is damaged or cannot be expressed (with the node's name and operator),
@@ -43,15 +43,15 @@ def read_onnx(source, preprocessing=None, input_size=None, labels=None, name=Non
     model = _parsed(source)
     prepare = asked_for(preprocessing, source)
     reader = Reader(model, None if isinstance(source, bytes) else Path(source).parent)
-    taken, size = _image_input(model.graph, reader.constants, input_name, input_size)
+    taken, shape = _image_input(model.graph, reader.constants, input_name, size)
     result = _output(model.graph, output_name)
     try:
-        layers = reader.read(taken, size, result)
+        layers = reader.read(taken, shape, result)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise WeightsError(shown(error)) from None
     opset = reader.opset
-    sides = size[2:] if size[1] == 3 else size[1:3]
-    network = whole(layers, prepare, name or _stem(source), sides, labels)
+    sides = shape[2:] if shape[1] == 3 else shape[1:3]
+    network = whole(layers, prepare, name or "network", sides, labels)
     producer = shown(model.producer_name or "unknown", 40)
     network.provenance = {
         "source_format": f"ONNX opset {opset}, by {producer}",
@@ -101,10 +101,6 @@ def describe_onnx(source):
     return lines
 
 
-def _stem(source):
-    return "network" if isinstance(source, bytes) else Path(source).stem
-
-
 def _image_input(graph, constants, wanted, size):
     """(name, shape) of the input that pictures go to."""
     inputs = {one.name: _dimensions(one) for one in graph.input if one.name not in constants}
@@ -121,12 +117,7 @@ def _image_input(graph, constants, wanted, size):
         raise WeightsError(f"its input {found[0]} has shape {tuple(dimensions)}, no pictures (N, 3, H, W)")
     last = dimensions[1] != 3
     sides = dimensions[1:3] if last else dimensions[2:]
-    if size is not None:
-        sides = (size, size) if isinstance(size, int) else tuple(size)
-    if not all(sides):
-        raise ValueError("the file leaves the size of pictures free: give input_size (--size), in pixels")
-    if not all(0 < side <= 4096 for side in sides):
-        raise WeightsError(f"its input of {sides[0]} x {sides[1]} pixels is absurd")
+    sides = sides_of(sides, size)
     return found[0], (1, *sides, 3) if last else (1, 3, *sides)
 
 

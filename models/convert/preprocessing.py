@@ -4,6 +4,16 @@ from ..layers import PREPROCESSING, Preprocess
 
 CHOICES = PREPROCESSING | {"imagenet": PREPROCESSING["torchvision"], "unit": PREPROCESSING["none"]}
 CHOICES |= {"rgb255": {"scale": 255}}  # Keras' networks that begin with a Rescaling
+MEANING = {
+    "imagenet": "RGB, 0 to 1, ImageNet's mean and deviation",
+    "unit": "RGB, 0 to 1",
+    "rgb255": "RGB, 0 to 255",
+    "half": "RGB, -1 to 1",
+    "caffe": "BGR, 0 to 255, minus VGG's mean",
+    "caffe-squeezenet": "BGR, 0 to 255, minus 104, 117, 123",
+    "bgr255": "BGR, 0 to 255",
+}
+LISTING = ", ".join(f"{name} ({meaning})" for name, meaning in MEANING.items())
 
 
 def prepared(given):
@@ -11,5 +21,5 @@ def prepared(given):
     if isinstance(given, Preprocess):
         return given
     if given not in CHOICES:
-        raise ValueError(f"there is no preprocessing {given!r}: choose from {', '.join(CHOICES)}")
+        raise ValueError(f"there is no preprocessing {given!r}: choose from {LISTING}")
     return Preprocess(**CHOICES[given])

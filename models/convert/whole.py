@@ -5,9 +5,10 @@ import numpy as np
 import minigrad as mg
 
 from ..hdf5 import WeightsError, shown
-from ..labels import imagenet_labels, read_labels
 from ..model import Model
-from .preprocessing import CHOICES, prepared
+from .preprocessing import LISTING, prepared
+
+LARGEST = 4096  # pixels
 
 
 def asked_for(given, source):
@@ -15,21 +16,44 @@ def asked_for(given, source):
     if given is None:
         where = "of this network" if isinstance(source, bytes) else f"of {source}"
         raise ValueError(
-            f"nothing tells how pictures {where} are prepared: give preprocessing, one of {', '.join(CHOICES)}; or "
-            "convert it once, `python -m models convert FILE --preprocessing NAME --out FILE.h5`"
+            f"nothing tells how pictures {where} are prepared: give preprocessing (--preprocessing), one of {LISTING}"
         )
     return prepared(given)
 
 
+def sides_of(told, asked):
+    """(H, W) of the pictures: `asked` for, or what the file tells, whose lengths are None or 0 where it leaves them
+    free. Raises ValueError for a size that is missing, WeightsError for one that is absurd or not the file's."""
+    if asked is not None and any(one and one != other for one, other in zip(told, asked, strict=True)):
+        raise WeightsError(f"it is for pictures of {told[0]} x {told[1]} pixels, and not for {asked[0]} x {asked[1]}")
+    sides = tuple(told if asked is None else asked)
+    if not all(sides):
+        raise ValueError("the file leaves the size of its pictures free: give size (--input-size), in pixels")
+    if not all(isinstance(side, int) and 0 < side <= LARGEST for side in sides):
+        raise WeightsError(f"its input of {shown(sides[0], 40)} x {shown(sides[1], 40)} pixels is absurd")
+    return sides
+
+
+def sized(network, sides):
+    """The Model for pictures of (H, W), its crop in proportion. Raises WeightsError where it cannot look at them."""
+    sides = sides_of((None, None), sides)
+    short_side = network.short_side and round(network.short_side * max(sides) / max(network.input_size))
+    other = Model(dict(network.children()), network.name, sides, network.labels, network.provenance, short_side)
+    _checked(other)
+    return other
+
+
 def whole(layers, prepare, name, input_size, labels=None):
-    """The Model of {name: layer}, run once. labels: names of its classes, or "imagenet". Raises WeightsError."""
+    """The Model of {name: layer}, run once. labels: names of its classes. Raises WeightsError."""
     network = Model({"preprocess": prepare, **layers}, name, input_size)
     network.eval()
     classes = _checked(network)
     if labels is not None:
-        network.labels = imagenet_labels() if labels == "imagenet" else read_labels(labels)
-        if len(network.labels) != classes:
-            raise WeightsError(f"it tells {classes} classes apart, and {len(network.labels)} labels are given")
+        if classes is None:
+            raise WeightsError("its output is no row of scores, so labels say nothing of it: leave them out")
+        if len(labels) != classes:
+            raise WeightsError(f"it tells {classes} classes apart, and {len(labels)} labels are given")
+        network.labels = labels
     return network
 
 

@@ -276,16 +276,16 @@ def test_loading_and_what_is_asked_for(tmp_path, capsys):
     free = graph([node("GlobalAveragePool", "x")], shape=("N", 3, "H", "W"), opset=13)
     (tmp_path / "net.onnx").write_bytes(free)
     with pytest.raises(
-        ValueError, match=r"nothing tells how pictures of \S+net.onnx are .*caffe.*imagenet, unit, rgb255; or"
+        ValueError, match=r"nothing tells how pictures of \S+net.onnx are .*one of imagenet .*, unit .*, bgr255"
     ):
         models.load(tmp_path / "net.onnx")
-    with pytest.raises(ValueError, match="leaves the size of pictures free: give input_size .--size"):
+    with pytest.raises(ValueError, match="leaves the size of its pictures free: give size .--input-size"):
         models.load(tmp_path / "net.onnx", preprocessing="imagenet")
-    model = models.load(tmp_path / "net.onnx", preprocessing="imagenet", input_size=32)
+    model = models.load(tmp_path / "net.onnx", preprocessing="imagenet", size=32)
     assert model.input_size == (32, 32) and model["preprocess"].std == (0.229, 0.224, 0.225)
     assert model.provenance["source"] == "net.onnx" and "ONNX opset 13" in model.provenance["source_format"]
-    with pytest.raises(ValueError, match="input_size are for ONNX files"):
-        models.load("minivgg", input_size=32)
+    with pytest.raises(ValueError, match="minivgg says its size itself: leave that out"):
+        models.load("minivgg", size=32)
     assert main(["info", str(tmp_path / "net.onnx")]) == 0
     said = capsys.readouterr().out
     assert "net.onnx: ONNX, 1 nodes" in said and "input x: ? x 3 x ? x ?" in said and "GlobalAveragePool" in said

@@ -56,7 +56,7 @@ def sentence(stderr):
         (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--model", "nonet"], "there is no model 'nonet'"),
         (["--model", "nowhere.h5"], "there is no weights file nowhere.h5"),
-        (["--model", __file__], "is not an HDF5 file"),
+        (["--model", __file__], "is none of the files that are read (a weights file of minigrad, Keras"),
         (["--out", __file__], "is not a folder"),
         (["--out", __file__ + "/deeper"], "is not a folder"),
     ],

@@ -376,7 +376,7 @@ def test_no_network(server, capsys, monkeypatch, tmp_path):
 
 
 def test_what_arrives_is_no_weights_file(server, capsys, tmp_path):
-    assert "neither HDF5" in sentence(*download(capsys))
+    assert "is none of the files that are read" in sentence(*download(capsys))
     assert not list((tmp_path / "home").glob("*.h5"))
 
 

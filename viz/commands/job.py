@@ -17,11 +17,14 @@ import models
 from minigrad import functional as F
 from minigrad.device import array_module, current_device, device_of, to_device
 from minigrad.tools.config import gpu_facts
+from models.convert import USUAL
 from models.memory import keep_freed_memory
 from models.mistakes import UserError
+from models.weights_file import is_foreign
 from viz.animation import save_gif
 from viz.target import as_image, logits
 
+from .options import TOLD
 from .pictures import in_channels
 from .record import (
     answered,
@@ -68,10 +71,21 @@ class Job:
     @cached_property
     def model(self):
         """The network, on the device, in evaluation mode, frozen; `.labels`, `.input_size`, `.provenance`."""
-        model = models.load(self.args.model, device=self.args.device).eval().requires_grad_(False)
+        told = {name: value for name, option in TOLD.items() if (value := getattr(self.args, option, None)) is not None}
+        model = models.load(self.args.model, device=self.args.device, **told).eval().requires_grad_(False)
+        done = model.provenance.get("conversion", "")
+        if USUAL in done and not self.args.quiet and is_foreign(self.args.model):
+            print(f"{self.args.model}: {done} (--preprocessing)", file=sys.stderr)
         if self.own_process:
             keep_freed_memory()
         return model
+
+    @property
+    def names_model(self):
+        """The words of a command line that name the model, if not the default, and say what its file does not."""
+        given = {"model": self.args.model} if self.args.model != "minivgg" else {}
+        given |= {option: value for option in TOLD.values() if (value := getattr(self.args, option)) is not None}
+        return [word for option, value in given.items() for word in (f"--{option.replace('_', '-')}", str(value))]
 
     @cached_property
     def image(self):

@@ -6,6 +6,7 @@ from fractions import Fraction
 from math import inf
 from pathlib import Path
 
+from models.convert.preprocessing import LISTING
 from models.mistakes import UserError
 from viz.ranges import RANGES, Range
 
@@ -88,7 +89,10 @@ def _take_layer_for_target(found):
     warnings.warn(f"what is explained is one option now: --target {found.target}", FutureWarning, stacklevel=3)
 
 
-A_MODEL = "a model's name or the path of a weights file (default %(default)s)"
+A_MODEL = (
+    "a model's name or the path of a weights file; or of another program's network: ONNX, .keras, .safetensors, .pth, "
+    "... (default %(default)s)"
+)
 
 
 def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A_MODEL):
@@ -97,7 +101,7 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
     doc: what --help says first; example: the arguments of a command line that works.
     image: False for a technique that takes no photograph. target: what stands in for --target where none is given, for
     --help; False for a technique that has no --target. kind: what it may be, one of target.py's three.
-    model: what --help says of --model; None for a technique that makes its own.
+    model: what --help says of --model, where that is not any network; None for a technique that makes its own.
     """
     options = Parser(doc, example)
     add = options.add_argument
@@ -105,6 +109,8 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
         add("image", nargs="?", metavar="IMAGE", help="a photograph; none means scikit-image's sample of a cat")
     if model:
         add("--model", default="minivgg", help=model)
+    if model is A_MODEL:
+        _add_told(options)
     if target:
         add("--target", metavar="CLASS" if kind == CLASS else "TARGET", help=f"{kind} (default: {target})")
     if kind == ANYTHING:
@@ -118,6 +124,21 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
     add("--out", type=folder, default=Path("out"), metavar="DIR", help="folder for the results (default %(default)s)")
     add("--quiet", action="store_true", help="no progress bar and no line for each result")
     return options
+
+
+TOLD = {"preprocessing": "preprocessing", "size": "input_size", "labels": "labels"}  # models.load's name: the option's
+
+
+def _add_told(options):
+    """What a file of another program's does not say of its network."""
+    add = options.add_argument
+    add(
+        "--preprocessing",
+        metavar="NAME",
+        help=f"how the pictures of another program's network are prepared, if its file does not say: {LISTING}",
+    )
+    add("--input-size", type=int, metavar="PIXELS", help="of its pictures, where it is not in the file")
+    add("--labels", metavar="FILE", help="names of its classes, one on each line, or imagenet")
 
 
 # ---- types of options ------------------------------------------------------------------------------------------------

@@ -132,9 +132,7 @@ class Study:
     def command(self, technique, *options, photograph=True):
         """The command line that makes one result alone."""
         words = self.first.argument if photograph else []
-        if self.job.args.model != "minivgg":
-            words = [*words, "--model", self.job.args.model]
-        return self.job.command(technique, *words, *options)
+        return self.job.command(technique, *words, *self.job.names_model, *options)
 
     def probabilities(self, images):
         """(N,K) of images (N,3,h,w)."""
