@@ -9,8 +9,9 @@ image: floats (N,3,H,W) in the model's input space, or one (3,H,W); or a picture
     or a list of pictures, which are brought to the model's input size (see `as_images`).
 
 target: a class (index or name), a sequence with one for each image, or None for the top class of each image; for
-    attributions also `viz.Contrast("cat", "dog")`, one class's score less another's.
-layer, unit: a layer's name, with a channel or (channel, row, column), to explain in the class's place.
+    attributions also `viz.Contrast("cat", "dog")`, one class's score less another's; or an Objective or a function of
+    the network's output, whatever that is (see objective.py).
+layer, unit: a layer's name, with a channel or (channel, row, column), to explain in the target's place.
 """
 
 # ruff: noqa: F401

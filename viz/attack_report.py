@@ -9,9 +9,10 @@ import numpy as np
 import minigrad as mg
 from models.images import load_image, save_image
 
-from .attacks import aimed_by_name, check_budget, checked_images, require_classes, scores
+from .attacks import aimed_by_name, check_budget, checked_images, distance, measured, require_classes, scores
+from .objective import as_objective
 from .table import Table
-from .target import classes
+from .target import classes, is_class
 
 LEVELS = 255
 
@@ -61,7 +62,8 @@ def report_attack(model, image, adversarial, *, target=None, label=None, epsilon
     Returns a Table, a list with a dict of plain numbers for each image: "label", "target", and under "original",
     "attacked" and "saved" the "class" found and "probability" of it, "p_label" and "p_target"; the last two also hold
     "success" and the distances "linf", "l2" and "l0" to `image`, l0 of the saved one counting changes of more than half
-    a level.
+    a level. Of an Objective or a function of the output as target or label, there is its "score" in the place of
+    classes, and success is that it has risen (target) or fallen (label).
     """
     image, adversarial = (
         checked_images("report_attack", model, image),
@@ -76,22 +78,46 @@ def report_attack(model, image, adversarial, *, target=None, label=None, epsilon
     saved = _through_files(round_within(adversarial, image, epsilon) if epsilon is not None else adversarial, paths)
     half_a_level = 0.5 / LEVELS + 1e-6
 
-    found = {"original": _probabilities(model, image)}
-    found |= {"attacked": _probabilities(model, adversarial), "saved": _probabilities(model, saved.astype(image.dtype))}
+    states = {"original": image, "attacked": adversarial, "saved": saved.astype(image.dtype)}
+    chosen = label if target is None else target
+    if is_class(chosen):
+        reports = _of_classes(model, states, target, label)
+    else:
+        reports = _of_score(model, states, as_objective(chosen), 1 if target is None else -1)
+    for state, moved in (("attacked", distances(image, adversarial)), ("saved", distances(image, saved, half_a_level))):
+        for n, report in enumerate(reports):
+            report[state] |= {name: values[n].item() for name, values in moved.items()}
+    return reports
+
+
+def _of_classes(model, states, target, label):
+    """The reports without distances, of images {state: (N,3,H,W)}."""
+    found = {state: _probabilities(model, image) for state, image in states.items()}
     labels = classes(model, mg.from_numpy(found["original"]), label)
     targets = None if target is None else classes(model, mg.from_numpy(found["original"]), target)
-    moved = {"attacked": distances(image, adversarial), "saved": distances(image, saved, half_a_level)}
-
     reports = Table()
     for n, own in enumerate(labels):
         goal = None if targets is None else int(targets[n])
         report = {"label": int(own), "target": goal}
         for state, p in found.items():
             report[state] = _outcome(p[n], int(own), goal)
-            if state in moved:
+            if state != "original":
                 reached = report[state]["class"] != own if goal is None else report[state]["class"] == goal
                 report[state] |= {"success": bool(reached)}
-                report[state] |= {name: values[n].item() for name, values in moved[state].items()}
+        reports.append(report)
+    return reports
+
+
+def _of_score(model, states, objective, direction):
+    """The same for an Objective, which was to be lowered (direction 1) or raised (-1)."""
+    away = {
+        state: measured(model, image, lambda model, x: distance(model, x, objective)) for state, image in states.items()
+    }
+    reports = Table()
+    for n, before in enumerate(away["original"]):
+        report = {state: {"score": -float(found[n])} for state, found in away.items()}
+        for state in ("attacked", "saved"):
+            report[state] |= {"success": bool((away[state][n] - before) * direction > 0)}
         reports.append(report)
     return reports
 

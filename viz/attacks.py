@@ -7,8 +7,10 @@ network carries its own preprocessing, pixels lie in [0, 1]), and whatever the s
 
 All attacks share their arguments: `target` is the class to reach, one for all images or one for each; with None the
 attack is untargeted and only leaves `label`, which is by default what the network says of the image. Both are given by
-name, since elsewhere the right class stands third and here it would be the class to reach. How an attacked
-image fares once it is saved as a picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
+name, since elsewhere the right class stands third and here it would be the class to reach. Each may be an Objective or
+a function of the network's output (viz/objective.py) in place of a class: as `target` it is raised, as `label` lowered;
+where an attack ends once the class has changed, it ends once the score is above 0, or below. How an attacked image
+fares once it is saved as a picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
 like any other; where it is random, `samples` averages the gradient over its draws.
 
 Letters: N images, K classes, H W height and width.
@@ -24,8 +26,9 @@ from tqdm import tqdm
 import minigrad as mg
 from minigrad import functional as F
 
+from .objective import Objective, as_objective, evaluate
 from .random import drawn, streams
-from .target import as_images, as_leaf, classes, in_pixels, logits, pick, require_pixels
+from .target import as_images, as_leaf, classes, in_pixels, is_class, logits, pick, require_pixels
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
@@ -62,10 +65,14 @@ def checked_images(name, model, image):
 
 def scores(model, image, batch_size=64):
     """Scores before the softmax (N,K) of images (N,3,H,W), an array."""
-    image = as_images(model, image)
+    return measured(model, as_images(model, image), logits, batch_size)
+
+
+def measured(model, image, measure, batch_size=64):
+    """measure(model, x) of checked images (N,3,H,W), some at a time, as one array (N,...)."""
     with mg.no_grad():
         batches = [image[start : start + batch_size] for start in range(0, len(image), batch_size)]
-        return np.concatenate([logits(model, as_leaf(model, batch)).numpy() for batch in batches])
+        return np.concatenate([measure(model, as_leaf(model, batch)).numpy() for batch in batches])
 
 
 def require_classes(name, scores):
@@ -75,15 +82,40 @@ def require_classes(name, scores):
 
 
 def aim(name, model, image, target, label):
-    """(classes (N,), direction): +1 to move away from `classes` (untargeted), -1 to move towards them."""
+    """(classes (N,) or an Objective, direction): +1 to move away from it (untargeted), -1 to move towards it."""
     if target is not None and label is not None:
         raise ValueError(f"{name}: give target (the class to reach) or label (the class to leave), not both")
-    given = label if target is None else target
+    given, direction = (label, 1) if target is None else (target, -1)
+    if not is_class(given):
+        return as_objective(given), direction
     grey = np.full_like(image[:1], 0.5)  # any image tells how many classes there are; none of the batch is drawn for
     found = scores(model, image if given is None else grey)
     require_classes(name, found)
     found = np.broadcast_to(found, (len(image), found.shape[1]))
-    return classes(model, mg.as_tensor(found), given), 1 if target is None else -1
+    return classes(model, mg.as_tensor(found), given), direction
+
+
+def require_class(name, chosen):
+    """Refuse an Objective, for attacks that need all classes' scores."""
+    if isinstance(chosen, Objective):
+        raise ValueError(f"{name}: takes a class only, since it weighs its score against the other classes'")
+
+
+def distance(model, x, chosen, between=None):
+    """(N,): how far the scores of x, a Tensor (N,3,H,W), are from what `aim` has chosen: below 0 where it is reached.
+
+    Of an Objective it is minus its score; of classes, what `between`, by default `distance_to`, makes of the scores.
+    """
+    if isinstance(chosen, Objective):
+        return -evaluate(model, [chosen], x)
+    return (between or distance_to)(logits(model, x), chosen)
+
+
+def is_reached(model, image, chosen):
+    """(N,) bool: whether images, an array, have the class that `aim` has chosen, or a score above 0."""
+    if isinstance(chosen, Objective):
+        return measured(model, image, lambda model, x: distance(model, x, chosen)) < 0
+    return scores(model, image).argmax(1) == chosen
 
 
 def distance_to(scores, classes):
@@ -96,15 +128,15 @@ def distance_to(scores, classes):
     return F.logsumexp(F.where(own, -math.inf, scores), 1) - pick(scores, classes)
 
 
-def distance_gradient(model, image, classes, samples=1):
-    """Gradient (N,3,H,W) of `distance_to` the classes by each image, and its value (N,); means over `samples` passes.
+def distance_gradient(model, image, chosen, samples=1):
+    """Gradient (N,3,H,W) of the `distance` by each image, and its value (N,); means over `samples` passes.
 
     With a network that draws random numbers, this is the gradient of an expectation (Athalye et al. 2018, "EOT").
     """
     gradient, value = 0.0, 0.0
     for _ in range(samples):
         x = as_leaf(model, image)
-        loss = distance_to(logits(model, x), classes)
+        loss = distance(model, x, chosen)
         gradient = gradient + mg.grad(loss.sum(), x).numpy() / samples
         value = value + loss.numpy() / samples
     return gradient, value
@@ -260,9 +292,10 @@ def targeted_ascent(
     (Simonyan et al. 2013 climb like this from an empty image; the "fooling images" of Stanford's CS231n from a real
     one.)
 
-    image: (N,3,H,W) in [0, 1]. target: a class, or one for each image. objective: "score", g is the gradient of the
+    image: (N,3,H,W) in [0, 1]. target: a class, or one for each image; of an Objective or a function of the output,
+    which have no probability, the score is climbed for all `steps`. objective: "score", g is the gradient of the
     target's raw score; "cross_entropy", of its log probability. step_size: L2 length of a step. callback(step, x,
-    probability (N,)): called before every step; True stops.
+    probability or score (N,)): called before every step; True stops.
 
     Returns (N,3,H,W) of the image's dtype.
     """
@@ -278,16 +311,23 @@ def targeted_ascent(
     x = image
     for step in tqdm(range(steps + 1), "targeted_ascent", disable=not progress):
         variable = as_leaf(model, x)
-        found = logits(model, variable)
-        distance = distance_to(found, chosen)
-        probability = np.exp(-np.logaddexp(0, distance.numpy()))
-        climbing = probability < confidence
-        if callback and callback(step, x, probability) or step == steps or not climbing.any():
+        climbed, told = _climbed(model, variable, chosen, objective)
+        climbing = told < (math.inf if isinstance(chosen, Objective) else confidence)
+        if callback and callback(step, x, told) or step == steps or not climbing.any():
             break
-        climbed = pick(found, chosen).sum() if objective == "score" else -distance.sum()
-        direction = steepest(mg.grad(climbed, variable).numpy(), "l2")
+        direction = steepest(mg.grad(climbed.sum(), variable).numpy(), "l2")
         x = np.clip(x + step_size * direction * climbing[:, None, None, None], 0, 1).astype(image.dtype)
     return x
+
+
+def _climbed(model, x, chosen, objective):
+    """(what is to grow (N,), a Tensor; the class's probability, or the score, (N,), an array)."""
+    if isinstance(chosen, Objective):
+        value = evaluate(model, [chosen], x)
+        return value, value.numpy()
+    found = logits(model, x)
+    away = distance_to(found, chosen)
+    return pick(found, chosen) if objective == "score" else -away, np.exp(-np.logaddexp(0, away.numpy()))
 
 
 def linear_attack(weight, image, epsilon=8 / 255):

@@ -14,17 +14,8 @@ from minigrad import functional as F
 
 from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
-from .target import (
-    as_image,
-    as_images,
-    as_logits,
-    explained_classes,
-    fixed_target,
-    logits,
-    logits_layer,
-    pick,
-    require_units,
-)
+from .objective import LOGITS, explained, looked_at, score
+from .target import as_image, as_images, as_logits, fixed_target, is_class, logits_layer, require_units
 
 __all__ = [
     "default_layer",
@@ -54,14 +45,15 @@ def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, cou
 
 
 def grad_cam_and_scores(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False):
-    """All that one pass through the network gives: `grad_cam` not upsampled, upsampled, and the scores (N,K)."""
+    """All that one pass through the network gives: `grad_cam` not upsampled, upsampled, and the scores (N,K), or None
+    where no class is explained."""
     y, a, scores = forward("grad_cam", model, image, target, layer, unit)
     g = mg.grad(-y.sum() if counterfactual else y.sum(), a)
     weights = g.mean(axis=(2, 3), keepdims=True)
     cam = (weights * a.detach()).sum(axis=1)
     cam = cam if signed else F.relu(cam)
     warn_of_zeros("grad_cam", cam, stacklevel=4)
-    return cam.numpy(), upsampled(cam, image), scores.numpy()
+    return cam.numpy(), upsampled(cam, image), None if scores is None else scores.numpy()
 
 
 def guided_grad_cam(model, image, target=None, layer=None, unit=None):
@@ -130,9 +122,9 @@ def score_cam(
         y, a = score_and_maps("score_cam", model, image, target, layer, unit)
         chosen = fixed_target(model, image, target)
         x = as_image(model, image).detach()
+        each = chosen if is_class(chosen) else [chosen] * len(x)
         cams = [
-            _score_cam_of_one(model, x[i : i + 1], a[i], chosen[i], baseline, batch_size, progress)
-            for i in range(len(x))
+            _score_cam_of_one(model, x[i : i + 1], a[i], each[i], baseline, batch_size, progress) for i in range(len(x))
         ]
         return finished("score_cam", F.stack(cams), image, upsample)
 
@@ -145,9 +137,8 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
         masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
         low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
         masks = (masks - low) / F.where(high > low, high - low, 1.0)
-        y = logits(model, background + (x - background) * masks)
-        increases.append(pick(y, [target] * len(y)))
-    increase = F.cat(increases) - pick(logits(model, background), [target])
+        increases.append(score(model, background + (x - background) * masks, target))
+    increase = F.cat(increases) - score(model, background, target)
     weights = F.softmax(increase, 0).reshape(-1, 1, 1)
     return F.relu((weights * a).sum(axis=0))
 
@@ -156,23 +147,24 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
 
 
 def score_and_maps(method, model, image, target, layer, unit):
-    """y (N,) and A (N,C,h,w), Tensors of one forward pass: the class scores, and the activations of `layer`."""
+    """y (N,) and A (N,C,h,w), Tensors of one forward pass: what is explained, and the activations of `layer`."""
     return forward(method, model, image, target, layer, unit)[:2]
 
 
 def forward(method, model, image, target, layer, unit):
-    """The same and the scores of all classes, (N,K)."""
+    """The same and the scores of all classes, (N,K), where a class is explained."""
     if unit is not None:
         raise ValueError(f"{method}: explains a class, so it takes no unit; its layer is where the map is drawn")
-    x, last = as_image(model, image), logits_layer(model)
+    x, objective = as_image(model, image), explained(target)
     if layer is None:
         layer, found = pass_with_default_layer(model, x)
+        found[LOGITS] = as_logits(found[logits_layer(model)]) if LOGITS in objective.layers else None
     else:
-        found = model.activations(x, [layer, last])
-    a, y = found[layer], as_logits(found[last])
+        found = looked_at(model, x, [layer, *objective.layers])
+    a, scores = found[layer], found.get(LOGITS)
     if a.ndim != 4:
         raise ValueError(f"{method}: layer {layer!r} has no positions to map, its output is {a.shape[1:]}")
-    return pick(y, explained_classes(model, y, target)), a, y.detach()
+    return objective.score(model, found), a, None if scores is None else scores.detach()
 
 
 def finished(method, cam, image, upsample):

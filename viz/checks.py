@@ -22,7 +22,7 @@ from minigrad import nn
 
 from .perturbation import filling, watched
 from .random import drawn, stream, streams, taken_for
-from .target import as_image, fixed_target, in_pixels, require_units, value_range
+from .target import as_image, fixed_target, in_pixels, is_class, require_units, value_range
 
 
 def per_pixel(attribution, how="magnitude"):
@@ -59,7 +59,8 @@ def completeness(model, image, attribution, target=None, layer=None, unit=None, 
 
 @dataclass(frozen=True)
 class Curves:
-    """`fraction` (S+1,) of the pixels changed, 0 to 1; `insertion` and `deletion` (N,S+1), the class probability."""
+    """`fraction` (S+1,) of the pixels changed, 0 to 1; `insertion` and `deletion` (N,S+1), the class probability, or
+    the score of a target that is no class."""
 
     fraction: np.ndarray
     insertion: np.ndarray
@@ -88,7 +89,8 @@ def insertion_deletion(
 ):
     """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
 
-    Where a network has one output, whose probability is always 1, they are of the score itself.
+    Where a network has one output, whose probability is always 1, or the target is no class, they are of the score
+    itself.
 
     Deletion replaces them with `fill` (see viz.perturbation.filling); insertion starts from a blurred image and puts
     them back. steps: points of the curve. blur: "gaussian" (sigma 5, 11 pixels wide), or "authors". Pixels of equal
@@ -113,11 +115,11 @@ def insertion_deletion(
     rank = rank.reshape(n, 1, h, w)
 
     counts = np.linspace(0, h * w, steps + 1).round().astype(int)
-    insertion, deletion = [], []
+    insertion, deletion, output = [], [], "probability" if is_class(target) else "logit"
     for count in tqdm(counts, desc="insertion and deletion", disable=not progress):
         changed = rank < count
-        insertion.append(watched(model, np.where(changed, x, blurred), target, output="probability"))
-        deletion.append(watched(model, np.where(changed, grey, x), target, output="probability"))
+        insertion.append(watched(model, np.where(changed, x, blurred), target, output=output))
+        deletion.append(watched(model, np.where(changed, grey, x), target, output=output))
     return Curves(counts / (h * w), np.stack(insertion, 1), np.stack(deletion, 1))
 
 

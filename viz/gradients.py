@@ -8,7 +8,7 @@ rectifier (viz/rectifiers.py), with input x and the gradient g arriving from abo
     guided backprop    g * [x > 0] * [g > 0]
 
 All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `target`, `layer`, `unit` as
-`viz.target.score` does; they return NumPy arrays, one attribution for each image, which does not depend on the others.
+`viz.objective.score` does; they return NumPy arrays, one attribution for each image, whatever the others are.
 """
 
 import warnings
@@ -18,6 +18,7 @@ from tqdm import trange
 
 import minigrad as mg
 
+from .objective import score
 from .random import drawn, streams
 from .ranges import require
 from .rectifiers import Rectifiers
@@ -31,7 +32,6 @@ from .target import (
     logits,
     pick,
     require_units,
-    score,
 )
 
 

@@ -41,8 +41,9 @@ from minigrad.interchange import ToDevice
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, functions_between, several
 
+from .objective import explained, looked_at
 from .rectifiers import handed_to, rectified
-from .target import as_image, as_logits, explained_classes, logits_layer, pick, unit_activation
+from .target import as_image
 
 
 def lrp(
@@ -58,6 +59,9 @@ def lrp(
 ):
     """(N,3,H,W), signed: the relevance of each input value for the score of `target` (or for `layer` and `unit`).
 
+    What is shared out is what each output contributes to the score, its value times the derivative: all of the score
+    where that is linear in the outputs, as a class's, a difference of two, or a product with a fixed vector.
+
     rule: "epsilon", "gamma", "zplus" or "alphabeta", for all layers with weights; or "composite" (Montavon et al.
         2019, section 10.3): box at the first convolution, whose inputs lie between those of a black and a white image,
         gamma at the other convolutions, epsilon at linear layers.
@@ -66,27 +70,41 @@ def lrp(
 
     Raises NotImplementedError for models with functions that have no rule, with the layer's name.
     """
-    x, calls = as_image(model, image), Calls()
-    name = layer or logits_layer(model)
+    x, calls, objective = as_image(model, image), Calls(), explained(target, layer, unit)
     with observed(model, calls):
-        a = model.activations(x, [name])[name]
-    if layer is None:
-        a = as_logits(a)
-        y = pick(a, explained_classes(model, a, target))
-    elif target is not None:
-        raise ValueError(f"give a target or a layer to explain, not both (target {target!r}, layer {layer!r})")
-    else:
-        y = unit_activation(a, unit)
-    start = mg.grad(y.sum(), a) * a.detach()  # the score, shared out among the outputs that make it
-    rules = _Rules(rule, epsilon, gamma, alpha, functions_before([a]))
+        found = looked_at(model, x, objective.layers)
+    outputs, starts = _shared_out(model, objective, found)
+    rules = _Rules(rule, epsilon, gamma, alpha, functions_before(outputs))
     if rule == "composite":
         rules.bounds = _input_bounds(model, x)
     try:
-        return mg.grad(a, x, grad_outputs=start, rules=rules.table()).numpy()
+        return mg.grad(outputs, x, grad_outputs=starts, rules=rules.table()).numpy()
     except _NoRule as error:
         inside = (n for n, _, before, after in calls.seen if error.function in functions_between(before, after))
         where = next((f" in layer {n!r}" for n in inside if n), "")
         raise NotImplementedError(f"lrp: {error}{where}") from None
+
+
+def _shared_out(model, objective, found):
+    """(outputs, what each contributes to the score), lists of Tensors, of those that have a part in it."""
+    outputs, leaves = [], []
+
+    def cut(output):
+        """The same, of leaves: the score's derivative by each is its own, what lies between them is for the rules."""
+        if isinstance(output, dict):
+            return {key: cut(part) for key, part in output.items()}
+        if isinstance(output, list | tuple):
+            return type(output)([cut(part) for part in output])
+        outputs.append(output)
+        leaves.append(mg.Tensor(output.detach(), requires_grad=True))
+        return leaves[-1]
+
+    with mg.enable_grad():
+        y = objective.score(model, {name: cut(output) for name, output in found.items()}).sum()
+    taken = {id(one) for f in functions_before([y]) for one in f.inputs}
+    used = [i for i, leaf in enumerate(leaves) if id(leaf) in taken]
+    gradients = mg.grad(y, [leaves[i] for i in used])
+    return [outputs[i] for i in used], [g * outputs[i].detach() for i, g in zip(used, gradients, strict=True)]
 
 
 def _input_bounds(model, x):

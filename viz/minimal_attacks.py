@@ -10,7 +10,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import optim
 
-from .attacks import aim, aimed_by_name, checked_images, scores
+from .attacks import aim, aimed_by_name, checked_images, distance, measured
+from .objective import Objective
 from .target import as_leaf, logits, pick
 
 # ---- DeepFool --------------------------------------------------------------------------------------------------------
@@ -25,6 +26,8 @@ def deepfool(
     At each step the network is taken as linear. With f_k = y_k - y_label and w_k its gradient, the border to class k is
     |f_k| / |w_k|_2 away; x moves to the nearest of them, by r = |f_l| / |w_l|_2^2 * w_l. After a step, the image is
     x0 + (1 + overshoot) * (sum of the r), clipped to [0, 1]; an image rests once its class is not `label`.
+
+    Of an Objective or a function of the output as label, the border is where its score is 0 (algorithm 1).
 
     image: (N,3,H,W) in [0, 1]. label: the class to leave; None for the network's own. norm: "l2", or "linf", where the
     distance is |f_k| / |w_k|_1 and r = |f_l| / |w_l|_1 * sign(w_l). candidates: how many classes, the highest scores at
@@ -44,9 +47,12 @@ def deepfool(
     x, moved, others = image.copy(), np.zeros_like(image), None
     active = np.arange(len(image))
     for step in tqdm(range(steps), "deepfool", disable=not progress):
-        chosen = None if others is None else others[active]
-        f, w, chosen = _borders(model, x[active], labels[active], chosen, candidates)
-        others = chosen if others is None else others
+        if isinstance(labels, Objective):
+            f, w = _border_of_score(model, x[active], labels)
+        else:
+            chosen = None if others is None else others[active]
+            f, w, chosen = _borders(model, x[active], labels[active], chosen, candidates)
+            others = chosen if others is None else others
         still = f.max(1) <= 0  # no other class has a higher score yet
         active, f, w = active[still], f[still], w[still]
         if not len(active):
@@ -70,6 +76,13 @@ def _borders(model, x, labels, others, candidates):
     leads = [pick(y, others[:, m]) - own for m in range(others.shape[1])]
     w = np.stack([mg.grad(lead.sum(), variable).numpy() for lead in leads], axis=1)
     return np.stack([lead.numpy() for lead in leads], axis=1), w, others
+
+
+def _border_of_score(model, x, objective):
+    """The same for the one border of an Objective, f (n,1) and w (n,1,C,H,W): f is minus its score."""
+    variable = as_leaf(model, x)
+    f = distance(model, variable, objective)
+    return f.numpy()[:, None], mg.grad(f.sum(), variable).numpy()[:, None]
 
 
 def _to_nearest_border(f, w, norm):
@@ -104,8 +117,9 @@ def carlini_wagner(
 
     Minimises |x - x0|_2^2 + c * max(margin(x), -kappa) over w, where x = (tanh(w) + 1) / 2 is always valid, by Adam.
     The margin is max over others of Z - Z_target for a target, Z_label - max over others of Z without; it is negative
-    for an adversarial image, and so may all Z be. `searches` times, c is bisected for each image: down after a success,
-    up (by 10 until the first success) after a failure.
+    for an adversarial image, and so may all Z be. Of an Objective or a function of the output it is the score that is
+    to fall below 0 (label), or minus the one that is to rise above it (target). `searches` times, c is bisected for
+    each image: down after a success, up (by 10 until the first success) after a failure.
 
     image: (N,3,H,W) in [0, 1]. kappa: the lead in score that is asked for. c: where the search begins. steps, lr: of
     Adam, in each search. callback(search, step, best distance (N,)): before every step; True stops everything.
@@ -123,19 +137,19 @@ def carlini_wagner(
     def is_hit(margin):
         return margin <= -kappa if kappa else margin < 0
 
-    met = cw_margin(mg.as_tensor(scores(model, image)), chosen).numpy() * -direction
+    met = measured(model, image, lambda model, x: distance(model, x, chosen, cw_margin)) * -direction
     best, nearest = image.copy(), np.where(is_hit(met), 0.0, np.inf)
     weight, low, high = np.full(len(image), float(c)), np.zeros(len(image)), np.full(len(image), np.inf)
     bar = tqdm(total=searches * steps, desc="carlini_wagner", disable=not progress)
     for search in range(searches):
         succeeded = np.zeros(len(image), bool)
         course = _descend(model, image, chosen, direction, weight, kappa, steps, lr)
-        for step, (x, distance, margin) in enumerate(course):
+        for step, (x, squared, margin) in enumerate(course):
             bar.update()
             hit = is_hit(margin)
             succeeded |= hit
-            better = hit & (distance < nearest)
-            best[better], nearest[better] = x[better], distance[better]
+            better = hit & (squared < nearest)
+            best[better], nearest[better] = x[better], squared[better]
             if callback and callback(search, step, np.sqrt(nearest)):
                 return best
         high = np.where(succeeded, weight, high)
@@ -153,10 +167,10 @@ def _descend(model, image, chosen, direction, weight, kappa, steps, lr):
     optimizer = optim.Adam([w], lr=lr)
     for _ in range(steps):
         x = (F.tanh(w) + 1.0) * 0.5
-        distance = F.square(x - x0).sum((1, 2, 3))
-        margin = cw_margin(logits(model, x), chosen) * float(-direction)
-        loss = distance + scale * F.maximum(margin, -kappa)
-        yield x.numpy(), distance.numpy(), margin.numpy()
+        squared = F.square(x - x0).sum((1, 2, 3))
+        margin = distance(model, x, chosen, cw_margin) * float(-direction)
+        loss = squared + scale * F.maximum(margin, -kappa)
+        yield x.numpy(), squared.numpy(), margin.numpy()
         w.grad = mg.grad(loss.sum(), w)
         optimizer.step()
 

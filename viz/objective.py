@@ -1,15 +1,28 @@
-"""What an image is optimised for: a score of named activations, one number for each image, to be made large.
+"""What is explained, and what an image is optimised for: one number for each image, a Tensor with a graph.
 
-Objectives can be added and scaled: `class_score("zebra") + 0.1 * channel("relu3_1", 12)`; a minus sign minimises. All
-that one image needs is computed in one pass, which stops at the last layer that is named.
+A target of an attribution, a check or an attack is
+
+    a class         its score, by index or name, or a Contrast of two; a sequence with one for each image; None for each
+                    image's top class
+    an Objective    a score of named activations, made by the functions below. They can be added and scaled:
+                    `class_score("zebra") - class_score("horse")`; a minus sign minimises.
+    a function      of what the network gives, whatever that is: f(outputs) -> (N,) Tensor. outputs is a Tensor, or the
+                    tuple or dict that the network's forward returns; f scores each image by itself, in batches of any
+                    size: `lambda y: y["depth"][:, 0, 100, 80]`, or `lambda e: (e * other).sum(1)`.
+
+All that one image needs is computed in one pass, which stops at the last layer that is named.
 """
 
+import minigrad as mg
 from minigrad import functional as F
+from minigrad.tools.summary import several
 
 from .sizes import activations
-from .target import as_logits, classes, log_probabilities, logits_layer, pick, unit_activation
+from .target import as_logits, classes, explained_classes, log_probabilities, logits_layer, pick, unit_activation
 
-LOGITS = None  # in an Objective's layers, and as the key of its activations: the class scores, before any softmax
+# In an Objective's layers, and as keys of its activations:
+LOGITS = None  # the class scores, before any softmax
+OUTPUT = ""  # what the network gives, as it is
 
 
 class Objective:
@@ -43,7 +56,7 @@ def class_score(target):
     """
 
     def score(model, activations):
-        return pick(activations[LOGITS], classes(model, activations[LOGITS], target))
+        return pick(activations[LOGITS], explained_classes(model, activations[LOGITS], target))
 
     return Objective(f"class {target}", [LOGITS], score)
 
@@ -87,20 +100,67 @@ def energy(layer):
     )
 
 
+def of_output(function):
+    """A function of what the network gives, one number for each image, as an Objective."""
+
+    def score(_, found):
+        y, count = function(found[OUTPUT]), len(several(found[OUTPUT])[0])
+        if not isinstance(y, mg.Tensor) or y.shape != (count,):
+            got = f"shape {y.shape}" if isinstance(y, mg.Tensor) else type(y).__name__
+            raise ValueError(
+                f"the target's function must give one number for each image, a Tensor ({count},), got {got}"
+            )
+        return y
+
+    return Objective(getattr(function, "__name__", "function"), [OUTPUT], score)
+
+
 def as_objective(objective):
-    """`objective` itself, or the class score that an index or a name stands for."""
-    return objective if isinstance(objective, Objective) else class_score(objective)
+    """`objective` itself, or that of a function of the output, or of the class that an index or a name stands for."""
+    if isinstance(objective, Objective):
+        return objective
+    return of_output(objective) if callable(objective) else class_score(objective)
+
+
+def explained(target=None, layer=None, unit=None):
+    """The Objective of a target, or of a layer and unit: see `score`."""
+    if layer is None:
+        if unit is not None:
+            raise ValueError(f"unit {unit!r} needs the name of its layer: give layer as well")
+        return as_objective(target)
+    if target is not None:
+        raise ValueError(f"give a target or a layer to explain, not both (target {target!r}, layer {layer!r})")
+    return Objective(f"{layer}, {unit}", [layer], lambda _, found: unit_activation(found[layer], unit))
+
+
+# ---- in a pass -------------------------------------------------------------------------------------------------------
+
+
+def score(model, x, target=None, layer=None, unit=None):
+    """(N,) Tensor: what is explained, for each image of x, a Tensor (N,3,H,W).
+
+    target: a class, an Objective or a function of the output: see the top of this file.
+    layer, unit: in the target's place, a layer's mean activation over channels and positions; with unit a channel, the
+        mean of that channel over positions; with unit (channel, row, column), that neuron. What lies behind the layer
+        is not computed.
+
+    Raises ValueError for a class, layer or unit that the model does not have.
+    """
+    return evaluate(model, [explained(target, layer, unit)], x)
+
+
+def looked_at(model, x, layers):
+    """{layer: its output} of one pass of x, a Tensor (N,3,H,W), for names of layers, LOGITS and OUTPUT."""
+    last = logits_layer(model)
+    found = activations(model, x, [last if layer is LOGITS else layer for layer in layers])
+    return found | {LOGITS: as_logits(found[last])} if LOGITS in layers else found
 
 
 def evaluate(model, objectives, x):
     """(N,) Tensor: the score of each image of x, a Tensor (N,3,H,W), by the one objective or by its own of N."""
     if len(objectives) not in (1, len(x)):
         raise ValueError(f"{len(objectives)} objectives for {len(x)} images: give one, or one for each image")
-    last = logits_layer(model)
-    layers = {layer for objective in objectives for layer in objective.layers}
-    found = activations(model, x, [last if layer is LOGITS else layer for layer in layers])
-    if LOGITS in layers:
-        found[LOGITS] = as_logits(found[last])
+    found = looked_at(model, x, {layer for objective in objectives for layer in objective.layers})
     if len(objectives) == 1:
         return objectives[0].score(model, found)
     return F.stack([objective.score(model, found)[i] for i, objective in enumerate(objectives)])

@@ -1,6 +1,6 @@
 """Attribution by covering parts of the image and watching the score. No gradient is needed.
 
-All take `image` (N,3,H,W) in the model's input space and `target`, `layer`, `unit` as `viz.target.score` does, and
+All take `image` (N,3,H,W) in the model's input space and `target`, `layer`, `unit` as `viz.objective.score` does, and
 return NumPy arrays (N,H,W). `output` says what is watched: "logit", the score itself, or "probability", its softmax
 (for a class only; of a network with one output, whose softmax is always 1, it is the score itself). Changed images go
 through the network `batch_size` at a time.
@@ -13,6 +13,7 @@ import minigrad as mg
 from minigrad import functional as F
 from models.layers import Preprocess
 
+from .objective import score
 from .random import stream
 from .ranges import require
 from .target import (
@@ -20,11 +21,11 @@ from .target import (
     as_leaf,
     explained_classes,
     fixed_target,
+    is_class,
     logits,
     pick,
     probabilities,
     require_units,
-    score,
 )
 
 
@@ -103,8 +104,8 @@ def rise(
 
     fill: what the masks leave of the image is put on this, black as published; "mean", as the authors' code has it: see
         `filling`. Theirs draws 6000 masks of cells=8, keep=0.1; the article has 4000 or 8000 of cells=7, keep=0.5.
-    output: "probability" as published, or "logit"; a layer's activation is taken as it is. callback(n): after n masks;
-        True stops, and the mean over these is the result.
+    output: "probability" as published, or "logit"; of what is no class the score is taken as it is. callback(n): after
+        n masks; True stops, and the mean over these is the result.
     """
     require("rise", samples=samples, cells=cells, keep=keep, batch_size=batch_size)
     target = fixed_target(model, image, target, layer)
@@ -112,7 +113,7 @@ def rise(
     filled, rng = filling("rise", model, fill, x), stream(seed, "rise")
     total = np.zeros((len(x), *x.shape[2:]))
     per_batch = max(1, batch_size // len(x))
-    output = output if layer is None else "logit"
+    output = output if layer is None and is_class(target) else "logit"
     with tqdm(total=samples, desc="RISE", disable=not progress) as bar:
         for start in range(0, samples, per_batch):
             masks = rise_masks(min(per_batch, samples - start), x.shape[2:], cells, keep, rng).astype(x.dtype)
@@ -165,15 +166,16 @@ def watched(model, x, target=None, layer=None, unit=None, output="logit"):
         x = as_leaf(model, x)
         if output == "logit":
             return score(model, x, target, layer, unit).numpy().astype(np.float64)
-        if layer is not None:
-            raise ValueError('output "probability" is for classes: a layer\'s activation is no probability')
+        if layer is not None or not is_class(target):
+            raise ValueError('output "probability" is for classes: what is explained here is no probability')
         y = logits(model, x)
         return pick(probabilities(y), explained_classes(model, y, target)).numpy().astype(np.float64)
 
 
 def _watched_many(model, changed, target, layer, unit, output):
     """(M,N): the scores of changed (M,N,3,H,W), M changes of each of the N images."""
-    target = target if target is None else np.tile(target, len(changed))
+    if is_class(target) and target is not None:
+        target = np.tile(target, len(changed))
     return watched(model, changed.reshape(-1, *changed.shape[2:]), target, layer, unit, output).reshape(
         changed.shape[:2]
     )

@@ -11,7 +11,8 @@ from tqdm import tqdm
 import minigrad as mg
 
 from .attack_report import as_saved
-from .attacks import aim, aimed_by_name, checked_images, scores
+from .attacks import aim, aimed_by_name, checked_images, distance, is_reached, measured, require_class, scores
+from .objective import Objective
 from .random import streams
 from .target import as_leaf, logits, pick
 
@@ -38,8 +39,9 @@ def one_pixel(
     A candidate is, for each pixel, its row, its column and its colour. The first candidates are drawn uniformly in
     position, and N(128, 127) in colour; a child is a + 0.5 * (b - c) of three others, all of its values taken over, and
     replaces its parent where it is better: where the label is less probable, or the target more. An image is done once
-    its class is not the label (untargeted) or is the target, and left as it is where that holds at once. Colours are
-    kept on 256 levels, so that saving loses nothing.
+    its class is not the label (untargeted) or is the target, and left as it is where that holds at once; of an
+    Objective or a function of the output, once its score is below 0, or above. Colours are kept on 256 levels, so that
+    saving loses nothing.
 
     image: (N,3,H,W) in [0, 1]. pixels: how many may change. population, generations: of the evolution; each generation
     costs `population` forward passes. seed, key: see viz/random.py. callback(n, generation, log probability of the
@@ -55,10 +57,11 @@ def one_pixel(
     chosen, direction = aim("one_pixel", model, image, target, label)
     rngs = streams(seed, "one_pixel", image, key)
     attacked = image.copy()
-    begins_done = (scores(model, image).argmax(1) == chosen) == (direction < 0)
+    begins_done = is_reached(model, image, chosen) == (direction < 0)
     for n in tqdm(np.flatnonzero(~begins_done), "one_pixel", disable=not progress):
         report = (lambda generation, value, n=n: callback(n, generation, value)) if callback else None
-        search = _PixelSearch(model, image[n], int(chosen[n]), direction, pixels)
+        one = chosen if isinstance(chosen, Objective) else int(chosen[n])
+        search = _PixelSearch(model, image[n], one, direction, pixels)
         attacked[n] = search.run(population, generations, rngs[n], report)
     return attacked
 
@@ -82,7 +85,7 @@ class _PixelSearch:
             nonlocal generation
             generation += 1
             best = self.painted(intermediate_result.x[:, None])
-            done = (scores(self.model, best).argmax(1)[0] == self.chosen) == (self.direction < 0)
+            done = is_reached(self.model, best, self.chosen)[0] == (self.direction < 0)
             return bool(done or report and report(generation, self.direction * float(intermediate_result.fun)))
 
         result = differential_evolution(
@@ -114,7 +117,11 @@ class _PixelSearch:
         return painted
 
     def fitness(self, candidates):
-        """(S,): what evolution makes small, the label's log probability, or minus the target's."""
+        """(S,): what evolution makes small, the label's log probability (or an Objective's score), or minus the
+        target's."""
+        if isinstance(self.chosen, Objective):
+            away = measured(self.model, self.painted(candidates), lambda model, x: distance(model, x, self.chosen))
+            return -self.direction * away.astype(np.float64)
         z = scores(self.model, self.painted(candidates)).astype(np.float64)
         top = z.max(1, keepdims=True)
         log_p = z[:, self.chosen] - top[:, 0] - np.log(np.exp(z - top).sum(1))
@@ -148,6 +155,7 @@ def jsma(model, image, *, target, theta=1.0, gamma=0.02, candidates=512, progres
     if target is None:
         raise ValueError("jsma: needs a target, the class to reach")
     targets, _ = aim("jsma", model, image, target, None)
+    require_class("jsma", targets)
     shape, size = image.shape, image[0].size
 
     x = image.reshape(len(image), size).copy()

@@ -1,8 +1,7 @@
-"""What is explained: one number for each image, as a Tensor that can be differentiated.
+"""What goes into a network, images in its own units, and what comes out: scores of classes, and who they are.
 
-It is the score of a class, which is the logit y_c **before** any softmax (a probability also falls when other classes
-rise, so its gradient shows those too), that score less another class's, or the activation of a layer, a channel or a
-neuron.
+The score of a class is the logit y_c **before** any softmax: a probability also falls when other classes rise, so its
+gradient shows those too. What else can be explained is in objective.py.
 """
 
 from dataclasses import dataclass
@@ -166,7 +165,7 @@ def in_pixels(name, argument, value, most=1.0):
         )
 
 
-# ---- what is explained -----------------------------------------------------------------------------------------------
+# ---- what comes out --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -178,27 +177,6 @@ class Contrast:
 
     more: int | str
     less: int | str
-
-
-def score(model, x, target=None, layer=None, unit=None):
-    """(N,) Tensor: what is explained, for each image of x, a Tensor (N,3,H,W).
-
-    target: a class, as an index or a name, or a Contrast of two; a sequence with one for each image; None for each
-        image's top class.
-    layer, unit: in the class's place, a layer's mean activation over channels and positions; with unit a channel, the
-        mean of that channel over positions; with unit (channel, row, column), that neuron. What lies behind the layer
-        is not computed.
-
-    Raises ValueError for a class, layer or unit that the model does not have.
-    """
-    if layer is not None:
-        if target is not None:
-            raise ValueError(f"give a target or a layer to explain, not both (target {target!r}, layer {layer!r})")
-        return unit_activation(activations(model, x, [layer])[layer], unit)
-    if unit is not None:
-        raise ValueError(f"unit {unit!r} needs the name of its layer: give layer as well")
-    y = logits(model, x)
-    return pick(y, explained_classes(model, y, target))
 
 
 def logits(model, x):
@@ -220,11 +198,38 @@ def logits_layer(model):
 
 def as_logits(y):
     """(N,K) of the last layer's output (N,K) or (N,K,1,1)."""
-    if y.ndim > 2 and y.shape[2:] == (1,) * (y.ndim - 2):
+    if isinstance(y, mg.Tensor) and y.ndim > 2 and y.shape[2:] == (1,) * (y.ndim - 2):
         y = F.flatten(y, 1)
-    if y.ndim != 2:
-        raise ValueError(f"the model's output must be (N, classes), got shape {y.shape}")
+    if not isinstance(y, mg.Tensor) or y.ndim != 2:
+        raise ValueError(
+            f"the network's output is {_shapes(y)}, not the scores of classes (N, classes): say as target= what is "
+            f"explained, by a function of the output that gives one number for each image, such as {_example(y)}"
+        )
     return y
+
+
+def _shapes(output):
+    if isinstance(output, dict):
+        return f"a dict of {', '.join(f'{name!r} {_shapes(part)}' for name, part in output.items())}"
+    if isinstance(output, list | tuple):
+        return f"a {type(output).__name__} of {', '.join(map(_shapes, output))}"
+    return str(getattr(output, "shape", type(output).__name__))
+
+
+def _example(output):
+    """A target for a network that gives this."""
+    place = ""
+    while isinstance(output, dict | list | tuple) and output:
+        key = next(iter(output)) if isinstance(output, dict) else 0
+        output, place = output[key], f"{place}[{key!r}]"
+    ndim = getattr(output, "ndim", 1)
+    channel = f"[:, 0].mean({tuple(range(1, ndim - 1))})" if ndim > 3 else ("", "", "[:, 0]", "[:, 0].mean(1)")[ndim]
+    return f"lambda y: y{place}{channel}"
+
+
+def is_class(target):
+    """Whether a target says classes, one or one for each image, or None: not an Objective, nor a function."""
+    return not callable(target) and not hasattr(target, "layers")
 
 
 def classes(model, y, target=None):
@@ -236,7 +241,7 @@ def classes(model, y, target=None):
 
 
 def explained_classes(model, y, target=None):
-    """(N,): what to explain in each image, from its logits y (N,K) and `target` as in `score`: class indices, or
+    """(N,): what to explain in each image, from its logits y (N,K) and a target of classes: class indices, or
     objects, indices and Contrasts of indices, where there is a Contrast."""
     count, known = y.shape
     if target is None:
@@ -258,7 +263,7 @@ def _class_index(model, c, known):
     """The index of class c, an index or a name, among `known` classes."""
     c = find_class(model, c) if isinstance(c, str) else c
     if not isinstance(c, int | np.integer) or isinstance(c, bool):
-        raise TypeError(f"target must be a class index or name, got {c!r}")
+        raise TypeError(f"target must be a class index or name here, got {c!r}")
     if not 0 <= c < known:
         raise ValueError(f"target {c} is out of range: this model has classes 0 to {known - 1}")
     return int(c)
@@ -266,7 +271,7 @@ def _class_index(model, c, known):
 
 def fixed_target(model, image, target=None, layer=None):
     """`target` with None decided: the top class of each image as given, for methods that score changed images."""
-    if layer is not None:
+    if layer is not None or not is_class(target):
         return target
     with mg.no_grad():
         y = logits(model, as_image(model, image))

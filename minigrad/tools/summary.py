@@ -65,7 +65,7 @@ class ReceptiveField:
 class Layer:
     """One row of `model.layers()`. A multiplication and an addition are two FLOPs; shapes are without the batch.
 
-    A module of several outputs has a tuple of shapes, and the field of what sees units of all of them.
+    A module of several outputs, a tuple or a dict, has a tuple of shapes, and the field of what sees units of all.
     """
 
     name: str
@@ -131,14 +131,18 @@ def summarize(model, input_shape=None):
             for other in others:
                 field = field.joined(other)
             shapes = tuple(y.shape[1:] for y in several(after))
-            shape = shapes if isinstance(after, tuple) else shapes[0]
+            shape = shapes[0] if isinstance(after, Tensor) else shapes
             rows[name] = Layer(name, type(module).__name__, shape, count, flops, field)
     return list(rows.values())
 
 
 def several(tensors):
-    """The Tensors that a module takes or gives, one or a tuple of them."""
-    return tensors if isinstance(tensors, tuple) else (tensors,)
+    """The Tensors that a module takes or gives, as a tuple: one, or those of a tuple, list or dict, nested or not."""
+    if isinstance(tensors, dict):
+        tensors = tuple(tensors.values())
+    if isinstance(tensors, list | tuple):
+        return tuple(one for part in tensors for one in several(part))
+    return (tensors,)
 
 
 def functions_between(x, y):

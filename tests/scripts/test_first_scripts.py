@@ -146,7 +146,7 @@ def test_compare(written, model, image, probabilities):
 
 def test_compare_shows_why_a_method_does_not_apply(written, script, photograph, monkeypatch):
     def refuse(*_, **__):
-        return viz.target.score(None, None, target=1, layer="relu1")  # raises in viz, in a sentence
+        return viz.objective.score(None, None, target=1, layer="relu1")  # raises in viz, in a sentence
 
     monkeypatch.setattr(viz, "guided_backprop", refuse)
     arrays, record = written("compare", "--methods", "saliency,guided_backprop", "--targets", "cat")

@@ -173,7 +173,7 @@ def test_input_x_gradient_adds_up_without_biases():
 
 
 def score_of(model, image, target):
-    return viz.target.score(model, as_leaf(image), target).numpy()
+    return viz.objective.score(model, as_leaf(image), target).numpy()
 
 
 def test_smooth_grad_averages_over_noise_of_the_asked_size():

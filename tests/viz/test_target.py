@@ -8,7 +8,8 @@ import viz
 from minigrad import functional as F
 from minigrad import nn
 from tests.viz.reference_networks import reference
-from viz.target import as_image, fixed_target, score
+from viz.objective import score
+from viz.target import as_image, fixed_target
 
 
 @pytest.fixture(scope="module")
