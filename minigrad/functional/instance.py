@@ -5,21 +5,36 @@ They are made of other functions, so their derivatives of any order are those fu
 
 import numpy as np
 
+from ..autograd import without_gradient
 from ..tensor import as_tensor, together
 from .convert import in_float32
 from .elementwise import sqrt, square
+from .normalize import fit_to_square, units
 from .reduce import mean
 from .shape import reshape
+from .window import ints
 
 
 def _standardised(x, axes, eps):
-    """x to mean 0 and variance 1 over the axes."""
+    """x to mean 0 and variance 1 over the axes; in units in which it can be squared, where it cannot as it is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance, variance = _moments(x, axes)
+        if fit_to_square(variance) or not x.size:
+            return distance / sqrt(variance + eps)
+    unit = without_gradient(lambda array: units(array, axes), x)
+    distance, variance = _moments(x / unit, axes)
+    return distance / sqrt(variance + eps / unit / unit)
+
+
+def _moments(x, axes):
+    """x without its mean over the axes, and its variance."""
     distance = x - mean(x, axes, keepdims=True)
-    return distance / sqrt(mean(square(distance), axes, keepdims=True) + eps)
+    return distance, mean(square(distance), axes, keepdims=True)
 
 
 def _scaled(name, x, y, shape, at, weight, bias):
     """y * weight + bias, each None or of `shape`, which lies in y as `at`; x: for the errors."""
+    weight, bias = (None if vector is None else as_tensor(vector) for vector in (weight, bias))
     vectors = {"weight": weight, "bias": bias}
     for argument, vector in vectors.items():
         if vector is not None and vector.shape != shape:
@@ -27,12 +42,14 @@ def _scaled(name, x, y, shape, at, weight, bias):
         if vector is not None and vector.dtype != x.dtype:
             raise TypeError(f"{name}: x has dtype {x.dtype}, {argument} has {vector.dtype}; convert one with .astype")
     together(name, x=x, **vectors)
-    y = y if weight is None else y * reshape(as_tensor(weight), at)
-    return y if bias is None else y + reshape(as_tensor(bias), at)
+    y = y if weight is None else y * reshape(weight, at)
+    return y if bias is None else y + reshape(bias, at)
 
 
-def _floats(name, x, least):
+def _floats(name, x, least, eps):
     x = as_tensor(x)
+    if not eps >= 0:
+        raise ValueError(f"{name}: eps must be 0 or more, got {eps}")
     if x.ndim < least or x.dtype.kind != "f":
         raise ValueError(f"{name}: x must be floating point (N,C,...), got {x.dtype} of shape {x.shape}")
     return x
@@ -45,15 +62,21 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     x: (N,C,...). num_groups: how many groups of neighbouring channels; must divide C. weight, bias: (C,) or None.
     (Wu and He 2018, arXiv:1803.08494.)
     """
-    x = _floats("group_norm", x, 2)
+    x = _floats("group_norm", x, 2, eps)
     channels = x.shape[1]
     if not isinstance(num_groups, int | np.integer) or num_groups < 1 or channels % num_groups:
         raise ValueError(f"group_norm: num_groups {num_groups!r} must be positive and divide {channels} (x.shape[1])")
-    grouped = reshape(x, (x.shape[0], int(num_groups), channels // num_groups, *x.shape[2:]))
+    return _by_groups("group_norm", x, int(num_groups), weight, bias, eps)
+
+
+def _by_groups(name, x, num_groups, weight, bias, eps):
+    n, channels, *hw = x.shape
+    grouped = reshape(x, (n, num_groups, channels // num_groups if channels else 0, *hw))
     y = reshape(_standardised(grouped, tuple(range(2, grouped.ndim)), eps), x.shape)
-    return _scaled("group_norm", x, y, (channels,), (-1, *(1,) * (x.ndim - 2)), weight, bias)
+    return _scaled(name, x, y, (channels,), (-1, *(1,) * len(hw)), weight, bias)
 
 
+@in_float32
 def instance_norm(
     x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
 ):
@@ -64,10 +87,10 @@ def instance_norm(
     """
     if running_mean is not None or running_var is not None or not use_input_stats:
         raise NotImplementedError("instance_norm: running_mean and running_var are not supported")
-    x = _floats("instance_norm", x, 3)
+    x = _floats("instance_norm", x, 3, eps)
     if x.size and x.size == x.shape[0] * x.shape[1]:
         raise ValueError(f"instance_norm: needs more than 1 position, x has shape {x.shape}")
-    return group_norm(x, x.shape[1], weight, bias, eps)
+    return _by_groups("instance_norm", x, x.shape[1], weight, bias, eps)
 
 
 @in_float32
@@ -77,8 +100,8 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     normalized_shape: those dimensions, an int for the last one. weight, bias: of that shape, or None.
     (Ba et al. 2016, arXiv:1607.06450.)
     """
-    x = _floats("layer_norm", x, 1)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+    x = _floats("layer_norm", x, 1, eps)
+    shape = ints("layer_norm", "normalized_shape", normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: normalized_shape {shape} is not how x of shape {x.shape} ends")
     y = _standardised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
@@ -91,7 +114,7 @@ def channel_layer_norm(x, weight=None, bias=None, eps=1e-6):
 
     weight, bias: (C,) or None. It is layer_norm with the channels last (ConvNeXt: Liu et al. 2022, arXiv:2201.03545).
     """
-    x = _floats("channel_layer_norm", x, 2)
+    x = _floats("channel_layer_norm", x, 2, eps)
     return _scaled(
         "channel_layer_norm", x, _standardised(x, (1,), eps), x.shape[1:2], (-1, *(1,) * (x.ndim - 2)), weight, bias
     )

@@ -1,5 +1,7 @@
 """Products of matrices."""
 
+from math import prod
+
 import numpy as np
 
 from .. import kernels
@@ -69,9 +71,10 @@ class Linear(Function):
     def vjp(self, g):
         x, w, *bias = self.inputs
         by_x, by_w, *by_bias = self.needs_input_grad
-        rows = reshape(g, (-1, g.shape[-1]))
+        count = prod(x.shape[:-1])
+        rows = reshape(g, (count, g.shape[-1]))
         gx = matmul(g, w) if by_x else None
-        gw = matmul(transpose(rows, 0, 1), reshape(x, (-1, x.shape[-1]))) if by_w else None
+        gw = matmul(transpose(rows, 0, 1), reshape(x, (count, x.shape[-1]))) if by_w else None
         return gx, gw, *(sum(rows, 0) if by_bias[0] else None for _ in bias)
 
 

@@ -14,6 +14,8 @@ tensors are Functions of their own here (channel_...), so the gradient can be di
 Letters: N images, C channels, m = N*H*W elements of one channel.
 """
 
+import functools
+
 import numpy as np
 
 from .. import kernels
@@ -21,10 +23,9 @@ from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from .convert import cast, constant_like, floating, in_float32
-from .elementwise import sqrt, square
-from .linalg import matmul
+from .elementwise import abs, add, sqrt, square
 from .reduce import sum
-from .shape import broadcast_to, flatten, reshape
+from .shape import broadcast_to, pad, reshape, stack
 
 # ---- passes over the channels of x (N,C,...) -------------------------------------------------------------------------
 
@@ -182,6 +183,11 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         raise ValueError(f"batch_norm: x must be floating point (N,C,...), got {x.dtype} of shape {x.shape}")
     channels = x.shape[1]
     vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name in ("running_mean", "running_var"):
+        if training and not isinstance(vectors[name], Tensor | None):
+            kind = type(vectors[name]).__name__
+            raise TypeError(f"batch_norm: {name} must be a Tensor, which training writes to, got {kind}")
+    vectors = {name: None if vector is None else as_tensor(vector) for name, vector in vectors.items()}
     for name, vector in vectors.items():
         if vector is not None and vector.shape != (channels,):
             raise ValueError(f"batch_norm: {name} has shape {vector.shape}, expected {(channels,)} (x.shape[1])")
@@ -192,13 +198,13 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     if training and (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give both running_mean and running_var, or neither")
     together("batch_norm", x=x, **vectors)
-    weight = _ones(x) if weight is None else as_tensor(weight)
-    bias = _zeros(x) if bias is None else as_tensor(bias)
+    mean, var, weight, bias = vectors.values()
+    weight, bias = _ones(x) if weight is None else weight, _zeros(x) if bias is None else bias
 
     if not training:
-        if running_mean is None or running_var is None:
+        if mean is None or var is None:
             raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
-        return _normalized(x, as_tensor(running_mean), as_tensor(running_var), weight, bias, eps)
+        return _normalized(x, mean, var, weight, bias, eps)
     if x.size == channels:
         raise ValueError(f"batch_norm: training needs more than 1 element in each channel, x has shape {x.shape}")
     y, mean, variance = _normalized_by_itself(x, weight, bias, eps)
@@ -220,10 +226,10 @@ def _normalized_by_itself(x, weight, bias, eps):
     if not x.size:
         return cast(ChannelAffine()(x, weight, bias), dtype), None, None
     with np.errstate(over="ignore", invalid="ignore"):
-        if array_module(x.data) is np:  # a GPU would have to be waited for: there, units are always taken
+        if array_module(x.data) is np:
             function = BatchNorm(eps)
             y = function(x, weight, bias)
-            if (function.variance < np.finfo(x.dtype).max ** 0.5).all():  # no square has left the range
+            if fit_to_square(Tensor._wrap(function.variance)):
                 return cast(y, dtype), function.mean, function.variance
         unit = without_gradient(_units, x)
         function = BatchNorm(without_gradient(lambda u: _scaled_eps(eps, u), unit).data)
@@ -234,9 +240,23 @@ def _normalized_by_itself(x, weight, bias, eps):
 
 def _units(x):
     """(C,): powers of two in which the numbers of each channel are small enough to square; 1 where they are."""
+    return units(x, (0, *range(2, x.ndim))).reshape(-1)
+
+
+def units(x, axes):
+    """The same of what lies along other axes of x, an array, which stay as length 1."""
     xp = array_module(x)
-    _, exponent = xp.frexp(xp.abs(x).max(axis=(0, *range(2, x.ndim))))
+    _, exponent = xp.frexp(xp.abs(x).max(axis=axes, keepdims=True))
     return xp.ldexp(x.dtype.type(1), xp.maximum(exponent - 16, 0))
+
+
+def fit_to_square(variance):
+    """Whether no square has left the range, given the variance, or mean of squares, that they led to (a Tensor).
+
+    A GPU would have to be waited for, so there the answer is no.
+    """
+    on_cpu = array_module(variance.data) is np
+    return on_cpu and bool((variance.data < np.finfo(variance.dtype).max ** 0.5).all())
 
 
 def _scaled_eps(eps, unit):
@@ -260,21 +280,25 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
 
     x: (N,C,...) of at least 3 dimensions. The window of channel c is c - size//2 ... c + (size-1)//2; channels outside
     count as zeros. (Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by size.)
-
-    The means are a product with a band matrix, in which 0 * inf is NaN: an infinity, a NaN or a square that overflows
-    makes NaN of other channels at its position too, where torch spoils its window only.
     """
     x = floating(x)
     if x.ndim < 3:
         raise ValueError(f"local_response_norm: x must be (N,C,...) of 3 or more dimensions, got shape {x.shape}")
     if not isinstance(size, int | np.integer) or size < 1:
         raise ValueError(f"local_response_norm: size must be a positive int, got {size!r}")
-    c = np.arange(x.shape[1])
-    distance = c - c[:, None]  # of the window's channel from its own
-    band = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
-    squares = flatten(square(x), 2)
-    means = reshape(matmul(constant_like(x, band / size), squares), x.shape)
-    return x / (means * alpha + k) ** beta
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = functools.reduce(add, _windows(square(x), size)) / float(size)
+        if fit_to_square(means):
+            return x / (means * alpha + k) ** beta
+    unit = without_gradient(lambda a: units(a, 0), stack([abs(one) for one in _windows(x.detach(), size)]))[0]
+    means = functools.reduce(add, [square(one / unit) for one in _windows(x, size)]) / float(size)
+    return x / unit * unit ** (1.0 - 2.0 * beta) / (means * alpha + k / unit / unit) ** beta
+
+
+def _windows(x, size):
+    """The `size` channels around each channel of x, zeros outside, as a list of Tensors like x."""
+    padded = pad(x, (*(0,) * (2 * x.ndim - 4), size // 2, (size - 1) // 2))
+    return [padded[:, i : i + x.shape[1]] for i in range(size)]
 
 
 class Dropout(Function):

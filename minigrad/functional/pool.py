@@ -23,7 +23,7 @@ from .conv import conv2d
 from .convert import constant_like, in_float32
 from .linalg import matmul
 from .shape import Pad, cat, flatten, pad, reshape, squeeze, transpose, unsqueeze
-from .window import counts, fitted, pair, sides
+from .window import counts, fitted, ints, pair, sides
 
 # ---- max pooling -----------------------------------------------------------------------------------------------------
 
@@ -139,10 +139,11 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
 def _unpooled_hw(smallest, stride, output_size):
     if output_size is None:
         return tuple(smallest)
-    hw = tuple(int(n) for n in output_size[-2:])
-    if len(output_size) < 2 or any(abs(n - m) >= s for n, m, s in zip(hw, smallest, stride, strict=True)):
+    output_size = ints("max_unpool2d", "output_size", output_size)
+    hw = output_size[-2:]
+    if len(hw) < 2 or any(abs(n - m) >= s for n, m, s in zip(hw, smallest, stride, strict=True)):
         raise ValueError(
-            f"max_unpool2d: output_size {tuple(output_size)} must be within the stride {stride} of {tuple(smallest)}"
+            f"max_unpool2d: output_size {output_size} must be within the stride {stride} of {tuple(smallest)}"
         )
     return hw
 
@@ -259,7 +260,7 @@ def avg_pool2d(
     """
     name = "avg_pool2d"
     x, kernel, stride, dilation, around = _window(name, x, kernel_size, stride, padding, dilation)
-    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
+    if divisor_override is not None and (not isinstance(divisor_override, int | np.integer) or not divisor_override):
         raise ValueError(f"{name}: divisor_override must be a non-zero int, got {divisor_override!r}")
     if x.ndim == 3:
         rest = ceil_mode, count_include_pad, divisor_override, dilation
@@ -301,7 +302,7 @@ def adaptive_avg_pool2d(x, output_size):
 
 def _grid(name, x, output_size):
     """(OH, OW) of adaptive pooling, checked."""
-    sizes = (output_size, output_size) if isinstance(output_size, int | np.integer) else tuple(output_size)
+    sizes = tuple(output_size) if isinstance(output_size, list | tuple) else (output_size, output_size)
     if len(sizes) != 2:
         raise ValueError(f"{name}: output_size must be an int or a pair, got {output_size!r}")
     sizes = tuple(n if size is None else size for size, n in zip(sizes, x.shape[-2:], strict=True))
@@ -349,8 +350,9 @@ def _image(name, x):
     x = as_tensor(x)
     if x.ndim not in (3, 4):
         raise ValueError(f"{name}: x must be (N,C,H,W) or (C,H,W), got shape {x.shape}")
-    if x.dtype.kind != "f" and "max" not in name:
-        raise TypeError(f"{name}: x must be floating point, got dtype {x.dtype}")
+    if x.dtype.kind != "f" and ("max" not in name or x.dtype.kind == "b"):
+        expected = "numbers" if "max" in name else "floating point"
+        raise TypeError(f"{name}: x must be {expected}, got dtype {x.dtype}; convert with .astype")
     if 0 in x.shape[-3:]:
         raise ValueError(f"{name}: x {x.shape} must not be empty but for the batch")
     return x
@@ -359,7 +361,8 @@ def _image(name, x):
 def _window(name, x, kernel_size, stride, padding, dilation=1):
     """(x, kernel, stride, dilation, around), checked; around: ((top, bottom), (left, right)) of the padding."""
     kernel, dilation = pair(name, "kernel_size", kernel_size, 1), pair(name, "dilation", dilation, 1)
-    stride = kernel if stride is None or stride == () or stride == [] else pair(name, "stride", stride, 1)
+    left_out = stride is None or isinstance(stride, list | tuple) and not stride
+    stride = kernel if left_out else pair(name, "stride", stride, 1)
     x = _image(name, x)
     around = sides(name, padding, x.shape[-2:], kernel, stride, dilation)
     if isinstance(padding, list | tuple) and len(padding) == 4:

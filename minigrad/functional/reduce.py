@@ -11,15 +11,15 @@ from ..tensor import as_tensor
 from .convert import cast, floating, in_float32
 from .elementwise import square
 from .shape import broadcast_to, reshape
+from .window import ints
 
 
 def _axes(name, axis, shape):
     """The axes as a tuple counted from the front. A single number has the axis 0, as in torch, and none to sum over."""
-    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
-    axes, count = tuple(axes), len(shape) or 1
+    axes, count = range(len(shape)) if axis is None else ints(name, "axis", axis), len(shape) or 1
     if any(not -count <= a < count for a in axes):
         raise ValueError(f"{name}: axis {axis} is out of range for shape {shape}")
-    axes = tuple(int(a) % count for a in axes)
+    axes = tuple(a % count for a in axes)
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: axis {axis} names an axis twice")
     return axes if shape else ()

@@ -9,6 +9,7 @@ from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from .convert import check_holds, in_float32
+from .window import ints
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
 
@@ -29,8 +30,7 @@ class BroadcastTo(Function):
 
 def broadcast_to(x, shape):
     """x repeated along new and length-1 axes to fill `shape`."""
-    x = as_tensor(x)
-    shape = tuple(shape)
+    x, shape = as_tensor(x), ints("broadcast_to", "shape", shape)
     if x.shape == shape:
         return x
     try:
@@ -83,8 +83,7 @@ class Reshape(Function):
 
 def reshape(x, shape):
     """The same elements, in row-major order, in another shape; one length may be -1."""
-    x = as_tensor(x)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    x, shape = as_tensor(x), ints("reshape", "shape", shape)
     known = prod(n for n in shape if n != -1)
     fits = x.size == known if -1 not in shape else shape.count(-1) == 1 and known and x.size % known == 0
     if not fits or any(n < -1 for n in shape):
@@ -133,7 +132,7 @@ class Permute(Function):
 def permute(x, dims):
     """x with its dimensions in the order `dims`."""
     x = as_tensor(x)
-    order = tuple(_dim("permute", "dims", d, x.ndim) for d in dims)
+    order = tuple(_dim("permute", "dims", d, x.ndim) for d in ints("permute", "dims", dims))
     if sorted(order) != list(range(x.ndim)):
         raise ValueError(f"permute: dims {tuple(dims)} is not an order of the {x.ndim} dimensions of {x.shape}")
     return Permute(order)(x)
@@ -164,7 +163,7 @@ class Flip(Function):
 def flip(x, dims):
     """x reversed along `dims` (an int or a sequence)."""
     x = as_tensor(x)
-    dims = tuple(_dim("flip", "dims", d, x.ndim) for d in ((dims,) if isinstance(dims, int) else dims))
+    dims = tuple(_dim("flip", "dims", d, x.ndim) for d in ints("flip", "dims", dims))
     if len(set(dims)) != len(dims):
         raise ValueError(f"flip: dims {dims} names a dimension twice")
     return Flip(dims)(x)
@@ -188,8 +187,7 @@ def roll(x, shifts, dims=None):
     x = as_tensor(x)
     if dims is None:
         return reshape(roll(reshape(x, (-1,)), shifts, 0), x.shape)
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    shifts, dims = ints("roll", "shifts", shifts), ints("roll", "dims", dims)
     if len(shifts) != len(dims):
         raise ValueError(f"roll: {len(shifts)} shifts for {len(dims)} dims")
     return Roll(shifts, tuple(_dim("roll", "dims", d, x.ndim) for d in dims))(x)

@@ -1,6 +1,17 @@
-"""Arguments of convolutions and pools, which go over an image by windows."""
+"""Arguments that are whole numbers, and those of convolutions and pools, which go over an image by windows."""
+
+import operator
 
 import numpy as np
+
+
+def ints(function, argument, value):
+    """An int or a sequence of ints, Python's or NumPy's, as a tuple of Python's."""
+    several = isinstance(value, list | tuple) or np.ndim(value)
+    try:
+        return tuple(operator.index(n) for n in (value if several else (value,)))
+    except TypeError:
+        raise TypeError(f"{function}: {argument} must be an int or a sequence of ints, got {value!r}") from None
 
 
 def pair(function, argument, value, least):

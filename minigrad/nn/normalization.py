@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from .. import functional as F
+from ..functional.window import ints
 from ..tensor import Tensor
 from .module import Module
 
@@ -53,7 +54,7 @@ class LayerNorm(_Affine):
     """The last dimensions to mean 0 and variance 1, then times `.weight` plus `.bias`, of normalized_shape."""
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        shape = ints("LayerNorm", "normalized_shape", normalized_shape)
         if not shape or prod(shape) < 1:
             raise ValueError(f"LayerNorm: normalized_shape must be positive ints, got {normalized_shape!r}")
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine

@@ -1,6 +1,7 @@
 """Layers that change the grid, with torch.nn's names and arguments: padding, upsampling, pixel shuffle."""
 
 from .. import functional as F
+from ..functional.window import ints
 from .module import Module
 
 # ---- padding ---------------------------------------------------------------------------------------------------------
@@ -13,7 +14,8 @@ class _Pad2d(Module):
     value: float | None = None
 
     def __init__(self, padding):
-        self.padding = padding if isinstance(padding, int) else tuple(padding)
+        widths = ints(type(self).__name__, "padding", padding)
+        self.padding = widths[0] if len(widths) == 1 else widths
 
     def forward(self, x):
         widths = (self.padding,) * 4 if isinstance(self.padding, int) else self.padding

@@ -100,7 +100,7 @@ def traced(model, input_shape=None):
         size = getattr(model, "input_size", None)
         if size is None:
             raise ValueError("layers: give input_shape, (C, H, W) of one image")
-        input_shape = (3, size, size) if isinstance(size, int) else (3, *size)
+        input_shape = (3, size, size) if isinstance(size, int | np.integer) else (3, *size)
     weights = [tensor for _, tensor in model.named_tensors() if tensor.dtype.kind == "f"]
     dtype, device = (weights[0].dtype, weights[0].device) if weights else (np.float32, "cpu")
     x = Tensor(Tensor(np.zeros((1, *input_shape), dtype)).to(device), requires_grad=True)

@@ -1,4 +1,4 @@
-"""Batch normalisation of numbers whose squares float32 does not hold: as float64 has it, with its derivatives."""
+"""Normalisation of numbers whose squares float32 does not hold: as float64 has it, with its derivatives."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -64,3 +64,48 @@ def test_what_is_not_finite_spoils_its_channel_only():
     x[0, 0], x[0, 1] = np.inf, np.nan
     y = F.batch_norm(mg.Tensor(x), None, None, training=True).numpy()
     assert np.isnan(y[:, :2]).any(0).all() and np.isfinite(y[:, 2]).all()
+
+
+NORMS = {
+    "group_norm": (lambda x: F.group_norm(x, 2), (1, 2, 3)),  # over the axes of a group
+    "instance_norm": (F.instance_norm, (2, 3)),
+    "layer_norm": (lambda x: F.layer_norm(x, (4, 3)), (2, 3)),
+    "channel_layer_norm": (F.channel_layer_norm, (1,)),
+    "local_response_norm": (lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0), (1,)),
+    "local_response_norm, even": (lambda x: F.local_response_norm(x, 4, 0.5, 0.25), (1,)),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-30, 37), min_size=2, max_size=2), st.integers(0, 1000))
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_an_image_by_itself(name, exponents, seed):
+    """Two images, each of a size of its own, from 1e-30 to 1e37: neither zeros nor NaN, and the gradient too."""
+    norm, axes = NORMS[name]
+    rng = np.random.default_rng(seed)
+    size = np.array([10.0**e for e in exponents]).reshape(-1, 1, 1, 1)
+    x = (size * rng.standard_normal((2, 4, 4, 3))).astype(np.float32)
+    results = []
+    for dtype in (np.float32, np.float64):
+        leaf = mg.Tensor(x.astype(dtype), requires_grad=True)
+        y = norm(leaf)
+        g = mg.Tensor(np.cos(np.arange(x.size)).reshape(x.shape).astype(dtype))
+        results.append((y.numpy(), mg.grad(y, leaf, g).numpy()))
+    for found, expected in zip(*results, strict=True):
+        scale = np.abs(expected).max(axes, keepdims=True)
+        assert (np.abs(found - expected) <= 2e-4 * scale + 1e-38).all()
+
+
+def test_local_response_norm_of_what_is_not_finite_spoils_its_window_only():
+    x = np.ones((1, 5, 1, 3), np.float32)
+    x[0, 1, 0, 0], x[0, 1, 0, 1] = np.inf, np.nan
+    y = F.local_response_norm(mg.Tensor(x), 3).numpy()
+    assert y[0, 0, 0, 0] == y[0, 2, 0, 0] == 0 and np.isnan(y[0, :3, 0, 1]).all()
+    np.testing.assert_allclose(y[0, 3:, 0, :2], y[0, 3:, 0, 2:].repeat(2, 1))
+
+
+def test_local_response_norm_of_small_numbers_beside_large_ones():
+    x = np.array([1e30, 1, 1, 1, 3], np.float32).reshape(1, 5, 1, 1)
+    y, expected = (F.local_response_norm(mg.Tensor(x.astype(t)), 3, 1.0).numpy() for t in (np.float32, np.float64))
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-40)
