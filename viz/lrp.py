@@ -113,7 +113,8 @@ def _input_bounds(model, x):
     first = _First(model)
     with mg.no_grad(), observed(model, first):
         model(ends)
-    black, white = first.input[:1], first.input[1:]
+    half = len(first.input) // 2  # a layer before it may make more images of each
+    black, white = first.input[:1], first.input[half : half + 1]
     return F.minimum(black, white), F.maximum(black, white)
 
 
