@@ -28,6 +28,7 @@ LARGEST |= {
     "num_channels": 1 << 20,
     "num_parameters": 1 << 20,
     "shape": 1 << 24,
+    "index": 1 << 24,
     "normalized_shape": 1 << 14,
 }
 DEEPEST = 16

@@ -18,7 +18,7 @@ import minigrad as mg
 from ..hdf5 import WeightsError, shown
 from . import onnx_functions  # noqa: F401  (its operators)
 from .assemble import Step, assembled
-from .onnx_names import paths
+from .onnx_names import path_of, paths
 from .onnx_operators import OPERATORS
 from .whole import asked_for, sides_of, whole
 
@@ -43,18 +43,16 @@ def read_onnx(source, preprocessing=None, size=None, labels=None, name=None, inp
     model = _parsed(source)
     prepare = asked_for(preprocessing, source)
     reader = Reader(model, None if isinstance(source, bytes) else Path(source).parent)
-    taken, shape = _image_input(model.graph, reader.constants, input_name, size)
+    taken, sides, channels_last = _image_input(model.graph, reader.constants, input_name, size)
     result = _output(model.graph, output_name)
     try:
-        layers = reader.read(taken, shape, result)
+        layers = reader.read(taken, np.zeros((1, 3, *sides), np.float32), result, channels_last)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise WeightsError(shown(error)) from None
-    opset = reader.opset
-    sides = shape[2:] if shape[1] == 3 else shape[1:3]
     network = whole(layers, prepare, name or "network", sides, labels)
     producer = shown(model.producer_name or "unknown", 40)
     network.provenance = {
-        "source_format": f"ONNX opset {opset}, by {producer}",
+        "source_format": f"ONNX opset {reader.opset}, by {producer}",
         "conversion": f"{len(model.graph.node)} nodes became {len(reader.steps)} layers; preprocessing as asked for",
     }
     return network
@@ -75,6 +73,8 @@ def _parsed(source):
     except Exception as error:  # protobuf's
         raise WeightsError(f"this is no ONNX file, or damaged ({shown(error)})") from None
     graph = model.graph
+    if not graph.node:
+        raise WeightsError("there is no network in it: this is no ONNX file, or damaged")
     names = [one.name for some in (graph.input, graph.output, graph.initializer) for one in some]
     names += [name for node in graph.node for name in (node.name, node.op_type, node.domain, *node.input, *node.output)]
     if not all(isinstance(name, str) for name in (model.producer_name, *names)):
@@ -102,7 +102,7 @@ def describe_onnx(source):
 
 
 def _image_input(graph, constants, wanted, size):
-    """(name, shape) of the input that pictures go to."""
+    """(name, (H, W), whether channels come last) of the input that pictures go to."""
     inputs = {one.name: _dimensions(one) for one in graph.input if one.name not in constants}
     if wanted is not None and wanted not in inputs:
         raise ValueError(f"there is no input {wanted!r}: it has {', '.join(inputs)}")
@@ -117,8 +117,7 @@ def _image_input(graph, constants, wanted, size):
         raise WeightsError(f"its input {found[0]} has shape {tuple(dimensions)}, no pictures (N, 3, H, W)")
     last = dimensions[1] != 3
     sides = dimensions[1:3] if last else dimensions[2:]
-    sides = sides_of(sides, size)
-    return found[0], (1, *sides, 3) if last else (1, 3, *sides)
+    return found[0], sides_of(sides, size), last
 
 
 def _dimensions(value):
@@ -173,14 +172,11 @@ class Reader:
         self.constants = {one.name: self._initial(one) for one in self.graph.initializer}
         self.tensors, self.steps, self._same, self.sequences = {}, [], {}, {}
 
-    def read(self, source, shape, output):
-        """{name: layer} that compute `output` of `source`, of `shape`."""
-        from .onnx_names import path_of
-
-        self.tensors[source] = mg.Tensor(
-            np.zeros((1, 3, *shape[2:]) if shape[1] == 3 else (1, 3, *shape[1:3]), np.float32)
-        )
-        if shape[1] != 3:
+    def read(self, source, image, output, channels_last=False):
+        """{name: layer} that compute the value `output` of `source`, for which an array like `image` is put in;
+        channels_last: after its channels were moved to the end."""
+        self.tensors[source] = mg.Tensor(image)
+        if channels_last:
             permuted = mg.nn.Call("permute", dims=(0, 2, 3, 1))
             self._run(("channels_last",), permuted, [source], "channels last")
             self._same[source] = "channels last"
@@ -234,6 +230,13 @@ class Reader:
         if node.inputs[place] not in self.constants:
             raise ValueError(f"its input {place} is computed of the picture")
         return self.constants[node.inputs[place]]
+
+    def type_of(self, name):
+        """ONNX's number of a value's type; what is computed of the picture is float32."""
+        if name not in self.constants:
+            return 1
+        kept = next((one.data_type for one in self.graph.initializer if one.name == name), None)
+        return kept or (1 if self.constants[name].dtype.kind == "f" else 0)
 
     def shape(self, name):
         return tuple(self.constants[name].shape if name in self.constants else self.tensors[name].shape)

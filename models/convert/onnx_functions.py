@@ -18,6 +18,9 @@ COMMUTING = ("add", "mul", "maximum", "minimum")
 @operator(*(name for name in ARITHMETIC if name != "MatMul"))
 def _binary(reader, node):
     function, (first, *others) = ARITHMETIC[node.op], node.inputs
+    axis = node.attribute("axis", None)  # before opset 7
+    if axis is not None and axis + len(reader.shape(others[0])) != len(reader.shape(first)):
+        raise ValueError("it broadcasts as before opset 7: bring the file up to date by onnx.version_converter")
     for place, other in enumerate(others):
         output = None if place == len(others) - 1 else f"partial{place}"
         first = _of_two(reader, node, function, first, other, output)
@@ -28,6 +31,8 @@ def _binary(reader, node):
 def _of_two(reader, node, function, a, b, output):
     left = reader.is_constant(a)
     if function == "matmul":
+        if min(len(reader.shape(one)) for one in (a, b)) < 2:
+            raise ValueError("it is a product with a vector: only matrices have one here")
         (*stack, rows, _), (*others, _, columns) = (reader.shape(one) for one in (a, b))
         reader.allow((*np.broadcast_shapes(tuple(stack), tuple(others)), rows, columns))
     else:
@@ -65,7 +70,11 @@ def _reduce(reader, node):
     shape, axes = reader.shape(node.inputs[0]), node.attribute("axes", None)
     if axes is None and (given := reader.optional(node, 1)) is not None:
         axes = given.tolist()
-    axes = tuple(axis % len(shape) for axis in (range(len(shape)) if axes is None else axes))
+    if not axes and node.attribute("noop_with_empty_axes", 0):
+        return reader.same(node.outputs[0], node.inputs[0])
+    axes = tuple(axis % len(shape) for axis in (axes or range(len(shape))))
+    if 0 in axes:
+        raise ValueError("it is over the pictures of a batch")
     keepdims = bool(node.attribute("keepdims", 1))
     if node.op == "ReduceMean" and sorted(axes) == [2, 3] and len(shape) == 4 and keepdims:
         layer = nn.AdaptiveAvgPool2d(1)
@@ -89,7 +98,8 @@ def _reshape(reader, node):
 def _shape_after(reader, node):
     shape = list(reader.shape(node.inputs[0]))
     if node.op == "Flatten":
-        axis = node.attribute("axis", 1) % (len(shape) + 1)
+        axis = node.attribute("axis", 1)
+        axis += len(shape) if axis < 0 else 0
         return math.prod(shape[:axis]), math.prod(shape[axis:])
     axes = node.attribute("axes", None) if node.op != "Reshape" else None
     given = reader.optional(node, 1)
@@ -170,27 +180,45 @@ def _slice(reader, node):
     else:
         starts, ends, axes, steps = (node.attribute(name, None) for name in ("starts", "ends", "axes", "steps"))
     axes = range(len(starts)) if axes is None else axes
-    if steps is not None and any(step != 1 for step in steps):
-        raise ValueError(f"it takes every {max(abs(int(step)) for step in steps)}th element")
-    for place, (axis, start, stop) in enumerate(zip(axes, starts, ends, strict=True)):
+    steps = [1] * len(starts) if steps is None else steps
+    for place, (axis, start, stop, step) in enumerate(zip(axes, starts, ends, steps, strict=True)):
         axis = int(axis) % len(shape)
-        start, stop, _ = slice(int(start), int(stop)).indices(shape[axis])
-        if axis == 0 and (start, stop) != (0, shape[0]):
+        taken = range(shape[axis])[slice(int(start), int(stop), int(step))]
+        if axis == 0 and taken != range(shape[0]):
             raise ValueError("it cuts the batch")
-        if (start, stop) != (0, shape[axis]):
-            x = _cut(reader, node, x, axis, start, stop, f"cut{place}")
+        x = _picked(reader, node, x, axis, taken, f"cut{place}")
     reader.same(node.outputs[0], x)
+
+
+def _picked(reader, node, x, axis, taken, part):
+    """The elements `taken`, a list or range, of x along an axis."""
+    shape, taken = reader.shape(x), list(taken)
+    if taken == list(range(shape[axis])):
+        return x
+    if taken == list(range(shape[axis]))[::-1]:
+        return reader.emit(node, nn.Call("flip", dims=axis), [x], part)
+    if taken and taken == list(range(taken[0], taken[-1] + 1)):
+        return _cut(reader, node, x, axis, taken[0], taken[-1] + 1, part)
+    reader.allow((len(taken), *shape[:axis], *shape[axis + 1 :]))
+    swapped = [axis if place == 0 else 0 if place == axis else place for place in range(len(shape))]
+    front = reader.emit(node, nn.Call("permute", dims=tuple(swapped)), [x], f"{part}_front")
+    some = reader.emit(node, nn.Call("getitem", index=taken), [front], f"{part}_taken")
+    return reader.emit(node, nn.Call("permute", dims=tuple(swapped)), [some], part)
 
 
 @operator("Gather")
 def _gather(reader, node):
     index, shape = reader.constant(node, 1), reader.shape(node.inputs[0])
     axis = node.attribute("axis", 0) % len(shape)
-    if index.ndim or axis == 0:
-        raise ValueError("it picks several elements, or images of a batch")
-    start = int(index) % shape[axis]
-    one = _cut(reader, node, node.inputs[0], axis, start, start + 1, "one")
-    reader.emit(node, nn.Call("squeeze", dim=axis), [one])
+    if index.ndim > 1 or axis == 0:
+        raise ValueError("it picks by a matrix, or images of a batch")
+    if any(not -shape[axis] <= one < shape[axis] for one in index.ravel()):
+        raise ValueError(f"it picks elements beyond the {shape[axis]} that there are")
+    taken = [int(one) % shape[axis] for one in index.ravel()]
+    found = _picked(reader, node, node.inputs[0], axis, taken, "picked")
+    if index.ndim:
+        return reader.same(node.outputs[0], found)
+    reader.emit(node, nn.Call("squeeze", dim=axis), [found])
 
 
 @operator("Pad")
@@ -232,6 +260,8 @@ def _resize(reader, node):
         raise ValueError("it changes more than height and width")
     old = node.op == "Upsample" or node.opset <= 10
     coordinates = node.attribute("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ValueError("its size keeps the aspect ratio: give it as it is")
     mode = {"nearest": "nearest", "linear": "bilinear", "bilinear": "bilinear"}.get(node.attribute("mode", "nearest"))
     if mode is None or node.attribute("antialias", 0):
         raise ValueError(f"its mode {node.attribute('mode', 'nearest')!r}, or antialias, has no counterpart here")
@@ -247,6 +277,23 @@ def _resize(reader, node):
 
 @operator("DepthToSpace")
 def _depth_to_space(reader, node):
-    if node.attribute("mode", "DCR") != "CRD":
-        raise ValueError("its mode is DCR: only CRD, torch's pixel shuffle, has a layer here")
-    reader.emit(node, nn.PixelShuffle(node.attribute("blocksize")), node.inputs)
+    (_, channels, rows, columns), size = reader.shape(node.inputs[0]), node.attribute("blocksize")
+    if node.attribute("mode", "DCR") == "CRD":
+        return reader.emit(node, nn.PixelShuffle(size), node.inputs)
+    split, joined = (size, size, channels // size**2, rows, columns), (channels // size**2, rows * size, columns * size)
+    _regrouped(reader, node, split, (0, 3, 4, 1, 5, 2), joined)
+
+
+@operator("SpaceToDepth")
+def _space_to_depth(reader, node):
+    (_, channels, rows, columns), size = reader.shape(node.inputs[0]), node.attribute("blocksize")
+    split = (channels, rows // size, size, columns // size, size)
+    dims = (0, 1, 3, 5, 2, 4) if node.attribute("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)
+    _regrouped(reader, node, split, dims, (channels * size**2, rows // size, columns // size))
+
+
+def _regrouped(reader, node, split, dims, joined):
+    """Reshaped, permuted and reshaped."""
+    x = reader.emit(node, nn.Call("reshape", shape=(-1, *split)), node.inputs, "split")
+    x = reader.emit(node, nn.Call("permute", dims=dims), [x], "moved")
+    reader.emit(node, nn.Call("reshape", shape=(-1, *joined)), [x])

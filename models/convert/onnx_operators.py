@@ -11,6 +11,7 @@ import numpy as np
 from minigrad import nn
 
 OPERATORS: dict = {}
+FLOATS = (1, 10, 11, 16)  # ONNX's numbers of float32, float16, float64 and bfloat16
 
 
 def operator(*names):
@@ -54,9 +55,25 @@ def _layer(reader, node):
     reader.emit(node, LAYERS[node.op](node.attribute), node.inputs[:1])
 
 
-@operator("Identity", "Dropout", "Cast", "CastLike")
+@operator("Identity")
 def _nothing(reader, node):
     reader.same(node.outputs[0], node.inputs[0])
+
+
+@operator("Dropout")
+def _dropout(reader, node):
+    if (training := reader.optional(node, 2)) is not None and training.any():
+        raise ValueError("it is in training mode: export the network in evaluation mode")
+    _nothing(reader, node)
+
+
+@operator("Cast", "CastLike")
+def _cast(reader, node):
+    """Floats stay what they are, float32; integers would be another network."""
+    to = node.attribute("to") if node.op == "Cast" else reader.type_of(node.inputs[1])
+    if to not in FLOATS:
+        raise ValueError("it rounds to integers, or to floats of 8 bits or fewer")
+    _nothing(reader, node)
 
 
 @operator("HardSigmoid")
@@ -75,6 +92,8 @@ def _clip(reader, node):
     for place, name in enumerate(("min", "max"), 1):
         if (bound := reader.optional(node, place)) is not None:
             lowest, highest = (float(bound.item()), highest) if name == "min" else (lowest, float(bound.item()))
+    if lowest is None and highest is None:
+        return _nothing(reader, node)
     if lowest == 0 and highest == 6:
         layer = nn.ReLU6()
     elif lowest == 0 and (highest is None or highest > 1e38):
@@ -178,6 +197,8 @@ def _gemm(reader, node):
     if node.attribute("transA", 0):
         raise ValueError("its first matrix is transposed")
     weight = (weight if node.attribute("transB", 0) else weight.T) * np.float32(node.attribute("alpha", 1.0))
+    if bias is not None and bias.size not in (1, weight.shape[0]):
+        raise ValueError(f"its bias of shape {bias.shape} is not one for each output")
     if bias is not None:
         bias = np.broadcast_to(np.squeeze(bias) * np.float32(node.attribute("beta", 1.0)), weight.shape[:1])
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)

@@ -9,6 +9,7 @@ from ..model import Model
 from .preprocessing import LISTING, prepared
 
 LARGEST = 4096  # pixels
+MIXED = 1e-2  # of the largest result: far above rounding
 
 
 def asked_for(given, source):
@@ -58,16 +59,19 @@ def whole(layers, prepare, name, input_size, labels=None):
 
 
 def _checked(network):
-    """The number of scores, after a run of two pictures that must not know of each other."""
+    """The number of scores, or None, after a run of two pictures that must not know of each other."""
     rng = np.random.default_rng(0)
     images = rng.random((2, 3, *network.input_size), dtype=np.float32)
     with mg.no_grad():
         try:
-            both = network(mg.Tensor(images)).numpy()
+            both, alone = (network(mg.Tensor(some)).numpy() for some in (images, images[:1]))
         except ValueError as error:
             raise WeightsError(f"it computes one picture at a time only ({shown(error)}): export it for more") from None
-    if both.shape[0] != 2:
-        raise WeightsError(f"of two pictures it makes {both.shape[0]} results: it mixes the pictures of a batch")
+    if both.shape[:1] != (2,):
+        results = both.shape[0] if both.ndim else 1
+        raise WeightsError(f"of two pictures it makes {results} results: it mixes the pictures of a batch")
     if not np.isfinite(both).all():
         raise WeightsError("its output for a picture of noise is NaN or infinite")
+    if np.abs(both[0] - alone[0]).max(initial=0) > MIXED * np.abs(alone).max(initial=0):
+        raise WeightsError("what it makes of a picture depends on the other one: it mixes the pictures of a batch")
     return both.shape[1] if both.ndim == 2 else None

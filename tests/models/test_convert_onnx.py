@@ -213,6 +213,17 @@ CASES = {
                           node("Reshape", "x t"),], [INT(np.int64([0]), "zero"), INT(np.int64([-1, 16]), "rest")]),
     "squeezed": ([node("GlobalMaxPool", "x", "p"), node("Squeeze", "p a", "q"), node("Unsqueeze", "q one", "r"),
                   node("LogSoftmax", "r", axis=-1)], [INT(np.int64([2, 3]), "a"), INT(np.int64([1]), "one")]),
+    "flattened from the end": ([node("Flatten", "x", axis=-3)], []),
+    "colours turned": ([node("Gather", "x i", axis=1)], [INT(np.int64([2, 1, 0]), "i")]),
+    "rows picked": ([node("Gather", "x i", axis=-2)], [INT(np.int64([5, -1, 0, 0]), "i")]),
+    "every second": ([node("Slice", "x starts ends axes steps")],
+                     [INT(np.array(v, np.int64), n) for n, v in (("starts", [1, -1]), ("ends", [9, -99]),
+                                                                 ("axes", [2, 3]), ("steps", [2, -3]))]),
+    "depth to space": ([node("Conv", "x w", "c"), node("DepthToSpace", "c", blocksize=2)], [weight("w", 8, 3, 1, 1)]),
+    "space to depth": ([node("SpaceToDepth", "x", blocksize=4)], []),
+    "no bounds": ([node("Relu", "x", "r"), node("Clip", "r")], []),
+    "no axes": ([node("ReduceSum", "x none", "r", noop_with_empty_axes=1), node("Relu", "r")],
+                [INT(np.int64([]), "none")]),
     "erf": ([node("Erf", "x", "e"), node("Exp", "e", "f"), node("Reciprocal", "f", "g"), node("Neg", "g")], []),
 }  # fmt: skip
 
@@ -232,6 +243,12 @@ def test_operators_against_onnx_own_reference(tmp_path, case):
     np.testing.assert_allclose(found.reshape(wanted.shape), wanted, rtol=2e-5, atol=2e-6)
 
 
+def test_casts_between_floats_are_left_out():
+    nodes = [node("Cast", "x", "h", to=TensorProto.FLOAT16), node("Neg", "h", "n"), node("Cast", "n", to=1)]
+    x = np.random.default_rng(1).random((2, 3, 8, 8), dtype=np.float32)
+    np.testing.assert_array_equal(read_onnx(graph(nodes), "unit")(mg.Tensor(x)).numpy(), -x)
+
+
 def test_local_response_normalisation_by_its_formula():
     """onnx' own reference counts channels by the batch."""
     model = read_onnx(graph([node("LRN", "x", size=3, alpha=0.1, beta=0.5, bias=2.0)]), "unit")
@@ -244,7 +261,7 @@ def test_local_response_normalisation_by_its_formula():
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "0 inputs of shape"),
+        (b"", "there is no network in it"),
         (b"\x08\xff\xff", "no ONNX file, or damaged"),
         (graph([node("Det", "x")]), "node 'y', operator Det: it cannot be expressed .there is no layer for it"),
         (graph([node("Relu", "z")]), "operator Relu: it takes 'z', which no node before it gives"),
@@ -263,6 +280,18 @@ def test_local_response_normalisation_by_its_formula():
         (graph([node("Expand", "one s", "b"), node("Add", "x b")],
                [INT(np.float32([1]), "one"), INT(np.int64([1 << 20, 1 << 20]), "s")]), "constant of absurd size"),
         (graph([node("MatMul", "x w")], [weight("w", 7, 4)]), "operator MatMul: it cannot be expressed"),
+        (graph([node("MatMul", "x w")], [weight("w", 8)]), "it is a product with a vector"),
+        (graph([node("Cast", "x", to=TensorProto.INT8)]), "it rounds to integers"),
+        (graph([node("CastLike", "x one")], [INT(np.int64([1]), "one")]), "it rounds to integers"),
+        (graph([node("Dropout", "x r t")], [INT(np.float32(0.5), "r"), INT(np.array(True), "t")]), "training mode"),
+        (graph([node("ReduceMean", "x", keepdims=0)]), "it is over the pictures of a batch"),
+        (graph([node("Softmax", "x", axis=0)]), "depends on the other one: it mixes the pictures of a batch"),
+        (graph([node("Resize", "x r r s", keep_aspect_ratio_policy="not_larger")],
+               [INT(np.float32([]), "r"), INT(np.int64([1, 3, 4, 5]), "s")]), "keeps the aspect ratio"),
+        (graph([node("Gather", "x i", axis=1)], [INT(np.int64([0, 3]), "i")]), "elements beyond the 3 that there are"),
+        (graph([node("Add", "x w", axis=1, broadcast=1)], [weight("w", 3)], opset=6), "broadcasts as before opset 7"),
+        (graph([node("Flatten", "x", "f"), node("Gemm", "f w b")], [weight("w", 192, 5), weight("b", 1, 2)]),
+         "its bias of shape .1, 2. is not one for each output"),
         (graph([node("Add", "x w")], [INT(np.float32([np.nan]).reshape(1, 1, 1, 1), "w")]), "NaN"),
     ],
 )  # fmt: skip
