@@ -59,6 +59,7 @@ SHORT = {
     "dream": "--steps 1 --octaves 1 --size 24",
     "embedding": "--data {DATA} --count 8",
     "evaluate_attribution": "--data {DATA} --count 12 --methods saliency,grad_cam --steps 2 --noises 3 --tiles half",
+    "ground_truth": "--scenes 2 --families axioms --methods saliency,random",
     "integrated_gradients": "--steps 2",
     "invert": "--steps 1 --size 16 --layers relu2_1",
     "linear_demo": "--data {DATA} --count 8 --sizes 4 8 --epochs 1",
@@ -77,7 +78,9 @@ SHORT = {
     "weights": "--filters 2",
     "zeiler_fergus": "--data {DATA} --count 12 --layers relu2_1 --per-layer 1",
 }
-NO_IMAGE = {"linear_demo", "maximize", "templates", "weights"} | {k for k, v in SHORT.items() if "{DATA}" in v}
+NO_IMAGE = {"ground_truth", "linear_demo", "maximize", "templates", "weights"} | {
+    k for k, v in SHORT.items() if "{DATA}" in v
+}
 NO_IMAGE -= {"sanity_check"}
 
 

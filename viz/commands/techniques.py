@@ -58,6 +58,7 @@ FAMILIES: dict[tuple, tuple] = {
         ("infidelity", "does the attribution predict how the score changes under noise?", "evaluate_attribution"),
         ("sensitivity", "does the map stay the same where the picture hardly changes?", None),
     ),
+    ("ground truth", None): (("ground_truth", "methods beside what is known to matter: what each can be trusted for"),),
     ("looking inside", "inside.md"): (
         ("weight_images", "a layer's weights as pictures", "weights"),
         ("templates", "what a linear classifier looks for, a picture for each class"),

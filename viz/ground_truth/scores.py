@@ -40,10 +40,11 @@ def top_k_precision(maps, masks):
 
 def null_test(maps, masks):
     """(N,): the share of the other scenes' masks that hold less of the map than its own (ties: half): 1/2 on average
-    for maps that have nothing to do with their own scene, whatever they prefer, the centre or the edges."""
+    for maps that have nothing to do with their own scene, whatever they prefer, the centre or the edges. NaN where
+    there is no other."""
     maps, masks = np.maximum(_flat(maps), 0).astype(np.float64), _flat(masks).astype(np.float64)
     if len(maps) < 2:
-        raise ValueError(f"null_test: needs other scenes to compare with, got {len(maps)}")
+        return np.full(len(maps), np.nan)
     held = maps @ masks.T / masks.sum(1)  # map by mask, for each pixel of the mask
     own = np.diag(held)[:, None]
     better = (own > held) + 0.5 * (own == held)
