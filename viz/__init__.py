@@ -17,8 +17,19 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 # ruff: noqa: F401
 from .attack_report import as_saved, distances, report_attack, round_within
 from .attacks import fgsm, linear_attack, pgd, targeted_ascent
+from .autoattack import apgd, auto_attack
 from .bias import bias_table, central_box, mass_inside
-from .cam import default_layer, eigen_cam, grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam, score_cam
+from .cam import (
+    default_layer,
+    eigen_cam,
+    grad_cam,
+    grad_cam_plus_plus,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    score_cam,
+    xgrad_cam,
+)
 from .checks import (
     completeness,
     insertion_deletion,
@@ -71,6 +82,7 @@ from .regularize import (
 )
 from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
 from .sparse_attacks import jsma, one_pixel
+from .square import square_attack
 from .style import default_layers, reconstruct_content, style_transfer, synthesize_texture
 from .style_augmentation import stylize
 from .target import Contrast, as_images

@@ -177,7 +177,7 @@ def _length(x):
     return np.sqrt((x.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
 
 
-def _random_in_ball(image, epsilon, norm, rngs):
+def random_in_ball(image, epsilon, norm, rngs):
     """Points drawn uniformly from the balls of radius epsilon about the images, each by its Generator, made valid."""
     shape = image.shape[1:]
     if norm == "linf":
@@ -196,7 +196,12 @@ def check_budget(name, image, epsilon, norm="linf", argument="epsilon"):
     in_pixels(name, argument, epsilon, 1 if norm == "linf" else math.sqrt(image[0].size))
 
 
-def _check_counts(name, steps=1, samples=1):
+def check_norm(name, norm):
+    if norm not in ("linf", "l2"):
+        raise ValueError(f'{name}: norm must be "linf" or "l2", got {norm!r}')
+
+
+def check_counts(name, steps=1, samples=1):
     if steps < 1 or samples < 1:
         raise ValueError(f"{name}: steps ({steps}) and samples ({samples}) must be at least 1")
 
@@ -218,7 +223,7 @@ def fgsm(model, image, *, target=None, label=None, epsilon=8 / 255, samples=1):
     """
     image = checked_images("fgsm", model, image)
     check_budget("fgsm", image, epsilon)
-    _check_counts("fgsm", samples=samples)
+    check_counts("fgsm", samples=samples)
     chosen, direction = aim("fgsm", model, image, target, label)
     gradient, _ = distance_gradient(model, image, chosen, samples)
     return project(image + direction * epsilon * np.sign(gradient), image, epsilon).astype(image.dtype)
@@ -255,16 +260,15 @@ def pgd(
     Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
     """
     image = checked_images("pgd", model, image)
-    _check_counts("pgd", steps, samples)
-    if norm not in ("linf", "l2"):
-        raise ValueError(f'pgd: norm must be "linf" or "l2", got {norm!r}')
+    check_counts("pgd", steps, samples)
+    check_norm("pgd", norm)
     check_budget("pgd", image, epsilon, norm)
     size = 2.5 * epsilon / steps if step_size is None else step_size
     if step_size is not None:
         check_budget("pgd", image, step_size, norm, "step_size")
     chosen, direction = aim("pgd", model, image, target, label)
 
-    x = _random_in_ball(image, epsilon, norm, streams(seed, "pgd", image, key)) if random_start else image
+    x = random_in_ball(image, epsilon, norm, streams(seed, "pgd", image, key)) if random_start else image
     for step in tqdm(range(steps), "pgd", disable=not progress):
         gradient, value = distance_gradient(model, x, chosen, samples)
         if callback and callback(step, x, value):
@@ -301,7 +305,7 @@ def targeted_ascent(
     """
     image = checked_images("targeted_ascent", model, image)
     check_budget("targeted_ascent", image, step_size, "l2", "step_size")
-    _check_counts("targeted_ascent", steps)
+    check_counts("targeted_ascent", steps)
     if objective not in ("score", "cross_entropy"):
         raise ValueError(f'targeted_ascent: objective must be "score" or "cross_entropy", got {objective!r}')
     if target is None:

@@ -23,8 +23,10 @@ __all__ = [
     "grad_cam",
     "grad_cam_plus_plus",
     "guided_grad_cam",
+    "hires_cam",
     "layer_cam",
     "score_cam",
+    "xgrad_cam",
 ]
 
 
@@ -87,6 +89,34 @@ def layer_cam(model, image, target=None, layer=None, unit=None, upsample=True):
     y, a = score_and_maps("layer_cam", model, image, target, layer, unit)
     weights = F.relu(mg.grad(y.sum(), a))
     return finished("layer_cam", F.relu((weights * a.detach()).sum(axis=1)), image, upsample)
+
+
+def hires_cam(model, image, target=None, layer=None, unit=None, signed=False, upsample=True):
+    """(N,H,W): HiResCAM (Draelos and Carin 2020, arXiv:2011.08891), L = ReLU(sum_k g_k * A_k): no mean over positions.
+
+    Where a linear layer (and an average) is all that follows, the signed map adds up to the score but for the bias.
+
+    signed: leave out the ReLU; what speaks against the class is negative.
+    """
+    image = as_images(model, image)
+    y, a = score_and_maps("hires_cam", model, image, target, layer, unit)
+    cam = (mg.grad(y.sum(), a) * a.detach()).sum(axis=1)
+    return finished("hires_cam", cam if signed else F.relu(cam), image, upsample)
+
+
+def xgrad_cam(model, image, target=None, layer=None, unit=None, upsample=True):
+    """(N,H,W): XGrad-CAM (Fu et al. 2020, arXiv:2008.02312, equation 10).
+
+        w_k = sum_ij A_kij g_kij / sum_ij A_kij        L = ReLU(sum_k w_k A_k)
+
+    So that sum_k w_k A_k adds up to what HiResCAM's does; a channel that is 0 everywhere has weight 0.
+    """
+    image = as_images(model, image)
+    y, a = score_and_maps("xgrad_cam", model, image, target, layer, unit)
+    g, a = mg.grad(y.sum(), a), a.detach()
+    total = a.sum(axis=(2, 3), keepdims=True)
+    weights = (a * g).sum(axis=(2, 3), keepdims=True) / F.where(total == 0, 1.0, total)
+    return finished("xgrad_cam", F.relu((weights * a).sum(axis=1)), image, upsample)
 
 
 def eigen_cam(model, image, target=None, layer=None, unit=None, upsample=True):

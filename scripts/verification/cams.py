@@ -16,14 +16,16 @@ def checks(setting):
     def layer():
         return viz.default_layer(setting.pair.model)
 
-    for name, function, kind in (("grad_cam", viz.grad_cam, "GradCAM"), ("layer_cam", viz.layer_cam, "LayerCAM")):
+    rows = (("grad_cam", "GradCAM"), ("layer_cam", "LayerCAM"), ("hires_cam", "HiResCAM"))
+    for name, kind in rows:
         yield Check(
             *("cam", name, "grad-cam", lambda: setting.shape),
-            ours=lambda p, f=function: _ours(setting, f, p),
+            ours=lambda p, name=name: _ours(setting, getattr(viz, name), p),
             theirs=lambda k=kind: raw(setting, k, layer(), setting.image),
             gate="decisions",
         )
     yield plus_plus(setting, layer)
+    yield xgrad(setting, layer)
     yield score_cam(setting)
     yield eigen_cam(setting, layer)
 
@@ -77,6 +79,24 @@ def plus_plus(setting, layer):
         wrong="adds 1e-6 to the denominator of equation 19, which is as large as 2 g^2 for gradients of 7e-4",
         definition=lambda: formula(0.0),
         deviation=lambda: formula(1e-6),
+    )
+
+
+def xgrad(setting, layer):
+    def formula(epsilon):
+        a, g = maps_and_gradients(setting, layer(), setting.image)
+        total = a.sum((2, 3), keepdims=True) + epsilon
+        weights = np.divide((a * g).sum((2, 3), keepdims=True), total, out=np.zeros_like(total), where=total != 0)
+        return np.maximum((weights * a).sum(1), 0)
+
+    return Check(
+        *("cam", "xgrad_cam", "grad-cam", lambda: setting.shape),
+        ours=lambda p: _ours(setting, viz.xgrad_cam, p),
+        theirs=lambda: raw(setting, "XGradCAM", layer(), setting.image),
+        gate="decisions",
+        wrong="adds 1e-7 to the sum of a channel's activations",
+        definition=lambda: formula(0.0),
+        deviation=lambda: formula(1e-7),
     )
 
 

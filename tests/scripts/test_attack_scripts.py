@@ -55,6 +55,10 @@ def attacked(script, small_weights, photograph, tmp_path):
         ("iterative", ["--steps", "3"]),
         ("pgd", ["--steps", "3", "--target", "church"]),
         ("pgd", ["--steps", "3", "--norm", "l2", "--epsilon", "1/2"]),
+        ("apgd", ["--steps", "3", "--target", "church"]),
+        ("apgd_dlr", ["--steps", "3", "--norm", "l2"]),
+        ("square", ["--steps", "4"]),
+        ("auto", ["--steps", "1", "--epsilon", "20/255"]),
         ("ascent", ["--target", "church", "--steps", "3"]),
         ("deepfool", ["--steps", "3"]),
         ("cw", ["--steps", "2", "--target", "6"]),
@@ -89,6 +93,10 @@ def test_the_budget_holds_after_saving(attacked, tmp_path):
         (["--method", "jsma"], "needs a --target"),
         (["--method", "nothing"], "there is no method 'nothing'"),
         (["--method", "deepfool", "--target", "zebra"], "takes no --target"),
+        (
+            ["--method", "auto", "--target", "zebra"],
+            "auto takes no --target: it leaves the class by whichever way works",
+        ),
         (["--epsilon", "a/0"], "is no distance"),
         (["--epsilon", "-1"], "epsilon must be"),
         (["--target", "xyzzy"], "no class is called"),
@@ -163,6 +171,14 @@ def test_robustness_writes_every_table(script, folder, small_weights, weights, t
         table = (tmp_path / "out" / f"robustness_{name}_small.md").read_text().splitlines()
         assert len(table) == len(rows) + 2 and table[0].startswith(f"| {heading} |")
     assert {"small", "random"} <= rows[0].keys() | {row["model"] for row in rows}
+
+
+def test_robustness_by_the_ensemble(script, folder, small_weights, tmp_path):
+    argv = ["--data", folder, "--count", "6", "--model", small_weights, "--tables", "networks", "--attack", "auto"]
+    code, out, err = script("robustness", *argv, "--steps", "1", "--queries", "2", "--quiet")
+    assert (code, out, err) == (0, "", "")
+    (row,) = record(tmp_path / "out", "robustness_networks_small")["numbers"]["rows"]
+    assert row["auto 4/255"] <= row["clean"] and "pgd-1 4/255" in row
 
 
 def test_cue_conflict(script, folder, small_weights, tmp_path):

@@ -20,6 +20,8 @@ ATTRIBUTIONS = {
     "guided_grad_cam": {},
     "grad_cam_plus_plus": {},
     "layer_cam": {},
+    "hires_cam": {},
+    "xgrad_cam": {},
     "eigen_cam": {},
     "occlusion": {"patch": 10, "stride": 7, "fill": 0.3},
     "rise": {"samples": 5, "cells": 3, "seed": 2},

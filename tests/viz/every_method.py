@@ -19,6 +19,8 @@ METHODS = {
     "grad_cam": lambda model, x, seed: viz.grad_cam(model, x, 1),
     "grad_cam_plus_plus": lambda model, x, seed: viz.grad_cam_plus_plus(model, x, 1),
     "layer_cam": lambda model, x, seed: viz.layer_cam(model, x, 1),
+    "hires_cam": lambda model, x, seed: viz.hires_cam(model, x, 1, signed=True),
+    "xgrad_cam": lambda model, x, seed: viz.xgrad_cam(model, x, 1),
     "eigen_cam": lambda model, x, seed: viz.eigen_cam(model, x),
     "guided_grad_cam": lambda model, x, seed: viz.guided_grad_cam(model, x, 1),
     "score_cam": lambda model, x, seed: viz.score_cam(model, x, 1),
@@ -59,6 +61,11 @@ METHODS = {
     "fgsm": lambda model, x, seed: viz.fgsm(model, x, label=1),
     "pgd": lambda model, x, seed: viz.pgd(model, x, label=1, steps=2, seed=seed),
     "pgd, l2": lambda model, x, seed: viz.pgd(model, x, label=1, epsilon=1.0, norm="l2", steps=2, seed=seed),
+    "apgd": lambda model, x, seed: viz.apgd(model, x, label=1, steps=3, seed=seed),
+    "apgd, dlr": lambda model, x, seed: viz.apgd(model, x, target=1, loss="dlr", norm="l2", steps=3, seed=seed),
+    "square_attack": lambda model, x, seed: viz.square_attack(model, x, label=1, queries=4, seed=seed),
+    "square_attack, l2": lambda model, x, seed: viz.square_attack(model, x, target=1, norm="l2", queries=4, seed=seed),
+    "auto_attack": lambda model, x, seed: viz.auto_attack(model, x, epsilon=1 / 255, steps=2, queries=3, seed=seed),
     "targeted_ascent": lambda model, x, seed: viz.targeted_ascent(model, x, target=1, steps=2),
     "deepfool": lambda model, x, seed: viz.deepfool(model, x, steps=2, candidates=3),
     "carlini_wagner": lambda model, x, seed: viz.carlini_wagner(model, x, target=1, searches=2, steps=2),
@@ -68,7 +75,18 @@ METHODS = {
         model, x, epochs=1, steps=1, candidates=2, seed=seed
     ),
 }
-SEEDED = ("smooth_grad", "rise", "maximize", "deep_dream", "invert", "pgd", "one_pixel", "synthesize_texture")
+SEEDED = (
+    "smooth_grad",
+    "rise",
+    "maximize",
+    "deep_dream",
+    "invert",
+    "pgd",
+    "apgd",
+    "square_attack",
+    "one_pixel",
+    "synthesize_texture",
+)
 
 
 def network(seed=0, channels=3):

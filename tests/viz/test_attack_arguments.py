@@ -12,6 +12,9 @@ from viz.attacks import scores
 ATTACKS = {
     "fgsm": {},
     "pgd": {"steps": 2},
+    "apgd": {"steps": 2},
+    "auto_attack": {"steps": 2, "queries": 2},
+    "square_attack": {"queries": 3},
     "targeted_ascent": {"steps": 2},
     "deepfool": {"steps": 2, "candidates": 3},
     "carlini_wagner": {"searches": 2, "steps": 2},

@@ -16,7 +16,7 @@ from minigrad import nn
 from models.convert import convert
 from tests.viz.reference_networks import reference
 
-METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "eigen_cam", "score_cam")
+METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "xgrad_cam", "eigen_cam", "score_cam")
 LAYERS = {"vgg": "relu2", "squeezenet": "fire2"}
 
 
@@ -184,6 +184,35 @@ def test_layer_cam_weighs_every_place(golden):
     np.testing.assert_allclose(ours, (np.maximum(g, 0) * a).sum(1), rtol=1e-12)
 
 
+def test_hires_cam_and_xgrad_cam_are_their_formulas(golden):
+    model, image, target, _, layer = golden
+    a, g = maps_and_gradients(model, image, target, layer)
+    expected = (a * g).sum(1)
+    signed = viz.hires_cam(model, image, target, signed=True, upsample=False)
+    np.testing.assert_allclose(signed, expected, rtol=1e-9, atol=1e-15)
+    plain = viz.hires_cam(model, image, target, upsample=False)
+    np.testing.assert_allclose(plain, np.maximum(expected, 0), rtol=1e-9, atol=1e-15)
+
+    expected = np.zeros_like(expected)
+    for n, k in np.ndindex(a.shape[:2]):
+        if a[n, k].sum():
+            expected[n] += (a[n, k] * g[n, k]).sum() / a[n, k].sum() * a[n, k]
+    ours = viz.xgrad_cam(model, image, target, upsample=False)
+    np.testing.assert_allclose(ours, np.maximum(expected, 0), rtol=1e-9, atol=1e-15)
+
+
+def test_behind_an_average_hires_cam_is_the_share_of_each_place_in_the_score():
+    """And XGrad-CAM and Grad-CAM are the same, since all gradients of a channel are; a silent channel has no share."""
+    model = cam_network(np.array([[1.0, -2, 3], [2, 1, -1]]))
+    model["conv"].weight.data[1] = 0
+    image = np.random.default_rng(1).uniform(size=(2, 3, 4, 5))
+    signed = viz.hires_cam(model, image, 1, "relu", signed=True, upsample=False)
+    np.testing.assert_allclose(signed.sum((1, 2)), model(mg.Tensor(image)).numpy()[:, 1])
+    maps = [f(model, image, 1, "relu", upsample=False) for f in (viz.hires_cam, viz.xgrad_cam, viz.grad_cam)]
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-15)
+    np.testing.assert_allclose(maps[0], maps[2], atol=1e-15)
+
+
 def test_eigen_cam_finds_the_one_pattern_there_is():
     """Where all maps are multiples c_k of one map M, L = |c| M, with the sign of M whatever those of c."""
     conv = nn.Conv2d(1, 3, 1, bias=False)
@@ -247,7 +276,7 @@ def test_an_image_in_a_batch_is_explained_as_if_alone(golden, method):
 def test_a_map_of_zeros_is_zeros_and_a_warning():
     model = cam_network(-np.ones((2, 3)))  # everything speaks against the class
     image = np.random.default_rng(1).normal(size=(1, 3, 4, 5))
-    for method in (viz.grad_cam, viz.grad_cam_plus_plus, viz.layer_cam):
+    for method in (viz.grad_cam, viz.grad_cam_plus_plus, viz.layer_cam, viz.hires_cam, viz.xgrad_cam):
         with pytest.warns(UserWarning, match="map of image 0 is zero everywhere"):
             cam = method(model, image, 0)
         np.testing.assert_array_equal(cam, np.zeros((1, 4, 5)))

@@ -3,6 +3,9 @@
 fgsm       x0 + epsilon * sign(gradient) (Goodfellow et al. 2015, arXiv:1412.6572)
 iterative  the same in small steps (Kurakin et al. 2017, arXiv:1607.02533)
 pgd        from a random start in the budget (Madry et al. 2018, arXiv:1706.06083); --norm linf or l2
+apgd       with momentum, in steps that halve (Croce and Hein 2020, arXiv:2003.01690); apgd_dlr: on the logits ratio
+square     random squares, no gradient (Andriushchenko et al. 2020, arXiv:1912.00049)
+auto       apgd, then apgd_dlr to each likely class, then square, until one succeeds
 ascent     up the target's score, without a budget, until the network is sure
 deepfool   the shortest way over a border (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599); --norm l2 or linf
 cw         the smallest change, by optimisation (Carlini and Wagner 2017, arXiv:1608.04644)
@@ -21,9 +24,14 @@ from .options import distance, parser
 options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255", target="any but the present one")
 add, number = options.add_argument, options.number
 add("--method", default="pgd", metavar="NAME", help="of attack, one of those above (default %(default)s)")
-number("--epsilon", distance, "the budget of fgsm, iterative and pgd", above=0, shown="default 8/255, or 1 in L2")
+number("--epsilon", distance, "the budget of those down to auto", above=0, shown="default 8/255, or 1 in L2")
 add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
-number("--steps", int, "of all but fgsm and jsma; generations of one_pixel", shown="default: the method's")
+number(
+    "--steps",
+    int,
+    "of all but fgsm and jsma; queries of square, generations of one_pixel",
+    shown="default: the method's",
+)
 number("--kappa", 0.0, "the lead in score that cw asks for")
 number("--pixels", 1, "how many one_pixel may change", low=1)
 
@@ -36,13 +44,13 @@ def run(job):
     check_options(job)
     if target is None and args.method in ("ascent", "jsma"):
         raise UserError(f"{args.method} needs a --target to reach")
-    if target is not None and args.method == "deepfool":
-        raise UserError("deepfool takes no --target: it leaves the class by the shortest way")
+    if target is not None and args.method in ("deepfool", "auto"):
+        raise UserError(f"{args.method} takes no --target: it leaves the class by {WAY[args.method]}")
     if target is not None and target == int(job.probabilities.argmax()):
         raise UserError(f"the network says {job.class_name(target)} already: give another --target, or none")
 
     image = viz.as_saved(job.image)  # both pictures lie on the levels of a file
-    limited = args.method in ("fgsm", "iterative", "pgd") and args.norm != "l2"
+    limited = "epsilon" in USES[args.method] and args.norm != "l2"
     epsilon = (8 / 255 if args.epsilon is None else args.epsilon) if limited else None
     with job.stoppable():
         attacked = METHODS[args.method](job, image, target)
@@ -77,17 +85,44 @@ def stop(job):
     return lambda *_: job.stopped
 
 
+def budget(job):
+    return {"epsilon": 1.0 if job.args.norm == "l2" else 8 / 255} | given(job, "epsilon", "norm")
+
+
 def pgd(job, image, target, random_start):
-    epsilon = 1.0 if job.args.norm == "l2" else 8 / 255
-    chosen = {"epsilon": epsilon} | given(job, "epsilon", "norm", "steps", random_start=random_start)
+    chosen = budget(job) | given(job, "steps", random_start=random_start)
     shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
     return viz.pgd(job.model, image, target=target, **chosen, **shown)
 
+
+def apgd(job, image, target, loss):
+    chosen = budget(job) | given(job, "steps", loss=loss)
+    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
+    return viz.apgd(job.model, image, target=target, **chosen, **shown)
+
+
+def square(job, image, target):
+    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
+    return viz.square_attack(
+        job.model, image, target=target, **budget(job), **given(job, queries=job.args.steps), **shown
+    )
+
+
+def auto(job, image, target):
+    chosen = budget(job) | given(job, "steps", seed=job.args.seed, progress=job.progress)
+    return viz.auto_attack(job.model, image, **chosen)
+
+
+WAY = {"deepfool": "the shortest way", "auto": "whichever way works"}
 
 USES = {
     "fgsm": ("epsilon",),
     "iterative": ("epsilon", "norm", "steps"),
     "pgd": ("epsilon", "norm", "steps"),
+    "apgd": ("epsilon", "norm", "steps"),
+    "apgd_dlr": ("epsilon", "norm", "steps"),
+    "square": ("epsilon", "norm", "steps"),
+    "auto": ("epsilon", "norm", "steps"),
     "ascent": ("steps",),
     "deepfool": ("norm", "steps"),
     "cw": ("kappa", "steps"),
@@ -99,6 +134,10 @@ METHODS = {
     "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target=target, **given(job, "epsilon")),
     "iterative": lambda job, image, target: pgd(job, image, target, random_start=False),
     "pgd": lambda job, image, target: pgd(job, image, target, random_start=True),
+    "apgd": lambda job, image, target: apgd(job, image, target, "cross_entropy"),
+    "apgd_dlr": lambda job, image, target: apgd(job, image, target, "dlr"),
+    "square": square,
+    "auto": auto,
     "ascent": lambda job, image, target: viz.targeted_ascent(
         job.model, image, target=target, **given(job, "steps"), progress=job.progress, callback=stop(job)
     ),

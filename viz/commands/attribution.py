@@ -285,6 +285,24 @@ L = ReLU(sum_k ReLU(dy/dA_k) * A_k) (Jiang et al. 2021, IEEE Transactions on Ima
 )
 
 CAM(
+    "hires_cam",
+    """HiResCAM: what each place of a layer adds to the score of a class, to first order.
+
+L = ReLU(sum_k dy/dA_k * A_k), Grad-CAM without its mean over positions (Draelos and Carin 2020, arXiv:2011.08891).
+""",
+    "evidence, in units of the score",
+).options.add_argument("--signed", action="store_true", help="leave out the ReLU: what speaks against is negative")
+
+CAM(
+    "xgrad_cam",
+    """XGrad-CAM: Grad-CAM with the mean of the gradient weighted by where a channel is active.
+
+w_k = sum_ij A_kij g_kij / sum_ij A_kij, g = dy/dA; L = ReLU(sum_k w_k A_k) (Fu et al. 2020, arXiv:2008.02312).
+""",
+    "evidence, in units of the score",
+)
+
+CAM(
     "eigen_cam",
     """Eigen-CAM: where a layer is active in its main direction, whatever the class.
 

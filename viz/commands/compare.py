@@ -12,7 +12,8 @@ from .attribution import COMMANDS, call
 from .options import chosen, names, once, parser
 from .target import SCORE, Target, read_target
 
-COARSE = ("grad_cam", "grad_cam_plus_plus", "score_cam", "layer_cam", "eigen_cam", "occlusion", "rise")
+CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "xgrad_cam", "score_cam", "eigen_cam")
+COARSE = (*CAMS, "occlusion", "rise")
 
 EXAMPLE = "photo.jpg --methods saliency,guided_backprop,grad_cam --targets cat,zebra"
 options = parser(__doc__, EXAMPLE, target=False)

@@ -53,6 +53,8 @@ METHODS = {
     "grad_cam": Method(viz.grad_cam, "signed"),
     "grad_cam_plus_plus": Method(viz.grad_cam_plus_plus, "signed"),
     "layer_cam": Method(viz.layer_cam, "signed"),
+    "hires_cam": Method(viz.hires_cam, "signed"),
+    "xgrad_cam": Method(viz.xgrad_cam, "signed"),
     "eigen_cam": Method(viz.eigen_cam, "signed"),
     "guided_grad_cam": Method(viz.guided_grad_cam, "magnitude"),
     "score_cam": Method(viz.score_cam, "signed", {"batch_size": 64}),

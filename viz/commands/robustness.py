@@ -23,6 +23,8 @@ from .tables import markdown
 
 TABLES = ("attacks", "defences", "transfer", "networks")
 
+AUTO = "of defences and networks: pgd, or auto: APGD-CE, APGD-T and Square, one after the other (default %(default)s)"
+
 options = parser(
     __doc__,
     "--data photos --beside squeezenet1_1 --tables attacks,defences",
@@ -34,7 +36,9 @@ add, number = options.add_argument, options.number
 add("--beside", nargs="+", default=[], metavar="MODEL", help="further networks, for transfer and networks")
 add("--tables", default=",".join(TABLES), help=f"any of {','.join(TABLES)} (default: all that apply)")
 number("--epsilon", "4/255", "the L-infinity budget of pgd and fgsm", low=0, high=1, type=distance)
-number("--steps", 10, "of pgd")
+add("--attack", choices=("pgd", "auto"), default="pgd", help=AUTO)
+number("--steps", 10, "of pgd and apgd")
+number("--queries", 1000, "of Square, the last attack of auto")
 number("--samples", 4, "draws a gradient is averaged over for a random defence")
 number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
 
@@ -90,6 +94,12 @@ def pgd(epsilon, steps, norm="linf"):
     )
 
 
+def auto(epsilon, steps, queries):
+    return lambda model, image, label, samples: viz.auto_attack(
+        model, image, label=label, epsilon=epsilon, steps=steps, queries=queries, samples=samples
+    )
+
+
 def deepfool(model, image, label, samples):
     return viz.deepfool(model, image, label=label, candidates=5, steps=20)
 
@@ -112,6 +122,13 @@ def jsma(model, image, label, samples):
 def budgets(args):
     level = f"{255 * args.epsilon:.3g}/255"
     return {f"fgsm {level}": fgsm(args.epsilon), f"pgd-{args.steps} {level}": pgd(args.epsilon, args.steps)}
+
+
+def strongest(args):
+    """The attack that --attack names."""
+    if args.attack == "auto":
+        return auto(args.epsilon, args.steps, args.queries)
+    return pgd(args.epsilon, args.steps)
 
 
 def attacks(job, data, networks):
@@ -144,7 +161,7 @@ def defences(job, data, networks):
         "blur 1": viz.GaussianBlur(1.0),
         "3 bits": viz.BitDepth(3),
     }
-    attack = pgd(args.epsilon, args.steps)
+    attack = strongest(args)
     images, labels = data.images, data.labels
     model = next(iter(networks.values()))
     return viz.defence_table(model, images, labels, chosen, attack, args.samples, progress=job.progress)
@@ -157,6 +174,8 @@ def transfer(job, data, networks):
 
 def compare(job, data, networks):
     attack = {"fgsm 1/255": fgsm(1 / 255)} | budgets(job.args)
+    if job.args.attack == "auto":
+        attack[f"auto {255 * job.args.epsilon:.3g}/255"] = strongest(job.args)
     return viz.robustness_table(networks, data.images, data.labels, attack, seed=job.args.seed, progress=job.progress)
 
 

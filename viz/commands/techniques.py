@@ -37,6 +37,8 @@ FAMILIES: dict[tuple, tuple] = {
         ("guided_grad_cam", "guided backpropagation where Grad-CAM finds the class"),
         ("grad_cam_plus_plus", "Grad-CAM weighted so that several objects of a class all count"),
         ("layer_cam", "Grad-CAM with a weight for every place, so that early layers can be mapped"),
+        ("hires_cam", "Grad-CAM without its mean: what each place adds to the score"),
+        ("xgrad_cam", "Grad-CAM with gradients weighted by where a channel is active"),
         ("score_cam", "channels weighted by the score behind each as a mask, without gradients"),
         ("eigen_cam", "what dominates a layer, whatever the class"),
     ),
@@ -83,6 +85,9 @@ FAMILIES: dict[tuple, tuple] = {
     ("attacks", "attacks.md"): (
         ("fgsm", "one step along the sign of the gradient", "attack --method fgsm"),
         ("pgd", "many small steps within a budget", "attack --method pgd"),
+        ("apgd", "the same with momentum and steps that halve by themselves", "attack --method apgd"),
+        ("square_attack", "random squares, without a gradient", "attack --method square"),
+        ("auto_attack", "APGD on two losses and Square, one after the other", "attack --method auto"),
         ("targeted_ascent", "up another class's score until the network is sure", "attack --method ascent"),
         ("deepfool", "the shortest way over a border of the class", "attack --method deepfool"),
         ("carlini_wagner", "the smallest change that fools, by optimisation", "attack --method cw"),

@@ -26,6 +26,8 @@ FAMILIES = {
         "grad_cam",
         "grad_cam_plus_plus",
         "layer_cam",
+        "hires_cam",
+        "xgrad_cam",
         "eigen_cam",
         "score_cam",
         "guided_grad_cam",

@@ -160,6 +160,23 @@ ATTRIBUTIONS = {
         ("Jiang et al. 2021", "https://doi.org/10.1109/TIP.2021.3089943"),
         viz.layer_cam,
     ),
+    "hires_cam": Note(
+        "HiResCAM",
+        "What each place adds to the score, to first order: Grad-CAM without its mean over the layer. "
+        "Behind a layer that is only averaged, as in most networks here, the two are the same map.",
+        r"L = \text{ReLU}\left(\sum_k \frac{\partial y_c}{\partial A_k} \cdot A_k\right)",
+        arxiv("Draelos, Carin 2020", "2011.08891"),
+        viz.hires_cam,
+    ),
+    "xgrad_cam": Note(
+        "XGrad-CAM",
+        "Grad-CAM with the gradients of a channel weighted by where that channel is active. "
+        "Behind a layer that is only averaged the weights are Grad-CAM's.",
+        r"L = \text{ReLU}\left(\sum_k w_k A_k\right), \quad "
+        r"w_k = \frac{\sum_{ij} A_{kij} \, g_{kij}}{\sum_{ij} A_{kij}}",
+        arxiv("Fu et al. 2020", "2008.02312"),
+        viz.xgrad_cam,
+    ),
     "eigen_cam": Note(
         "Eigen-CAM",
         "Where the layer is active along its main direction. "
