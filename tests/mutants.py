@@ -144,7 +144,7 @@ ATTRIBUTION = (
     Mutant(
         "a_gate_takes_the_relevance",
         "the signal takes all: a gate only says how much of it passes",
-        "viz/lrp.py",
+        "viz/lrp_graph.py",
         "return handed_to(f, gates.index(False), r)",
         "return handed_to(f, gates.index(True), r)",
         ("tests/viz/test_lrp_graphs.py::test_the_signal_takes_all",),
@@ -168,7 +168,7 @@ ATTRIBUTION = (
     Mutant(
         "lrp_epsilon_without_sign",
         "epsilon added to a negative z moves it towards 0, where relevance explodes",
-        "viz/lrp.py",
+        "viz/lrp_shares.py",
         "((z >= 0).astype(z.dtype) * 2.0 - 1.0) * epsilon",
         "epsilon",
         ("tests/viz/test_lrp.py::test_one_layer_in_plain_loops",),
@@ -176,7 +176,7 @@ ATTRIBUTION = (
     Mutant(
         "lrp_bias_forgotten_in_z",
         "z is what the layer computed, its bias included: else the bias's share is invented",
-        "viz/lrp.py",
+        "viz/lrp_shares.py",
         "self.linear(*parts[0])) + bias",
         "self.linear(*parts[0]))",
         ("tests/viz/test_lrp.py::test_biases_keep_their_share", "tests/viz/test_lrp.py::test_one_layer_in_plain_loops"),

@@ -63,7 +63,7 @@ from .intervals import Estimate, difference, estimate
 from .inversion import invert
 from .linear import linear_classifier, templates, train_linear
 from .localization import box_iou, localize, segment
-from .lrp import lrp
+from .lrp import channel_relevance, lrp
 from .maximize import maximize, maximize_as_blog
 from .minimal_attacks import carlini_wagner, deepfool
 from .network import with_average_pooling, without_preprocessing

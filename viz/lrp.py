@@ -10,6 +10,8 @@ input i gets R_j times
     z-plus      c+_ij / sum_i c+_ij
     alpha-beta  alpha c+_ij / sum_i c+_ij - beta c-_ij / sum_i c-_ij,  with alpha - beta = 1
     box         (x_i w_ij - l_i w+_ij - h_i w-_ij) / its sum over i,  for inputs between l and h
+    flat        1 / (number of inputs)                                          (Lapuschkin et al. 2019)
+    w-square    w_ij^2 / sum_i w_ij^2                                           (Montavon et al. 2017)
 
 These are rules for the backward pass, in place of the derivatives of convolutions and linear layers. For the rest:
 
@@ -24,7 +26,7 @@ These are rules for the backward pass, in place of the derivatives of convolutio
     preprocessing (scale, shift, order)      from each value to its pixel
 
 Conservation: the relevance of the pixels adds up to the score but for what biases keep (each sum over i above counts
-the bias, or its positive or negative part, as one more input whose share goes nowhere; the box rule's does not) and
+the bias, or its positive or negative part, as one more input whose share goes nowhere; the last three do not) and
 what epsilon keeps: `viz.completeness(..., baseline=None)` says how much. alpha-beta also needs contributions of both
 signs: where an output has none below 0, it hands on alpha times R_j.
 """
@@ -36,14 +38,15 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.autograd import functions_before
-from minigrad.functional import activation, convert, elementwise, loss, normalize, pool, reduce, shape
+from minigrad.functional import convert, elementwise, normalize, pool, reduce, shape
 from minigrad.interchange import ToDevice
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, functions_between, several
 
+from .lrp_graph import NoRule, choice, constant, has_weights_before, nothing, product, quotient, refuse
+from .lrp_shares import COMPOSITES, RULES, Shares, stable
 from .objective import explained, looked_at
-from .rectifiers import handed_to, rectified
-from .target import as_image
+from .target import as_image, channel_numbers
 
 
 def lrp(
@@ -53,6 +56,8 @@ def lrp(
     layer=None,
     unit=None,
     rule="composite",
+    rules=None,
+    through=None,
     epsilon=1e-6,
     gamma=0.25,
     alpha=2.0,
@@ -62,27 +67,75 @@ def lrp(
     What is shared out is what each output contributes to the score, its value times the derivative: all of the score
     where that is linear in the outputs, as a class's, a difference of two, or a product with a fixed vector.
 
-    rule: "epsilon", "gamma", "zplus" or "alphabeta", for all layers with weights; or "composite" (Montavon et al.
-        2019, section 10.3): box at the first convolution, whose inputs lie between those of a black and a white image,
-        gamma at the other convolutions, epsilon at linear layers.
+    rule: "epsilon", "gamma", "zplus", "alphabeta", "flat" or "wsquare", for all layers with weights; or a composite:
+        "composite" (Montavon et al. 2019, section 10.3): box at the first convolution, whose inputs lie between those
+        of a black and a white image, gamma at the other convolutions, epsilon at linear layers; "epsilon_plus" and
+        "epsilon_alpha2_beta1": z-plus, or alpha-beta, at convolutions, epsilon at linear layers; with "_flat" behind,
+        flat at the first convolution (Kohlbrenner et al. 2020, arXiv:1910.09840).
+    rules: {layer: rule}, what holds there in the place of `rule`, with all layers inside; "box" at the first alone.
+    through: (layer, channel), or (layer, [channels]): only the relevance that these channels of the layer's output
+        hand on, for the concept that they stand for (concept relevance propagation, Achtibat et al. 2023,
+        arXiv:2206.03208); over all channels of a chain's layer the maps add up to the whole.
     epsilon: of every rule's division, in units of the layer's outputs. gamma: how much positive contributions are
         favoured. alpha: at least 1; beta is alpha - 1.
 
     Raises NotImplementedError for models with functions that have no rule, with the layer's name.
     """
-    x, calls, objective = as_image(model, image), Calls(), explained(target, layer, unit)
-    with observed(model, calls):
-        found = looked_at(model, x, objective.layers)
-    outputs, starts = _shared_out(model, objective, found)
-    rules = _Rules(rule, epsilon, gamma, alpha, functions_before(outputs))
-    if rule == "composite":
-        rules.bounds = _input_bounds(model, x)
-    try:
-        return mg.grad(outputs, x, grad_outputs=starts, rules=rules.table()).numpy()
-    except _NoRule as error:
-        inside = (n for n, _, before, after in calls.seen if error.function in functions_between(before, after))
-        where = next((f" in layer {n!r}" for n in inside if n), "")
-        raise NotImplementedError(f"lrp: {error}{where}") from None
+    watched = [] if through is None else [through[0]]
+    walk = _Pass(model, image, target, layer, unit, watched, _Rules(rule, rules, epsilon, gamma, alpha))
+    if through is None:
+        return walk.relevance(walk.explained, walk.starts, [walk.x])[0].numpy()
+    hidden = walk.watched[through[0]]
+    handed = walk.relevance(walk.explained, walk.starts, [hidden, walk.x])[0]
+    return walk.relevance(hidden, handed * _only(hidden, *through), [walk.x])[0].numpy()
+
+
+def channel_relevance(model, image, target=None, layer=None, **options):
+    """(N,C): how much of the score's relevance each channel of `layer` holds, summed over its places.
+
+    options: rule, rules, epsilon, gamma and alpha, as of `lrp`, which shows a channel's part with through=(layer, c).
+    """
+    if layer is None:
+        raise ValueError("channel_relevance: give layer, the name of the layer whose channels are asked for")
+    named = {"rule": "composite", "rules": None, "epsilon": 1e-6, "gamma": 0.25, "alpha": 2.0} | options
+    walk = _Pass(model, image, target, None, None, [layer], _Rules(**named))
+    hidden = walk.watched[layer]
+    found = walk.relevance(walk.explained, walk.starts, [hidden, walk.x])[0].numpy()
+    return found.reshape(*found.shape[:2], -1).sum(2)
+
+
+def _only(hidden, layer, channels):
+    """(1,C,...): 1 for the channels of `hidden` (N,C,...) that are asked for."""
+    mask = np.zeros((1, hidden.shape[1], *(1,) * (hidden.ndim - 2)), hidden.dtype)
+    mask[0, channel_numbers("lrp: through", layer, channels, hidden.shape[1])] = 1
+    return mg.from_numpy(mask).to(hidden.device)
+
+
+class _Pass:
+    """One forward pass: x, what is `explained` (the outputs that make the score), the score shared out among these
+    (`starts`), and the outputs of the layers `watched`, by name."""
+
+    def __init__(self, model, image, target, layer, unit, watched, rules):
+        self.x, self.calls, self.rules = as_image(model, image), Calls(), rules
+        objective = explained(target, layer, unit)
+        with observed(model, self.calls):
+            found = looked_at(model, self.x, [*watched, *objective.layers])
+        self.explained, self.starts = _shared_out(model, objective, found)
+        self.watched = {one: found[one] for one in watched}
+        functions = functions_before(self.explained)
+        for one, hidden in self.watched.items():
+            if hidden.function not in functions:
+                raise ValueError(f"lrp: layer {one!r} does not lead to what is explained, {objective.name}")
+        rules.meet(model, self.x, functions, self.calls.seen)
+
+    def relevance(self, outputs, starts, inputs):
+        """The relevance of the inputs, all of it; with x among them, for what else leads to x takes its share."""
+        try:
+            return mg.grad(outputs, inputs, grad_outputs=starts, rules=self.rules.table())
+        except NoRule as error:
+            inside = (n for n, _, ins, outs in self.calls.seen if error.function in functions_between(ins, outs))
+            where = next((f" in layer {n!r}" for n in inside if n), "")
+            raise NotImplementedError(f"lrp: {error}{where}") from None
 
 
 def _shared_out(model, objective, found):
@@ -141,14 +194,50 @@ class _First:
 class _Rules:
     """The rules of one call: {Function class: rule} in `table()`."""
 
-    def __init__(self, rule, epsilon, gamma, alpha, functions):
-        if rule not in ("epsilon", "gamma", "zplus", "alphabeta", "composite"):
-            raise ValueError(f"lrp: rule must be epsilon, gamma, zplus, alphabeta or composite, got {rule!r}")
+    def __init__(self, rule, rules, epsilon, gamma, alpha):
+        if rule not in (*RULES, *COMPOSITES):
+            raise ValueError(f"lrp: rule must be one of {', '.join((*RULES, *COMPOSITES))}, got {rule!r}")
+        for name, one in (rules or {}).items():
+            if one not in (*RULES, "box"):
+                raise ValueError(
+                    f"lrp: rules: of layer {name!r} must be one of {', '.join((*RULES, 'box'))}, got {one!r}"
+                )
         if not epsilon > 0 or gamma < 0 or alpha < 1:
             raise ValueError(f"lrp: needs epsilon > 0, gamma >= 0, alpha >= 1, got {epsilon}, {gamma}, {alpha}")
-        self.rule, self.epsilon, self.gamma, self.alpha = rule, epsilon, gamma, alpha
+        if "alpha2" in rule and alpha != 2:
+            raise ValueError(f"lrp: {rule} has alpha 2, got {alpha}: for another give rule and rules by layer")
+        self.rule, self.rules, self.epsilon, self.gamma, self.alpha = rule, rules or {}, epsilon, gamma, alpha
+
+    def meet(self, model, x, functions, calls):
+        """Learn the graph: its functions, and the calls of modules that made them."""
         self.taken = Counter(id(x) for f in functions for x in f.inputs)  # by how many functions
         self.folded = {}  # a layer's Function: scale and shift of the batch normalisation that is a part of it
+        weighted = [f for f in functions if isinstance(f, F.Conv2d | F.Linear)]
+        self.named = {f: rule for name, rule in self.by_depth() for f in self.inside(name, weighted, calls)}
+        if any(self.rule_of(f) == "box" for f in weighted):
+            self.bounds = _input_bounds(model, x)
+
+    def by_depth(self):
+        """The rules by layer, those of outer layers first."""
+        return sorted(self.rules.items(), key=lambda pair: pair[0].count("."))
+
+    def inside(self, name, weighted, calls):
+        made = [functions_between(before, after) for one, _, before, after in calls if one == name]
+        found = [f for f in weighted if any(f in functions for functions in made)]
+        if not found:
+            raise ValueError(f"lrp: rules: no convolution or linear layer that leads to the score is in {name!r}")
+        if self.rules[name] == "box" and any(has_weights_before(f.inputs[0]) for f in found):
+            raise ValueError(f"lrp: rules: box is for the first layer with weights alone, {name!r} is not")
+        return found
+
+    def rule_of(self, f):
+        """The rule of a convolution or linear layer."""
+        if f in self.named:
+            return self.named[f]
+        first, others, linear = COMPOSITES.get(self.rule, (self.rule,) * 3)
+        if isinstance(f, F.Linear):
+            return linear
+        return others if has_weights_before(f.inputs[0]) else first
 
     def table(self):
         weighted = {F.Conv2d: self.convolution, F.Linear: self.linear, normalize.ChannelAffine: self.batch_norm}
@@ -156,11 +245,11 @@ class _Rules:
         sums = dict.fromkeys((elementwise.Add, elementwise.Sub), self.sum)
         kinds = (F.Activation, elementwise.Clamp, elementwise.Neg)
         unmoved = dict.fromkeys(kinds, lambda f, r: r) | {F.PReLU: lambda f, r: (r, None)}
-        chosen = dict.fromkeys((elementwise.Maximum, elementwise.Minimum, elementwise.Where), _chosen)
+        chosen = dict.fromkeys((elementwise.Maximum, elementwise.Minimum, elementwise.Where), choice)
         moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, shape.Roll)
         moves += (shape.BroadcastTo, F.MaxPool2d, pool.TakeAlongAxis, reduce.Max, reduce.Min, convert.Cast, ToDevice)
         moved = dict.fromkeys(moves, lambda f, r: f.vjp(r))
-        products = {elementwise.Mul: _product, elementwise.Div: _quotient, mg.Function: _refuse}
+        products = {elementwise.Mul: product, elementwise.Div: quotient, mg.Function: refuse}
         return {**weighted, **averages, **sums, **unmoved, **chosen, **moved, **products}
 
     def convolution(self, conv, r):
@@ -171,18 +260,16 @@ class _Rules:
             *self.operands(conv),
             self.epsilon,
         )
-        if self.rule == "composite" and not _has_weights_before(x):
-            return share.box(r, *self.bounds), *_nothing(conv)
-        return self.by_name("gamma" if self.rule == "composite" else self.rule, share, r), *_nothing(conv)
+        return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
 
     def linear(self, linear, r):
         share = Shares(F.linear, F.matmul, *self.operands(linear), self.epsilon)
-        return self.by_name("epsilon" if self.rule == "composite" else self.rule, share, r), *_nothing(linear)
+        return self.by_name(self.rule_of(linear), share, r), *nothing(linear)
 
     def operands(self, f):
         """(x, w, bias or 0) of a convolution or linear layer, cut from the graph, batch normalisation folded in."""
         if any(f.needs_input_grad[1:]):
-            raise _NoRule(f, f"the weights of {type(f).__name__} depend on the image: it has no rule")
+            raise NoRule(f, f"the weights of {type(f).__name__} depend on the image: it has no rule")
         x, w, *bias = (one.detach() for one in f.inputs)
         across = (1, -1, 1, 1) if isinstance(f, F.Conv2d) else (-1,)  # a vector (C,) against the outputs
         bias = bias[0].reshape(*across) if bias else 0.0
@@ -196,25 +283,25 @@ class _Rules:
         """x * scale + shift for each channel."""
         x, scale, shift = affine.inputs
         if any(affine.needs_input_grad[1:]):
-            _refuse(affine, r)
+            refuse(affine, r)
         alone = self.taken[id(x)] == 1
         if alone and (isinstance(x.function, F.Conv2d) or (isinstance(x.function, F.Linear) and x.ndim == 2)):
             self.folded[x.function] = scale, shift
-        elif _has_weights_before(x):
-            s = r / _stable(affine.output.detach(), self.epsilon)
+        elif has_weights_before(x):
+            s = r / stable(affine.output.detach(), self.epsilon)
             r = x.detach() * normalize.channel_scale(s, scale.detach())
         return r, None, None
 
     def sum(self, f, r):
         """Two maps share in proportion; of a map and a constant, the map takes all."""
-        return self.in_proportion(f, r) if sum(f.needs_input_grad) > 1 else _constant(f, r)
+        return self.in_proportion(f, r) if sum(f.needs_input_grad) > 1 else constant(f, r)
 
     def in_proportion(self, f, r):
         """Sums, averages and products with a constant matrix (pooling to odd sizes): the epsilon rule."""
         needed = f.needs_input_grad
         if isinstance(f, F.MatMul) and sum(needed) > 1:
-            _refuse(f, r)
-        gs = f.vjp(r / _stable(f.output.detach(), self.epsilon))
+            refuse(f, r)
+        gs = f.vjp(r / stable(f.output.detach(), self.epsilon))
         gs = gs if isinstance(gs, tuple) else (gs,)
         return tuple(x.detach() * g if n else None for x, g, n in zip(f.inputs, gs, needed, strict=True))
 
@@ -223,146 +310,8 @@ class _Rules:
             return share.all(r)
         if rule == "gamma":
             return share.gamma(r, self.gamma)
+        if rule == "box":
+            return share.box(r, *self.bounds)
+        if rule in ("flat", "wsquare"):
+            return share.flat(r) if rule == "flat" else share.w_square(r)
         return share.alpha_beta(r, 1.0 if rule == "zplus" else self.alpha)
-
-
-class Shares:
-    """The rules of a layer z = linear(x, w) + bias, with `transposed(s, w)` the vjp of linear by x."""
-
-    def __init__(self, linear, transposed, x, w, bias, epsilon):
-        self.linear, self.transposed = linear, transposed
-        self.x, self.w, self.bias, self.epsilon = x, w, bias, epsilon
-
-    def distribute(self, r, parts, bias):
-        """The inputs' relevance, given that `parts`, pairs (x, w), sum up to what is shared; epsilon keeps z from 0."""
-        z = sum((self.linear(x, w) for x, w in parts[1:]), self.linear(*parts[0])) + bias
-        s = r / _stable(z, self.epsilon)
-        first, *rest = (x * self.transposed(s, w) for x, w in parts)
-        return sum(rest, first)
-
-    def all(self, r):
-        return self.distribute(r, [(self.x, self.w)], self.bias)
-
-    def gamma(self, r, gamma):
-        """The generalised rule, which favours the contributions of the output's own sign: no sum comes near 0."""
-        below = self.linear(self.x, self.w) + self.bias < 0
-        found = self.favoured(F.where(below, 0.0, r), gamma, self.positive(), _positive(self.bias))
-        r = F.where(below, r, 0.0)
-        if not r.numpy().any():  # as behind a ReLU
-            return found
-        return found + self.favoured(r, gamma, self.negative(), -_positive(-self.bias))
-
-    def favoured(self, r, gamma, parts, bias):
-        parts = [(self.x, self.w), *((x, w * gamma) for x, w in parts)]
-        return self.distribute(r, parts, self.bias + bias * gamma)
-
-    def alpha_beta(self, r, alpha):
-        found = self.distribute(r, self.positive(), _positive(self.bias)) * alpha
-        if alpha == 1.0:
-            return found
-        return found - self.distribute(r, self.negative(), -_positive(-self.bias)) * (alpha - 1.0)
-
-    def box(self, r, low, high):
-        """Without the bias: it is no input that could lie anywhere in the box (Montavon et al. 2019, section 10.3)."""
-        low, high = (F.broadcast_to(bound, self.x.shape) for bound in (low, high))
-        parts = [(self.x, self.w), (-low, _positive(self.w)), (-high, -_positive(-self.w))]
-        return self.distribute(r, parts, 0.0)
-
-    def positive(self):
-        """c+ = x+ w+ + x- w-, the second only where there are negative inputs."""
-        parts = [(_positive(self.x), _positive(self.w)), (-_positive(-self.x), -_positive(-self.w))]
-        return parts if self.x.min().item() < 0 else parts[:1]
-
-    def negative(self):
-        """c- = x+ w- + x- w+."""
-        parts = [(_positive(self.x), -_positive(-self.w)), (-_positive(-self.x), _positive(self.w))]
-        return parts if self.x.min().item() < 0 else parts[:1]
-
-
-def _positive(x):
-    return max(x, 0.0) if isinstance(x, float) else F.relu(x)
-
-
-def _stable(z, epsilon):
-    """z moved away from 0 by epsilon; the sign of 0 is taken as 1."""
-    return z + ((z >= 0).astype(z.dtype) * 2.0 - 1.0) * epsilon
-
-
-# ---- the functions of the graph --------------------------------------------------------------------------------------
-
-
-def _nothing(f):
-    return (None for _ in f.inputs[1:])
-
-
-def _constant(f, r):
-    """Arithmetic with constants, such as preprocessing: relevance goes to the operand that depends on the image."""
-    if sum(f.needs_input_grad) > 1:
-        _refuse(f, r)
-    needed = zip(f.inputs, f.needs_input_grad, strict=True)
-    return tuple(F.sum_to(r, x.shape) if is_needed else None for x, is_needed in needed)
-
-
-def _has_weights_before(x):
-    """Whether a convolution or a linear layer leads to x."""
-    waiting, seen = [x], set()
-    while waiting:
-        f = waiting.pop().function
-        if isinstance(f, F.Conv2d | F.Linear):
-            return True
-        if f is not None and f not in seen:
-            seen.add(f)
-            waiting.extend(f.inputs)
-    return False
-
-
-def _chosen(f, r):
-    """A rectifier passes relevance on, as every activation; elsewhere it goes to the operand that was chosen."""
-    place = rectified(f)
-    return f.vjp(r) if place is None else handed_to(f, place, r)
-
-
-def _product(f, r):
-    """Everything to the operand that is no gate."""
-    if sum(f.needs_input_grad) == 1:
-        return _constant(f, r)
-    for is_gate in (
-        lambda x: x.size < f.output.size,
-        lambda x: _comes_from(x, _GATES),
-        lambda x: _comes_from(x, _OPEN),
-    ):
-        gates = [is_gate(x) for x in f.inputs]
-        if sum(gates) == 1:
-            return handed_to(f, gates.index(False), r)
-    raise _NoRule(f, "there is no rule for a product of two maps of which neither, or both, is a gate")
-
-
-def _quotient(f, r):
-    """Everything to the numerator: the divisor, as a gate, only says how much of it passes."""
-    return handed_to(f, 0, r) if all(f.needs_input_grad) else _constant(f, r)
-
-
-_GATES = (activation.Sigmoid, activation.Hardsigmoid, loss.Softmax)
-_OPEN = (activation.Tanh, elementwise.Clamp)  # gates too, where the other is none of the above
-_MOVED = (shape.Reshape, shape.Permute, shape.BroadcastTo, shape.GetItem, convert.Cast)
-_ON_THE_WAY = (*_MOVED, elementwise.Add, elementwise.Mul, elementwise.Div)
-
-
-def _comes_from(x, kinds):
-    """Whether x is the output of one of these, moved, or shifted and scaled by constants."""
-    f = x.function
-    while isinstance(f, _ON_THE_WAY) and sum(one.function is not None for one in f.inputs) == 1:
-        f = next(one.function for one in f.inputs if one.function is not None)
-    return isinstance(f, kinds)
-
-
-class _NoRule(Exception):
-    """A Function that has no rule, and why."""
-
-    def __init__(self, function, why):
-        super().__init__(why)
-        self.function = function
-
-
-def _refuse(f, r):
-    raise _NoRule(f, f"there is no rule for {type(f).__name__} of these inputs")

@@ -312,3 +312,11 @@ def unit_activation(a, unit=None):
                 raise ValueError(f"unit {unit} is out of range: the layer has shape {a.shape[1:]}")
         a = a[(slice(None), *(int(i) for i in unit))]
     return a.mean(axis=tuple(range(1, a.ndim))) if a.ndim > 1 else a
+
+
+def channel_numbers(name, layer, channels, count):
+    """[channels] of one or several of the `count` channels of a layer; `name` refuses what it has not."""
+    found = np.atleast_1d(channels)
+    if found.dtype.kind not in "iu" or not len(found) or found.min() < 0 or found.max() >= count:
+        raise ValueError(f"{name}: layer {layer!r} has channels 0 to {count - 1}, got {found.tolist()}")
+    return found.tolist()

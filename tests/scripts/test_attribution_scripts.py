@@ -95,6 +95,12 @@ def test_residuals_are_reported(written):
     np.testing.assert_allclose(record["numbers"]["relevance"], record["numbers"]["score"], rtol=1e-4)
 
 
+def test_lrp_by_layer_and_through_channels(written, model_and_image):
+    arrays, _ = written("lrp", "--rule", "epsilon", "--rules", "conv=flat", "--through", "conv:0,2")
+    options = {"rule": "epsilon", "rules": {"conv": "flat"}, "through": ("conv", [0, 2])}
+    np.testing.assert_array_equal(arrays["attribution"], viz.lrp(*model_and_image, **options))
+
+
 def test_evaluation(script, colours, tmp_path):
     weights, photos = colours
     methods = "grad_cam,input_x_gradient,random,centre"

@@ -115,19 +115,41 @@ def composite(zennit, rule, low, high):
     canonizers = [zennit["canonizers"].SequentialMergeBatchNorm()]
     if rule == "composite":
         return composites.EpsilonGammaBox(low=low, high=high, canonizers=canonizers)
+    named = {
+        "epsilon_plus": composites.EpsilonPlus,
+        "epsilon_plus_flat": composites.EpsilonPlusFlat,
+        "epsilon_alpha2_beta1": composites.EpsilonAlpha2Beta1,
+        "epsilon_alpha2_beta1_flat": composites.EpsilonAlpha2Beta1Flat,
+    }
+    if rule in named:
+        return named[rule](epsilon=STABILIZER, stabilizer=STABILIZER, canonizers=canonizers)
     hook = {
         "epsilon": rules.Epsilon(STABILIZER),
         "gamma": rules.Gamma(0.25, STABILIZER),
         "zplus": rules.ZPlus(STABILIZER),
         "alphabeta": rules.AlphaBeta(2.0, 1.0, STABILIZER),
+        "flat": rules.Flat(STABILIZER),
+        "wsquare": rules.WSquare(STABILIZER, zero_params="bias"),
     }[rule]
     layer_map = [*composites.layer_map_base(STABILIZER), (types.Linear, hook)]
     return composites.LayerMapComposite(layer_map=layer_map, canonizers=canonizers)
 
 
-@pytest.mark.parametrize("rule", ["composite", "epsilon", "gamma", "zplus", "alphabeta"])
-def test_a_residual_network(zennit, rule):
+RULES = ["composite", "epsilon", "gamma", "zplus", "alphabeta", "flat", "wsquare", "epsilon_plus", "epsilon_plus_flat"]
+RULES += ["epsilon_alpha2_beta1", "epsilon_alpha2_beta1_flat"]
+
+
+@pytest.mark.parametrize("through", [None, ("maxpool", [1, 4]), ("layers_.block1", 3)])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_residual_network(zennit, rule, through):
+    """through: what concept relevance keeps, by a hook on the tensor that carries all relevance there."""
     ours, theirs = pair(zennit)
+    if through is not None:
+        layer, channels = through
+        mask = torch.zeros(1, 8 if "block" in layer else 6, 1, 1)
+        mask[:, channels] = 1
+        layer = dict(theirs.named_modules())[layer]
+        layer.register_forward_hook(lambda _, inputs, y: y.register_hook(lambda r: r * mask) and None)
     image = np.random.default_rng(8).uniform(size=(3, 3, 12, 12))
     x, target = torch.from_numpy(image).requires_grad_(True), [1, 4, 2]
     scores = theirs(x).detach()
@@ -135,6 +157,6 @@ def test_a_residual_network(zennit, rule):
     bounds = torch.zeros(1, 3, 1, 1, dtype=torch.float64), torch.ones(1, 3, 1, 1, dtype=torch.float64)
     with zennit["attribution"].Gradient(theirs, composite(zennit, rule, *bounds)) as attributor:
         _, expected = attributor(x, start)
-    found = viz.lrp(ours, image, target, rule=rule, epsilon=STABILIZER, gamma=0.25)
-    assert abs(found).max() > 1e-2
+    found = viz.lrp(ours, image, target, rule=rule, through=through, epsilon=STABILIZER, gamma=0.25)
+    assert abs(found).max() > 1e-3
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-9 * abs(found).max())

@@ -74,6 +74,16 @@ def test_one_layer_in_plain_loops(rule):
             np.testing.assert_allclose(ours[n, i, 0, 0], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rule, weigh", [("flat", np.ones_like), ("wsquare", np.square)])
+def test_flat_and_w_square_look_at_no_input(rule, weigh):
+    rng = np.random.default_rng(3)
+    w, b, image = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=(2, 3, 1, 1))
+    ours = viz.lrp(one_layer(w, b), image, [1, 3], rule=rule, epsilon=1e-12)
+    for n, c in enumerate((1, 3)):
+        score = w[c] @ image[n].ravel() + b[c]
+        np.testing.assert_allclose(ours[n].ravel(), weigh(w[c]) / weigh(w[c]).sum() * score, rtol=1e-9)
+
+
 def test_box_rule_in_plain_loops():
     """A 1x1 convolution of preprocessed pixels, whose bounds are those of black and of white."""
     preprocess = models.Preprocess(scale=255, mean=(104, 117, 123), channel_order="BGR")
@@ -189,6 +199,93 @@ def test_a_max_pool_hands_everything_to_the_winner():
         window = sums[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
         expected = image[0, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] * (window == window.max()) / 4
         np.testing.assert_allclose(ours[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2], expected, rtol=1e-9)
+
+
+# ---- rules by layer, and through one channel -------------------------------------------------------------------------
+
+
+def lively():
+    model = everything(np.random.default_rng(4))
+    return model, np.random.default_rng(5).uniform(size=(2, 3, 20, 20))
+
+
+def test_composites_are_rules_by_layer():
+    model, image = lively()
+    convolutions = dict.fromkeys(("conv1", "both", "conv3"), "zplus")
+    plus = viz.lrp(model, image, 1, rule="epsilon_plus")
+    np.testing.assert_allclose(viz.lrp(model, image, 1, rule="epsilon", rules=convolutions), plus, atol=1e-12)
+    flat = viz.lrp(model, image, 1, rule="epsilon_plus", rules={"conv1": "flat"})
+    np.testing.assert_allclose(viz.lrp(model, image, 1, rule="epsilon_plus_flat"), flat, atol=1e-12)
+    linear = {"fc4": "epsilon", "fc5": "epsilon", "conv1": "flat"}
+    both = viz.lrp(model, image, 1, rule="alphabeta", rules=linear)
+    np.testing.assert_allclose(viz.lrp(model, image, 1, rule="epsilon_alpha2_beta1_flat"), both, atol=1e-12)
+    boxed = viz.lrp(model, image, 1, rule="gamma", rules=linear | {"conv1": "box"})
+    np.testing.assert_allclose(viz.lrp(model, image, 1), boxed, atol=1e-12)
+    assert abs(plus - flat).max() > 1e-3 < abs(both - boxed).max()
+
+
+def test_the_rule_of_an_inner_layer_comes_before_that_of_what_holds_it():
+    model, image = lively()
+    names = {"both.1x1": "gamma", "both.3x3.conv": "zplus"}
+    mixed = viz.lrp(model, image, 1, rule="epsilon", rules=names)
+    np.testing.assert_allclose(viz.lrp(model, image, 1, rule="epsilon", rules=names | {"both": "flat"}), mixed)
+    outer = viz.lrp(model, image, 1, rule="epsilon", rules={"both": "zplus"})
+    assert abs(mixed - outer).max() > 1e-3
+
+
+def test_channels_share_the_relevance_out():
+    model, image = lively()
+    whole = viz.lrp(model, image, 1)
+    for layer, count in (("relu1", 6), ("both", 8), ("fc4", 6)):
+        parts = [viz.lrp(model, image, 1, through=(layer, c)) for c in range(count)]
+        np.testing.assert_allclose(sum(parts), whole, atol=1e-9)
+        several = viz.lrp(model, image, 1, through=(layer, [0, 2]))
+        np.testing.assert_allclose(several, parts[0] + parts[2], atol=1e-12)
+        held = viz.channel_relevance(model, image, 1, layer)
+        assert held.shape == (2, count)
+        np.testing.assert_allclose(held, np.stack([p.sum((1, 2, 3)) for p in parts], 1), atol=1e-5)  # no biases here
+
+
+def test_a_channel_beside_a_skip_connection_holds_its_share_alone():
+    """y = w.(a + x) of one pixel, a = v x: each channel of a has w_k a_k."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            self.conv, self.fc = nn.Conv2d(3, 3, 1, bias=False), nn.Linear(3, 2, bias=False)
+
+        def forward(self, x):
+            return self.fc((self.conv(x) + x).reshape(-1, 3))
+
+    rng, model = np.random.default_rng(2), Block()
+    v, w, x = rng.uniform(size=(3, 3)), rng.uniform(size=(2, 3)), rng.uniform(size=3)
+    model.load_state_dict({"conv.weight": v.reshape(3, 3, 1, 1), "fc.weight": w})
+    image, exact = x.reshape(1, 3, 1, 1), {"rule": "epsilon", "epsilon": 1e-12}
+    held = viz.channel_relevance(model, image, 1, "conv", **exact)
+    np.testing.assert_allclose(held[0], w[1] * (v @ x))
+    part = viz.lrp(model, image, 1, through=("conv", 2), **exact)
+    np.testing.assert_allclose(part.ravel(), w[1, 2] * v[2] * x)
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"rules": {"conv9": "flat"}}, "no convolution or linear layer that leads to the score is in 'conv9'"),
+        ({"rules": {"relu1": "flat"}}, "no convolution or linear layer that leads to the score is in 'relu1'"),
+        ({"rules": {"conv3": "box"}}, "box is for the first layer with weights alone, 'conv3' is not"),
+        ({"rules": {"conv3": "delta"}}, "of layer 'conv3' must be one of epsilon, .*box, got 'delta'"),
+        ({"rule": "epsilon_alpha2_beta1", "alpha": 3.0}, "epsilon_alpha2_beta1 has alpha 2, got 3.0"),
+        ({"through": ("relu1", 6)}, r"through: layer 'relu1' has channels 0 to 5, got \[6\]"),
+        ({"through": ("relu1", [])}, "has channels 0 to 5, got"),
+        (
+            {"layer": "relu1", "target": None, "through": ("relu2", 0)},
+            "layer 'relu2' does not lead to what is explained",
+        ),
+    ],
+)
+def test_rules_and_channels_that_are_not_there(options, sentence):
+    model, image = lively()
+    with pytest.raises(ValueError, match="^lrp: .*" + sentence):
+        viz.lrp(model, image, **{"target": 1} | options)
 
 
 # ---- what is explained, and what is refused --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import viz
 from models.mistakes import UserError
 from viz import sheet
 
-from .options import parser
+from .options import by_layer, channels, parser
 from .target import ANYTHING, SCORE
 
 COMMANDS: dict[str, "Attribution"] = {}
@@ -202,13 +202,23 @@ def relevance_and_score(job, found, heat):
     return {"relevance": found.sum(), "score": found.sum() - float(lost)}
 
 
-options = Attribution(
+class LRP(Attribution):
+    """LRP, whose title says through which channels."""
+
+    def title(self, job):
+        through = job.args.through
+        only = f", through {through[0]}:{','.join(map(str, through[1]))} alone" if through else ""
+        return super().title(job) + only
+
+
+options = LRP(
     "lrp",
     """LRP, layer-wise relevance propagation: the score shared out backwards until it lies on the pixels.
 
-Rules epsilon, gamma, zplus, alphabeta, or the composite of them that Montavon et al. 2019 recommend (Bach et al. 2015,
-PLoS ONE 10(7); the equations are in viz/lrp.py). The map is the sum over channels. The line gives how much of the score
-arrives at the pixels: biases keep some of it.
+Rules epsilon, gamma, zplus, alphabeta, flat, wsquare, the composite of them that Montavon et al. 2019 recommend, and
+those that are called epsilon_plus, epsilon_alpha2_beta1 and so on (Bach et al. 2015, PLoS ONE 10(7); the equations are
+in viz/lrp.py). The map is the sum over channels. The line gives how much of the score arrives at the pixels: biases
+keep some of it. --through shows what single channels of a layer hand on (Achtibat et al. 2023, arXiv:2206.03208).
 """,
     "relevance, in units of the score",
     "--rule zplus",
@@ -216,10 +226,12 @@ arrives at the pixels: biases keep some of it.
     numbers=relevance_and_score,
     tail=": {relevance:.4g} of {score:.4g}",
 ).options
-RULES = ("composite", "epsilon", "gamma", "zplus", "alphabeta")
+choices = (*viz.lrp_shares.COMPOSITES, *viz.lrp_shares.RULES)
 options.add_argument(
-    "--rule", choices=RULES, default="composite", help="how a layer shares relevance out (default %(default)s)"
+    "--rule", choices=choices, default="composite", help="how a layer shares relevance out (default %(default)s)"
 )
+options.add_argument("--rules", type=by_layer, metavar="LAYER=RULE,...", help="other rules for single layers")
+options.add_argument("--through", type=channels, metavar="LAYER:C,...", help="only what these channels hand on")
 options.number("--epsilon", 1e-6, "added to every divisor", above=0, high=1e6)
 options.number("--gamma", 0.25, "of the gamma rule", low=0, high=1e6)
 options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1, high=1e6)

@@ -1,6 +1,7 @@
 """The options of a technique: those that all share, and numbers that know their range and unit."""
 
 import argparse
+import re
 import warnings
 from fractions import Fraction
 from math import inf
@@ -142,6 +143,21 @@ def _add_told(options):
 
 
 # ---- types of options ------------------------------------------------------------------------------------------------
+
+
+def channels(text):
+    """ "relu5_2:3,12" as ("relu5_2", [3, 12])."""
+    if not re.fullmatch(r".+:\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"a channel is LAYER:C, such as relu5_2:12 or relu5_2:3,12; got {text!r}")
+    layer, _, found = text.rpartition(":")
+    return layer, [int(number) for number in found.split(",")]
+
+
+def by_layer(text):
+    """ "conv1_1=flat,fc6=epsilon" as {"conv1_1": "flat", "fc6": "epsilon"}."""
+    if not re.fullmatch(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*", text):
+        raise argparse.ArgumentTypeError(f"rules by layer are LAYER=RULE,LAYER=RULE,...; got {text!r}")
+    return dict(pair.split("=") for pair in text.split(","))
 
 
 def folder(text):

@@ -42,7 +42,10 @@ FAMILIES: dict[tuple, tuple] = {
         ("score_cam", "channels weighted by the score behind each as a mask, without gradients"),
         ("eigen_cam", "what dominates a layer, whatever the class"),
     ),
-    ("relevance propagation", "lrp.md"): (("lrp", "the score handed back layer by layer until it lies on the pixels"),),
+    ("relevance propagation", "lrp.md"): (
+        ("lrp", "the score handed back layer by layer until it lies on the pixels"),
+        ("channel_relevance", "how much of the score's relevance each channel of a layer holds", None),
+    ),
     ("perturbation", "perturbation.md"): (
         ("occlusion", "how far the score falls when a square covers a place"),
         ("rise", "the mean of random masks, weighted by what is scored behind them"),
