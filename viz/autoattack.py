@@ -23,6 +23,7 @@ from .attacks import (
     distance_to,
     project,
     random_in_ball,
+    require_class,
     scores,
     steepest,
 )
@@ -113,6 +114,7 @@ def apgd(
     if loss not in ("cross_entropy", "dlr"):
         raise ValueError(f'apgd: loss must be "cross_entropy" or "dlr", got {loss!r}')
     chosen, direction = aim("apgd", model, image, target, label)
+    require_class("apgd", chosen)
 
     if loss == "cross_entropy":
         rising = lambda z: direction * distance_to(z, chosen)  # noqa: E731
@@ -239,6 +241,7 @@ def auto_attack(
     if targets < 1 or queries < 1:
         raise ValueError(f"auto_attack: targets ({targets}) and queries ({queries}) must be at least 1")
     label, _ = aim("auto_attack", model, image, None, label)
+    require_class("auto_attack", label)
     clean = scores(model, image)
     others = others_by_score(clean, label)
 

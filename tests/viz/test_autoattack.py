@@ -201,6 +201,12 @@ def test_what_square_cannot_do_is_refused(small_network, images):
         viz.square_attack(small_network(), images(1), area=0)
 
 
+@pytest.mark.parametrize("attack", [viz.apgd, viz.square_attack, viz.auto_attack])
+def test_what_is_no_class_is_refused(attack, small_network, images):
+    with pytest.raises(ValueError, match=f"{attack.__name__}: takes a class only"):
+        attack(small_network(), images(1, shape=(3, 12, 12)), label=lambda y: y[:, 0])
+
+
 # ---- the ensemble ----------------------------------------------------------------------------------------------------
 
 
