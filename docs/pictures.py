@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 import models  # noqa: E402  (found in ROOT)
 import viz  # noqa: E402
+from minigrad import functional as F  # noqa: E402
 from viz import plot  # noqa: E402
 
 WIDTH = 1100
@@ -346,10 +347,35 @@ def style():
     return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=3)
 
 
+# ---- any output ------------------------------------------------------------------------------------------------------
+
+
+def alike():
+    """Four methods on the angle between two photographs' activations: docs/any_output.md."""
+    model = network()
+    other = viz.as_images(model, data.cat()[:, ::-1].copy())
+    other[..., 60:] = np.arange(52) // 6 % 2
+
+    def direction(e):
+        return e / F.sqrt(F.square(e).sum(1, keepdims=True))
+
+    wanted = direction(model.activations(cat(model), "flatten")["flatten"]).detach()
+    target = viz.Objective("alike", ["flatten"], lambda _, found: (direction(found["flatten"]) * wanted).sum(1))
+    maps = {
+        "occlusion": viz.occlusion(model, other, target, patch=16, stride=4),
+        "Grad-CAM": viz.grad_cam(model, other, target, layer="relu5_2"),
+        "LRP": viz.lrp(model, other, target).sum(1),
+        "saliency": viz.saliency(model, other, target),
+    }
+    score = viz.objective.score(model, viz.target.as_image(model, other), target).item()
+    title = f"Why this is like the cat (cosine {score:.2f})"
+    return plot.attribution_grid(other[0], [[m[0] for m in maps.values()]], [""], list(maps), title, over=())
+
+
 PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
-    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style)
+    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, alike)
 }
 
 
