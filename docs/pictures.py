@@ -347,6 +347,22 @@ def style():
     return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=3)
 
 
+def switch_off():
+    model, layer = network(), "relu5_2"
+    image, rng = cat(model), np.random.default_rng(0)
+    claimed = viz.channel_relevance(model, image, "cat", layer, rule="epsilon")[0]
+    score = viz.attacks.scores(model, image)[0, 2]
+    counts = np.array([0, 1, 3, 6, 10, 20, 40, 80, 160, 384])
+
+    def course(order):
+        return [score - (viz.switch_off(model, image, layer, order[:n], "cat")[0] if n else 0) for n in counts]
+
+    lines = {"most relevant first": course(np.argsort(-claimed)), "least relevant first": course(np.argsort(claimed))}
+    lines["at random"] = np.mean([course(rng.permutation(len(claimed))) for _ in range(10)], 0)
+    lines = {name: (counts, values) for name, values in lines.items()}
+    return plot.curves(lines, f"channels of {layer} switched off, of {len(claimed)}", "score of cat")
+
+
 # ---- any output ------------------------------------------------------------------------------------------------------
 
 
@@ -375,7 +391,7 @@ def alike():
 PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
-    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, alike)
+    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, switch_off, alike)
 }
 
 

@@ -60,6 +60,7 @@ from .gradients import (
 from .gram import NORMALIZATIONS, content_loss, gram, style_loss
 from .inside import activation_maps, strongest_channels, weight_images
 from .intervals import Estimate, difference, estimate
+from .intervention import channel_effects, switch_off, switched_off
 from .inversion import invert
 from .linear import linear_classifier, templates, train_linear
 from .localization import box_iou, localize, segment

@@ -141,23 +141,24 @@ class _Pass:
 def _shared_out(model, objective, found):
     """(outputs, what each contributes to the score), lists of Tensors, of those that have a part in it."""
     outputs, leaves = [], []
-
-    def cut(output):
-        """The same, of leaves: the score's derivative by each is its own, what lies between them is for the rules."""
-        if isinstance(output, dict):
-            return {key: cut(part) for key, part in output.items()}
-        if isinstance(output, list | tuple):
-            return type(output)([cut(part) for part in output])
-        outputs.append(output)
-        leaves.append(mg.Tensor(output.detach(), requires_grad=True))
-        return leaves[-1]
-
     with mg.enable_grad():
-        y = objective.score(model, {name: cut(output) for name, output in found.items()}).sum()
+        y = objective.score(model, {name: _cut(one, outputs, leaves) for name, one in found.items()}).sum()
     taken = {id(one) for f in functions_before([y]) for one in f.inputs}
     used = [i for i, leaf in enumerate(leaves) if id(leaf) in taken]
     gradients = mg.grad(y, [leaves[i] for i in used])
     return [outputs[i] for i in used], [g * outputs[i].detach() for i, g in zip(used, gradients, strict=True)]
+
+
+def _cut(output, outputs, leaves):
+    """`output` with a leaf for each Tensor in it, noted in both lists: the score's derivative by each is its own, what
+    lies between them is for the rules."""
+    if isinstance(output, dict):
+        return {key: _cut(part, outputs, leaves) for key, part in output.items()}
+    if isinstance(output, list | tuple):
+        return type(output)([_cut(part, outputs, leaves) for part in output])
+    outputs.append(output)
+    leaves.append(mg.Tensor(output.detach(), requires_grad=True))
+    return leaves[-1]
 
 
 def _input_bounds(model, x):

@@ -77,7 +77,7 @@ def test_the_page_is_well_formed_and_holds_every_section(page, whole):
     assert len(whole[0]) < gallery.LARGEST and whole[1]["numbers"]["bytes"] == len(whole[0].encode())
     for note in attributions.METHODS.keys() - {"random", "centre"}:
         assert f">{notes.ATTRIBUTIONS[note].title}</h4>" in whole[0]
-    assert whole[0].count('class="overlay"') == 2 * 18 + 2 * 3
+    assert whole[0].count('class="overlay"') == 2 * 20 + 2 * 3
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -127,7 +127,7 @@ def test_headings_landmarks_and_names(page):
 
 def test_every_command_is_one_that_its_script_takes(page):
     commands = re.findall(r'<code class="command"[^>]*>(.*?)</code>', page.text)
-    assert len(commands) == 18 + len(gallery.SECTIONS) + 1
+    assert len(commands) == 20 + len(gallery.SECTIONS) + 1
     for command in {html.unescape(command) for command in commands}:
         python, script, *argv = shlex.split(command)
         assert python == "python"

@@ -47,6 +47,25 @@ def test_deeper_weights_and_rows_of_linear_layers_can_be_drawn(script):
     assert code == 2 and "has no weights" in err
 
 
+def test_channels_switched_off_in_turn_and_together(script, photograph, small_weights, tmp_path):
+    argv = [photograph, "--model", small_weights, "--draws", "2", "--quiet"]
+    assert script("switch_off", *argv)[0] == 0
+    stem = next((tmp_path / "out").glob("switch_off_*.json"))
+    numbers = json.loads(stem.read_text())["numbers"]
+    model = models.load(small_weights)
+    image = models.load_image(photograph, model.input_size)
+    layer = viz.default_layer(model)
+    with np.load(stem.with_suffix(".npz")) as file:
+        np.testing.assert_allclose(file["effects"], viz.channel_effects(model, image, layer)[0], atol=1e-6)
+        assert len(file["score_at random"]) == 2
+    assert numbers["layer"] == layer and -1 <= numbers["correlation"] <= 1
+
+    code, out, err = script("switch_off", *argv, "--channels", "0")
+    assert (code, err) == (0, "")
+    code, _, err = script("switch_off", *argv, "--channels", "99999")
+    assert code == 2 and "has channels 0 to" in err
+
+
 def test_activations(written, photograph, weights):
     arrays, numbers = written("activations", photograph, "--layer", "relu2_1", "--top", "5")
     model = models.load(weights)

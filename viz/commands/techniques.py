@@ -44,7 +44,7 @@ FAMILIES: dict[tuple, tuple] = {
     ),
     ("relevance propagation", "lrp.md"): (
         ("lrp", "the score handed back layer by layer until it lies on the pixels"),
-        ("channel_relevance", "how much of the score's relevance each channel of a layer holds", None),
+        ("channel_relevance", "how much of the score's relevance each channel of a layer holds", "switch_off"),
     ),
     ("perturbation", "perturbation.md"): (
         ("occlusion", "how far the score falls when a square covers a place"),
@@ -71,6 +71,9 @@ FAMILIES: dict[tuple, tuple] = {
         ("pca", "where a layer puts pictures: its two main axes", "embedding"),
         ("tsne", "where a layer puts pictures: which are neighbours", "embedding --method tsne"),
         ("silhouette", "how far the classes lie apart in a layer, as a number", "embedding"),
+        ("switch_off", "what a channel is worth: the score without it"),
+        ("switched_off", "the network without some channels, for everything else here", "switch_off"),
+        ("channel_effects", "the score without each channel of a layer in turn", "switch_off"),
         ("top_patches", "the patches of photographs that a channel responds to most"),
         ("projections", "what in these patches it responds to", "zeiler_fergus"),
         ("localize", "a region and a box from an attribution map"),

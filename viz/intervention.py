@@ -1,0 +1,90 @@
+"""Channels switched off, and what that does to the score: the check of every claim about a channel.
+
+An attribution says what a channel is worth; an intervention measures it. The changed network shares all layers with its
+original, which stays as it is, and is a network like any other.
+
+Letters: N images, C channels of a layer.
+"""
+
+import copy
+
+import numpy as np
+from tqdm import trange
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn
+
+from .network import described_as
+from .perturbation import watched
+from .sizes import activations
+from .target import as_image, channel_numbers, fixed_target
+
+
+class SwitchedOff(nn.Module):
+    """A layer whose outputs (N,C,...) are `value` in some channels. value: a number, or an array with one for each."""
+
+    def __init__(self, layer, name, channels, value=0.0):
+        self.layer, self.name, self.channels, self.value = layer, name, channels, value
+
+    def forward(self, *inputs):
+        y = self.layer(*inputs)
+        if not isinstance(y, mg.Tensor) or y.ndim < 2:
+            raise ValueError(f"switch_off: layer {self.name!r} gives no Tensor (N,C,...), so it has no channels")
+        across = (1, y.shape[1], *(1,) * (y.ndim - 2))
+        off, instead = np.zeros(across, bool), np.zeros(across, y.dtype)
+        chosen = channel_numbers("switch_off", self.name, self.channels, y.shape[1])
+        off[0, chosen] = True
+        instead[0, chosen] = np.reshape(self.value, (-1, *across[2:]))
+        return F.where(mg.from_numpy(off).to(y.device), mg.from_numpy(instead).to(y.device), y)
+
+
+def switched_off(model, layer, channels, value=0.0):
+    """The network in which `channels` of `layer` say `value`, whatever they see: for any attribution, attack or score.
+
+    layer: a name, of any wiring; a layer that runs several times is changed each time. channels: one or several. value:
+    0, another number, or an array with one for each of `channels`, such as their means over other photographs.
+    """
+    if np.ndim(value) and len(value) != np.size(channels):
+        raise ValueError(f"switch_off: {len(value)} values for {np.size(channels)} channels: give one, or one for each")
+    return described_as(model, _with_layer(model, layer, SwitchedOff(model[layer], layer, channels, value)))
+
+
+def _with_layer(module, name, layer):
+    """A copy of a module, sharing its layers, but for the one of that dotted name."""
+    first, _, rest = name.partition(".")
+    children = dict(module.children())
+    changed = _with_layer(children[first], rest, layer) if rest else layer
+    if isinstance(module, nn.Sequential | nn.Graph):
+        return module.replace(children | {first: changed})
+    found = copy.copy(module)
+    setattr(found, first, changed)
+    return found
+
+
+def switch_off(model, image, layer, channels, target=None, value=0.0):
+    """(N,): how far the score of `target` falls where `channels` of `layer` are switched off; negative where it rises.
+
+    image: (N,3,H,W). target: a class, one for each image, or None for the top class of the whole network. layer,
+    channels, value: as of `switched_off`.
+    """
+    target = fixed_target(model, image, target)
+    x = as_image(model, image).numpy()
+    return watched(model, x, target) - watched(switched_off(model, layer, channels, value), x, target)
+
+
+def channel_effects(model, image, layer, target=None, value=0.0, progress=False):
+    """(N,C): the fall of the score with each channel of `layer` switched off alone, a pass for each.
+
+    What two channels do together is not the sum of these: one may stand in for the other. value: a number.
+    """
+    target = fixed_target(model, image, target)
+    with mg.no_grad():
+        count = activations(model, as_image(model, image), [layer])[layer].shape[1]
+    x = as_image(model, image).numpy()
+    whole = watched(model, x, target)
+    falls = [
+        whole - watched(switched_off(model, layer, channel, value), x, target)
+        for channel in trange(count, desc="channels", disable=not progress)
+    ]
+    return np.stack(falls, 1)
