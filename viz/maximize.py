@@ -112,7 +112,8 @@ def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=
         "objective": first.losses["objective"][:-1] + second.losses["objective"],
         "tv": [0.0] * (len(first.losses["objective"]) - 1) + second.losses["tv"],
     }
-    return Optimized(second.image, losses, second.stopped, first.frames[:-1] + second.frames)
+    frames = first.frames[:-1] + second.frames
+    return Optimized(second.image, losses, second.stopped, frames, first.steps + second.steps)
 
 
 def _start(model, start, size, count, parameterization, seed):

@@ -32,13 +32,16 @@ class Optimized:
 
     image: (N,3,H,W) array, in [0,1] where it was clipped. losses: for each term, summed over the images, its value
     before the first step and after every step (after Ctrl-C, without the last). stopped: whether Ctrl-C or the callback
-    ended it early. frames: the images on the way, if they were recorded.
+    ended it early. frames: the images on the way, if they were recorded. steps: how many were taken. settings:
+    what was chosen where nothing was asked for, by name.
     """
 
     image: np.ndarray
     losses: dict
     stopped: bool = False
     frames: list = field(default_factory=list)
+    steps: int = 0
+    settings: dict = field(default_factory=dict)
 
     @property
     def total(self):
@@ -118,7 +121,7 @@ class Course:
 
     def result(self):
         """The Optimized of the course so far."""
-        return Optimized(to_numpy(self.image), self.losses, self.stopped, self.frames)
+        return Optimized(to_numpy(self.image), self.losses, self.stopped, self.frames, self.step)
 
 
 def optimize_image(

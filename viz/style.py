@@ -7,6 +7,8 @@
 The image is what is optimised; the model only looks at it, up to the deepest layer that is named.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 import minigrad as mg
@@ -106,7 +108,9 @@ def style_transfer(
         return terms | _smoothness(x, tv_weight)
 
     x = start_image(model, start, content.shape[2:], streams(seed, "style_transfer", content))
-    return _finished(optimize_image(losses, x, optimizer, lr, steps, **course), restore)
+    result = _finished(optimize_image(losses, x, optimizer, lr, steps, **course), restore)
+    layers = {"content_layers": content_layers, "style_layers": style_layers}
+    return replace(result, settings=layers | {"layer_weights": weights, "style_weight": style_weight})
 
 
 def reconstruct_content(
@@ -301,4 +305,5 @@ def _resized(image, size):
 def _finished(result, restore):
     if restore is None:
         return result
-    return Optimized(restore(result.image), result.losses, result.stopped, [restore(frame) for frame in result.frames])
+    frames = [restore(frame) for frame in result.frames]
+    return Optimized(restore(result.image), result.losses, result.stopped, frames, result.steps)

@@ -250,13 +250,15 @@ def explained_classes(model, y, target=None):
         target = [target] * count
     if len(target) != count:
         raise ValueError(f"target has {len(target)} classes for {count} images: give one, or one for each image")
-    found = [
-        Contrast(_class_index(model, c.more, known), _class_index(model, c.less, known))
-        if isinstance(c, Contrast)
-        else _class_index(model, c, known)
-        for c in target
-    ]
+    found = [_contrast(model, c, known) if isinstance(c, Contrast) else _class_index(model, c, known) for c in target]
     return np.array(found, dtype=object if any(isinstance(c, Contrast) for c in found) else np.intp)
+
+
+def _contrast(model, pair, known):
+    found = Contrast(_class_index(model, pair.more, known), _class_index(model, pair.less, known))
+    if found.more == found.less:
+        raise ValueError(f"a class less itself is nothing: the contrast is of class {found.more} with itself")
+    return found
 
 
 def _class_index(model, c, known):

@@ -1,10 +1,13 @@
 """What a person can get wrong ends in exit code 2 and one sentence; what the program gets wrong keeps its traceback."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import runpy
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,8 +105,8 @@ def test_a_full_disk_leaves_whole_files_only(script, tmp_path, monkeypatch):
     monkeypatch.setattr("zipfile.ZipFile.writestr", full)
     code, _, err = script("saliency")
     assert code == 2 and sentence(err) == f"saliency: map.npz: {os.strerror(errno.ENOSPC)}"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["saliency_cat.png"]
-    Image.open(tmp_path / "out" / "saliency_cat.png").verify()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["saliency_cat_random.png"]
+    Image.open(tmp_path / "out" / "saliency_cat_random.png").verify()
 
 
 # ---- exit codes of a script made up here -----------------------------------------------------------------------------
@@ -160,7 +163,7 @@ def test_long_work_is_left_with_what_it_has(tmp_path):
 
     before = signal.getsignal(signal.SIGINT)
     assert call(run, tmp_path) == 130
-    record = json.loads((tmp_path / "out" / "test_command_partial_stopped.json").read_text())
+    record = json.loads((tmp_path / "out" / "test_command_partial_stopped-early.json").read_text())
     assert record["stopped_early"] and record["numbers"]["steps"] <= 4
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -206,16 +209,16 @@ def test_a_function_of_the_scripts_name_is_named_once(script):
 
 def test_a_result_can_be_made_again_from_its_record(script, photograph, weights, tmp_path):
     code, out, _ = script("saliency", photograph, "--target", "zebra", "--seed", "5")
-    record = json.loads((tmp_path / "out" / "saliency_my_cat_zebra.json").read_text())
+    record = json.loads((tmp_path / "out" / "saliency_my_cat_random_zebra_seed-5.json").read_text())
     assert code == 0 and record["seed"] == 5 and record["target"] == {"index": 3, "name": "zebra"}
     assert record["weights"]["file"] == str(weights) and len(record["weights"]["weights_sha256"]) == 64
     assert {"python", "numpy", "minigrad", "platform"} <= record["versions"].keys()
 
     _, _, *argv = shlex.split(record["command"])  # python, scripts/saliency.py, ...
-    with np.load(tmp_path / "out" / "saliency_my_cat_zebra.npz") as file:
+    with np.load(tmp_path / "out" / "saliency_my_cat_random_zebra_seed-5.npz") as file:
         first = {key: file[key] for key in file.files}
     assert script("saliency", *argv, "--out", tmp_path / "again")[0] == 0
-    with np.load(tmp_path / "again" / "saliency_my_cat_zebra.npz") as file:
+    with np.load(tmp_path / "again" / "saliency_my_cat_random_zebra_seed-5.npz") as file:
         assert file.files == list(first) == ["image", "map"]
         assert all(np.array_equal(file[key], first[key]) for key in first)
     assert record["arrays"] == {k: {"shape": list(a.shape), "dtype": str(a.dtype)} for k, a in first.items()}
@@ -226,14 +229,16 @@ def test_one_line_with_the_paths_of_whole_files(script, photograph, tmp_path):
     line, paths = out.split(" -> ")
     assert (code, err, out.count("\n")) == (0, "", 1) and line.startswith("saliency: ")
     out = tmp_path / "out"
-    assert paths.strip() == " ".join(str(out / f"saliency_my_cat{end}") for end in (".png", ".npz", ".json"))
-    assert {path.name for path in out.iterdir()} == {f"saliency_my_cat{end}" for end in (".png", ".npz", ".json")}
-    assert Image.open(out / "saliency_my_cat.png").size > (300, 150)
+    assert paths.strip() == " ".join(str(out / f"saliency_my_cat_random{end}") for end in (".png", ".npz", ".json"))
+    assert {path.name for path in out.iterdir()} == {
+        f"saliency_my_cat_random{end}" for end in (".png", ".npz", ".json")
+    }
+    assert Image.open(out / "saliency_my_cat_random.png").size > (300, 150)
 
 
 def test_quiet_says_nothing(script, tmp_path):
     assert script("saliency", "--quiet") == (0, "", "")
-    assert (tmp_path / "out" / "saliency_cat.png").is_file()
+    assert (tmp_path / "out" / "saliency_cat_random.png").is_file()
 
 
 def test_pictures_and_frames(tmp_path):
@@ -257,7 +262,7 @@ def test_pictures_and_frames(tmp_path):
         (("x", "a/../b\\c:d"), "x_a_.._b_c_d"),
         (("", "..."), "result"),
         (("x", "катя"), "x_катя"),
-        (("x" * 300,), "x" * 100),
+        (("x" * 300,), "x" * 93 + "_" + hashlib.sha256(b"x" * 300).hexdigest()[:6]),
     ],
 )
 def test_file_stems(parts, stem):
@@ -332,20 +337,24 @@ def test_an_answer_replaces_its_own_and_no_other(script, photograph, tmp_path):
 
     for _ in range(2):  # the same question
         assert script("lrp", photograph)[0] == 0
-        assert names() == {"lrp_my_cat.json"}
-    first = (tmp_path / "out" / "lrp_my_cat.npz").read_bytes()
+        assert names() == {"lrp_my_cat_random.json"}
+    first = (tmp_path / "out" / "lrp_my_cat_random.npz").read_bytes()
     for _ in range(2):  # another rule
-        code, out, _ = script("lrp", photograph, "--rule", "zplus")
-        assert code == 0 and "lrp_my_cat_2.png" in out
-        assert names() == {"lrp_my_cat.json", "lrp_my_cat_2.json"}
-    assert (tmp_path / "out" / "lrp_my_cat.npz").read_bytes() == first
+        assert script("lrp", photograph, "--rule", "zplus")[0] == 0
+        assert names() == {"lrp_my_cat_random.json", "lrp_my_cat_random_rule-zplus.json"}
+    assert (tmp_path / "out" / "lrp_my_cat_random.npz").read_bytes() == first
     other = tmp_path / "elsewhere" / photograph.name
     other.parent.mkdir()
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(other)  # a picture of the same name
-    assert script("lrp", other)[0] == 0
-    assert names() == {"lrp_my_cat.json", "lrp_my_cat_2.json", "lrp_my_cat_3.json"}
-    (tmp_path / "out" / "saliency_my_cat.json").write_text("[]")  # not ours
-    assert "saliency_my_cat_2.json" in script("saliency", photograph)[1]
+    said = [script("lrp", other)[1] for _ in range(2)]
+    assert said[0] == said[1] and re.search(r"lrp_my_cat_random_[0-9a-f]{6}\.json\n$", said[0])
+    assert (tmp_path / "out" / "lrp_my_cat_random.npz").read_bytes() == first and len(names()) == 3
+    elsewhere = tmp_path / "elsewhere" / "copy" / photograph.name
+    elsewhere.parent.mkdir()
+    shutil.copy(photograph, elsewhere)  # the same picture in another place: the same question
+    assert script("lrp", elsewhere)[0] == 0 and len(names()) == 3
+    (tmp_path / "out" / "saliency_my_cat_random.json").write_text("[]")  # not ours
+    assert re.search(r"saliency_my_cat_random_[0-9a-f]{6}\.json", script("saliency", photograph)[1])
 
 
 def test_a_stopped_run_says_so_and_replaces_no_finished_one(tmp_path, capsys):
@@ -357,4 +366,7 @@ def test_a_stopped_run_says_so_and_replaces_no_finished_one(tmp_path, capsys):
 
         assert call(run, tmp_path) == (130 if stopped else 0)
     assert "done, stopped early -> " in capsys.readouterr().out
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"test_command_x.json", "test_command_x_stopped.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "test_command_x.json",
+        "test_command_x_stopped-early.json",
+    }

@@ -190,7 +190,7 @@ def small_disk(tmp_path):
 def test_a_full_disk(script, small_disk):
     disk, _ = small_disk
     err = sentence(*script("saliency", "--out", disk))
-    assert "disk/saliency_cat.png: No space left on device" in err and not list(disk.iterdir())
+    assert "disk/saliency_cat_random.png: No space left on device" in err and not list(disk.iterdir())
 
 
 def test_a_disk_too_small_for_weights(small_disk, tmp_path, capfd, squeezenet):

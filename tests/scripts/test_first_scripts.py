@@ -35,10 +35,10 @@ def written(script, photograph, tmp_path):
     def run(name, *argv):
         code, out, err = script(name, photograph, *argv)
         assert (code, err) == (0, "")
-        stem = Path(out.split(" -> ")[1].split()[-1]).with_suffix("")
-        assert stem.parent == tmp_path / "out" and stem.name.startswith(f"{name}_my_cat")
-        with np.load(stem.with_suffix(".npz")) as file:
-            return {key: file[key] for key in file.files}, json.loads(stem.with_suffix(".json").read_text())
+        path = Path(out.split(" -> ")[1].split()[-1])
+        assert path.parent == tmp_path / "out" and path.name.startswith(f"{name}_my_cat")
+        with np.load(path.with_suffix(".npz")) as file:
+            return {key: file[key] for key in file.files}, json.loads(path.read_text())
 
     return run
 
@@ -68,7 +68,7 @@ def test_imagenet_networks_see_the_customary_crop(script, tmp_path):
     for side, crop in ((320, {"short_side": 256}), (227, {})):
         models.save_image(np.random.default_rng(0).random((3, side, side)), tmp_path / f"{side}.png")
         assert script("classify", tmp_path / f"{side}.png", "--model", tmp_path / "s.h5")[0] == 0
-        with np.load(tmp_path / "out" / f"classify_{side}.npz") as file:
+        with np.load(tmp_path / "out" / f"classify_{side}_s.npz") as file:
             assert np.array_equal(file["image"], models.load_image(tmp_path / f"{side}.png", 227, **crop))
 
 
@@ -88,7 +88,7 @@ def test_saliency_of_the_top_class_and_of_another(written, model, image, probabi
 def test_results_for_one_class_do_not_replace_those_for_another(script, photograph, tmp_path):
     for target in (None, "cat", "3", "cat-zebra", "relu2_1", "relu2_1:3", "relu2_1:3,0,5"):
         assert script("saliency", photograph, *[f"--target={target}"] if target else [])[0] == 0
-    names = {path.stem.removeprefix("saliency_my_cat") for path in (tmp_path / "out").iterdir()}
+    names = {path.stem.removeprefix("saliency_my_cat_random") for path in (tmp_path / "out").iterdir()}
     assert names == {"", "_cat", "_zebra", "_cat-zebra", "_relu2_1", "_relu2_1_3", "_relu2_1_3-0-5"}
 
 
@@ -116,7 +116,7 @@ def test_saliency_of_a_contrast(written, model, image):
     np.testing.assert_array_equal(arrays["map"], viz.saliency(model, image, viz.Contrast("cat", "zebra")))
     assert record["target"] == {"index": [2, 3], "name": "cat less zebra"}
     arrays, _ = written("compare", "--methods", "saliency", "--targets", "cat-zebra,cat")
-    np.testing.assert_array_equal(arrays["2-3_saliency"], viz.saliency(model, image, viz.Contrast(2, 3))[0])
+    np.testing.assert_array_equal(arrays["map_2-3_saliency"], viz.saliency(model, image, viz.Contrast(2, 3))[0])
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_old_spellings_do_the_same_and_say_so(script, photograph, tmp_path, name
 
 def test_compare(written, model, image, probabilities):
     arrays, record = written("compare", "--methods", "saliency,guided_backprop", "--targets", "cat, 3")
-    assert set(arrays) == {"image", "2_saliency", "2_guided_backprop", "3_saliency", "3_guided_backprop"}
-    np.testing.assert_array_equal(arrays["2_saliency"], viz.saliency(model, image, "cat")[0])
-    np.testing.assert_array_equal(arrays["3_guided_backprop"], viz.guided_backprop(model, image, "zebra")[0].sum(0))
+    assert set(arrays) == {"image", *(f"map_{c}_{m}" for c in (2, 3) for m in ("saliency", "guided_backprop"))}
+    np.testing.assert_array_equal(arrays["map_2_saliency"], viz.saliency(model, image, "cat")[0])
+    np.testing.assert_array_equal(arrays["map_3_guided_backprop"], viz.guided_backprop(model, image, "zebra")[0].sum(0))
     assert record["numbers"]["probabilities"] == pytest.approx(
         {"cat": probabilities[2], "zebra": probabilities[3]}, rel=1e-5
     )
@@ -150,7 +150,7 @@ def test_compare_shows_why_a_method_does_not_apply(written, script, photograph, 
 
     monkeypatch.setattr(viz, "guided_backprop", refuse)
     arrays, record = written("compare", "--methods", "saliency,guided_backprop", "--targets", "cat")
-    assert set(arrays) == {"image", "2_saliency"}
+    assert set(arrays) == {"image", "map_2_saliency"}
     assert "not both" in record["numbers"]["refused"]["guided_backprop"]
     code, _, err = script("compare", photograph, "--methods", "guided_backprop")
     assert code == 2 and "not both" in err and err.count("\n") == 1
@@ -159,7 +159,7 @@ def test_compare_shows_why_a_method_does_not_apply(written, script, photograph, 
 def test_compare_takes_the_top_two_classes(written, probabilities):
     arrays, _ = written("compare", "--methods", "saliency")
     first, second = np.argsort(-probabilities)[:2]
-    assert list(arrays) == ["image", f"{first}_saliency", f"{second}_saliency"]
+    assert list(arrays) == ["image", f"map_{first}_saliency", f"map_{second}_saliency"]
 
 
 def test_compare_knows_its_methods(script):

@@ -206,9 +206,9 @@ def interrupt(study):
 def test_ctrl_c_keeps_what_is_done(small_weights, folder, tmp_path, small, monkeypatch):
     only(monkeypatch, seen=attributions.seen, sanity=interrupt, map=attributions.sanity)
     assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 130
-    text = (tmp_path / "gallery_b_stopped.html").read_text("utf-8")
+    text = (tmp_path / "gallery_b_small_stopped-early.html").read_text("utf-8")
     assert "stopped before it was complete" in text and 'id="seen"' in text and 'section id="map"' not in text
-    assert json.loads((tmp_path / "gallery_b_stopped.json").read_text())["stopped_early"] is True
+    assert json.loads((tmp_path / "gallery_b_small_stopped-early.json").read_text())["stopped_early"] is True
 
 
 def test_ctrl_c_before_anything_is_done(small_weights, folder, tmp_path, small, monkeypatch, capsys):
@@ -224,7 +224,7 @@ def test_a_section_that_does_not_apply_says_why(small_weights, folder, tmp_path,
 
     only(monkeypatch, seen=attributions.seen, style=lambda study: viz.style.default_layers(Nameless()))
     assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 0
-    assert "no layers with the names of VGG" in (tmp_path / "gallery_b.html").read_text("utf-8")
+    assert "no layers with the names of VGG" in (tmp_path / "gallery_b_small.html").read_text("utf-8")
 
 
 # ---- the parts -------------------------------------------------------------------------------------------------------

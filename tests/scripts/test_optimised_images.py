@@ -12,9 +12,11 @@ from minigrad import functional as F
 from viz.target import as_image, logits
 
 
-def read(folder, name):
-    with np.load(folder / f"{name}.npz") as arrays:
-        return json.loads((folder / f"{name}.json").read_text()), dict(arrays)
+def read(folder, beginning):
+    """(record, arrays) of the only result whose name begins so."""
+    (path,) = folder.glob(f"{beginning}*.json")
+    with np.load(path.with_suffix(".npz")) as arrays:
+        return json.loads(path.read_text()), dict(arrays)
 
 
 def probability(model, picture, target):
@@ -24,31 +26,31 @@ def probability(model, picture, target):
 def test_maximize_scores_the_picture_it_saved(script, weights, tmp_path):
     code, out, err = script("maximize", "--targets", "cat,zebra", "--size", 32, "--steps", 3, "--gif", 1)
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", "maximize_cat_zebra")
-    model = models.load(weights)
+    record, arrays = read(tmp_path / "out", "maximize_random_cat_zebra")
+    model, stem = models.load(weights), record["files"][0].removesuffix(".png")
     for i, name in enumerate(("cat", "zebra")):
         target = models.find_class(model, name)
-        saved = models.load_image(tmp_path / "out" / f"maximize_cat_zebra_{i}.png")
+        saved = models.load_image(tmp_path / "out" / f"{stem}_{i}.png")
         before, after = record["numbers"]["probabilities"][name], record["numbers"]["probabilities_saved"][name]
         assert after == pytest.approx(probability(model, saved, target), rel=1e-5)
-        assert before == pytest.approx(probability(model, arrays["image"][i : i + 1], target), rel=1e-5)
-    with Image.open(tmp_path / "out" / "maximize_cat_zebra.gif") as gif:
+        assert before == pytest.approx(probability(model, arrays["result"][i : i + 1], target), rel=1e-5)
+    with Image.open(tmp_path / "out" / f"{stem}.gif") as gif:
         assert gif.n_frames == 4 and gif.size == (64, 32)
 
 
 def test_maximize_as_the_blog_leaves_preprocessing_out(script, weights, tmp_path):
     code, _, err = script("maximize", "--preset", "blog", "--target", "zebra", "--size", 32, "--steps", 2, "--seed", 5)
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", "maximize_zebra_blog")
+    record, arrays = read(tmp_path / "out", "maximize_random_zebra_")
     model = models.load(weights)
     wanted = viz.maximize_as_blog(model, "zebra", size=(32, 32), steps=2, tv_steps=2, seed=5)
-    np.testing.assert_allclose(arrays["image"], wanted.image, atol=1e-6)
+    np.testing.assert_allclose(arrays["result"], wanted.image, atol=1e-6)
     network, target = viz.without_preprocessing(model), models.find_class(model, "zebra")
     assert record["numbers"]["probabilities"]["zebra"] == pytest.approx(
         probability(network, wanted.image, target), rel=1e-4
     )
     low, high = record["numbers"]["range"]
-    picture = low + models.load_image(tmp_path / "out" / "maximize_zebra_blog_0.png") * (high - low)
+    picture = low + models.load_image(tmp_path / "out" / record["files"][1]) * (high - low)
     np.testing.assert_allclose(picture, wanted.image, atol=(high - low) / 255)
     assert record["numbers"]["probabilities_saved"]["zebra"] == pytest.approx(
         probability(network, picture.astype(np.float32), target), rel=1e-4
@@ -62,7 +64,7 @@ def test_maximize_as_the_blog_leaves_preprocessing_out(script, weights, tmp_path
         (["--target", "relu3_1:4", "--centre"], "relu3_1_4"),
         (["--target", "conv3_1:4,0,1", "--optimizer", "lbfgs"], "conv3_1_4-0-1"),
         (["--target", "cat-zebra"], "cat-zebra"),
-        (["--target", "relu2_1", "--preset", "fourier"], "relu2_1_fourier"),
+        (["--target", "relu2_1", "--preset", "fourier"], "relu2_1_preset-fourier"),
         (
             [
                 "--target",
@@ -83,8 +85,8 @@ def test_maximize_as_the_blog_leaves_preprocessing_out(script, weights, tmp_path
 def test_what_can_be_maximised(script, tmp_path, options, subject):
     code, out, err = script("maximize", *options, "--size", 32, "--steps", 2)
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", f"maximize_{subject}")
-    assert arrays["image"].shape == (1, 3, 32, 32) and len(arrays["loss_objective"]) == 3
+    record, arrays = read(tmp_path / "out", f"maximize_random_{subject}_")
+    assert arrays["result"].shape == (1, 3, 32, 32) and len(arrays["loss_objective"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,8 @@ def test_dream(script, photograph, tmp_path):
     options = ["--size", 64, "--steps", 2, "--octaves", 2, "--jitter", 4, "--gif", 1, "--target", "relu2_1"]
     code, out, err = script("dream", photograph, *options)
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", "dream_my_cat_relu2_1")
-    assert arrays["image"].shape == (1, 3, 41, 64) and len(arrays["loss_objective"]) == 5
+    record, arrays = read(tmp_path / "out", "dream_my_cat_random_relu2_1")
+    assert arrays["result"].shape == (1, 3, 41, 64) and len(arrays["loss_objective"]) == 5
     objective = record["numbers"]["objective"]
     assert objective[4] > objective[2] and f"{objective[4]:.4g}" in out
 
@@ -123,18 +125,21 @@ def test_dream(script, photograph, tmp_path):
 def test_invert(script, photograph, tmp_path):
     code, out, err = script("invert", photograph, "--size", 32, "--steps", 5, "--layers", "relu1_1,relu2_1")
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", "invert_my_cat")
-    assert set(arrays) == {"photograph", "relu1_1", "relu2_1"} and 0 < record["numbers"]["features"]["relu1_1"] < 1
+    record, arrays = read(tmp_path / "out", "invert_my_cat_random")
+    assert (
+        set(arrays) == {"image", "result_relu1_1", "result_relu2_1"}
+        and 0 < record["numbers"]["features"]["relu1_1"] < 1
+    )
 
 
 def test_reconstruct_content(script, photograph, tmp_path):
     layers = ["--layers", "relu1_1,relu2_1", "--size", 32, "--steps", 4]
-    both = ("", ["--together"], ["relu1_1, relu2_1"]), ("_2", [], ["relu1_1", "relu2_1"])
-    for number, together, images in both:
-        code, out, err = script("reconstruct_content", photograph, *layers, *together)
+    for together, images in (("_together", ["relu1_1, relu2_1"]), ("_size", ["relu1_1", "relu2_1"])):
+        options = ["--together"] if together == "_together" else []
+        code, out, err = script("reconstruct_content", photograph, *layers, *options)
         assert code == 0, err
-        record, arrays = read(tmp_path / "out", f"reconstruct_content_my_cat{number}")
-        assert set(arrays) == {"photograph", *images}
+        record, arrays = read(tmp_path / "out", f"reconstruct_content_my_cat_random_layers-relu1_1_relu2_1{together}")
+        assert set(arrays) == {"image", *(f"result_{name}" for name in images)}
         assert all(last < first for first, last in record["numbers"].values())
 
 
@@ -142,13 +147,13 @@ def test_style_transfer(script, photograph, tmp_path):
     options = ["--style", photograph, photograph, "--blend", 1, 2, "--size", 32, "--steps", 3, "--start", "noise"]
     code, out, err = script("style_transfer", photograph, *options, "--original-colours", "--average-pooling")
     assert code == 0, err
-    record, arrays = read(tmp_path / "out", "style_transfer_my_cat")
+    record, arrays = read(tmp_path / "out", "style_transfer_my_cat_random")
     assert record["numbers"]["style"]["last"] < record["numbers"]["style"]["first"]
-    assert set(arrays) == {"image", "loss_content", "loss_style"} and arrays["image"].shape == (1, 3, 21, 32)
+    assert set(arrays) == {"image", "result", "loss_content", "loss_style"} and arrays["result"].shape == (1, 3, 21, 32)
 
 
 def test_texture(script, photograph, tmp_path):
     code, out, err = script("texture", photograph, "--size", 32, "--width", 40, "--height", 24, "--steps", 3)
     assert code == 0, err
-    _, arrays = read(tmp_path / "out", "texture_my_cat")
-    assert arrays["image"].shape == (1, 3, 24, 40) and arrays["loss_style"][-1] < arrays["loss_style"][0]
+    _, arrays = read(tmp_path / "out", "texture_my_cat_random")
+    assert arrays["result"].shape == (1, 3, 24, 40) and arrays["loss_style"][-1] < arrays["loss_style"][0]

@@ -80,7 +80,7 @@ def test_one_is_run_by_its_functions_name(weights, photograph, tmp_path, capsys)
     argv = [photograph, "--model", weights, "--out", tmp_path, "--epsilon", "2/255"]
     assert main(["fgsm", *map(str, argv)]) == 0
     assert capsys.readouterr().out.startswith("fgsm ")
-    record = json.loads((tmp_path / "attack_my_cat_fgsm.json").read_text())
+    record = json.loads((tmp_path / "attack_my_cat_random_fgsm_epsilon-0.007843.json").read_text())
     assert record["command"].startswith("python -m viz attack --method fgsm ")
 
 

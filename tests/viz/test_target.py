@@ -205,3 +205,5 @@ def test_a_contrast_is_no_class_to_reach(network):
             attack(model, image, target=viz.Contrast(2, 0))
     with pytest.raises(ValueError, match="out of range"):
         viz.saliency(model, image, viz.Contrast(2, 99))
+    with pytest.raises(ValueError, match="a class less itself is nothing"):
+        viz.saliency(model, image, viz.Contrast(2, 2))

@@ -35,5 +35,4 @@ def run(job):
         ),
         arrays={"image": job.image, "activations": a, "channels": channels},
         numbers={"silent": silent, "strongest": channels, "means": a[0, channels].mean((1, 2))},
-        subject=f"{job.image_name}_{layer}",
     )

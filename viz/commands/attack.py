@@ -15,6 +15,8 @@ jsma       pairs of values, full on (Papernot et al. 2016, arXiv:1511.07528)
 With --target the network is to say that class, without it any other than it says now.
 """
 
+import inspect
+
 import viz
 from models.mistakes import UserError
 from viz import plot
@@ -62,7 +64,6 @@ def run(job):
         arrays={"image": image, "attacked": attacked, "saved": saved},
         numbers=found,
         pictures={"original": image, "adversarial": saved},
-        subject=f"{job.subject}_{args.method}",
     )
 
 
@@ -81,8 +82,14 @@ def given(job, *names, **values):
     return {name: value for name, value in values.items() if value is not None}
 
 
-def stop(job):
-    return lambda *_: job.stopped
+def stop(job, function, done=lambda step, *_: step, counted="steps"):
+    """The callback that ends an attack on Ctrl-C. done: the steps behind it, of what the callback is given."""
+    total = job.args.steps or inspect.signature(function).parameters[counted].default
+    return job.until_stopped(total, done)
+
+
+def after_step(step, *_):
+    return step + 1
 
 
 def budget(job):
@@ -91,18 +98,19 @@ def budget(job):
 
 def pgd(job, image, target, random_start):
     chosen = budget(job) | given(job, "steps", random_start=random_start)
-    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
+    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job, viz.pgd)}
     return viz.pgd(job.model, image, target=target, **chosen, **shown)
 
 
 def apgd(job, image, target, loss):
     chosen = budget(job) | given(job, "steps", loss=loss)
-    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
+    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job, viz.apgd)}
     return viz.apgd(job.model, image, target=target, **chosen, **shown)
 
 
 def square(job, image, target):
-    shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job)}
+    callback = stop(job, viz.square_attack, counted="queries")
+    shown = {"seed": job.args.seed, "progress": job.progress, "callback": callback}
     return viz.square_attack(
         job.model, image, target=target, **budget(job), **given(job, queries=job.args.steps), **shown
     )
@@ -130,6 +138,37 @@ USES = {
     "jsma": (),
 }
 
+
+def ascent(job, image, target):
+    how = given(job, "steps", callback=stop(job, viz.targeted_ascent))
+    return viz.targeted_ascent(job.model, image, target=target, **how, progress=job.progress)
+
+
+def deepfool(job, image, target):
+    how = given(job, "norm", "steps", callback=stop(job, viz.deepfool, after_step))
+    return viz.deepfool(job.model, image, **how, progress=job.progress)
+
+
+def carlini_wagner(job, image, target):
+    function = viz.carlini_wagner
+    searches = inspect.signature(function).parameters["searches"].default
+    steps = job.args.steps or inspect.signature(function).parameters["steps"].default
+    callback = job.until_stopped(searches * steps, lambda search, step, _: search * steps + step)
+    how = given(job, "kappa", "steps", callback=callback)
+    return function(job.model, image, target=target, **how, progress=job.progress)
+
+
+def one_pixel(job, image, target):
+    callback = stop(job, viz.one_pixel, lambda n, generation, _: generation, "generations")
+    how = given(job, "pixels", generations=job.args.steps, callback=callback)
+    return viz.one_pixel(job.model, image, target=target, **how, seed=job.args.seed, progress=job.progress)
+
+
+def jsma(job, image, target):
+    callback = job.until_stopped(None, after_step)
+    return viz.jsma(job.model, image, target=target, progress=job.progress, callback=callback)
+
+
 METHODS = {
     "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target=target, **given(job, "epsilon")),
     "iterative": lambda job, image, target: pgd(job, image, target, random_start=False),
@@ -138,27 +177,11 @@ METHODS = {
     "apgd_dlr": lambda job, image, target: apgd(job, image, target, "dlr"),
     "square": square,
     "auto": auto,
-    "ascent": lambda job, image, target: viz.targeted_ascent(
-        job.model, image, target=target, **given(job, "steps"), progress=job.progress, callback=stop(job)
-    ),
-    "deepfool": lambda job, image, target: viz.deepfool(
-        job.model, image, **given(job, "norm", "steps"), progress=job.progress, callback=stop(job)
-    ),
-    "cw": lambda job, image, target: viz.carlini_wagner(
-        job.model, image, target=target, **given(job, "kappa", "steps"), progress=job.progress, callback=stop(job)
-    ),
-    "one_pixel": lambda job, image, target: viz.one_pixel(
-        job.model,
-        image,
-        target=target,
-        **given(job, "pixels", generations=job.args.steps),
-        seed=job.args.seed,
-        progress=job.progress,
-        callback=stop(job),
-    ),
-    "jsma": lambda job, image, target: viz.jsma(
-        job.model, image, target=target, progress=job.progress, callback=stop(job)
-    ),
+    "ascent": ascent,
+    "deepfool": deepfool,
+    "cw": carlini_wagner,
+    "one_pixel": one_pixel,
+    "jsma": jsma,
 }
 
 
@@ -185,4 +208,5 @@ def figure(job, image, saved, found):
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
     pictures = [image, plot.centred(difference), saved]
     kept = "" if found["saved"]["success"] else "; what is left of it in 8 bits fails"
-    return plot.pictures(pictures, labels, f"{job.args.method}{wanted}: {moved}{kept}", columns=3)
+    title = job.heading(f"{job.args.method}{wanted}: {moved}{kept}")
+    return plot.pictures(pictures, labels, title, columns=3)

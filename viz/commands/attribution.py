@@ -19,7 +19,7 @@ COMMANDS: dict[str, "Attribution"] = {}
 def call(job, name, **explained):
     """viz's function of this name, for the job's model and image, with those options of the job that it takes."""
     function = getattr(viz, name)
-    offered = {**vars(job.args), "progress": job.progress, "callback": lambda *_: job.stopped}
+    offered = {**vars(job.args), "progress": job.progress, "callback": job.until_stopped(vars(job.args).get("samples"))}
     own = list(inspect.signature(function).parameters)[5:]  # after model, image, target, layer, unit
     return function(job.model, job.image, **explained, **{key: offered[key] for key in own if key in offered})
 
@@ -70,11 +70,14 @@ class Attribution:
         return self.heading.format(**vars(job.args))
 
     def arrays(self, job, layer):
-        """{name: array} of the result, which comes first, and of what else there is. layer: {} or {"layer": name}."""
+        """{name: array} of the result, which comes first, and of what else there is, such as its map.
+
+        layer: {} or {"layer": name}.
+        """
         long = "callback" in inspect.signature(getattr(viz, self.name)).parameters
         with job.stoppable() if long else nullcontext():
             found = call(job, self.name, **self.explained(job), **layer)
-        return {"map" if found.ndim == 3 else "attribution": found}
+        return {"map": found} if found.ndim == 3 else {"attribution": found, "map": (self.draw or signed)(found)}
 
     def explained(self, job):
         return job.explained

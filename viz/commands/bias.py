@@ -6,8 +6,6 @@ by its surroundings has its mass outside. The photographs it gets wrong are draw
 names.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import models
@@ -47,7 +45,7 @@ def run(job):
     )
     inside = viz.mass_inside(heat, masks)
     rows = viz.bias_table(inside, masks.mean((1, 2)), data.labels, named, data.names)
-    subject = f"{Path(args.model).stem}_{args.method}"
+    subject = job.subject()
     text = markdown(rows)
     job.write_text(text, ".md", subject)
     if not args.quiet:
@@ -56,7 +54,13 @@ def run(job):
     job.write(
         f"{rows[-1]['accuracy']:.1%} of {len(named)} right, {rows[-1]['inside']:.1%} of the maps' mass inside",
         figure=wrong_answers(data, heat, masks, named, inside, wrong) if len(wrong) else None,
-        arrays={"maps": heat.astype(np.float32), "inside": inside, "labels": data.labels, "named": named},
+        arrays={
+            "image": data.images,
+            "map": heat.astype(np.float32),
+            "inside": inside,
+            "labels": data.labels,
+            "named": named,
+        },
         numbers={"rows": rows, "wrong": [data.paths[n].name for n in np.flatnonzero(named != data.labels)]},
         subject=subject,
     )

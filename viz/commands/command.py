@@ -24,10 +24,11 @@ A technique is a module of this folder with a docstring, `options` and `run(job)
 
 This one and those like it are rows of attribution.py. All are listed in techniques.py; scripts/NAME.py starts one from
 the repository. Long work may be left with what it has so far: viz's optimisers take Ctrl-C as the end and say so,
-`job.stopped = result.stopped`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
-`job.stopped`, for the loop to look at. Write the results as usual: the exit code is then 130. `progress=job.progress`
-shows a bar on a terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)` and names what
-it writes: `job.write(..., subject="zebra")`.
+`job.left(result, steps)`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
+`job.stopped`, for the loop to look at, which `callback=job.until_stopped(steps)` does. Write the results as usual,
+under `job.heading(title)`: the exit code is then 130. `progress=job.progress` shows a bar on a terminal, unless
+--quiet. One that takes no photograph says `parser(..., image=False)`; one that writes several results names each by its
+`part`.
 """
 
 import importlib
@@ -73,7 +74,9 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
     def work():
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
-            job = Job(name, options.parse_args(argv), argv, program, own_process, written)
+            args = options.parse_args(argv)
+            defaults = {key: options.get_default(key) for key in vars(args)}
+            job = Job(name, args, argv, program, own_process, written, defaults)
             with job.on_device():
                 run(job)
             return 130 if job.stopped else 0

@@ -34,7 +34,7 @@ def run(job):
 
     found = {(t, m): heat for t, row in zip(targets, maps, strict=True) for m, heat in zip(methods, row, strict=True)}
     arrays = {
-        f"{'-'.join(map(str, t.classes))}_{m}": heat for (t, m), heat in found.items() if not isinstance(heat, str)
+        f"map_{'-'.join(map(str, t.classes))}_{m}": heat for (t, m), heat in found.items() if not isinstance(heat, str)
     }
     refused = {m: heat for (_, m), heat in found.items() if isinstance(heat, str)}
     if not arrays:

@@ -4,8 +4,6 @@ Geirhos et al. 2019, arXiv:1811.12231: people go by shape, convolutional network
 images are made by our own style transfer (Gatys et al. 2016). Only photographs that the network names right are used.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import models
@@ -41,7 +39,7 @@ def run(job):
             seed=args.seed,
             style_weight=args.style_weight,
             progress=job.progress,
-            callback=lambda *_: job.stopped,
+            callback=job.until_stopped(args.count, lambda n, _: n + 1),
         )
     images = viz.as_saved(images)
     shapes, textures = shapes[: len(images)], textures[: len(images)]
@@ -50,10 +48,9 @@ def run(job):
     bias = "never shape or texture" if found["shape_bias"] is None else f"shape bias {found['shape_bias']:.1%}"
     job.write(
         f"{len(images)} cue-conflict images: shape {found['shape']:.1%}, texture {found['texture']:.1%}, {bias}",
-        figure=figure(data, images, shapes, textures, named, bias),
+        figure=figure(job, data, images, shapes, textures, named, bias),
         arrays={"images": images, "shape": data.labels[shapes], "texture": data.labels[textures], "named": named},
         numbers=found | {"classes": data.names},
-        subject=Path(args.model).stem,
     )
 
 
@@ -69,11 +66,11 @@ def pairs(labels, usable, count, rng):
     return np.array(chosen).T
 
 
-def figure(data, images, shapes, textures, named, bias):
+def figure(job, data, images, shapes, textures, named, bias):
     shown = range(min(6, len(images)))
     pictures = [stage[n] for n in shown for stage in (data.images[shapes], data.images[textures], images)]
     labels = []
     for n in shown:
         shape, texture = (data.names[data.labels[i[n]]] for i in (shapes, textures))
         labels += [f"shape: {shape}", f"texture: {texture}", f"named {data.names[named[n]]}"]
-    return plot.pictures(pictures, labels, f"Shape against texture, {bias}", columns=6)
+    return plot.pictures(pictures, labels, job.heading(f"Shape against texture, {bias}"), columns=6)

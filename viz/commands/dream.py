@@ -30,12 +30,14 @@ def run(job):
     image = fitted(job, args.image, args.size)
     octaves = {"octaves": args.octaves, "octave_scale": args.octave_scale, "jitter": args.jitter}
     result = viz.deep_dream(job.model, image, objective, steps=args.steps, lr=args.lr, **octaves, **course(job))
-    job.stopped = result.stopped
+    job.left(result, args.octaves * args.steps)
     at_full_size = result.losses["objective"][-min(args.steps, len(result.losses["objective"]) - 1) - 1 :]
     job.write(
         f"dream of {name}: objective {fall([-v for v in at_full_size])} at full size",
-        figure=plot.pictures([image, result.image], ["photograph", f"{job.model.name} dreams of {name}"], "DeepDream"),
-        arrays=history(result),
+        figure=plot.pictures(
+            [image, result.image], ["photograph", f"{job.model.name} dreams of {name}"], job.heading("DeepDream")
+        ),
+        arrays={"image": image} | history(result),
         numbers={"objective": [-v for v in result.losses["objective"]]},
         pictures={"dream": result.image},
         frames=result.frames,

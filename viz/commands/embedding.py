@@ -4,8 +4,6 @@ The silhouette (Rousseeuw 1987), from -1 to 1, says how far the classes lie apar
 projection. t-SNE (van der Maaten and Hinton 2008) is scikit-learn's: pip install 'minigrad[embed]'.
 """
 
-from pathlib import Path
-
 import viz
 from models.mistakes import UserError
 from viz import plot
@@ -51,6 +49,6 @@ def run(job):
             title,
             figure=plot.scatter(points, data.labels, data.names, title, *axes),
             arrays={"points": points, "labels": data.labels},
-            numbers=numbers,
-            subject=f"{Path(args.model).stem}_{layer}_{args.method}",
+            numbers=numbers | {"photographs": [f"{path.parent.name}/{path.name}" for path in data.paths]},
+            part=layer,
         )

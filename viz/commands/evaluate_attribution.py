@@ -62,10 +62,11 @@ def run(job):
     measured, arrays = {}, {}
     with job.stoppable():
         for name, method in methods.items():
-            if job.stopped and measured:
+            if job.stopped:
                 break
             measured[name] = measure(job, name, method, model, (images, labels), mosaics, measures)
             arrays |= {f"{name}_{key}": value for key, value in measured[name].items()}
+            job.done = len(measured), len(methods)
             write(job, measured, arrays, len(images))
 
 
@@ -96,7 +97,6 @@ def write(job, measured, arrays, count):
         arrays=arrays,
         numbers=numbers,
         line=f"{rows[-1]['method']}: {last}",
-        subject=f"{job.args.data.name}_{count}",
     )
 
 

@@ -38,7 +38,7 @@ def run(job):
             job.stopped = True
             break
         frames += found[layer].frames
-        job.stopped = found[layer].stopped
+        job.left(found[layer], args.steps)
         if job.stopped:
             break
     misses = {layer: result.losses["features"][-1] for layer, result in found.items()}
@@ -47,10 +47,11 @@ def run(job):
         figure=plot.pictures(
             [image, *(result.image for result in found.values())],
             ["photograph", *(f"{layer}: off by {miss:.2g}" for layer, miss in misses.items())],
-            "What the layers know",
+            job.heading("What the layers know"),
         ),
-        arrays={"photograph": image} | {layer: result.image for layer, result in found.items()},
+        arrays={"image": image} | {f"result_{layer}": result.image for layer, result in found.items()},
         numbers={"features": misses},
         pictures={layer: result.image for layer, result in found.items()},
         frames=frames,
+        settings={"layers": layers},
     )

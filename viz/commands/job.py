@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +30,10 @@ from .record import (
     as_json,
     asked,
     check_folder,
+    checksum,
     described,
     file_stem,
+    in_words,
     save,
     save_arrays,
     save_figure,
@@ -50,10 +51,12 @@ class Job:
     numpy Generator, `.progress` whether to show a bar (on a terminal, unless --quiet).
     """
 
-    def __init__(self, name, args, argv, program, own_process, written):
-        """name, argv, program, own_process: as `command.main` has them; written: the list that paths are added to."""
+    def __init__(self, name, args, argv, program, own_process, written, defaults=()):
+        """name, argv, program, own_process: as `command.main` has them; written: the list that paths are added to;
+        defaults: {option: value} of those that have one."""
         self.name, self.args, self.argv, self.program, self.own_process = name, args, list(argv), program, own_process
-        self.began, self.written, self.stopped = time.time(), written, False
+        self.began, self.written, self.defaults = time.time(), written, dict(defaults)
+        self.stopped, self.done = False, None  # done: (how many, of how many) steps, where it was stopped
         self.progress = not args.quiet and sys.stderr.isatty()
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
@@ -115,18 +118,19 @@ class Job:
         """The file's name without its ending; "cat" for the sample."""
         return Path(self.args.image).stem if self.args.image else "cat"
 
-    @property
-    def subject(self):
-        """What results are called by default: the image's name and what was asked to be explained in it, if anything.
+    def subject(self, part=""):
+        """What results are called: picture or folder, network, what is explained, part, and options not at a default.
 
-        So the files of one class do not replace those of another: "dog", "dog_zebra", "dog_relu3_1_7".
+        "dog_minivgg", "dog_minivgg_zebra_steps-100", "imagenette_minivgg_relu3_1". part: of several results of a run.
         """
-        asked, parts = vars(self.args), [self.image_name]
-        if asked.get("target") is not None:
-            parts.append(self.target_name("-", "_"))
-        if asked.get("layer") is not None:
-            parts.append(asked["layer"])
-        return "_".join(parts)
+        asked = vars(self.args)
+        data, model, target = (asked.get(key) for key in ("data", "model", "target"))
+        said = [data.resolve().name if data else self.image_name if "image" in asked else None]
+        said += [Path(model).stem if model else None, None if target is None else self.target_name("-", "_")]
+        said += [asked.get("method"), asked.get("layer"), part]
+        kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "quiet")
+        changed = {key: value for key, value in asked.items() if key not in kept and value != self.defaults.get(key)}
+        return "_".join([*filter(None, said), *(in_words(key.replace("_", "-"), v) for key, v in changed.items())])
 
     @cached_property
     def scores(self):
@@ -173,7 +177,20 @@ class Job:
         name = self.target_name() if index is None else self.class_name(index)
         classes = self.wanted.classes if index is None else [index]
         shares = ", ".join(f"{self.probabilities[c]:.3g}" for c in classes)
-        return f"{what}: {name}" + (f" (p = {shares})" if shares else "")
+        return self.heading(f"{what}: {name}" + (f" (p = {shares})" if shares else ""))
+
+    def heading(self, text):
+        """The text, and that the work was stopped, if it was: for titles of figures."""
+        return f"{text}, {self.ending}" if self.stopped else text
+
+    @property
+    def ending(self):
+        """ "stopped at 34 of 400", where that is known; "" for work that was not stopped."""
+        if not self.stopped:
+            return ""
+        if self.done is None:
+            return "stopped early"
+        return f"stopped at {self.done[0]}" + (f" of {self.done[1]}" if self.done[1] else "")
 
     @contextmanager
     def stoppable(self):
@@ -190,18 +207,48 @@ class Job:
         finally:
             signal.signal(signal.SIGINT, before)
 
+    def until_stopped(self, total, done=lambda *given: given[0]):
+        """A callback for viz's loops, which ends them after Ctrl-C and takes down how far they came.
+
+        total: of their steps, None if it is not known. done: how many are done, of what the callback is given.
+        """
+
+        def callback(*given):
+            self.done = done(*given), total
+            return self.stopped
+
+        return callback
+
+    def left(self, result, total):
+        """Take down whether an optimised image was left early, after how many of `total` steps."""
+        self.stopped, self.done = result.stopped, (result.steps, total)
+
     # ---- what comes out
 
-    def write(self, line, figure=None, arrays=None, numbers=None, pictures=None, frames=None, subject=None):
+    def write(
+        self,
+        line,
+        figure=None,
+        arrays=None,
+        numbers=None,
+        pictures=None,
+        frames=None,
+        settings=None,
+        part="",
+        subject=None,
+    ):
         """Write one result, each file atomically, and print `line` with their paths.
 
         The files are NAME_SUBJECT.png (figure, of plot.py or sheet.py), .npz (arrays, by name), .json (the record,
         with `numbers`), _PICTURE.png for each of `pictures` (by name, (1,3,H,W) in [0,1], 8 bits) and .gif for `frames`
-        (such pictures, in order). subject: by default `.subject`. Returns the list of paths, the record's last.
+        (such pictures, in order). An array is called image if it is what the network was shown, map if it is maps.
+        settings: what was in effect where options left it open. subject: by default `.subject(part)`. Returns the list
+        of paths, the record's last.
         """
+        subject = self.subject(part) if subject is None else subject
         base, arrays, paths = self._base(subject), arrays or {}, []
-        if self.stopped:
-            line += ", stopped early"
+        if self.stopped and self.ending not in line:
+            line += f", {self.ending}"
         if figure is not None:
             paths.append(save(base, ".png", lambda path: save_figure(figure, path)))
         for name, picture in (pictures or {}).items():
@@ -214,6 +261,7 @@ class Job:
             paths.append(save(base, ".npz", lambda path: save_arrays(arrays, path)))
         record = {
             **self.facts(),
+            "settings": settings or {},
             "numbers": numbers or {},
             "arrays": described(arrays),
             "files": [p.name for p in paths],
@@ -226,20 +274,24 @@ class Job:
 
     def write_text(self, text, suffix, subject=None):
         """Write NAME_SUBJECT with this suffix, a file of text beside the others; returns its path."""
-        self.written.append(save(self._base(subject), suffix, lambda path: path.write_text(text, "utf-8")))
+        base = self._base(self.subject() if subject is None else subject)
+        self.written.append(save(base, suffix, lambda path: path.write_text(text, "utf-8")))
         return self.written[-1]
 
     def _base(self, subject):
         """The path of a result without its suffix, in a folder that is there.
 
-        The answer to the same question is replaced; that to another one stays, and the next free number is taken.
+        The answer to the same question is replaced; where that to another one has the name (weights or pictures of one
+        name from two folders), a checksum of the question stands behind it.
         """
-        ends = ["stopped"] if self.stopped else []
-        stem = file_stem(self.name, self.subject if subject is None else subject, *ends)
+        ending = self.ending.replace(" ", "-")
+        stem = file_stem(self.name, subject) + (f"_{ending}" if ending else "")
         self.args.out.mkdir(parents=True, exist_ok=True)
         question = json.loads(as_json(asked(self.facts())))
-        names = (stem if n == 1 else f"{stem}_{n}" for n in count(1))
-        return next(base for base in map(self.args.out.joinpath, names) if answered(base) in (None, question))
+        base = self.args.out / stem
+        if answered(base) in (None, question):
+            return base
+        return self.args.out / f"{stem}_{checksum(json.dumps(question, sort_keys=True))}"
 
     def command(self, name, *argv):
         """The command line of a technique, started as this one was."""
@@ -257,6 +309,7 @@ class Job:
             "image": {"shape": self.image.shape, "sha256": sha256(self.image)} if "image" in used else None,
             "weights": self.model.provenance if "model" in used else None,
             "stopped_early": self.stopped,
+            "stopped": dict(zip(("at", "of"), self.done, strict=True)) if self.stopped and self.done else None,
             "versions": versions(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began)),
             "seconds": round(time.time() - self.began, 3),

@@ -46,7 +46,6 @@ def run(job):
         arrays={f"templates_{row['size']}": example["templates"] for row, example in zip(rows, shown, strict=True)},
         numbers={"rows": rows},
         pictures={"original": shown[-1]["image"], "attacked": shown[-1]["attacked"]},
-        subject="scores",
     )
 
 

@@ -45,6 +45,6 @@ def run(job):
     job.write(
         f"{job.title('localize')}: box top {box[0]}, left {box[1]}, bottom {box[2]}, right {box[3]}; object {share}",
         figure=plot.pictures(pictures, labels, job.title("Localisation"), columns=4),
-        arrays={"image": job.image, "map": heat, "region": mask, "segment": segment, "box": np.array(box)},
+        arrays={"image": job.image, "map": heat[None], "region": mask, "segment": segment, "box": np.array(box)},
         numbers={"box": box, "segment_share": segment.mean(), "region_share": mask.mean()},
     )

@@ -96,9 +96,10 @@ options.renamed("--tv", "--tv-weight")
 def run(job):
     if channels(job.model) not in (1, 3):
         raise UserError(f"images of {channels(job.model)} channels cannot be shown: call viz.maximize in Python")
-    objectives, targets, subject = wanted(job)
+    objectives, targets, part = wanted(job)
+    args = job.args
     result = blog(job, targets) if job.args.preset == "blog" else ascend(job, objectives)
-    job.stopped = result.stopped
+    job.left(result, steps_asked(args))
     shown, network = result.image, job.model
     low, high = 0.0, 1.0
     if job.args.preset == "blog" or job.args.no_clip:
@@ -117,17 +118,18 @@ def run(job):
         labels = [f"{job.class_name(t)} (p = {p:.3g})" for t, p in zip(targets, after, strict=True)]
     job.write(
         f"{job.args.preset}: {', '.join(labels)}, from the 8-bit pictures" if targets else ", ".join(labels),
-        figure=plot.pictures(list(shown), labels, f"What {job.model.name} likes best ({job.args.preset})"),
+        figure=plot.pictures(list(shown), labels, job.heading(f"What {job.model.name} likes best ({job.args.preset})")),
         arrays=history(result),
         numbers=numbers,
         pictures={str(i): image[None] for i, image in enumerate(shown)},
         frames=[np.clip((frame - low) / (high - low), 0, 1) for frame in result.frames],
-        subject=subject if job.args.preset == "paper" else f"{subject}_{job.args.preset}",
+        settings=settings(args) | {"size": result.image.shape[2:]},
+        part=part,
     )
 
 
 def wanted(job):
-    """The objectives, the classes they stand for (an empty list for others), and a name for the files."""
+    """The objectives, the classes they stand for (an empty list for others), and for --targets a name of the files."""
     args = job.args
     if (args.target is None) == (args.targets is None):
         raise UserError("say what to maximise: --target TARGET, or several classes, --targets A,B")
@@ -138,10 +140,23 @@ def wanted(job):
     if args.centre and (args.targets is not None or len(job.wanted.unit or ()) != 1):
         raise UserError("--centre goes with --target LAYER:CHANNEL")
     if targets:
-        return [viz.class_score(t) for t in targets], targets, "_".join(map(job.class_name, targets))
+        several = "_".join(map(job.class_name, targets)) if args.targets else ""
+        return [viz.class_score(t) for t in targets], targets, several
     if args.preset == "blog":
         raise UserError("the blog's recipe is for classes: give --target CLASS")
-    return [job.wanted.objective(args.centre)], [], job.target_name("-", "_")
+    return [job.wanted.objective(args.centre)], [], ""
+
+
+def settings(args):
+    """{option: value} in effect: the preset's, but for those that were given."""
+    given = {name: getattr(args, name) for name in PAPER if getattr(args, name, None) is not None}
+    unchanging = {"blur": 0.0, "jitter": 0, "robust": False} if args.optimizer == LBFGS else {}
+    return PRESETS[args.preset] | unchanging | given
+
+
+def steps_asked(args):
+    """How many steps there are to take: the blog's recipe has two stages."""
+    return (2 if args.preset == "blog" else 1) * settings(args)["steps"]
 
 
 def blog(job, targets):
@@ -150,16 +165,14 @@ def blog(job, targets):
         raise UserError(f"the blog's recipe has no --{(changed or ['no-clip'])[0].replace('_', '-')}: drop it")
     if len(targets) > 1:
         raise UserError("the blog's recipe makes one image at a time: give one --target")
-    steps = PRESETS["blog"]["steps"] if job.args.steps is None else job.args.steps
+    steps = settings(job.args)["steps"]
     size = None if job.args.size is None else (job.args.size,) * 2
     return viz.maximize_as_blog(job.model, targets[0], size=size, steps=steps, tv_steps=steps, **course(job))
 
 
 def ascend(job, objectives):
     args = job.args
-    given = {name: getattr(args, name) for name in PAPER if getattr(args, name, None) is not None}
-    unchanging = {"blur": 0.0, "jitter": 0, "robust": False} if args.optimizer == LBFGS else {}
-    chosen = PRESETS[args.preset] | unchanging | given
+    chosen = settings(args)
     start, size = chosen["start"], args.size or job.model.input_size
     if start not in ("zeros", "grey", "noise"):
         start = in_channels(job.model, models.load_image(start, size))

@@ -45,8 +45,8 @@ def fitted(job, path, side):
 
 
 def history(result):
-    """The arrays of a result: the image and each loss."""
-    return {"image": result.image} | {f"loss_{name}": values for name, values in result.losses.items()}
+    """The arrays of an optimised image: the result and each loss."""
+    return {"result": result.image} | {f"loss_{name}": values for name, values in result.losses.items()}
 
 
 def fall(values):

@@ -36,16 +36,19 @@ def run(job):
             break
         found[", ".join(group)] = result
         frames += result.frames
-        job.stopped = result.stopped
+        job.left(result, args.steps)
         if job.stopped:
             break
     job.write(
         "; ".join(f"{name}: content loss {fall(result.losses['content'])}" for name, result in found.items()),
         figure=plot.pictures(
-            [image, *(result.image for result in found.values())], ["photograph", *found], "Content, reconstructed"
+            [image, *(result.image for result in found.values())],
+            ["photograph", *found],
+            job.heading("Content, reconstructed"),
         ),
-        arrays={"photograph": image} | {name: result.image for name, result in found.items()},
+        arrays={"image": image} | {f"result_{name}": result.image for name, result in found.items()},
         numbers={name: (result.losses["content"][0], result.losses["content"][-1]) for name, result in found.items()},
         pictures={name: result.image for name, result in found.items()},
         frames=frames,
+        settings={"layers": layers},
     )

@@ -9,6 +9,7 @@ import platform
 import re
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
@@ -29,9 +30,33 @@ RECORDED = (
 )
 
 
+LONGEST = 100  # characters of a file's name, without its ending
+
+
 def file_stem(*parts):
-    """A file name from any text: letters, digits, "-" and "." stay, runs of anything else become one "_"."""
-    return re.sub(r"[^\w.-]+", "_", "_".join(parts)).strip("._")[:100] or "result"
+    """A file name from any text: letters, digits, "-" and "." stay, runs of anything else become one "_".
+
+    A long one is cut, and ends in a checksum of the whole.
+    """
+    name = re.sub(r"[^\w.-]+", "_", "_".join(parts)).strip("._") or "result"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 7].rstrip('._')}_{checksum(name)}"
+
+
+def checksum(text):
+    """Six hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def in_words(option, value):
+    """An option that is not at its default, for a file's name: "steps-100", "signed", "channels-3-17"."""
+    if value is True:
+        return option
+    listed = value if isinstance(value, list | tuple) else [value]
+    texts = [
+        Path(str(one)).stem if "/" in str(one) else f"{one:.4g}" if isinstance(one, float) else str(one)
+        for one in listed
+    ]
+    return "-".join([option, *texts])
 
 
 def plain(value):
@@ -94,8 +119,12 @@ def as_json(record):
 
 
 def asked(record):
-    """What a record is the answer to: options (but for where results go), picture and weights, and whether it ended."""
-    options = {key: value for key, value in record["options"].items() if key not in ("out", "quiet")}
+    """What a record is the answer to: options (but for where results go), picture and weights, and whether it ended.
+
+    A picture is known by its pixels, wherever it lies.
+    """
+    known = ("out", "quiet", "image") if record["image"] else ("out", "quiet")
+    options = {key: value for key, value in record["options"].items() if key not in known}
     return {"options": options} | {key: record[key] for key in ("image", "weights", "stopped_early")}
 
 

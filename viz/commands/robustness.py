@@ -73,7 +73,7 @@ def write(job, name, rows, data):
         f"{name}, {len(data.labels)} photographs, %",
         form="{:.0f}",
     )
-    subject = f"{name}_{Path(job.args.model).stem}"
+    subject = job.subject(name)
     text = markdown(rows)
     job.write_text(text, ".md", subject)
     if not job.args.quiet:

@@ -44,6 +44,7 @@ def run(job):
                 viz.model_randomization(job.model, images, method, targets, seed=(job.args.seed, draw))
                 for draw in range(job.args.draws)
             ]
+            job.done = len(found), len(methods)
     write(job, images, found)
 
 
@@ -62,26 +63,25 @@ def write(job, images, found):
         {"method": name} | {f"{kind} {layer}": value for kind, layer, value in summary(draws)}
         for name, draws in found.items()
     ]
-    subject = job.subject if job.args.data is None else f"{len(images)}_photographs"
     shown = sorted({0, 1, 2, len(layers) // 2, len(layers)})
     maps = [[first.maps[k][0] for k in shown] for first, *_ in found.values()]
     columns = ["trained", *(f"down to {layers[k - 1]}" for k in shown[1:])]
     table = markdown(rows, "{:.2f}")
     likeness = {f"{name}_{kind}": drawn(draws, kind) for name, draws in found.items() for kind in ("spearman", "ssim")}
     curves = {name: likeness[f"{name}_spearman"].mean((0, 2)) for name in found}
+    title = job.heading("Maps as layers are randomised")
     job.write(
-        figure=plot.attribution_grid(images[0], maps, list(found), columns, "Maps as layers are randomised", over=()),
+        figure=plot.attribution_grid(images[0], maps, list(found), columns, title, over=()),
         arrays=likeness,  # each (draws, layers + 1, photographs)
         numbers={"layers": layers, "rows": rows, "table": table, "images": len(images), "draws": job.args.draws},
         line=f"sanity check of {', '.join(found)}",
-        subject=subject,
     )
     job.write(
         figure=plot.curves(
-            curves, "layers randomised, from the top", "rank correlation", "Likeness to the trained map"
+            curves, "layers randomised, from the top", "rank correlation", job.heading("Likeness to the trained map")
         ),
         line=f"\n{table}",
-        subject=f"{subject}_curves",
+        part="curves",
     )
 
 

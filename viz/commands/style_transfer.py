@@ -48,15 +48,19 @@ def run(job):
         steps=args.steps,
         **course(job),
     )
-    job.stopped = result.stopped
+    job.left(result, args.steps)
     labels = ["content", *(["style"] if len(styles) == 1 else [f"style {i}" for i in range(1, len(styles) + 1)])]
     job.write(
         f"style loss {fall(result.losses['style'])}, content loss {fall(result.losses['content'])}",
         figure=plot.pictures(
-            [content, *styles, result.image], [*labels, "result"], "Style transfer", columns=len(styles) + 2
+            [content, *styles, result.image],
+            [*labels, "result"],
+            job.heading("Style transfer"),
+            columns=len(styles) + 2,
         ),
-        arrays=history(result),
+        arrays={"image": content} | history(result),
         numbers={name: {"first": values[0], "last": values[-1]} for name, values in result.losses.items()},
         pictures={"result": result.image},
         frames=result.frames,
+        settings=result.settings,
     )

@@ -35,7 +35,7 @@ def run(job):
             weight_decay=args.weight_decay,
             seed=args.seed,
             progress=job.progress,
-            callback=lambda *_: job.stopped,
+            callback=job.until_stopped(args.epochs, lambda epoch, _: epoch + 1),
         )
     after = viz.templates(model)
     right = {
@@ -47,8 +47,7 @@ def run(job):
     title = f"Templates at {args.size} px, grey is 0; {right['held_out']:.1%} of {held_out.sum()} held-out images right"
     job.write(
         f"training accuracy {right['training']:.1%}, held-out {right['held_out']:.1%}, loss {losses[-1]:.3f}",
-        figure=plot.pictures(pictures, labels, title, columns=min(6, len(data.names))),
+        figure=plot.pictures(pictures, labels, job.heading(title), columns=min(6, len(data.names))),
         arrays={"before": before, "after": after},
         numbers={"accuracy": right, "losses": losses, "classes": data.names},
-        subject=f"linear_{args.size}px",
     )

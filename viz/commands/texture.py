@@ -29,13 +29,17 @@ def run(job):
     size = (args.height or picture.shape[2], args.width or picture.shape[3])
     plain = {name: getattr(args, name) for name in ("normalization", "average_pooling", "tv_weight", "style_scale")}
     plain |= {name: getattr(args, name) for name in ("optimizer", "lr", "steps")}
-    result = viz.synthesize_texture(job.model, picture, names(args.layers), size, **plain, **course(job))
-    job.stopped = result.stopped
+    _, layers = viz.default_layers(job.model, (), names(args.layers))
+    result = viz.synthesize_texture(job.model, picture, layers, size, **plain, **course(job))
+    job.left(result, args.steps)
     job.write(
         f"style loss {fall(result.losses['style'])}",
-        figure=plot.pictures([picture, result.image], ["picture", "the same texture"], "Texture synthesis"),
-        arrays=history(result),
+        figure=plot.pictures(
+            [picture, result.image], ["picture", "the same texture"], job.heading("Texture synthesis")
+        ),
+        arrays={"image": picture} | history(result),
         numbers={name: {"first": values[0], "last": values[-1]} for name, values in result.losses.items()},
         pictures={"result": result.image},
         frames=result.frames,
+        settings={"layers": layers},
     )

@@ -4,8 +4,6 @@ Each patch is exactly the unit's receptive field. Beside it is the unit projecte
 backpropagation (Springenberg et al. 2014) or the deconvnet (Zeiler and Fergus 2013).
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import viz
@@ -62,7 +60,6 @@ def run(job):
         figure=plot.pictures(pictures, labels, title, columns=4),
         arrays=arrays,
         numbers=numbers,
-        subject=f"{Path(args.model).stem}_{layer}",
     )
 
 

@@ -4,8 +4,6 @@ Half of the photographs make it, the other half measure it. No true class is ask
 network still says what it said.
 """
 
-from pathlib import Path
-
 import viz
 from models.mistakes import UserError
 from viz import plot
@@ -33,12 +31,19 @@ def run(job):
 
     def note(epoch, v, rate):
         rates.append(rate)
-        return job.stopped
+        return epoch + 1
 
+    callback = job.until_stopped(args.epochs, note)
     budget = {"epsilon": args.epsilon, "norm": args.norm, "fooling_rate": args.rate, "epochs": args.epochs}
     with job.stoppable():
         v = viz.universal_perturbation(
-            model, mine, **budget, candidates=5, seed=args.seed, progress=job.progress, callback=note
+            model,
+            mine,
+            **budget,
+            candidates=5,
+            seed=args.seed,
+            progress=job.progress,
+            callback=callback,
         )
     before, after = scores(model, others).argmax(1), scores(model, saved(others, v)).argmax(1)
     fooled = before != after
@@ -57,7 +62,6 @@ def run(job):
         figure=figure(job, v, others, saved(others, v), before, after, fooled),
         arrays={"perturbation": v, "before": before, "after": after},
         numbers=numbers,
-        subject=f"{Path(args.model).stem}_{args.norm}",
     )
 
 
@@ -71,4 +75,4 @@ def figure(job, v, clean, attacked, before, after, fooled):
     labels = ["the perturbation, made visible"]
     labels += [f"{job.class_name(before[n])}, now {job.class_name(after[n])}" for n in shown]
     share = f"{fooled.mean():.0%} of {len(clean)} photographs change class"
-    return plot.pictures(pictures, labels, f"{255 * abs(v).max():.0f}/255 at most: {share}", columns=4)
+    return plot.pictures(pictures, labels, job.heading(f"{255 * abs(v).max():.0f}/255 at most: {share}"), columns=4)

@@ -5,8 +5,6 @@ them are shown in grey. Ranges go from a filter's smallest weight (black) to its
 with --shared.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import viz
@@ -41,5 +39,4 @@ def run(job):
         figure=plot.pictures([picture.repeat(scale, 1).repeat(scale, 2)], title=title),
         arrays={"images": images, "weight": job.model[layer].weight.numpy()},
         pictures={"tiles": picture},
-        subject=f"{Path(args.model).stem}_{layer}",
     )

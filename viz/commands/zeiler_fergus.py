@@ -4,8 +4,6 @@ For some channels of each layer: the nine photographs' patches that they respond
 pixels by the deconvnet, each patch exactly the receptive field. Deeper layers see larger patches.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import viz
@@ -52,7 +50,6 @@ def run(job):
         figure=plot.pictures(pictures, labels, title, columns=2 * args.per_layer),
         arrays={f"{label}_{n}": p for n, (label, p) in enumerate(zip(labels, pictures, strict=True))},
         numbers=numbers,
-        subject=Path(args.model).stem,
     )
 
 
