@@ -180,7 +180,7 @@ def test_robustness_by_the_ensemble(script, folder, small_weights, tmp_path):
     argv = ["--data", folder, "--count", "6", "--model", small_weights, "--tables", "networks", "--attack", "auto"]
     code, out, err = script("robustness", *argv, "--steps", "1", "--queries", "2", "--quiet")
     assert (code, out, err) == (0, "", "")
-    (row,) = record(tmp_path / "out", "robustness_networks_small")["numbers"]["rows"]
+    (row,) = record(tmp_path / "out", "robustness_")["numbers"]["rows"]
     assert row["auto 4/255"] <= row["clean"] and "pgd-1 4/255" in row
 
 

@@ -81,7 +81,7 @@ def test_what_the_file_does_not_say_is_asked_for_in_one_sentence(script, net, ph
 def test_size_stays_that_of_the_picture_where_one_is_made(script, net, tmp_path):
     asked = (*ASKED, "--input-size", 16, "--size", 20, "--steps", 1, "--target", 0)
     assert script("maximize", "--model", net[0], *asked)[0] == 0
-    assert np.load(next((tmp_path / "out").glob("*.npz")))["image"].shape[2:] == (20, 20)
+    assert np.load(next((tmp_path / "out").glob("*.npz")))["result"].shape[2:] == (20, 20)
 
 
 def test_keras_archives_and_weights_alone(script, photograph, tmp_path):
