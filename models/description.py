@@ -11,12 +11,12 @@ is known once its class is registered, and is described by the arguments that it
 
 from minigrad import nn
 
-from .layers import Preprocess
+from .layers import Preprocess, ResizedLike
 
 CONTAINERS = {kind.__name__: kind for kind in (nn.Sequential, nn.Parallel, nn.Sum, nn.Product, nn.Graph)}
 KINDS = {
     name: kind
-    for name, kind in [*vars(nn).items(), ("Preprocess", Preprocess)]
+    for name, kind in [*vars(nn).items(), ("Preprocess", Preprocess), ("ResizedLike", ResizedLike)]
     if isinstance(kind, type) and kind is not nn.Module and name not in CONTAINERS
 }
 OURS = ("name", "kind", "layers", "inputs", "outputs")  # entries that are no arguments of a layer

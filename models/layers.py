@@ -1,4 +1,4 @@
-"""The layer that only models of photographs need: their preprocessing."""
+"""The layers that only models of photographs need: their preprocessing, and maps of a photograph's size."""
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class Preprocess(nn.Module):
 
     def describe(self):
         return {name: getattr(self, name) for name in ("scale", "mean", "std", "channel_order")}
+
+
+class ResizedLike(nn.Module):
+    """The first input, (N,C,h,w), with the sides of the second, (N,_,H,W), bilinearly."""
+
+    def forward(self, x, like):
+        return F.interpolate(x, size=tuple(like.shape[2:]), mode="bilinear")
+
+    def describe(self):
+        return {}
 
 
 def _channels(values, x):

@@ -46,6 +46,8 @@ class _Translator:
             return self._module(parts, functools.partial(join, self.torch) if join else _in_turn)
         if kind is nn.Call:
             return self._call(name, module)
+        if kind is nn.WeightedCall:
+            return self._weighted(name, module)
         if kind is Preprocess:
             return self._module({}, self._preprocess(module))
         if kind.__module__.partition(".")[0] not in ("minigrad", "models"):
@@ -88,19 +90,25 @@ class _Translator:
         return found(**arguments)
 
     def _padded(self, name, kind, arguments):
-        """A convolution or max pool that pads by itself what torch's cannot."""
-        if kind not in ("Conv2d", "MaxPool2d"):
+        """A convolution or pool that pads by itself what torch's cannot."""
+        if kind not in ("Conv2d", "MaxPool2d", "AvgPool2d") or kind == "AvgPool2d" and arguments["ceil_mode"]:
             raise ValueError(f"to_torch: layer {name!r}, a {kind}, is padded as torch's cannot be")
         from minigrad.functional.window import pair, sides
 
         pad, padding = self.torch.nn.functional.pad, arguments["padding"]
         geometry = [pair(kind, key, arguments[key], 1) for key in ("kernel_size", "stride", "dilation")]
-        fill = 0.0 if kind == "Conv2d" else -float("inf")
+        fill = -float("inf") if kind == "MaxPool2d" else 0.0
+        of_all = kind != "AvgPool2d" or arguments["count_include_pad"]
+        if kind == "AvgPool2d" and tuple(geometry[2]) != (1, 1):
+            raise ValueError(f"to_torch: layer {name!r}, an AvgPool2d, has a dilation, which torch's has not")
+        arguments = {key: value for key, value in arguments.items() if kind != "AvgPool2d" or key != "dilation"}
 
         class Padded(getattr(self.torch.nn, kind)):
             def forward(self, x):
                 rows, columns = sides(kind, padding, tuple(x.shape[2:]), *geometry)
-                return super().forward(pad(x, (*columns, *rows), value=fill))
+                widths = (*columns, *rows)
+                y = super().forward(pad(x, widths, value=fill))
+                return y if of_all else y / super().forward(pad(x[:1, :1] * 0 + 1, widths))
 
         return Padded(**arguments | {"padding": 0})
 
@@ -114,6 +122,21 @@ class _Translator:
         )
         listed = module.function in ("cat", "stack")
         return self._module({}, lambda parts, *inputs: compute(list(inputs)) if listed else compute(*inputs))
+
+    def _weighted(self, name, module):
+        torch, compute = self.torch, getattr(self.torch, module.function, None)
+        if compute is None:
+            raise ValueError(f"to_torch: layer {name!r} calls {module.function}, which torch has not")
+
+        class Weighted(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.zeros(module.shape))
+
+            def forward(self, x):
+                return compute(self.weight, x) if module.first else compute(x, self.weight)
+
+        return Weighted()
 
     def _preprocess(self, layer):
         def forward(parts, x):

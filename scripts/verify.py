@@ -13,6 +13,7 @@ reference is itself wrong, the row says how and proves it, and nothing is matche
 The table is printed and written as Markdown; the JSON record has every number. Exit code 1 if a row missed.
 """
 
+import importlib
 import importlib.util
 import time
 import warnings
@@ -27,6 +28,9 @@ from models.mistakes import UserError
 from viz.commands.command import main
 from viz.commands.options import parser
 from viz.commands.tables import markdown
+
+FAMILIES = ("functions", "optimisers", "architectures", "onnx_files", "keras_files", "attribution", "cams", "attacks")
+FAMILIES += ("style",)
 
 options = parser(
     __doc__,
@@ -64,9 +68,7 @@ def check_arguments(args):
 
 def chosen(only, setting):
     """The checks that `only`, the text of --only or None, names, in order. Raises UserError if it names none."""
-    from verification import architectures, attacks, attribution, cams, functions, optimisers, style
-
-    families = (functions, optimisers, architectures, attribution, cams, attacks, style)
+    families = [importlib.import_module(f"verification.{name}") for name in FAMILIES]
     checks = [check for family in families for check in family.checks(setting)]
     if only is None:
         return checks

@@ -7,12 +7,14 @@ that comes earlier, as in SqueezeNet.
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.autograd import functions_before
-from minigrad.functional.shape import Cat
+from minigrad.functional.shape import Cat, Permute
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, several, traced
 
 from .rectifiers import Rectifiers, rectified
 from .target import channels
+
+TO_THE_END, FROM_THE_END = (0, 2, 3, 1), (0, 3, 1, 2)  # of channels
 
 
 def default_layer(model, image_shape=None):
@@ -39,8 +41,9 @@ def pass_with_default_layer(model, x):
 
 def _last_maps(model, x, calls):
     """The layer's name, from a recorded pass of x: calls as in Calls."""
-    names = _names_of_maps(calls)
     functions = _depending_on(x, functions_before(several(calls[-1][-1])))
+    turned = _channels_last(functions)
+    names = {f: name for f, name in _names_of_maps(calls).items() if f not in turned}
     weighted = _weighted(model, functions)
     ends_in_maps = bool(functions) and _has_places(functions[-1])
     before_the_last = functions if ends_in_maps else _before(functions, weighted[-1:])
@@ -79,6 +82,20 @@ def _depending_on(x, functions):
         if any(one is x or one.function in found for one in f.inputs):
             found[f] = None
     return list(found)
+
+
+def _channels_last(functions):
+    """Those whose output is (N,h,w,C), as within ConvNeXt's blocks."""
+    turned = set()
+    for f in functions:
+        if isinstance(f, Permute) and f.dims in (TO_THE_END, FROM_THE_END):
+            before = any(t.function in turned for t in f.inputs)
+            last = f.dims == TO_THE_END and not before
+        else:
+            last = any(t.function in turned for t in f.inputs)
+        if last:
+            turned.add(f)
+    return turned
 
 
 def _weighted(model, functions):

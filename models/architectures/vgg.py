@@ -28,7 +28,7 @@ def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
 
     avgpool makes 7x7 of any larger map; at 224 px it changes nothing.
     """
-    layers = _stages(stages, rng, batch_norm)
+    layers = stage_layers(stages, rng, batch_norm)
     layers["pool5"] = nn.MaxPool2d(2)
     if classes is None:
         return layers
@@ -44,7 +44,7 @@ def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
 
 def minivgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
     """{name: layer} of a MiniVGG, for any image from 16 px (it was made for 128); no head if `classes` is None."""
-    layers = _stages(stages, rng, batch_norm)
+    layers = stage_layers(stages, rng, batch_norm)
     if classes is None:
         return layers
     layers["gap"] = nn.AdaptiveAvgPool2d(1)
@@ -55,7 +55,8 @@ def minivgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
     return layers
 
 
-def _stages(stages, rng, batch_norm):
+def stage_layers(stages, rng=None, batch_norm=False):
+    """{name: layer} of the convolutions, a max-pool between stages."""
     layers, channels = {}, 3
     for stage, widths in enumerate(stages, 1):
         if stage > 1:

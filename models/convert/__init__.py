@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 from ..architectures import ARCHITECTURES as ROWS
-from ..architectures import FEATURES
+from ..architectures import FEATURES, hed
 from ..hdf5 import WeightsError, shown
 from ..labels import class_names
 from ..model import Model
@@ -25,7 +25,7 @@ from .safetensors_file import is_safetensors, read_safetensors, timm_folder
 from .torch_file import read_state_dict
 from .whole import sized
 
-ARCHITECTURES = (*CANDIDATES, partial.NAME)
+ARCHITECTURES = (*CANDIDATES, partial.NAME, hed.NAME)
 READ = "a weights file of minigrad, Keras' .h5 and .keras, .onnx, .pth, .safetensors, .npz"
 USUAL = "as usual for"  # what a conversion says of a preprocessing that nobody asked for
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
@@ -97,7 +97,13 @@ def _from_weights(source, architecture, preprocessing, labels):
     if architecture in (None, partial.NAME) and partial.is_normalised_vgg19(found.layers):
         model, done = partial.vgg19_normalised(found.layers), "recognised by its layers"
         usual, why = None, "is its first layer"
-    elif architecture == partial.NAME:
+    elif architecture in (None, hed.NAME) and partial.is_hed(found.layers):
+        try:
+            model, done = partial.hed_of(found.layers), "recognised by its layers as hed, an edge detector"
+        except WeightsError as error:
+            raise WeightsError(f"{source}: {shown(error)}") from None
+        usual, why = hed.PREPROCESSING, "as it was trained"
+    elif architecture in (partial.NAME, hed.NAME):
         raise WeightsError(f"{source} is not the file that {architecture} is made from")
     else:
         model, done = _fitted(source, found, architecture, labels)
@@ -175,6 +181,8 @@ def info(source):
         is_what = str(error)
         if partial.is_normalised_vgg19(found.layers):
             is_what = partial.NAME
+    if partial.is_hed(found.layers):
+        is_what = f"hed, an edge detector; or, with --arch, {is_what}"
     layers = [
         f"  {shown(name, 60):28}{', '.join(f'{kind} {array.shape}' for kind, array in arrays.items())}"
         for name, arrays in found.layers.items()

@@ -51,6 +51,9 @@ class Fit:
         return self.model
 
 
+CLASSES = {nn.Conv2d: "conv2d", nn.Linear: "dense", nn.BatchNorm2d: "batch_normalization"}
+
+
 class OtherOrder(WeightsError):
     """Kernels in an order that only their own program can undo."""
 
@@ -129,7 +132,12 @@ def _matched(model, found):
     missing, extra = [name for name in wanted if name not in layers], [name for name in layers if name not in wanted]
     if missing or (extra and not model.name.endswith(FEATURES)):
         what = [f"{verb} {', '.join(some[:4])}" for verb, some in (("lacks", missing), ("has also", extra)) if some]
-        raise WeightsError(f"its layers are not those of {model.name}: it {shown(' and '.join(what))}")
+        rest = ""
+        if missing and f"{model.name}{FEATURES}" in CANDIDATES:
+            features = {key.rpartition(".")[0] for key, _ in _built(model.name + FEATURES, False, None).named_tensors()}
+            if features <= layers.keys():
+                rest = f"; it holds {model.name} without its classifier, {model.name}{FEATURES}"
+        raise WeightsError(f"its layers are not those of {model.name}: it {shown(' and '.join(what))}{rest}")
 
     last = _channels_last(layers, wanted) if found.channels_last is None else found.channels_last
     flat = _flattened_channels(model) if last else {}
@@ -168,14 +176,34 @@ def _renamed(model, found):
     renamed = {}
     for name, arrays in found.layers.items():
         short = name.rpartition("/")[2]
-        guesses = (name, names.from_keras(name), short, names.from_keras(short))
+        guesses = (name, names.from_keras(name), name.replace("/", "."), short, names.from_keras(short))
         known = (one for one in guesses if one in ours and one not in renamed)
         renamed[next(known, name)] = arrays
+    if by_class := _by_class(model, found):
+        return by_class, "by class and number"
     if not renamed.keys() & set(ours) and len(ours) == len(renamed):
         if not found.ordered:
             raise WeightsError(f"its layers have names of their own, and their order cannot be read: {WIRING}")
         return dict(zip(ours, renamed.values(), strict=True)), "by their order"
     return renamed, "by name"
+
+
+def _by_class(model, found):
+    """{our name: arrays} of a file of Keras 3, which numbers the layers of each class, conv2d, conv2d_1, ..., batch
+    norms before convolutions; None where that is not how it names all, or a class is in two networks of it."""
+    theirs = {}
+    for name in found.layers:
+        outer, stem = name.rpartition("/")[0], names.keras_class(name.rpartition("/")[2])
+        theirs.setdefault(stem, {}).setdefault(outer, []).append(name)
+    if None in theirs or any(len(outer) > 1 for outer in theirs.values()):
+        return None
+    ours = {}
+    for name, layer in model.named_modules():
+        ours.setdefault(CLASSES.get(type(layer)), []).append(name)
+    pairs = {stem: (list(outer.values())[0], ours.get(stem, [])) for stem, outer in theirs.items()}
+    if any(len(their) != len(our) for their, our in pairs.values()):
+        return None
+    return {our: found.layers[their] for some in pairs.values() for their, our in zip(*some, strict=True)}
 
 
 def _channels_last(layers, wanted):
@@ -185,11 +213,13 @@ def _channels_last(layers, wanted):
 
 
 def _flattened_channels(model):
-    """{name of the dense layer behind a Flatten: channels before it}."""
+    """{name of the dense layer behind a Flatten: channels before it}; none where these come last already."""
     channels, flattened = None, False
     for name, layer in model.children():
         if isinstance(layer, nn.Conv2d):
             channels = layer.out_channels
+        if isinstance(layer, nn.Call) and layer.function == "permute":
+            return {}
         flattened = flattened or isinstance(layer, nn.Flatten)
         if isinstance(layer, nn.Linear) and flattened and channels:
             return {name: channels}

@@ -40,6 +40,12 @@ def from_keras(name):
     return re.sub(r"^(fire\d)[/_.]expand(1x1|3x3)$", r"\1.expand.\2", name)
 
 
+def keras_class(name):
+    """The class of which a layer of Keras 3 is the first or the n-th: dense_1 is "dense"; None for another name."""
+    numbered = re.fullmatch(r"(conv2d|dense|batch_normalization)(?:_\d+)?", name)
+    return numbered and numbered[1]
+
+
 def plain(name):
     """The name as ours have it: DenseNet's norm.1 is norm1, and a leading underscore goes."""
     name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])$", r"\1\2", name)

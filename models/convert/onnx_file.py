@@ -171,6 +171,7 @@ class Reader:
         self.opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 1)
         self.constants = {one.name: self._initial(one) for one in self.graph.initializer}
         self.tensors, self.steps, self._same, self.sequences = {}, [], {}, {}
+        self.rows = {}  # {value of one dimension: the picture's value that it is the numbers of}
 
     def read(self, source, image, output, channels_last=False):
         """{name: layer} that compute the value `output` of `source`, for which an array like `image` is put in;

@@ -92,6 +92,8 @@ def _reshape(reader, node):
     before, after = reader.shape(node.inputs[0]), _shape_after(reader, node)
     if after[1:] == (math.prod(before[1:]),) and before[0] == after[0]:
         return reader.emit(node, nn.Flatten(), node.inputs[:1])
+    if len(after) == 1 and before[0] == 1:
+        reader.rows[node.outputs[0]] = node.inputs[0]
     return reader.emit(node, nn.Call("reshape", shape=(-1, *after[1:])), node.inputs[:1])
 
 
@@ -192,7 +194,7 @@ def _slice(reader, node):
 
 def _picked(reader, node, x, axis, taken, part):
     """The elements `taken`, a list or range, of x along an axis."""
-    shape, taken = reader.shape(x), list(taken)
+    shape, taken = reader.shape(x), [int(one) for one in taken]
     if taken == list(range(shape[axis])):
         return x
     if taken == list(range(shape[axis]))[::-1]:
@@ -210,6 +212,10 @@ def _picked(reader, node, x, axis, taken, part):
 def _gather(reader, node):
     index, shape = reader.constant(node, 1), reader.shape(node.inputs[0])
     axis = node.attribute("axis", 0) % len(shape)
+    if node.inputs[0] in reader.rows and index.shape[:1] == (1,):  # torch's as_strided, of a batch of one
+        flat = reader.emit(node, nn.Flatten(), [reader.rows[node.inputs[0]]], "flat")
+        taken = _picked(reader, node, flat, 1, index.ravel() % shape[0], "picked")
+        return reader.emit(node, nn.Call("reshape", shape=(-1, *index.shape[1:])), [taken])
     if index.ndim > 1 or axis == 0:
         raise ValueError("it picks by a matrix, or images of a batch")
     if any(not -shape[axis] <= one < shape[axis] for one in index.ravel()):

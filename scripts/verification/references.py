@@ -7,6 +7,7 @@ while they are imported, and any use of them raises.
 """
 
 import importlib
+import os
 import sys
 import warnings
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ PACKAGES = {
     "torchattacks": ("torchattacks", "torchattacks"),
     "foolbox": ("foolbox", "foolbox"),
     "zennit": ("zennit", "zennit"),
+    "onnxruntime": ("onnxruntime", "onnxruntime"),
+    "keras": ("keras", "keras"),
 }
 
 
@@ -33,6 +36,7 @@ class MissingReference(Exception):
 def reference(name):
     """The module of the reference `name`. Raises MissingReference if it cannot be imported."""
     module, _ = PACKAGES[name]
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # or it takes TensorFlow, which is not here
     try:
         with warnings.catch_warnings(), _stand_in_for_torchvision():
             warnings.simplefilter("ignore")

@@ -28,10 +28,10 @@ def in_float64(model):
     return model
 
 
-def assert_same(model, network, tolerance):
+def assert_same(model, network, tolerance, side=SIDE):
     """Scores and input gradients of two pictures, in float64, as parts of the largest."""
     torch = pytest.importorskip("torch")
-    images = np.random.default_rng(3).random((2, 3, SIDE, SIDE))
+    images = np.random.default_rng(3).random((2, 3, side, side))
     theirs = torch.tensor(images, requires_grad=True)
     wanted = network.double()(theirs)
     (wanted**2).sum().backward()
@@ -42,11 +42,11 @@ def assert_same(model, network, tolerance):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
 
-def exported(network, dynamo, fused=False):
+def exported(network, dynamo, fused=False, side=SIDE):
     torch = pytest.importorskip("torch")
     if dynamo:
         pytest.importorskip("onnxscript")
-    buffer, image = io.BytesIO(), torch.rand(1, 3, SIDE, SIDE)
+    buffer, image = io.BytesIO(), torch.rand(1, 3, side, side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if dynamo:

@@ -105,7 +105,7 @@ def test_a_sequential_network_and_its_names(tmp_path):
         ),
         ([INPUT, conv("first", ["nowhere"])], "Functional", "takes 'nowhere', which is no layer before it"),
         ([INPUT, conv("first", ["input_1"], padding="odd")], "Functional", "'first', a Conv2D, cannot be expressed"),
-        ([INPUT, layer("Dense", "d", ["input_1"], use_bias=True)], "Functional", "is not over the channels"),
+        ([INPUT, layer("Softmax", "s", ["input_1"], axis=1)], "Functional", "is not over the channels"),
         ([conv("first", [])], "Sequential", "it has no InputLayer"),
         ([INPUT], "Custom", "it is a Custom: only Sequential"),
     ],
@@ -126,4 +126,100 @@ def test_zip_bombs_and_damage(tmp_path):
         archive.writestr("config.json", b"{}")
         archive.writestr("model.weights.h5", b"no HDF5")
     with pytest.raises(WeightsError, match="damaged, or no network of Keras 3"):
+        convert(tmp_path / "net.keras", preprocessing="unit")
+
+
+# ---- networks within networks, and more layers -----------------------------------------------------------------------
+
+
+def network(kind, name, layers, **more):
+    return {"class_name": kind, "name": name, "config": {"name": name, "layers": layers, **more}, "inbound_nodes": []}
+
+
+def test_networks_within_a_network(tmp_path):
+    """The functional network up to its sum as a layer of a sequential one, behind augmentation, which is left out."""
+    base = network("Functional", "base", LAYERS[:6], input_layers=["input_1", 0, 0], output_layers=["sum", 0, 0])
+    flips = network("Sequential", "flips", [layer("RandomFlip", "flip"), layer("RandomRotation", "turn")])
+    outer = [dict(INPUT, config={"name": "input_2", "batch_shape": [None, 8, 8, 3]}), flips, base, *LAYERS[6:]]
+    arrays = {name if name == "dense" else f"functional/layers/{name}": some for name, some in ARRAYS.items()}
+    write(tmp_path / "net.keras", outer, arrays, "Sequential")
+    model = convert(tmp_path / "net.keras", preprocessing="unit")
+    images = RNG.random((2, 8, 8, 3))
+    found = model(mg.Tensor(images.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
+    np.testing.assert_allclose(found, [by_hand(image) for image in images], rtol=1e-4, atol=1e-4)
+    assert {"base.first", "base.norm", "scores"} <= set(model.names()) and "flip" not in model.names()
+
+
+def test_a_size_that_is_left_free(tmp_path):
+    free = layer("InputLayer", "input_1", batch_shape=[None, None, None, 3])
+    write(tmp_path / "net.keras", [free, conv("first", [])], {"conv2d": [W1, B1]}, "Sequential")
+    with pytest.raises(ValueError, match="net.keras: the file leaves the size of its pictures free: give size"):
+        convert(tmp_path / "net.keras", preprocessing="unit")
+    assert convert(tmp_path / "net.keras", preprocessing="unit", size=24).input_size == (24, 24)
+    write(tmp_path / "net.keras", [INPUT, conv("first", [])], {"conv2d": [W1, B1]}, "Sequential")
+    with pytest.raises(WeightsError, match="it is for pictures of 8 x 8 pixels, and not for 24 x 24"):
+        convert(tmp_path / "net.keras", preprocessing="unit", size=24)
+
+
+def operation(kind, *args):
+    """An operation such as `x + 3`, which is no layer."""
+    tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": ["input_1", 0, 0]}}
+    nodes = [{"args": [tensor if one == "x" else one for one in args], "kwargs": {}}]
+    return {"class_name": kind, "name": "last", "config": {"name": "last"}, "inbound_nodes": nodes}
+
+
+K, V, M = RNG.normal(size=(3, 5)), RNG.uniform(0.5, 2, 3), RNG.normal(size=3)
+APART, TOGETHER, TWICE = RNG.normal(size=(1, 1, 3, 2)), RNG.normal(size=(1, 1, 6, 4)), RNG.normal(size=(2, 2, 4, 3))
+ONE = {"kernel_size": [1, 1], "strides": [1, 1], "padding": "same", "dilation_rate": [1, 1], "activation": "linear"}
+MORE = {
+    "a number added": (operation("Add", "x", 3.0), {}, lambda x: x + 3),
+    "a number of times": (operation("Multiply", 0.5, "x"), {}, lambda x: x / 2),
+    "less a number": (operation("Subtract", "x", 1), {}, lambda x: x - 1),
+    "the mean with itself": (layer("Average", "last", ["input_1", "input_1"]), {}, lambda x: x),
+    "dense at each place": (layer("Dense", "last", ["input_1"], use_bias=False), {"dense": [K]}, lambda x: x @ K),
+    "normalised": (layer("Normalization", "last", ["input_1"], axis=[-1], mean=None), {"normalization": [M, V, 9]},
+                   lambda x: (x - M) / np.sqrt(V)),
+    "normalised at each place": (
+        layer("LayerNormalization", "last", ["input_1"], axis=-1, epsilon=0.1), {"layer_normalization": [V, M]},
+        lambda x: (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1) * V + M),
+    "cut": (layer("Cropping2D", "last", ["input_1"], cropping=[[1, 2], [0, 3]]), {}, lambda x: x[:, 1:-2, :-3]),
+    "enlarged": (layer("UpSampling2D", "last", ["input_1"], size=[2, 3], interpolation="nearest"), {},
+                 lambda x: x.repeat(2, 1).repeat(3, 2)),
+    "another shape": (layer("Reshape", "last", ["input_1"], target_shape=[4, 16, 3]), {},
+                      lambda x: x.reshape(-1, 4, 16, 3)),
+    "slopes": (layer("PReLU", "last", ["input_1"], shared_axes=[1, 2]), {"p_re_lu": [-V.reshape(1, 1, 3)]},
+               lambda x: np.where(x > 0, x, -V * x)),
+    "separable": (layer("SeparableConv2D", "last", ["input_1"], **ONE, use_bias=True),
+                  {"separable_conv2d": [APART, TOGETHER, B1]},
+                  lambda x: (x[..., None] * APART[0, 0]).reshape(*x.shape[:3], 6) @ TOGETHER[0, 0] + B1),
+    "transposed": (layer("Conv2DTranspose", "last", ["input_1"], **ONE | {"strides": [2, 2]}, use_bias=False),
+                   {"conv2d_transpose": [TWICE]},
+                   lambda x: np.einsum("nhwi,aboi->nhawbo", x, TWICE).reshape(-1, 16, 16, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MORE)
+def test_more_layers(tmp_path, case):
+    last, arrays, wanted = MORE[case]
+    write(tmp_path / "net.keras", [INPUT, last], arrays, outputs=("last", 0, 0))
+    images = RNG.random((2, 8, 8, 3)) - 0.5
+    model = convert(tmp_path / "net.keras", preprocessing="unit")
+    found = model(mg.Tensor(images.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
+    np.testing.assert_allclose(found.transpose(0, 2, 3, 1), wanted(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "last, arrays, message",
+    [
+        (layer("Conv2DTranspose", "last", ["input_1"], **ONE | {"strides": [2, 2]}, use_bias=False),
+         {"conv2d_transpose": [RNG.normal(size=(3, 3, 4, 3))]}, "its padding is uneven"),
+        (operation("Subtract", 1.0, "x"), {}, "it is of a number and a value"),
+        (operation("GetItem", "x", {"class_name": "slice"}), {}, "layer 'last' takes .*slice.*, which is not read"),
+        (layer("Dense", "last", ["input_1"], use_bias=False), {}, "'last', a Dense, has too few arrays in the archive"),
+        (layer("PReLU", "last", ["input_1"]), {"p_re_lu": [np.ones((8, 8, 3))]}, "shared_axes"),
+    ],
+)  # fmt: skip
+def test_what_more_cannot_be_expressed(tmp_path, last, arrays, message):
+    write(tmp_path / "net.keras", [INPUT, last], arrays, outputs=("last", 0, 0))
+    with pytest.raises(WeightsError, match=message):
         convert(tmp_path / "net.keras", preprocessing="unit")

