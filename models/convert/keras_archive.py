@@ -162,7 +162,7 @@ class _Reader:
         """Of several values, from the left; or of one and a number."""
         if kind == "Concatenate":
             return self._run(path, nn.Call("cat", dim=1), taken)
-        function, first, *others = FUNCTIONS.get(kind, "add"), *taken
+        function, (first, *others) = FUNCTIONS.get(kind, "add"), taken
         if isinstance(first, float):
             (one,) = others
             if function not in COMMUTING:

@@ -194,6 +194,6 @@ def _of_network(name, setting):
     )
     yield Check(
         *("ONNX networks", f"{name}, gradient of a score by the image", "torch", size, gradient, their_gradient),
-        gate="decisions",
-        precisions=(FLOAT64, DIRECT),
+        precisions=(FLOAT64,),
+        note="weights are drawn: in float32, too many of its ReLUs are nearly tied",
     )

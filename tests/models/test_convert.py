@@ -370,8 +370,8 @@ def test_features_leave_the_head_out(tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "is neither"),
-        (b"hello", "is neither"),
+        (b"", "is none of the files that are read"),
+        (b"hello", "is none of the files that are read"),
         (b"PK\x03\x04", "damaged or truncated"),
         (b"\x89HDF\r\n\x1a\n", "not an HDF5"),
     ],
