@@ -169,7 +169,8 @@ def steepest(gradient, norm):
     """
     if norm == "linf":
         return np.sign(gradient)
-    return gradient / np.maximum(_length(gradient), 1e-30).astype(gradient.dtype)
+    length = _length(gradient)
+    return (gradient / np.where(length > 0, length, 1)).astype(gradient.dtype)
 
 
 def _length(x):

@@ -59,10 +59,21 @@ def grad_cam_and_scores(model, image, target=None, layer=None, unit=None, signed
 
 
 def guided_grad_cam(model, image, target=None, layer=None, unit=None):
-    """(N,3,H,W), signed: guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al., section 3.2)."""
+    """(N,3,H,W), signed: guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al., section 3.2).
+
+    Where floats do not hold the product, as of gradients near 1e-25, an image's map is in other units: a power of two.
+    """
     image = as_images(model, image)
     cam = grad_cam(model, image, target, layer, unit)
-    return guided_backprop(model, image, target) * cam[:, None]
+    return _product(guided_backprop(model, image, target), cam[:, None])
+
+
+def _product(a, b):
+    """a * b for each image, with b in units of its largest value where the dtype has no room for the product."""
+    largest = [np.frexp(abs(one).max((1, 2, 3), keepdims=True, initial=0))[1] for one in (a, b)]
+    room = np.finfo(a.dtype)
+    fits = (sum(largest) > room.minexp + room.nmant) & (sum(largest) < room.maxexp)
+    return a * np.ldexp(b, np.where(fits, 0, -largest[1]))
 
 
 def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsample=True):

@@ -4,7 +4,7 @@ import minigrad as mg
 from minigrad import functional as F
 
 from .objective import Objective, energy, evaluate
-from .optimize import Course
+from .optimize import Course, warn_if_flat
 from .random import stream
 from .ranges import require
 from .target import as_image, as_images, require_pixels
@@ -47,8 +47,11 @@ def _climb(course, model, objective, photograph, sizes, steps, lr, jitter, clip,
         dream = base if drawn is None else _clipped(base + _resized(drawn, size), clip)
         for _ in range(steps):
             score, g = _ascent(model, objective, dream, jitter, rng)
+            if not course.losses:
+                warn_if_flat(g)
             course.note({"objective": -score})
-            dream = _clipped(dream + g * (lr / (F.abs(g).mean((1, 2, 3), keepdims=True) + 1e-12)), clip)
+            size = F.abs(g).mean((1, 2, 3), keepdims=True)
+            dream = _clipped(dream + g / F.where(size > 0, size, 1.0) * lr, clip)
             if course.stepped(_resized(dream, photograph.shape[2:]).data):
                 return
         drawn = dream - base

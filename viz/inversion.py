@@ -45,15 +45,16 @@ def invert(
     with mg.no_grad():
         wanted = activations(model, original, [layer])[layer]
     axes = tuple(range(1, wanted.ndim))
-    size = F.square(wanted).sum(axes)
-    if not (size.numpy() > 0).all():
+    largest = abs(wanted).max(axes, keepdims=True)  # the unit, in which squares fit
+    if not (largest.numpy() > 0).all():
         raise ValueError(f"invert: the activations of {layer!r} are zero for this image, so there is nothing to invert")
+    size = F.square(wanted / largest).sum(axes)
     per_pixel = 1.0 / (original.shape[2] * original.shape[3])
 
     def losses(x):
         found = activations(model, x, [layer])[layer]
         return {
-            "features": (F.square(found - wanted).sum(axes) / size).sum(),
+            "features": (F.square((found - wanted) / largest).sum(axes) / size).sum(),
             "alpha": alpha_norm(x, alpha, alpha_weight * per_pixel * 2.0**alpha),
             "tv": total_variation(x, "beta", tv_weight * per_pixel, beta),
         }

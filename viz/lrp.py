@@ -31,6 +31,7 @@ what epsilon keeps: `viz.completeness(..., baseline=None)` says how much. alpha-
 signs: where an output has none below 0, it hands on alpha times R_j.
 """
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -121,6 +122,7 @@ class _Pass:
         with observed(model, self.calls):
             found = looked_at(model, self.x, [*watched, *objective.layers])
         self.explained, self.starts = _shared_out(model, objective, found)
+        _warn_of_epsilon(rules.epsilon, max((float(abs(a).max()) for a in self.explained if a.size), default=0.0))
         self.watched = {one: found[one] for one in watched}
         functions = functions_before(self.explained)
         for one, hidden in self.watched.items():
@@ -159,6 +161,16 @@ def _cut(output, outputs, leaves):
     outputs.append(output)
     leaves.append(mg.Tensor(output.detach(), requires_grad=True))
     return leaves[-1]
+
+
+def _warn_of_epsilon(epsilon, largest):
+    """Warn where the outputs explained, the largest of this size, are lost in it."""
+    if 0 < largest < 100 * epsilon:
+        warnings.warn(
+            f"lrp: what is explained is as small as epsilon, {epsilon:g}, which then keeps its relevance: make epsilon "
+            f"less than a thousandth of {largest:.3g}",
+            stacklevel=4,
+        )
 
 
 def _input_bounds(model, x):

@@ -89,9 +89,10 @@ def _to_nearest_border(f, w, norm):
     """(n,C,H,W): the shortest step in `norm` that a linear model needs to its nearest border."""
     flat = w.reshape(*w.shape[:2], -1).astype(np.float64)
     length = np.sqrt((flat**2).sum(2)) if norm == "l2" else np.abs(flat).sum(2)  # of the dual norm
-    distance = np.abs(f) / np.maximum(length, 1e-30)
+    length = np.where(length > 0, length, 1e-300)  # a border that no step comes nearer to is as good as infinitely far
+    distance = np.abs(f) / length
     nearest = (np.arange(len(f)), distance.argmin(1))
-    direction = flat[nearest] / np.maximum(length[nearest], 1e-30)[:, None] if norm == "l2" else np.sign(flat[nearest])
+    direction = flat[nearest] / length[nearest][:, None] if norm == "l2" else np.sign(flat[nearest])
     return (distance[nearest][:, None] * direction).reshape(len(f), *w.shape[2:]).astype(w.dtype)
 
 

@@ -6,6 +6,7 @@ The losses are added up and made small. Ctrl-C ends the loop, not the program: t
 result, with `stopped` set. Before the first loss is known there is no result, and Ctrl-C goes on to the caller.
 """
 
+import math
 import warnings
 from dataclasses import dataclass, field
 
@@ -154,17 +155,19 @@ def optimize_image(
 def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
     for step in range(1, steps + 1):
         terms = losses(decode(x))
-        x.grad = mg.grad(_total(terms), x)
+        gradient = mg.grad(_total(terms), x)
         if step == 1:
-            _warn_if_flat(x.grad)
+            warn_if_flat(gradient)
+            unit = _unit(gradient) if isinstance(optimizer, optim.Adam) else 1.0
         course.note(terms)
         terms = None  # free the graph before the step
 
+        x.grad = gradient if unit == 1 else gradient / unit
         optimizer.step()
         for every, change in after_step:
             if step % every == 0:
                 with current_device(x.data):
-                    x.data = change(x.data, x.grad.data)
+                    x.data = change(x.data, gradient.data)
         if clip is not None:
             x.data = _clipped(x.data, clip)
         if course.stepped(decode(x.detach()).data):
@@ -175,7 +178,7 @@ def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
 
 def _lbfgs(course, losses, x, steps, clip, decode):
     latest = {}
-    _warn_if_flat(mg.grad(_total(losses(decode(x))), x))
+    warn_if_flat(mg.grad(_total(losses(decode(x))), x))
 
     def total(candidate):
         terms = losses(decode(candidate))
@@ -192,9 +195,21 @@ def _lbfgs(course, losses, x, steps, clip, decode):
     optim.lbfgs(total, x.detach(), max_iter=steps, bounds=clip, callback=accepted)
 
 
-def _warn_if_flat(gradient):
-    if not (gradient != 0).sum().item():
-        warnings.warn("the gradient is 0 all over the first image, a ReLU sees to that: start elsewhere", stacklevel=4)
+def warn_if_flat(gradient):
+    """Warn of a first gradient, a Tensor, that is 0 all over."""
+    if gradient.size and not (gradient != 0).sum().item():
+        warnings.warn(
+            "the gradient is 0 all over the first image, so nothing moves: it fulfils what is asked for, or rectifiers "
+            "let nothing pass: start elsewhere",
+            stacklevel=4,
+        )
+
+
+def _unit(gradient):
+    """The power of two near the largest gradient where Adam, which squares it and adds 1e-8 to the root, would see
+    nothing or infinity; else 1."""
+    largest = float(abs(gradient).max()) if gradient.size else 0.0
+    return 2.0 ** math.frexp(largest)[1] if largest and not 1e-7 < largest < 1e15 else 1.0
 
 
 def _total(terms):

@@ -198,10 +198,11 @@ def best_pair(a, b, free, sign, candidates):
     a, b: (D,) derivatives; free: (D,) bool, which values may change.
     """
     usable = np.flatnonzero(free)
+    a, b = (v.astype(np.float64) for v in (a, b))
+    a, b = (v / (v.std() or 1) for v in (a, b))  # b sums over many classes
     if len(usable) > candidates:
-        promise = a[usable] / max(a.std(), 1e-30) - b[usable] / max(b.std(), 1e-30)  # b sums over many classes
-        usable = usable[np.argpartition(-sign * promise, candidates)[:candidates]]
-    alpha, beta = (sign * (v[usable][:, None] + v[usable]) for v in (a.astype(np.float64), b.astype(np.float64)))
+        usable = usable[np.argpartition(-sign * (a - b)[usable], candidates)[:candidates]]
+    alpha, beta = (sign * (v[usable][:, None] + v[usable]) for v in (a, b))
     worth = np.where((alpha > 0) & (beta < 0), -alpha * beta, 0)
     worth = np.triu(worth, 1)  # each pair once, and no value with itself
     if not worth.any():

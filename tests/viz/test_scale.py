@@ -1,0 +1,107 @@
+"""Scores a network gives in very small or very large numbers: the same maps up to that scale, the same images."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import viz
+from tests.viz.every_method import arrays, network, pictures
+from viz.sparse_attacks import best_pair
+
+SCALES = [1e-25, 1e-18, 1e-10, 1e10, 1e18, 1e25]
+MAPS = {  # linear in the score
+    "gradient": lambda m, x: viz.gradient(m, x, 1),
+    "saliency": lambda m, x: viz.saliency(m, x, 1),
+    "saliency, l2": lambda m, x: viz.saliency(m, x, 1, reduce="l2"),
+    "saliency, sum": lambda m, x: viz.saliency(m, x, 1, reduce="sum"),
+    "saliency of a neuron": lambda m, x: viz.saliency(m, x, layer="fc", unit=1),
+    "deconvnet": lambda m, x: viz.deconvnet(m, x, 1),
+    "guided_backprop": lambda m, x: viz.guided_backprop(m, x, 1),
+    "input_x_gradient": lambda m, x: viz.input_x_gradient(m, x, 1),
+    "integrated_gradients": lambda m, x: viz.integrated_gradients(m, x, 1, steps=3),
+    "smooth_grad": lambda m, x: viz.smooth_grad(m, x, 1, samples=3),
+    "grad_cam": lambda m, x: viz.grad_cam(m, x, 1),
+    "grad_cam, signed": lambda m, x: viz.grad_cam(m, x, 1, signed=True, counterfactual=True),
+    "layer_cam": lambda m, x: viz.layer_cam(m, x, 1),
+    "guided_grad_cam": lambda m, x: viz.guided_grad_cam(m, x, 1),
+    "occlusion": lambda m, x: viz.occlusion(m, x, 1, patch=4, stride=4),
+    "rise": lambda m, x: viz.rise(m, x, 1, samples=8, cells=3, output="logit"),
+}
+IMAGES = {  # which do not depend on the scale at all, and measures that divide by it
+    "sensitivity": lambda m, x: viz.sensitivity(m, x, viz.saliency, 1, samples=2),
+    "relative_infidelity": lambda m, x: viz.relative_infidelity(m, x, viz.gradient(m, x, 1), 1, samples=4),
+    "insertion_deletion's order": lambda m, x: viz.insertion_deletion(network(), x, viz.saliency(m, x, 1), 1, steps=3),
+    "localize": lambda m, x: viz.localize(viz.saliency(m, x, 1)),
+    "deepfool": lambda m, x: viz.deepfool(m, x, steps=3, candidates=3),
+    "deepfool, linf": lambda m, x: viz.deepfool(m, x, norm="linf", steps=3, candidates=3),
+    "jsma": lambda m, x: viz.jsma(m, x, target=1, gamma=0.05, candidates=8),
+    "targeted_ascent": lambda m, x: viz.targeted_ascent(m, x, target=1, confidence=1.0, steps=3),
+    "universal_perturbation": lambda m, x: viz.universal_perturbation(m, x, epochs=1, steps=1, candidates=2),
+    "deep_dream": lambda m, x: viz.deep_dream(m, x, viz.class_score(1), octaves=1, steps=2, jitter=2).image,
+    "maximize": lambda m, x: viz.maximize(m, 1, size=(12, 12), steps=3).image,
+    "maximize, lbfgs": lambda m, x: viz.maximize(m, 1, size=(12, 12), steps=3, optimizer="lbfgs").image,
+    "maximize, fourier": lambda m, x: viz.maximize(m, 1, size=(12, 12), steps=3, parameterization="fourier").image,
+    "invert": lambda m, x: viz.invert(m, x, "fc", steps=3).image,
+}
+
+
+def scaled(scale):
+    """The network whose scores are `scale` times those of every_method's."""
+    model = network()
+    for tensor in (model["fc"].weight, model["fc"].bias):
+        tensor.data = (tensor * float(scale)).data
+    return model
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_is_the_same_up_to_the_scale(name, scale):
+    x = pictures()
+    wanted, found = (MAPS[name](model, x).astype(np.float64) for model in (network(), scaled(scale)))
+    largest = [abs(a).max(tuple(range(1, a.ndim)), keepdims=True) for a in (wanted, found)]
+    assert (largest[0] > 0).all() and (largest[1] > 0).all() and np.isfinite(found).all()
+    np.testing.assert_allclose(found / largest[1], wanted / largest[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_and_measures_do_not_depend_on_the_scale(name, scale):
+    x = pictures()
+    wanted, found = (arrays(IMAGES[name](model, x)) for model in (network(), scaled(scale)))
+    for one, other in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(other, one, atol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-10, 1.0, 1e10, 1e25])
+def test_relevance_with_an_epsilon_of_the_scores_size(scale):
+    x, epsilon = pictures(), {"epsilon": 1e-35}
+    wanted, found = (viz.lrp(model, x, 1, **epsilon) for model in (network(), scaled(scale)))
+    np.testing.assert_allclose(found / abs(found).max(), wanted / abs(wanted).max(), atol=1e-4)
+
+
+def test_an_epsilon_that_keeps_the_relevance_is_warned_of():
+    with pytest.warns(UserWarning, match="lrp: what is explained is as small as epsilon, 1e-06, which then keeps its"):
+        viz.lrp(scaled(1e-8), pictures(), 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        viz.lrp(network(), pictures(), 1)
+        viz.lrp(scaled(1e-8), pictures(), 1, epsilon=1e-15)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e22, 1e30])
+def test_the_best_pair_of_any_scale(scale):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(40).astype(np.float32) for _ in range(2))
+    for candidates in (8, 40):
+        wanted = best_pair(a, b, np.full(40, True), 1, candidates)
+        found = best_pair(a * np.float32(scale), b, np.full(40, True), 1, candidates)
+        assert list(found) == list(wanted)
+
+
+def test_a_dream_of_what_is_silent_says_so():
+    model = network()
+    model["conv2"].weight.data = (model["conv2"].weight * 0.0).data
+    model["conv2"].bias.data = (model["conv2"].bias * 0.0 - 1.0).data
+    with pytest.warns(UserWarning, match="the gradient is 0 all over the first image, so nothing moves"):
+        viz.deep_dream(model, pictures(), "relu2", octaves=1, steps=1)
