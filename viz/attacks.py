@@ -28,7 +28,7 @@ from minigrad import functional as F
 
 from .objective import Objective, as_objective, evaluate
 from .random import drawn, streams
-from .target import as_images, as_leaf, classes, in_pixels, is_class, logits, pick, require_pixels
+from .target import as_images, as_leaf, as_pixels, classes, in_pixels, is_class, logits, pick
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
@@ -54,12 +54,9 @@ def aimed_by_name(attack):
 
 def checked_images(name, model, image):
     """`image`, as `as_images` takes it, as a floating point array (N,3,H,W) in [0, 1]; raises ValueError for others."""
-    require_pixels(name, model)
-    image = np.asarray(as_images(model, image))
+    image = as_pixels(name, model, image)
     if not image.size:
         raise ValueError(f"{name}: image is empty, its shape is {image.shape}")
-    if not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"{name}: image must lie in [0, 1], it goes from {image.min():.4g} to {image.max():.4g}")
     return image
 
 

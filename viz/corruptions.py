@@ -8,7 +8,7 @@ import numpy as np
 
 from .defenses import jpeg
 from .random import streams
-from .target import as_images
+from .target import as_pixels
 
 SEVERITIES = {
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation
@@ -33,7 +33,7 @@ def corrupt(image, kind, severity=3, seed=0):
         raise ValueError(f"corrupt: kind must be one of {', '.join(SEVERITIES)}, got {kind!r}")
     if severity not in (1, 2, 3, 4, 5):
         raise ValueError(f"corrupt: severity must be from 1 to 5, got {severity}")
-    image = np.asarray(as_images(None, image))
+    image = as_pixels("corrupt", None, image)
     rngs = streams(seed, f"corrupt {kind}", image)
     strength = SEVERITIES[kind][severity - 1]
     changed = [_KINDS[kind](one[None], strength, rng)[0] for one, rng in zip(image, rngs, strict=True)]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from .attacks import scores
 from .style import style_transfer
-from .target import as_images
+from .target import as_pixels
 
 
 def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callback=None, **options):
@@ -18,7 +18,10 @@ def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callba
     model: the network whose layers style transfer looks at. steps and `options` as in viz.style_transfer; callback(n,
     image (1,3,H,W)): after each pair; True stops, and only the finished ones come back.
     """
-    content, style = as_images(model, content), as_images(model, style)
+    content, style = (
+        as_pixels("cue_conflict", model, one, argument=name)
+        for name, one in {"content": content, "style": style}.items()
+    )
     if len(content) != len(style):
         raise ValueError(
             f"cue_conflict: {len(content)} shapes and {len(style)} textures; give one texture for each shape"

@@ -7,7 +7,7 @@ from .objective import Objective, energy, evaluate
 from .optimize import Course, warn_if_flat
 from .random import stream
 from .ranges import require
-from .target import as_image, as_images, require_pixels
+from .target import as_image, as_pixels, in_pixels
 
 
 def deep_dream(
@@ -27,9 +27,12 @@ def deep_dream(
     are enlarged to full size.
     """
     require("deep_dream", octaves=octaves, octave_scale=octave_scale, steps=steps, lr=lr, jitter=jitter)
-    require_pixels("deep_dream", model)
+    in_pixels("deep_dream", "lr", lr)
     objective = layer if isinstance(layer, Objective) else energy(layer)
-    photograph, rng = as_image(model, as_images(model, image, whole=True)).detach(), stream(seed, "deep_dream")
+    photograph, rng = (
+        as_image(model, as_pixels("deep_dream", model, image, whole=True)).detach(),
+        stream(seed, "deep_dream"),
+    )
     full = photograph.shape[2:]
     sizes = [tuple(max(1, round(n / octave_scale**k)) for n in full) for k in reversed(range(octaves))]
 

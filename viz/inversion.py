@@ -9,7 +9,7 @@ from .random import streams
 from .ranges import require
 from .regularize import alpha_norm, total_variation
 from .sizes import activations
-from .target import as_image, require_pixels
+from .target import as_image, as_pixels
 
 
 def invert(
@@ -39,9 +39,8 @@ def invert(
     positions, so that their weights do not depend on the image's size. start: "zeros", "grey", "noise", or images.
     optimizer, lr, steps, clip, course: as in `maximize`. Works at any size that the layers up to `layer` take.
     """
-    require_pixels("invert", model)
     require("invert", alpha_weight=alpha_weight, beta=beta, tv_weight=tv_weight)
-    original = as_image(model, image)
+    original = as_image(model, as_pixels("invert", model, image))
     with mg.no_grad():
         wanted = activations(model, original, [layer])[layer]
     axes = tuple(range(1, wanted.ndim))
@@ -59,5 +58,5 @@ def invert(
             "tv": total_variation(x, "beta", tv_weight * per_pixel, beta),
         }
 
-    x = start_image(model, start, original.shape[2:], streams(seed, "invert", original.numpy()))
+    x = start_image(model, start, original.shape[2:], streams(seed, "invert", original.numpy()), clip)
     return optimize_image(losses, x, optimizer, lr, steps, (0.0, 1.0) if clip else None, **course)

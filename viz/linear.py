@@ -12,6 +12,7 @@ from minigrad import nn, optim
 
 from .random import stream
 from .ranges import require
+from .target import check_pixels
 
 
 def linear_classifier(shape, classes, seed=0):
@@ -50,6 +51,7 @@ def train_linear(
         raise ValueError(f"train_linear: {len(image)} images but {len(label)} labels; give one for each")
     if not len(image):
         raise ValueError("train_linear: there are no images to train with")
+    check_pixels("train_linear", "image", image)
     rng = stream(seed, "train_linear")
     optimizer = optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay, decoupled=True)
     losses, device = [], model["fc"].weight.device

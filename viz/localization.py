@@ -7,7 +7,7 @@ import numpy as np
 
 from .grabcut import grabcut
 from .ranges import require
-from .target import as_images
+from .target import as_pixels
 
 
 def localize(heat, fraction=0.15):
@@ -72,5 +72,5 @@ def segment(image, heat, foreground=0.95, background=0.3, components=5, iteratio
     Returns (H,W) bool: the largest connected part of what GrabCut calls object.
     """
     certain, outside = seeds(heat, foreground, background)
-    image = as_images(None, image)[0]
+    image = as_pixels("segment", None, image)[0]
     return largest_component(grabcut(image, certain, outside, components, iterations, seed=seed))

@@ -20,7 +20,7 @@ from .objective import as_objective, evaluate, log_probability
 from .optimize import LBFGS, Optimized, optimize_image
 from .random import drawn, stream
 from .regularize import GREY, total_variation
-from .target import as_image, as_images, channels, require_pixels, require_rgb
+from .target import as_image, as_images, as_pixels, channels, require_pixels, require_rgb
 from .transform import jitter, transformed
 
 STARTS = ("zeros", "grey", "noise")
@@ -63,7 +63,7 @@ def maximize(
     """
     objectives = [as_objective(o) for o in (objective if isinstance(objective, list | tuple) else [objective])]
     start, rng = start if isinstance(start, str) else as_images(model, start), stream(seed, "maximize: transforms")
-    x, decode = _start(model, start, size, len(objectives), parameterization, seed)
+    x, decode = _start(model, start, size, len(objectives), parameterization, seed, clip)
     if transforms is None:
         transforms = [] if optimizer == LBFGS else [jitter(max(1, _size(model, start, size)[0] // 32))]
     if optimizer == LBFGS and transforms:
@@ -116,7 +116,7 @@ def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=
     return Optimized(second.image, losses, second.stopped, frames, first.steps + second.steps)
 
 
-def _start(model, start, size, count, parameterization, seed):
+def _start(model, start, size, count, parameterization, seed, clip):
     """The leaf to optimise, and the function that makes an image of it (None for pixels)."""
     if parameterization not in PARAMETERIZATIONS:
         raise ValueError(
@@ -133,18 +133,19 @@ def _start(model, start, size, count, parameterization, seed):
         return mg.Tensor(coefficients, requires_grad=True), fourier
 
     rngs = [stream(seed, "maximize: start") for _ in range(count)]
-    return start_image(model, start, None if size is None else _size(model, None, size), rngs), None
+    return start_image(model, start, None if size is None else _size(model, None, size), rngs, clip), None
 
 
-def start_image(model, start, size, rngs):
+def start_image(model, start, size, rngs, clip=True):
     """The leaf Tensor (N,C,H,W) to start from: "zeros", "grey", "noise", or images; size (H, W) or None.
 
-    rngs: a Generator for the noise of each of the N images.
+    rngs: a Generator for the noise of each of the N images. clip: whether images are kept in [0, 1], and must begin so.
     """
     require_pixels("an optimised image", model)
     count = len(rngs)
     if not isinstance(start, str):
-        image = np.asarray(as_images(model, start))
+        image = as_images(model, start)
+        image = as_pixels("an optimised image", model, image, argument="start") if clip else np.asarray(image)
         if size is not None and image.shape[2:] != tuple(size):
             raise ValueError(f"start has shape {image.shape}, which is not of size {tuple(size)}")
         return as_image(model, np.repeat(image, count, 0) if len(image) == 1 else image)

@@ -48,7 +48,7 @@ RANGES = {
     "patch": PIXELS,
     "perplexity": Range(above=0, high=1e6),
     "samples": COUNT,
-    "sigma": Range(0, 100),
+    "sigma": Range(0, 1),
     "steps": COUNT,
     "stride": PIXELS,
     "style_scale": Range(above=0, high=100),

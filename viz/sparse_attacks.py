@@ -140,17 +140,18 @@ def jsma(model, image, *, target, theta=1.0, gamma=0.02, candidates=512, progres
     negative theta), until the class is the target, no such pair is left, or gamma * D values have changed. A value that
     has reached 0 or 1 is not changed again.
 
-    image: (N,3,H,W) in [0, 1]. target: a class, or one for each image. theta: the step, 1 paints a value full on, -1
-    black. candidates: pairs are sought among this many values with the largest a / std(a) - b / std(b) (times the
-    sign of theta), so the search is exact where D is no larger; all pairs of a photograph would be 10^9. callback(step,
-    x, still (N,) bool): after each step; True stops.
+    image: (N,3,H,W) in [0, 1]. target: a class, or one for each image. theta: the step, from -1 to 1;
+    1 paints a value full on, -1 black. candidates: pairs are sought among this many values with the largest a / std(a)
+    - b / std(b) (times the sign of theta), so the search is exact where D is no larger; all pairs of a photograph would
+    be 10^9. callback(step, x, still (N,) bool): after each step; True stops.
 
     Returns (N,3,H,W) of the image's dtype.
     """
     image = checked_images("jsma", model, image)
-    if theta == 0 or not 0 < gamma <= 1 or candidates < 2:
+    if not 0 < abs(theta) <= 1 or not 0 < gamma <= 1 or candidates < 2:
         raise ValueError(
-            f"jsma: needs theta != 0, gamma in (0, 1], candidates >= 2, got {theta}, {gamma}, {candidates}"
+            "jsma: needs theta from -1 to 1 and not 0, gamma in (0, 1], candidates >= 2, "
+            f"got {theta}, {gamma}, {candidates}"
         )
     if target is None:
         raise ValueError("jsma: needs a target, the class to reach")

@@ -22,7 +22,7 @@ from .random import streams
 from .ranges import require
 from .regularize import total_variation
 from .sizes import activations
-from .target import as_image, as_images, channels, require_pixels, require_rgb
+from .target import as_image, as_pixels, channels, require_rgb
 
 # Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
 CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
@@ -121,9 +121,8 @@ def reconstruct_content(
     minimise 1/2 sum (F - P)^2, summed over `layers` (a name or a list; by default the content layer), plus tv_weight *
     sum (dx^2 + dy^2). start, optimizer, lr, steps, course as in `style_transfer`. Returns an Optimized.
     """
-    require_pixels("reconstruct_content", model)
     require("reconstruct_content", tv_weight=tv_weight)
-    image = np.asarray(as_images(model, image, whole=True))
+    image = as_pixels("reconstruct_content", model, image, whole=True)
     layers, _ = default_layers(model, layers, ())
     if not layers:
         raise ValueError("reconstruct_content: there is no layer: name one")
@@ -287,7 +286,7 @@ def _shares(name, weights, count, normalize=True):
 
 
 def _photograph(model, name, image):
-    image, c = np.asarray(as_images(model, image, whole=True)), channels(model)
+    image, c = as_pixels("an optimised image", model, image, whole=True, argument=name), channels(model)
     if image.shape[:2] != (1, c):
         raise ValueError(f"{name} must be one picture, (1,{c},H,W), got shape {image.shape}")
     return image

@@ -13,7 +13,7 @@ from minigrad import functional as F
 from .gram import mean_gram, style_losses
 from .optimize import optimize_image
 from .style import default_layers
-from .target import as_image, as_images
+from .target import as_image, as_pixels
 
 
 def stylize(
@@ -29,7 +29,10 @@ def stylize(
     strength: how many times more the style loss of the content image weighs than all of the content, 1/2 sum P^2. Ten
         steps with the default change colours and textures and leave shapes; `style_transfer` itself takes 40.
     """
-    content, style = as_images(model, content, whole=True), as_images(model, style, whole=True)
+    content, style = (
+        as_pixels("stylize", model, one, whole=True, argument=name)
+        for name, one in {"content": content, "style": style}.items()
+    )
     if len(content) != len(style):
         raise ValueError(f"stylize: {len(content)} images and {len(style)} styles; give one style for each image")
     content_layers, style_layers = default_layers(model, content_layers, style_layers)

@@ -51,8 +51,6 @@ def as_images(model, image, whole=False):
             f"image must be floating point, in the model's input space, got dtype {x.dtype}: divide 0-255 by 255"
         )
     values = x.numpy() if isinstance(x, mg.Tensor) else x
-    if not np.isfinite(values).all():
-        raise ValueError("image has NaN or infinite values")
     require_units(model, "image", values)
     low, high = value_range(model) or (0.0, 1.0)
     if (low, high) != (0, 1) and high - low >= 100 and values.size and 0 <= values.min() < values.max() <= 1:
@@ -131,8 +129,10 @@ def value_range(model):
 
 
 def require_units(model, what, values):
-    """Refuse values (an array or a number) that are in other units than the model's: see `as_images`."""
+    """Refuse values (an array or a number) that are no numbers, or in other units than the model's: see `as_images`."""
     known, values = value_range(model), np.asarray(values)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} has NaN or infinite values")
     if known is None or not values.size:
         return
     (low, high), least, most = known, float(values.min()), float(values.max())
@@ -153,6 +153,23 @@ def require_pixels(name, model):
         raise ValueError(
             f"{name} works on pixels in [0, 1], this network takes values in [{low:g}, {high:g}]: "
             "put a layer before it that brings them there, such as models.Preprocess(scale=255)"
+        )
+
+
+def as_pixels(name, model, image, whole=False, argument="image"):
+    """`image` as `as_images` takes it, as an array (N,C,H,W) of pixels in [0, 1]; ValueError for other values."""
+    require_pixels(name, model)
+    image = np.asarray(as_images(model, image, whole))
+    check_pixels(name, argument, image)
+    return image
+
+
+def check_pixels(name, argument, image):
+    """Refuse an array whose values are not all in [0, 1]."""
+    if image.size and not (image.min() >= 0 and image.max() <= 1):
+        hint = ": divide 0-255 by 255" if image.min() >= 0 else ""
+        raise ValueError(
+            f"{name}: {argument} must lie in [0, 1], it goes from {image.min():.4g} to {image.max():.4g}{hint}"
         )
 
 

@@ -6,6 +6,7 @@ from tqdm import tqdm
 from .attacks import aimed_by_name, check_budget, checked_images, scores
 from .minimal_attacks import deepfool
 from .random import stream
+from .target import check_pixels
 
 
 @aimed_by_name
@@ -67,6 +68,7 @@ def universal_perturbation(
 
 def apply_perturbation(image, v):
     """clip(image + v, 0, 1): images (N,3,H,W) with the perturbation v (1,3,H,W), of the image's dtype."""
+    check_pixels("apply_perturbation", "image", image)
     return np.clip(image + v, 0, 1).astype(image.dtype)
 
 

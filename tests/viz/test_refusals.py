@@ -21,7 +21,7 @@ NOTHING = np.zeros((6, 5), bool)
 REFUSED = {
     "attribution": [
         (lambda m: viz.integrated_gradients(m, X, 0, steps=0), "integrated_gradients: steps must be at least 1, got 0"),
-        (lambda m: viz.smooth_grad(m, X, 0, sigma=-1), "smooth_grad: sigma must be from 0 to 100, got -1"),
+        (lambda m: viz.smooth_grad(m, X, 0, sigma=-1), "smooth_grad: sigma must be from 0 to 1, got -1"),
         (lambda m: viz.lrp(m, X, target=0, layer="relu1"), "give a target or a layer to explain, not both"),
         (lambda m: checks.per_pixel(X[0, 0]), "an attribution must be (N,H,W) or (N,3,H,W), got shape (6, 5)"),
         (lambda m: viz.saliency(headless(m), X, 0), "the model's output must be (N, classes), got shape (2, 8, 3, 2)"),
@@ -43,7 +43,7 @@ REFUSED = {
         (lambda m: viz.deepfool(m, X, candidates=1), "deepfool: needs candidates >= 2"),
         (lambda m: viz.carlini_wagner(m, X, kappa=-1), "carlini_wagner: needs kappa >= 0"),
         (lambda m: sparse_attacks.one_pixel(m, X, population=4), "one_pixel: needs"),
-        (lambda m: sparse_attacks.jsma(m, X, target=1, theta=0), "jsma: needs theta != 0"),
+        (lambda m: sparse_attacks.jsma(m, X, target=1, theta=0), "jsma: needs theta from -1 to 1 and not 0"),
         (lambda m: sparse_attacks.jsma(m, X, target=None), "jsma: needs a target, the class to reach"),
         (lambda m: universal_perturbation(m, X, epsilon=0), "universal_perturbation: needs epsilon > 0"),
         (lambda m: universal_perturbation(m, X, norm="l1"), 'universal_perturbation: norm must be "linf" or "l2"'),

@@ -54,7 +54,7 @@ def test_a_network_that_takes_what_it_gets_is_given_anything(small_network):
 
 def test_points_that_a_method_makes_may_leave_the_range():
     model, x = network(), pictures()
-    assert viz.smooth_grad(model, x, 1, samples=4, sigma=3.0).any()
+    assert viz.smooth_grad(model, x, 1, samples=4, sigma=1.0).any()
     assert viz.infidelity(model, x, viz.gradient(model, x, 1), 1, sigma=0.9, samples=3).all()
     assert viz.sensitivity(model, x, viz.saliency, 1, radius=0.3, samples=2).all()
 
@@ -142,3 +142,60 @@ def test_a_long_way_in_l2_is_none_in_levels():
 def test_fills_and_baselines_in_other_units_are_refused(call):
     with pytest.raises(ValueError, match=r"(fill|baseline) goes from .* takes pixels in \[0, 1\]"):
         call(network(), pictures())
+
+
+# ---- what is kept in [0, 1] must begin there, whether the network declares a range or not ----------------------------
+
+PIXELS = {  # of a network without a range, a photograph in [0, 1] and what stands in its place
+    "corrupt": lambda m, x, y: [viz.corrupt(y, kind) for kind in viz.corruptions.SEVERITIES],
+    "fgsm": lambda m, x, y: viz.fgsm(m, y),
+    "maximize": lambda m, x, y: viz.maximize(m, 1, start=y, steps=1),
+    "deep_dream": lambda m, x, y: viz.deep_dream(m, y, "conv2", octaves=1, steps=1),
+    "deep_dream, not clipped": lambda m, x, y: viz.deep_dream(m, y, "conv2", octaves=1, steps=1, clip=False),
+    "invert": lambda m, x, y: viz.invert(m, y, "conv2", steps=1),
+    "invert's start": lambda m, x, y: viz.invert(m, x, "conv2", start=y, steps=1),
+    "reconstruct_content": lambda m, x, y: viz.reconstruct_content(m, y, ["conv2"], steps=1),
+    "reconstruct_content's start": lambda m, x, y: viz.reconstruct_content(m, x, ["conv2"], start=y, steps=1),
+    "synthesize_texture": lambda m, x, y: viz.synthesize_texture(m, y, ["conv1"], steps=1),
+    "style_transfer's content": lambda m, x, y: viz.style_transfer(m, y, x, ["conv2"], ["conv1"], steps=1),
+    "style_transfer's style": lambda m, x, y: viz.style_transfer(m, x, y, ["conv2"], ["conv1"], steps=1),
+    "style_transfer's start": lambda m, x, y: viz.style_transfer(m, x, x, ["conv2"], ["conv1"], steps=1, start=y),
+    "stylize's content": lambda m, x, y: viz.stylize(m, y, x, ["conv2"], ["conv1"], steps=1),
+    "stylize's style": lambda m, x, y: viz.stylize(m, x, y, ["conv2"], ["conv1"], steps=1),
+    "cue_conflict": lambda m, x, y: viz.cue_conflict(m, y, x, 1, content_layers=["conv2"], style_layers=["conv1"]),
+    "segment": lambda m, x, y: viz.segment(y[0], x[0, 0]),
+    "apply_perturbation": lambda m, x, y: viz.apply_perturbation(y, 0 * x),
+    "train_linear": lambda m, x, y: viz.train_linear(viz.linear_classifier((3, 12, 12), 2), y, [0], epochs=1),
+}
+
+
+@pytest.mark.parametrize("units", OTHER_UNITS)
+@pytest.mark.parametrize("name", PIXELS)
+def test_pixels_in_other_units_are_refused_by_what_keeps_them_in_0_to_1(name, units):
+    model, x = without_preprocessing(network()), pictures()[:1]
+    x[:, :, 0, 0], x[:, :, 0, 1] = 0, 1
+    PIXELS[name](model, x, x)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], it goes from"):
+        PIXELS[name](model, x, OTHER_UNITS[units](x))
+
+
+def test_an_image_that_is_not_kept_in_the_range_may_begin_outside():
+    start = 100 * pictures()[:1] - 50
+    model = without_preprocessing(network())
+    assert abs(viz.maximize(model, 1, start=start, steps=1, clip=False).image).max() > 40
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda m, x: viz.smooth_grad(m, x, sigma=38), "smooth_grad: sigma must be from 0 to 1, got 38"),
+        (lambda m, x: viz.deep_dream(m, x, "conv2", lr=1.5), "deep_dream: lr is .* give 1.5 / 255"),
+        (lambda m, x: viz.jsma(m, x, target=1, theta=255), "jsma: needs theta from -1 to 1 and not 0"),
+        (lambda m, x: viz.jsma(m, x, target=1, theta=np.nan), "jsma: needs theta from -1 to 1 and not 0"),
+        (lambda m, x: viz.occlusion(m, x, patch=4, stride=4, fill=np.nan), "occlusion: fill has NaN or infinite"),
+        (lambda m, x: viz.integrated_gradients(m, x, baseline=np.nan), "baseline has NaN or infinite values"),
+    ],
+)
+def test_numbers_in_other_units_are_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(without_preprocessing(network()), pictures())
