@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def load_image(source, size=None, short_side=None):
                 227 or 224 pixels of pictures with a short side of 256.
 
     Grey becomes three equal channels, transparency goes over white, CMYK becomes RGB, and a photograph is turned as its
-    EXIF orientation asks. The 16 bits of a grey, RGB, RGBA or LA file keep their depth; others, and PIL images in
+    EXIF orientation asks. The 12 or 16 bits of a grey, RGB, RGBA or LA file keep their depth; others, and PIL images in
     colour, have 8. Raises ImageError: no such file, a folder, empty, not a picture, damaged, less than 2 pixels wide or
     high, more than 80 megapixels (both told from the header, before decoding), NaN or values outside [0, 1].
     """
@@ -171,13 +172,19 @@ def _planes(image):
     """The PIL images that hold `image`'s first frame: [RGB], or [F, F, F] in [0, 1] for 16-bit and float grey."""
     from PIL import Image
 
+    tags = getattr(image, "tag_v2", {})
+    bits, photometric, sign = tags.get(258, (16,)), tags.get(262, 1), tags.get(339, (1,))
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image)
         if image.mode != "F":
+            if bits not in ((12,), (16,)) or sign != (1,):
+                raise ImageError("a TIFF of signed or 32-bit whole numbers has no known range: save it with 16 bits")
             transparent = grey == image.info.get("transparency", -1)
-            grey = np.where(transparent, np.float32(1), grey.astype(np.float32) / 65535)  # I and I;16 hold 16-bit greys
+            grey = grey.astype(np.float32) / (2 ** bits[0] - 1)  # I and I;16 hold 16-bit greys, and those of 12
+            grey = np.where(transparent, np.float32(1), grey)
+        grey = 1 - grey if photometric == 0 else grey  # of whose TIFF 0 is white: Pillow leaves these as they are
         return _planes_of_array(_checked_values(grey))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -197,6 +204,9 @@ def _levels_of_16_bits(path, image):
     ):  # PlanarConfiguration, BitsPerSample: Pillow takes bytes for levels
         raise ImageError("a TIFF of 16 bits with its colours in separate planes is not read: save it interleaved")
     decoder, _, _, arguments = image.tile[0] if image.tile else (None, None, None, "")
+    if decoder == "ppm_plain" and image.mode == "RGB" and arguments[-1] > 255:
+        image.load()  # which finds what is damaged
+        return _plain_levels(path, image.size).astype(np.float32) / arguments[-1]
     if decoder == "ppm" and image.mode == "RGB":
         kind, order, top = "RGB", "B", arguments[-1]
     else:
@@ -218,6 +228,16 @@ def _levels_of_16_bits(path, image):
     if kind == "RGBa":  # each colour times alpha already
         return np.clip((levels[..., :3].astype(np.float32) + (65535 - levels[..., 3:])) / 65535, 0, 1)
     return levels if top == 65535 else levels.astype(np.float32) / top
+
+
+def _plain_levels(path, size):
+    """(H,W,3): the numbers in a PPM file of text."""
+    text = re.sub(rb"#[^\r\n]*", b"", path.read_bytes())
+    numbers = np.fromstring(text.strip().removeprefix(b"P3").decode("ascii"), np.int32, sep=" ")
+    (width, height), top, levels = size, numbers[2], numbers[3:]
+    if len(levels) < height * width * 3 or levels.min() < 0 or levels.max() > top:
+        raise ImageError(f"its pixels are damaged or cut short: expected {height * width * 3} numbers from 0 to {top}")
+    return levels[: height * width * 3].reshape(height, width, 3)
 
 
 def _bytes_as(path, rawmode):

@@ -64,6 +64,30 @@ def ppm(levels, top=65535):
     return kind + b" %d %d %d\n" % (levels.shape[1], levels.shape[0], top) + levels.astype(">u2").tobytes()
 
 
+def plain_ppm(levels, top=65535):
+    """As text, with comments in the header and among the numbers, and lines of any length."""
+    numbers = [str(n) for n in levels.ravel()]
+    lines = [" ".join(numbers[i : i + 7]) for i in range(0, len(numbers), 7)]
+    lines.insert(3, "# 12 34 a comment")
+    head = f"P3 # of text\n# another\n{levels.shape[1]} {levels.shape[0]}\n{top}\n"
+    return (head + "\n".join(lines) + "\n").encode()
+
+
+def grey_tiff(levels, photometric, bits=16, sign=1, order="<"):
+    """A TIFF of grey levels by hand; those of 12 bits are packed, most significant bit first."""
+    packed = levels.astype(order + "u2").tobytes()
+    if bits == 12:
+        packed = b"".join(np.packbits([n >> (11 - k) & 1 for n in row for k in range(12)]).tobytes() for row in levels)
+    elif bits == 32:
+        packed = levels.astype(order + ("f4" if sign == 3 else "u4")).tobytes()
+    height, width = levels.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
+    tags |= {279: len(packed), 339: sign}
+    body = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(packed)) + packed
+    entries = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return body + struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "I", 0)
+
+
 def over_white(colour, alpha):
     colour, alpha = colour / 65535, alpha / 65535
     return colour * alpha + 1 - alpha
@@ -87,6 +111,15 @@ FILES = {
     "ppm": (ppm(RGB), RGB / 65535),
     "ppm, 10 bits": (ppm(RGB % 1024, 1023), (RGB % 1024) / 1023),
     "pgm": (ppm(RGB[..., 0]), RGB[..., :1] / 65535),
+    "plain ppm": (plain_ppm(RGB), RGB / 65535),
+    "plain ppm, 10 bits": (plain_ppm(RGB % 1024, 1023), (RGB % 1024) / 1023),
+    "plain pgm": (plain_ppm(RGB[..., 0]).replace(b"P3", b"P2"), RGB[..., :1] / 65535),
+    "tiff grey": (grey_tiff(RGB[..., 0], 1), RGB[..., :1] / 65535),
+    "tiff grey, other order": (grey_tiff(RGB[..., 0], 1, order=">"), RGB[..., :1] / 65535),
+    "tiff, white is zero": (grey_tiff(RGB[..., 0], 0), 1 - RGB[..., :1] / 65535),
+    "tiff, 12 bits": (grey_tiff(RGB[..., 0] % 4096, 1, bits=12), (RGB[..., :1] % 4096) / 4095),
+    "tiff, floats": (grey_tiff(RGB[..., 0] / 65535, 1, 32, 3), RGB[..., :1] / 65535),
+    "tiff, floats, white is zero": (grey_tiff(RGB[..., 0] / 65535, 0, 32, 3), 1 - RGB[..., :1] / 65535),
 }
 FILES |= {
     f"tiff {order} {compression}": (tiff(RGB, byteorder=order, compression=compression), RGB / 65535)
@@ -155,3 +188,23 @@ def test_a_deep_file_cut_short_is_refused(cut, tmp_path):
     path.write_bytes(png(LEVELS, TRUECOLOUR_ALPHA)[:cut])
     with pytest.raises(ImageError, match="picture.png"):
         load_image(path)
+
+
+@pytest.mark.parametrize(("bits", "sign"), [(16, 2), (32, 2), (32, 1)])
+def test_whole_numbers_of_no_known_range_are_refused(bits, sign, tmp_path):
+    path = tmp_path / "picture.tif"
+    path.write_bytes(grey_tiff(RGB[..., 0] // 4, 1, bits, sign))
+    with pytest.raises(ImageError, match="picture.tif: a TIFF of signed or 32-bit whole numbers has no known range"):
+        load_image(path)
+
+
+def test_a_plain_file_that_is_damaged_is_refused(tmp_path):
+    path, whole = tmp_path / "picture.ppm", plain_ppm(RGB)
+    for damaged in (
+        whole[: len(whole) // 2],
+        whole.replace(b"255", b"25x", 1),
+        whole.replace(b" 65535 ", b" 65539 ", 1),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ImageError, match="picture.ppm"):
+            load_image(path)
