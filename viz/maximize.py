@@ -96,7 +96,7 @@ def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=
     """
     network = without_preprocessing(model)
     if start is None:
-        shape = (1, 3, *_size(model, None, size))
+        shape = (1, channels(model), *_size(model, None, size))
         start = stream(seed, "maximize_as_blog").standard_normal(shape, np.float32)
     plain = partial(maximize, network, optimizer="sgd", lr=1.0, transforms=[], clip=False, **course)
     first = plain(log_probability(target), start, steps=steps)

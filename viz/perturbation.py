@@ -140,7 +140,7 @@ def filling(method, model, fill, x):
         fill = 0.0
         if layers:
             mean = layers[0].mean if layers[0].channel_order == "RGB" else layers[0].mean[::-1]
-            fill = np.reshape(mean, (3, 1, 1)) / layers[0].scale
+            fill = np.reshape(mean, (-1, 1, 1)) / layers[0].scale
     require_units(model, f"{method}: fill", fill)
     return np.broadcast_to(np.asarray(fill, x.dtype), x.shape)
 

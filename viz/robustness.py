@@ -126,10 +126,11 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
     """Accuracy of `models` ({name: model}, of the same classes) under the same attacks, noises and corruptions.
 
     Rows, one for each model: "model", "images", "clean", each of `attacks` ({name: attack}) made on that model, each
-    corruption of viz/corruptions.py at this severity, and "corruptions", their mean.
+    corruption of viz/corruptions.py at this severity, and "corruptions", their mean. A corruption that has no meaning
+    for these images, as JPEG for four bands, has a sentence in its cells, and no part in the mean.
     """
     image, label = as_images(next(iter(models.values())), image), np.asarray(label)
-    corrupted = {kind: corrupt(image, kind, severity, seed) for kind in SEVERITIES}
+    corrupted, refused = _corrupted(image, severity, seed)
     rows = Table()
     with tqdm(total=len(models) * len(attacks) * len(image), unit="image", disable=not progress) as bar:
         for name, model in models.items():
@@ -140,8 +141,22 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
                 row[kind] = accuracy(model, as_saved(attacked), label)
             found = {kind: is_right(model, changed, label) for kind, changed in corrupted.items()}
             mean = estimate(np.mean(list(found.values()), 0))
-            rows.append(row | {kind: estimate(one) for kind, one in found.items()} | {"corruptions": mean})
+            cells = {kind: estimate(found[kind]) if kind in found else refused[kind] for kind in SEVERITIES}
+            rows.append(row | cells | {"corruptions": mean})
     return rows
+
+
+def _corrupted(image, severity, seed):
+    """({kind: images}, {kind: the sentence by which it refuses these})."""
+    found, refused = {}, {}
+    for kind in SEVERITIES:
+        try:
+            found[kind] = corrupt(image, kind, severity, seed)
+        except ValueError as error:
+            refused[kind] = str(error)
+    if not found:
+        raise ValueError(next(iter(refused.values())))
+    return found, refused
 
 
 # ---- networks of other classes ---------------------------------------------------------------------------------------

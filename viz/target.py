@@ -21,8 +21,8 @@ from .sizes import activations
 def as_images(model, image, whole=False):
     """`image` as floats (N,C,H,W): the one place where pictures become what networks take.
 
-    image: a picture, that is a PIL image or an array (H,W,3) of uint8; a list of pictures; or floats, (N,C,H,W) or one
-        (C,H,W), which are taken as they are, in the model's input space. Tensors stay Tensors.
+    image: a picture, that is a PIL image or an array of uint8, (H,W) or (H,W,1|3|4); a list of pictures; or floats,
+        (N,C,H,W) or one (C,H,W), which are taken as they are, in the model's input space. Tensors stay Tensors.
     model: gives pictures its `input_size`, as `models.load_image` does; without one, with None, or with `whole`, they
         keep theirs. C is 3, or what its first convolution takes; one of 1 channel takes grey pictures.
 
@@ -64,7 +64,9 @@ def as_images(model, image, whole=False):
 def _is_picture(image):
     if hasattr(image, "getbands"):  # PIL's; not imported for this
         return True
-    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        return False
+    return image.ndim == 2 or image.ndim == 3 and image.shape[2] in (1, 3, 4)
 
 
 def _of_picture(model, picture, whole):

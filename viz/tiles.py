@@ -19,10 +19,13 @@ def tile(images, columns=None, gap=1, fill=1.0):
 
 
 def outline_box(image, box, colour=(1.0, 0.85, 0.0), width=1):
-    """(3,H,W): `image` with the edge of `box` (top, left, bottom, right; the last two exclusive) drawn inside it."""
-    drawn = np.array(image, copy=True)
+    """(3,H,W): `image`, (3,H,W) or (1,H,W), with the edge of `box` drawn inside it.
+
+    box: top, left, bottom, right; the last two exclusive.
+    """
+    drawn = _coloured("outline_box", image)
     top, left, bottom, right = box
-    edge = np.zeros(image.shape[1:], bool)
+    edge = np.zeros(drawn.shape[1:], bool)
     edge[top:bottom, left:right] = True
     edge[top + width : bottom - width, left + width : right - width] = False
     drawn[:, edge] = np.array(colour, drawn.dtype)[:, None]
@@ -30,12 +33,22 @@ def outline_box(image, box, colour=(1.0, 0.85, 0.0), width=1):
 
 
 def outline_mask(image, mask, colour=(1.0, 0.85, 0.0), outside=0.35):
-    """(3,H,W): `image` with the rim of `mask` (H,W) coloured, and what is outside it times `outside`."""
+    """(3,H,W): `image`, as there, with the rim of `mask` (H,W) coloured, and what is outside it times `outside`."""
+    mask = np.asarray(mask, bool)
     inside = np.pad(mask, 1)
     surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    drawn = np.where(mask, image, outside * image).astype(image.dtype)
+    drawn = _coloured("outline_mask", image)
+    drawn[:, ~mask] *= drawn.dtype.type(outside)
     drawn[:, mask & ~surrounded] = np.array(colour, drawn.dtype)[:, None]
     return drawn
+
+
+def _coloured(name, image):
+    """A copy of floats (3,H,W) of an image (3,H,W) or (1,H,W)."""
+    image = np.asarray(image)
+    if image.ndim != 3 or len(image) not in (1, 3) or image.dtype.kind != "f":
+        raise ValueError(f"{name}: image must be floats (3,H,W) or (1,H,W), got {image.dtype} of shape {image.shape}")
+    return np.repeat(image, 3, 0) if len(image) == 1 else image.copy()
 
 
 def enlarge(images, side):

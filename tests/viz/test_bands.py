@@ -9,6 +9,7 @@ from PIL import Image
 import minigrad as mg
 import viz
 from minigrad import nn
+from models.layers import Preprocess
 from tests.viz.every_method import METHODS, arrays, network, pictures
 from viz import animation, colours, defenses, plot
 from viz.corruptions import SEVERITIES
@@ -67,7 +68,8 @@ def test_pictures_for_a_grey_network():
     levels = np.random.default_rng(0).integers(0, 256, (12, 12), np.uint8)
     grey, rgb = Image.fromarray(levels), np.repeat(levels[:, :, None], 3, 2)
     wanted = levels[None, None] / np.float32(255)
-    for picture in (grey, rgb, [grey, rgb], grey.convert("RGB")):
+    levels_of_one = levels[:, :, None]
+    for picture in (grey, rgb, [grey, rgb], grey.convert("RGB"), levels, levels_of_one, [levels, rgb]):
         for one in viz.as_images(model, picture):
             np.testing.assert_array_equal(one[None], wanted)
     model.input_size = (6, 6)
@@ -113,6 +115,56 @@ def test_a_grey_image_is_corrupted_as_one_of_three_equal_channels():
     x = pictures(channels=1)
     for kind in ("gaussian_blur", "contrast", "brightness", "pixelate"):
         np.testing.assert_array_equal(viz.corrupt(x, kind), viz.corrupt(np.repeat(x, 3, 1), kind)[:, 1:2])
+
+
+def with_preprocessing(channels):
+    mean, std = (0.2, 0.5, 0.7, 0.1, 0.4)[:channels], (0.5,) * channels
+    return nn.Sequential(
+        {"preprocess": Preprocess(mean=mean, std=std), **dict(network(channels=channels).children())}
+    ).eval()
+
+
+@pytest.mark.parametrize("channels", [*BANDS, 3])
+def test_covered_by_the_mean(channels):
+    """What the preprocessing makes 0, band by band."""
+    model, x = with_preprocessing(channels), pictures(channels=channels)
+    mean = np.reshape(model["preprocess"].mean, (-1, 1, 1)).astype(np.float32)
+    for call in (
+        lambda fill: viz.occlusion(model, x, 1, patch=4, stride=4, fill=fill),
+        lambda fill: viz.rise(model, x, 1, samples=8, cells=3, fill=fill),
+        lambda fill: viz.insertion_deletion(model, x, x.mean(1), 1, steps=3, fill=fill).deletion,
+    ):
+        np.testing.assert_allclose(call("mean"), call(mean), rtol=1e-5, atol=1e-7)
+    curves = viz.insertion_deletion(model, x, x.mean(1), 1, steps=3, fill="mean", blur="authors")
+    assert np.isfinite(curves.insertion).all()
+
+
+@pytest.mark.parametrize("channels", [*BANDS, 3])
+def test_an_ideal_image_as_the_blog_makes_it(channels):
+    found = viz.maximize_as_blog(with_preprocessing(channels), 1, size=(12, 12), steps=1, tv_steps=1)
+    assert found.image.shape == (1, channels, 12, 12)
+
+
+@pytest.mark.parametrize("channels", BANDS)
+def test_the_robustness_of_other_bands(channels):
+    model, x = network(channels=channels), pictures(channels=channels)
+    label = viz.attacks.scores(model, x).argmax(1)
+    (row,) = viz.robustness_table({"m": model}, x, label, {"fgsm": lambda m, x, y, n: viz.fgsm(m, x, label=y)})
+    assert list(row)[-len(SEVERITIES) - 1 :] == [*SEVERITIES, "corruptions"]
+    numbers = [row[kind] for kind in SEVERITIES if kind != "jpeg" or channels == 1]
+    assert row["corruptions"] == pytest.approx(np.mean(numbers))
+    if channels != 1:
+        assert row["jpeg"] == f"jpeg: a JPEG file is of 1 or 3 channels, these images have {channels}"
+
+
+def test_outlines_on_grey_are_in_colour_and_other_bands_are_refused():
+    grey, four, mask = pictures(channels=1)[0], pictures(channels=4)[0], np.eye(12, dtype=bool)
+    rgb = grey.repeat(3, 0)
+    np.testing.assert_array_equal(viz.outline_box(grey, (2, 3, 8, 9)), viz.outline_box(rgb, (2, 3, 8, 9)))
+    np.testing.assert_array_equal(viz.outline_mask(grey, mask), viz.outline_mask(rgb, mask))
+    for refused in (lambda: viz.outline_box(four, (2, 3, 8, 9)), lambda: viz.outline_mask(four, mask)):
+        with pytest.raises(ValueError, match=r"image must be floats \(3,H,W\) or \(1,H,W\), got float32 of shape \(4,"):
+            refused()
 
 
 @pytest.mark.parametrize("channels", BANDS)

@@ -80,7 +80,7 @@ def test_pictures_go_through_an_attack_and_its_report(model, pixels):
     [
         ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], ValueError, "one size, these are 8x8, 8x9"),
         (np.zeros((2, 3, 8, 8), np.uint8), TypeError, "divide 0-255 by 255"),
-        (np.zeros((8, 8), np.uint8), ValueError, "got shape"),
+        (np.zeros((8, 8), np.float32), ValueError, "got shape"),
         (np.full((3, 8, 8), np.inf), ValueError, "NaN or infinite"),
         ("cat.jpg", ValueError, "must be"),
     ],

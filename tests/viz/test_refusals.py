@@ -24,7 +24,7 @@ REFUSED = {
         (lambda m: viz.smooth_grad(m, X, 0, sigma=-1), "smooth_grad: sigma must be from 0 to 1, got -1"),
         (lambda m: viz.lrp(m, X, target=0, layer="relu1"), "give a target or a layer to explain, not both"),
         (lambda m: checks.per_pixel(X[0, 0]), "an attribution must be (N,H,W) or (N,3,H,W), got shape (6, 5)"),
-        (lambda m: viz.saliency(headless(m), X, 0), "the model's output must be (N, classes), got shape (2, 8, 3, 2)"),
+        (lambda m: viz.saliency(headless(m), X, 0), "the network's output is (2, 8, 3, 2), not the scores of classes"),
     ],
     "places": [
         (lambda m: localization.localize(HEAT[0]), "localize: heat must be maps (N,H,W), got shape (6, 5)"),
