@@ -482,8 +482,8 @@ IMAGES = (
         "targeted_attack_flees_its_target",
         "towards a target the loss goes down, away from a label up",
         "viz/attacks.py",
-        "1 if target is None else -1",
-        "1",
+        "(label, 1) if target is None else (target, -1)",
+        "(label, 1) if target is None else (target, 1)",
         ("tests/viz/test_attacks.py",),
     ),
     Mutant(
