@@ -2,6 +2,7 @@
 
 import base64
 import html
+import inspect
 import io
 import json
 import re
@@ -15,9 +16,11 @@ import models
 import viz
 from viz.commands import gallery
 from viz.commands.command import find, main
-from viz.commands.gallery import attributions, embed, notes, study
-from viz.commands.gallery.page import code
+from viz.commands.compare import COARSE
+from viz.commands.gallery import attributions, embed, notes, robust, study
+from viz.commands.gallery.page import code, learned
 
+METHODS = sum(map(len, attributions.FAMILIES.values()))
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'.png"
 
 
@@ -73,11 +76,12 @@ def page(whole):
 
 def test_the_page_is_well_formed_and_holds_every_section(page, whole):
     assert page.stack == []
-    assert [a["id"] for a in page.all("section")] == [*gallery.SECTIONS, "made"]
+    assert [a["id"] for a in page.all("section")] == [*gallery.SECTIONS, "code", "made"]
     assert len(whole[0]) < gallery.LARGEST and whole[1]["numbers"]["bytes"] == len(whole[0].encode())
     for note in attributions.METHODS.keys() - {"random", "centre"}:
         assert f">{notes.ATTRIBUTIONS[note].title}</h4>" in whole[0]
-    assert whole[0].count('class="overlay"') == 2 * 20 + 2 * 3
+    assert whole[0].count('class="bare pixels"') == 3 * METHODS + 2 * 3  # classes by methods, others by their methods
+    assert whole[0].count('class="overlay"') == 3 * len(COARSE) + 2
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -117,9 +121,10 @@ def test_headings_landmarks_and_names(page):
     assert len(page.all("main")) == len(page.all("nav")) == len(page.all("header")) == 1
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
-    labels = {a["for"] for a in page.all("label")}
-    sliders = page.all("input")
-    assert len(sliders) == 5 and all(s["type"] == "range" and s["id"] in labels for s in sliders)
+    labels = {a.get("for") for a in page.all("label")}
+    sliders = [s for s in page.all("input") if s["type"] == "range"]
+    assert len(sliders) == 6 and all(s["id"] in labels for s in sliders)
+    assert [s["value"] for s in page.all("input") if s["type"] == "radio"] == ["1", "2", "3", "all"]
     assert all(s["data-scope"] in ids for s in sliders)
     links = [a["href"] for a in page.all("a") if a["href"].startswith("#")]
     assert links and all(link[1:] in ids for link in links)
@@ -127,7 +132,8 @@ def test_headings_landmarks_and_names(page):
 
 def test_every_command_is_one_that_its_script_takes(page):
     commands = re.findall(r'<code class="command"[^>]*>(.*?)</code>', page.text)
-    assert len(commands) == 20 + len(gallery.SECTIONS) + 1
+    assert len(commands) == METHODS + len(gallery.SECTIONS) - 1 + 1  # of the robust network there is a sentence
+    assert len(page.all("button")) >= len(commands)
     for command in {html.unescape(command) for command in commands}:
         python, script, *argv = shlex.split(command)
         assert python == "python"
@@ -162,11 +168,41 @@ def test_numbers_of_the_sanity_check_are_those_of_viz(whole, small_weights, fold
     np.testing.assert_allclose(shown, found.spearman[attributions.stages(found.layers), 0], rtol=1e-3)
 
 
-def test_code_is_linked_only_from_within_the_repository(page, tmp_path):
+def test_code_is_on_the_page_and_files_are_linked_only_from_within_the_repository(page, tmp_path):
     assert not [a for a in page.all("a") if a["href"].endswith(".py")]  # the page of this test lies elsewhere
-    assert "viz/cam.py, line\u00a0" in page.text
-    found = code(viz.grad_cam, notes.ROOT / "out")
-    assert found["link"] == "../viz/cam.py" and code(viz.grad_cam, tmp_path)["link"] is None
+    assert "viz/cam.py, line\u00a0" in page.text and "def grad_cam(model, image" in page.text
+    places = [a["href"] for a in page.all("a") if a["href"].startswith("#code-")]
+    assert len(places) == METHODS + len(gallery.SECTIONS) - 1 and len(set(places)) == len(page.all("pre"))
+    listings = {}
+    found = code(viz.grad_cam, notes.ROOT / "out", listings)
+    assert found["link"] == "../viz/cam.py" and code(viz.grad_cam, tmp_path, {})["link"] is None
+    assert found["source"] == inspect.getsource(viz.grad_cam) and listings == {"grad_cam": found}
+
+
+def test_rise_is_shown_less_its_mean(page):
+    maps = {a["alt"]: a for a in page.all("img") if "data-high" in a}
+    assert all("data-signed" in a for alt, a in maps.items() if alt.startswith("RISE for"))
+    assert not any("data-signed" in a for alt, a in maps.items() if alt.startswith("Saliency for"))
+
+
+def test_a_map_has_the_value_of_each_colour(page, small_weights, folder):
+    """To a 256th of the scale, beyond whose ends it is clipped."""
+    model = models.load(small_weights)
+    image = models.load_image(folder / HOSTILE, model.input_size)
+    wanted = viz.saliency(model, image)[0]
+    shown = next(a for a in page.all("img") if "data-high" in a and re.fullmatch("Saliency for ((?! in ).)*", a["alt"]))
+    high = float(shown["data-high"])
+    colours = [tuple(bytes.fromhex(page.all("main")[0]["data-plain"][6 * n : 6 * n + 6])) for n in range(256)]
+    assert len(set(colours)) == 256
+    pixels = np.asarray(read(shown["src"]).convert("RGB")).reshape(-1, 3)
+    values = (np.array([colours.index(tuple(p)) for p in pixels.tolist()]) + 0.5) / 256 * high
+    np.testing.assert_allclose(values.reshape(wanted.shape), np.minimum(wanted, high), atol=high / 500)
+
+
+def test_frozen_numbers_count_as_learned_and_shared_ones_once():
+    model = models.build("minivgg", seed=0)
+    wanted = sum(tensor.size for tensor in model.parameters())
+    assert learned(model.requires_grad_(False)) == wanted > 1e6
 
 
 # ---- what may go wrong -----------------------------------------------------------------------------------------------
@@ -203,6 +239,33 @@ def interrupt(study):
     raise KeyboardInterrupt
 
 
+def test_parts_appear_as_they_are_done(small_weights, folder, tmp_path, small, monkeypatch):
+    path, seen = tmp_path / "gallery_b.html", []
+
+    def look(study):
+        seen.append(path.read_text("utf-8") if path.exists() else "")
+        return {"remark": "looked"}
+
+    only(monkeypatch, seen=attributions.seen, sanity=look, map=look)
+    assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 0
+    finished = path.read_text("utf-8")
+    assert "being made: 2 more parts appear" in seen[0] and "being made: 1 more part appears" in seen[1]
+    assert "data-growing" in seen[0] and "being made" not in finished and "data-growing>" not in finished
+    assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 0
+    assert seen[2] == seen[3] == finished  # a finished page stays until the next is whole
+
+
+def test_a_page_that_fails_does_not_stay(small_weights, folder, tmp_path, small, monkeypatch):
+    def fail(study):
+        assert list(tmp_path.glob("*.html"))
+        raise RuntimeError("a fault of ours")
+
+    only(monkeypatch, seen=attributions.seen, sanity=fail)
+    with pytest.raises(RuntimeError, match="of ours"):
+        run(folder / "b.png", "--model", small_weights, "--out", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_keeps_what_is_done(small_weights, folder, tmp_path, small, monkeypatch):
     only(monkeypatch, seen=attributions.seen, sanity=interrupt, map=attributions.sanity)
     assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 130
@@ -227,6 +290,22 @@ def test_a_section_that_does_not_apply_says_why(small_weights, folder, tmp_path,
     assert "no layers with the names of VGG" in (tmp_path / "gallery_b_small.html").read_text("utf-8")
 
 
+def test_two_networks_are_asked_the_same(tmp_path, gallery_budget):
+    """On the sample: the standard network is led to the attacker's class, the other stays; both columns have all."""
+    found = {}
+
+    def ask(job):
+        job.args.image = None
+        found.update(robust.robust(study.Study(job, [None], None, gallery_budget)))
+
+    assert main("gallery", gallery.options, ask, ["--out", str(tmp_path), "--quiet"]) == 0
+    standard, trained = found["columns"]
+    assert (standard["name"], trained["name"]) == ("minivgg", "minivgg_robust")
+    assert standard["bars"][0]["name"] == trained["bars"][0]["name"] == trained["attacked"][0]["name"] == "cat"
+    assert standard["attacked"][0]["name"] == found["least"] and found["other"] not in ("cat", found["least"])
+    assert all(c["saliency"]["bare"].scale and c["grown"].frames == 3 for c in found["columns"])
+
+
 # ---- the parts -------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +314,14 @@ def test_a_folder_gives_its_pictures_and_few_of_many(folder):
     few = study.photographs([folder], 0, 2)
     assert len(few) == 2 and few == study.photographs([folder], 0, 2)
     assert study.photographs([], 0, 10) == [None]
+
+
+def test_classes_are_chosen_whose_maps_differ():
+    a, b, c = np.eye(3)
+    maps = np.stack([a, 0.9 * a + 0.1 * b, b, 0.8 * b + a, c, -a]).reshape(6, 1, 3)
+    assert study.differing(maps, 3) == [0, 2, 4]  # in order, without those that look like one before
+    assert study.differing(maps[[0, 1, 3]], 3) == [0, 2, 1]  # where all look alike, the least alike first
+    assert study.differing(maps[:1], 3) == [0] and study.differing(np.zeros((2, 1, 3)), 2) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +345,7 @@ def test_every_note_has_two_sentences_an_equation_and_code():
     for note in (*notes.ATTRIBUTIONS.values(), *notes.SECTIONS.values()):
         assert len(re.findall(r"[.?!;:](?= |$)", note.reading)) >= 2, note.title
         assert note.equation and note.paper[1].startswith("https://")
-        path, line = notes.place(note.function)
+        path, line, text = notes.place(note.function)
+        assert note.function.__name__ in text.splitlines()[0] + text.splitlines()[1]
         source = (notes.ROOT / path).read_text("utf-8").splitlines()
         assert any(note.function.__name__ in text for text in source[line - 1 : line + 1])  # a decorator may come first

@@ -1,9 +1,12 @@
 """The gallery's page in a real browser: Debian's Chromium, without a window and without a network."""
 
 import json
+import re
 import shutil
 
 import pytest
+
+from viz.commands.gallery.attributions import FAMILIES
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'minigrad[test]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -76,7 +79,9 @@ def test_nothing_is_asked_of_the_network(page):
 
 def opacity(page, name):
     return float(
-        page.execute_script(f"return getComputedStyle(document.querySelector('#attributions .{name}')).opacity")
+        page.execute_script(
+            f"return getComputedStyle(document.querySelector('#attributions .stack:not(.fine) .{name}')).opacity"
+        )
     )
 
 
@@ -188,3 +193,130 @@ def test_nothing_moves_while_the_page_loads(page):
         ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(sum), 300);"
     )
     assert shift < 0.01
+
+
+# ---- pointing, enlarging, choosing -----------------------------------------------------------------------------------
+
+MAPS = "#attributions .choice[data-choice='1'] .probe"
+
+
+def at(page, selector, u, v):
+    """Moves the pointer to a share of the width and height of the first such element."""
+    page.execute_script(
+        "const [selector, u, v] = arguments, box = document.querySelector(selector), r = box.getBoundingClientRect();"
+        "const at = {bubbles: true, clientX: r.left + u * r.width, clientY: r.top + v * r.height};"
+        "box.dispatchEvent(new PointerEvent('pointermove', at));",
+        selector,
+        u,
+        v,
+    )
+
+
+def test_all_maps_say_their_value_where_one_is_pointed_at(page):
+    at(page, MAPS, 0.26, 0.51)
+    values = page.execute_script("return [...document.querySelectorAll(arguments[0])].map(m => m.dataset.value)", MAPS)
+    assert len(values) == sum(map(len, FAMILIES.values())) and all(
+        re.fullmatch(r"[≥≤ ]*−?\d+(\.\d+)?(e[+−]\d+)?", value) for value in values
+    )
+    pixel = page.execute_script(
+        "const image = document.querySelector(arguments[0] + ' .bare'), n = image.naturalWidth;"
+        "return value(image, Math.floor(0.26 * n), Math.floor(0.51 * n));",
+        MAPS,
+    )
+    assert values[0] == pixel
+    at(page, "h1", 0.5, 0.5)
+    assert not page.execute_script("return document.querySelectorAll('.pointed').length")
+
+
+def test_a_value_is_that_of_the_colour(page):
+    found = page.execute_script(
+        "const colour = (table, n) => [...tables[table]].find(([, m]) => m === n)[0];"
+        "const one = (table, n, high, clipped) => {"
+        "  const image = new Image(); image.dataset.high = high;"
+        "  if (table === 'signed') image.dataset.signed = ''; if (clipped) image.dataset.clipped = '';"
+        "  const c = colour(table, n); sheets.set(image, {data: [c >> 16, (c >> 8) & 255, c & 255, 255], width: 1});"
+        "  return value(image, 0, 0); };"
+        "return [one('plain', 0, 2), one('plain', 100, 2), one('plain', 255, 2, true), one('signed', 0, 2, true),"
+        " one('signed', 28, 2), one('signed', 128, 2), one('plain', 100, 2e-9), one('plain', 255, 2e5)];"
+    )
+    assert found == ["0", "0.79", "≥ 2.00", "≤ −2.0", "−1.6", "0", "7.9e−10", "199609"]
+
+
+def test_a_click_makes_a_map_large_and_arrows_move_its_crosshair(page):
+    from selenium.webdriver.common.keys import Keys
+
+    page.execute_script("document.querySelector(arguments[0]).focus()", MAPS)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    large = "#enlarged[open] .view .probe"
+    wide = "return document.querySelector(arguments[0]).getBoundingClientRect().width"
+    assert page.execute_script(wide, large) > 2 * page.execute_script(wide, MAPS)
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    said = page.find_element("css selector", "#enlarged output")
+    assert said.text.endswith("in column 17, row 16")
+    page.switch_to.active_element.send_keys(Keys.ARROW_UP, Keys.ARROW_UP)
+    assert said.text.endswith("in column 17, row 14")
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not page.find_elements("css selector", large) and page.get_log("browser") == []
+
+
+def test_the_class_is_switched_for_all_maps(page):
+    shown = (
+        "return [...new Set([...document.querySelectorAll('#attributions .choice')]"
+        ".filter(c => c.offsetParent).map(c => c.dataset.choice))]"
+    )
+    assert page.execute_script(shown) == ["1"]
+    page.execute_script("document.querySelector('input[name=explained][value=\"2\"]').click()")
+    assert page.execute_script(shown) == ["2"]
+    page.execute_script("document.querySelector('input[name=explained][value=all]').click()")
+    assert page.execute_script(shown) == ["1", "2", "3"]
+
+
+def test_fine_maps_are_bare_where_coarse_ones_are_overlays(page):
+    opaque = "return [...document.querySelectorAll('#attributions .bare')].map(b => getComputedStyle(b).opacity)"
+    fine = page.execute_script(
+        "return [...document.querySelectorAll('#attributions .bare')].map(b => b.parentElement.matches('.fine'))"
+    )
+    assert page.execute_script(opaque) == ["1" if bare else "0" for bare in fine] and any(fine) and not all(fine)
+
+
+def test_points_of_the_map_say_who_they_are(page):
+    from selenium.webdriver.common.keys import Keys
+
+    named = page.find_element("css selector", ".named")
+    points = json.loads(named.get_attribute("data-points"))
+    x, y, _ = points[0]
+    at(page, ".named", x, y)
+    here = [name for *place, name in points if place == [x, y]]
+    assert named.get_attribute("data-value") in here and re.fullmatch(r"part of .*: .*, p = [01]\.\d\d", here[0])
+    named.send_keys(Keys.ARROW_RIGHT)
+    assert named.get_attribute("data-value") == named.get_attribute("aria-label") == points[1][2]
+
+
+def test_a_command_is_copied(page):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page.execute_script("window.copied = []; navigator.clipboard.writeText = async (text) => copied.push(text);")
+    page.execute_script("document.querySelector('button.copy').click()")
+    WebDriverWait(page, 60).until(lambda _: page.execute_script("return copied.length") == 1)
+    first = page.execute_script("return document.querySelector('code.command').textContent")
+    assert page.execute_script("return copied[0]") == first and "classify" in first
+
+
+def test_what_is_too_wide_says_that_it_scrolls(chromium, address):
+    seen(chromium, 390, "light", "reduce")
+    chromium.get(address)
+    hint = "return getComputedStyle(document.querySelector('#sanity .sideways')).display"
+    after = (
+        "return [...document.querySelectorAll('#optimised dt, #style dt')]"
+        ".filter(t => getComputedStyle(t, '::after').content.includes('scrolls')).length"
+    )
+    assert chromium.execute_script(hint) == "block" and chromium.execute_script(after) > 0
+    seen(chromium, 1920, "light", "reduce")
+    chromium.get(address)
+    assert chromium.execute_script(hint) == "none"
+
+
+def test_a_place_in_the_code_opens_there(page):
+    page.execute_script("document.querySelector('a[href=\"#code-pgd\"]').click()")
+    assert page.execute_script("return document.getElementById('code-pgd').parentElement.open")
+    assert "def pgd(" in page.find_element("id", "code-pgd").text

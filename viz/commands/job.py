@@ -278,6 +278,12 @@ class Job:
         self.written.append(save(base, suffix, lambda path: path.write_text(text, "utf-8")))
         return self.written[-1]
 
+    def growing(self, suffix):
+        """Where NAME_SUBJECT with this suffix will be, for what is shown as it grows; None where the answer to the same
+        question is there, which stays until the new one is whole."""
+        base = self._base(None)
+        return base.with_name(base.name + suffix) if answered(base) is None else None
+
     def _base(self, subject):
         """The path of a result without its suffix, in a folder that is there.
 

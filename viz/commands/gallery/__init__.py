@@ -1,24 +1,25 @@
 """One page with everything that minigrad shows of a photograph: a single HTML file that any browser opens, offline.
 
 What the network sees, every attribution side by side, whether they depend on what was learned, the network layer by
-layer, what its channels look for, an adversarial pair, another style, and a map. Each picture comes with how to read
-it, its equation, the paper, the command that makes it alone, and the place of its code. Several photographs, or a
-folder: the first is looked at in depth, the others in brief, and all of them stand in the map.
+layer, what its channels look for, an adversarial pair, a network that was trained against such pairs, another style,
+and a map. Each picture comes with how to read it, its equation, the paper, the command that makes it alone, and its
+code. Several photographs, or a folder: the first is looked at in depth, the others in brief, and all stand in the map.
 
-Ctrl-C leaves out what is not done yet, and writes the page with what there is.
+The page is there from the first part on, and grows: open it while the others are made. Where stderr goes to a file, a
+line every half minute says how far it is. Ctrl-C leaves out what is not done yet, and ends the page with what there is.
 """
 
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
+from minigrad.serialization import replacing
 from models.mistakes import UserError, users_mistake
 
 from ..options import parser
 from ..pictures import fitted
+from ..progress import steps
 from ..record import as_json
-from . import adversarial, attributions, layers, neighbours, optimised, page
+from . import adversarial, attributions, layers, neighbours, optimised, page, robust
 from .study import Budget, Study, photographs
 
 options = parser(__doc__, "photo.jpg --target cat", image=False)
@@ -40,6 +41,7 @@ SECTIONS = {
     "patches": layers.patches,
     "optimised": optimised.optimised,
     "adversarial": adversarial.adversarial,
+    "robust": robust.robust,
     "style": optimised.style,
     "map": neighbours.neighbours,
 }
@@ -48,8 +50,12 @@ LARGEST = 25_000_000  # bytes of a page
 
 def run(job):
     study = prepared(job)
-    sections = built(study)
-    write(study, sections)
+    growing = job.growing(".html")
+    try:
+        write(study, built(study, growing))
+    finally:
+        if growing is not None and growing not in job.written:
+            growing.unlink(missing_ok=True)
 
 
 def prepared(job):
@@ -63,24 +69,36 @@ def prepared(job):
     return study
 
 
-def built(study):
-    """{key: what its template needs}, or {"remark": sentence} where a section does not apply to this network."""
+def built(study, growing):
+    """{key: what its template needs}, or {"remark": sentence} where a section does not apply to this network.
+
+    growing: the path of the page, which is written anew after each section; or None.
+    """
     sections = {}
-    with tqdm(total=work(study), disable=not study.job.progress, unit="step") as bar:
+    with steps(work(study), "gallery", study.job.args.quiet) as bar:
         study.did = bar.update
         try:
             for key, build in SECTIONS.items():
-                bar.set_description(key)
+                bar.set_description_str(key, refresh=False)
                 began = time.time()
                 sections[key] = built_or_remark(build, study)
                 study.seconds[key] = round(time.time() - began, 2)
                 if study.job.stopped:
                     break
+                if growing is not None:
+                    grow(study, sections, growing)
         except KeyboardInterrupt:
             if not sections:
                 raise
             study.job.stopped = True
     return sections
+
+
+def grow(study, sections, path):
+    html = page.rendered(study, sections, time.time() - study.job.began, missing=len(SECTIONS) - len(sections))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(html, "utf-8")
 
 
 def built_or_remark(build, study):
@@ -98,7 +116,7 @@ def work(study):
     budget, methods = study.budget, [key for keys in attributions.FAMILIES.values() for key in keys]
     each = sum(attributions.LONG if key in attributions.SLOW else 1 for key in methods)
     patches = 5 * budget.patch_channels
-    films = budget.class_steps + budget.channel_layers * budget.channel_steps
+    films = 2 * budget.class_steps + budget.channel_layers * budget.channel_steps
     return (
         len(study.classes) * each
         + 2 * len(attributions.CHECKED)
@@ -106,7 +124,7 @@ def work(study):
         + films
         + budget.style_steps
         + len(study.others)
-        + 8
+        + 20
     )
 
 

@@ -8,6 +8,7 @@ import viz
 from models.mistakes import users_mistake
 from viz import plot
 
+from ..compare import COARSE
 from ..methods import METHODS, SLOW
 from . import embed
 from .notes import ATTRIBUTIONS, SECTIONS
@@ -87,6 +88,7 @@ def attributions(study):
         "families": families,
         "count": sum(map(len, FAMILIES.values())),
         "classes": names,
+        "considered": min(study.budget.considered, len(study.job.probabilities)),
         "commands": [study.command("compare", "--targets", ",".join(names))],
         "note": SECTIONS["attributions"],
     }
@@ -109,21 +111,28 @@ def attribution_command(study, key):
     return study.command(technique, "--target", study.job.class_name(study.classes[0]), *options)
 
 
-def shown(study, key, image, target, subject):
-    """A map as an overlay and alone, with its colour bar; a sentence in their place where the method does not apply."""
+def shown(study, key, image, target, subject, model=None):
+    """A map alone and, if it is coarse, as an overlay, with its colour bar; a sentence where the method does not apply.
+
+    Fine maps would be hidden by the photograph that they lie over. RISE is shown less its mean, as by its own command.
+    """
     try:
-        heat = quietly(METHODS[key].map, study.model, image, target)[0]
+        heat = quietly(METHODS[key].map, model or study.model, image, target)[0]
     except (NotImplementedError, ValueError, RuntimeError) as error:
         sentence = users_mistake(error)
         if sentence is None:
             raise
         return {"remark": sentence}
+    something = heat.any()
+    if key == "rise":
+        heat = heat - heat.mean()
     title, scale = ATTRIBUTIONS[key].title, plot.Scale.of(heat)
+    over = embed.veil(heat, scale, f"{title} for {subject}, over the photograph") if key in COARSE else None
     return {
-        "overlay": embed.veil(heat, scale, f"{title} for {subject}, over the photograph"),
-        "bare": embed.drawn(heat, scale, f"{title} for {subject}, the map alone"),
+        "overlay": over,
+        "bare": embed.drawn(heat, scale, f"{title} for {subject}"),
         "scale": embed.colour_bar(scale),
-        "remark": "" if heat.any() else "The map is zero everywhere.",
+        "remark": "" if something else "The map is zero everywhere.",
     }
 
 

@@ -5,22 +5,24 @@ Images are (3,H,W) or (1,3,H,W) in [0,1]; maps (H,W) take their colours from viz
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from viz import plot
+from viz.colours import table
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in a page: its data URI, size in pixels, and what it shows, in words."""
+    """A picture in a page: its data URI, size in pixels, and what it shows, in words; of a map its colours' scale."""
 
     uri: str
     width: int
     height: int
     alt: str
+    scale: plot.Scale | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def exact(image, alt):
 
 
 def drawn(heat, scale, alt):
-    """A map's colours, as they are."""
-    return _encoded(_bytes(scale.colours(heat)), alt, "WEBP", lossless=True, method=4)
+    """A map's colours, as they are: the page reads values from them."""
+    return replace(_encoded(_bytes(scale.colours(heat)), alt, "WEBP", lossless=True, method=4), scale=scale)
 
 
 def veil(heat, scale, alt):
@@ -89,6 +91,11 @@ def ramp(signed, stops=17):
     """The colours of a colour bar as a CSS gradient."""
     colours = plot.Scale(1.0, signed, False).colormap(np.linspace(0, 1, stops))[:, :3]
     return "linear-gradient(90deg," + ",".join("#" + _bytes(c).tobytes().hex() for c in colours) + ")"
+
+
+def colours(signed):
+    """The 256 colours of maps, the smallest value's first, as one string of six digits each."""
+    return _bytes(table(signed)).tobytes().hex()
 
 
 def number(value):

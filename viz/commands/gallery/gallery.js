@@ -85,3 +85,34 @@ const here = new IntersectionObserver(
   { rootMargin: "-30% 0px -65% 0px" },
 );
 for (const section of document.querySelectorAll("main > section")) here.observe(section);
+
+// ---- commands, wide things, code, and a page that grows --------------------------------------------------------------
+
+for (const button of document.querySelectorAll("button.copy")) {
+  button.addEventListener("click", async () => {
+    const command = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(command); // no clipboard here: the reader's own Ctrl-C takes it
+      button.textContent = "Selected";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+}
+
+const wide = new ResizeObserver((changes) => {
+  for (const { target } of changes) target.classList.toggle("scrolls", target.scrollWidth > target.clientWidth + 1);
+});
+for (const box of document.querySelectorAll(".scroll, .equation, .command")) wide.observe(box);
+
+const unfold = () => {
+  const details = location.hash.startsWith("#code-") && document.getElementById(location.hash.slice(1))?.parentElement;
+  if (details) details.open = true;
+};
+window.addEventListener("hashchange", unfold);
+unfold();
+
+const busy = () => document.hidden || document.querySelector("dialog[open]");
+if ("growing" in document.documentElement.dataset) setInterval(() => busy() || location.reload(), 15000);

@@ -19,16 +19,20 @@ WIDTH, HEIGHT, THUMB, FRAME = 1200, 900, 64, 4  # of a map, in its pixels
 def neighbours(study):
     """PCA and, with scikit-learn, t-SNE of the scores, with thumbnails framed in the colour of their class."""
     whole = len(study.paths) >= 12
-    images, _ = study.pool if whole else study.crops((1, 2, 3, 4), overlap=True)
+    images, captions = study.pool if whole else study.crops((1, 2, 3, 4), overlap=True)
     layer = logits_layer(study.model)
     x = viz.features(study.model, images, layer)
     study.did(2)
-    named = study.probabilities(images).argmax(1)
+    probabilities = study.probabilities(images)
+    named = probabilities.argmax(1)
+    names = [f"{caption}: {study.job.class_name(row.argmax())}, p = {row.max():.2f}"
+             for caption, row in zip(captions, probabilities, strict=True)]  # fmt: skip
     legend = legend_of(study, named)
     points, _, shares = viz.pca(x)
-    maps = [drawn_map(images, points, named, legend, "PCA", f"{shares.sum():.0%} of the variance")]
+    maps = [drawn_map(images, names, points, named, legend, "PCA", f"{shares.sum():.0%} of the variance")]
     with contextlib.suppress(ImportError, ValueError):  # without scikit-learn, or with few pictures, PCA stands alone
-        maps.append(drawn_map(images, viz.tsne(x, 12, study.job.args.seed), named, legend, "t-SNE", "perplexity 12"))
+        points = viz.tsne(x, 12, study.job.args.seed)
+        maps.append(drawn_map(images, names, points, named, legend, "t-SNE", "perplexity 12"))
     study.did(2)
     apart = viz.silhouette(x, named) if 2 <= len(np.unique(named)) < len(x) else None
     return {
@@ -51,15 +55,20 @@ def legend_of(study, named):
     return {c: colours[n] if n < len(colours) else "#8a8a8a" for n, c in enumerate(ranked)}
 
 
-def drawn_map(images, points, named, legend, title, detail):
+def drawn_map(images, names, points, named, legend, title, detail):
+    """The picture of a map, and where its points are: (share of the width, of the height, name), from left to right."""
     low, high = points.min(0), points.max(0)
     place = (points - low) / np.where(high > low, high - low, 1)
     sheet = Image.new("RGBA", (WIDTH, HEIGHT), (0, 0, 0, 0))
     side = THUMB + 2 * FRAME
-    for image, (px, py), c in sorted(zip(images, place, named, strict=True), key=lambda row: row[1][1]):
+    corners = np.rint(np.stack([place[:, 0], 1 - place[:, 1]], 1) * (WIDTH - side, HEIGHT - side)).astype(int)
+    for image, corner, c in sorted(zip(images, corners.tolist(), named, strict=True), key=lambda row: -row[1][1]):
         thumb = Image.fromarray(np.rint(255 * plot.as_picture(image)).astype(np.uint8)).resize((THUMB, THUMB))
         card = Image.new("RGBA", (side, side), legend[int(c)])
         card.paste(thumb, (FRAME, FRAME))
-        sheet.paste(card, (round(px * (WIDTH - side)), round((1 - py) * (HEIGHT - side))))
+        sheet.paste(card, tuple(corner))
     alt = f"{title} map of {len(images)} pictures, each framed in the colour of the class that the network names"
-    return {"title": title, "detail": detail, "picture": embed.transparent(np.asarray(sheet), alt)}
+    centres = (corners + side / 2) / (WIDTH, HEIGHT)
+    points = sorted([round(x, 4), round(y, 4), name] for (x, y), name in zip(centres.tolist(), names, strict=True))
+    return {"title": title, "detail": detail, "picture": embed.transparent(np.asarray(sheet), alt), "points": points,
+            "size": f"{side / WIDTH:.4%}"}  # fmt: skip

@@ -4,11 +4,13 @@
 """
 
 import inspect
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import viz
 from minigrad import functional as F
+from viz.adversarial_training import AdversarialTrainer
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,10 +28,11 @@ class Note:
 
 
 def place(function):
-    """(path from the root of the repository, line) of a function's or class's code."""
+    """(path from the folder of the packages, line, text) of a function's or class's code."""
     function = inspect.unwrap(function)
     path = Path(inspect.getsourcefile(function)).resolve()
-    return path.relative_to(ROOT).as_posix(), inspect.getsourcelines(function)[1]
+    lines, first = inspect.getsourcelines(function)
+    return path.relative_to(ROOT).as_posix(), first, textwrap.dedent("".join(lines))
 
 
 def arxiv(text, number):
@@ -211,9 +214,10 @@ ATTRIBUTIONS = {
     ),
     "rise": Note(
         "RISE",
-        "The mean of random masks, each weighted by the probability of the class behind it: bright places were mostly "
-        "visible when the network was right. Grain and blobs are what chance leaves with a limited number of masks.",
-        r"S = \frac{1}{p \, n} \sum_{i=1}^{n} p_c(x \cdot M_i) \, M_i",
+        "The mean of random masks, each weighted by the probability of the class behind it, less the mean of the map: "
+        "red places were visible more often than others when the network was sure. Grain and blobs are what chance "
+        "leaves with a limited number of masks.",
+        r"M = S - \bar{S}, \quad S = \frac{1}{p \, n} \sum_{i=1}^{n} p_c(x \cdot M_i) \, M_i",
         arxiv("Petsiuk et al. 2018", "1806.07421"),
         viz.rise,
     ),
@@ -233,8 +237,9 @@ SECTIONS = {
     "attributions": Note(
         "Where it looked",
         "Every method answers the same question, which pixels made the score of a class what it is, and each means "
-        "something else by it. Move the slider from the photograph over the overlay to the bare map; "
-        "the numbers below a map say what its colours are worth.",
+        "something else by it. Choose a class, move the slider from the photograph to the bare map, and point at a "
+        "map: all maps say what they are worth there, to a 256th of their scale. Fine maps are never an overlay, for "
+        "the photograph would hide them.",
         r"y_c : \mathbb{R}^{3 \times h \times w} \to \mathbb{R}, \quad \text{the score before the softmax}",
         arxiv("Samek et al. 2021, a review", "2003.07631"),
         viz.gradient,
@@ -286,6 +291,17 @@ SECTIONS = {
         r"\quad \left\| x' - x \right\|_{\infty} \le \varepsilon",
         arxiv("Madry et al. 2018", "1706.06083"),
         viz.pgd,
+    ),
+    "robust": Note(
+        "The same question to a network that was trained against attacks",
+        "Both networks have the same layers and learned from the same photographs; one of them was shown each as an "
+        "attacker, within 4 of 255 levels, had made it worst. What moves its scores are edges and parts that people "
+        "see as well (Tsipras et al. 2019): the method is the same, and the picture another.",
+        r"\min_\theta \; \mathbb{E}_{x, c} \left[ \max_{\left\| \delta \right\|_\infty \le \varepsilon} "
+        r"L_\theta(x + \delta, c) \right]",
+        arxiv("Madry et al. 2018, equation 2.1", "1706.06083"),
+        AdversarialTrainer,
+        "It pays for that: it is less sure of itself, and more often wrong about photographs that nobody attacked.",
     ),
     "style": Note(
         "In another style",

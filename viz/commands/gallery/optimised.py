@@ -15,14 +15,13 @@ def optimised(study):
     budget, job = study.budget, study.job
     classes = list(dict.fromkeys([*study.classes, *map(int, np.argsort(-job.probabilities, kind="stable"))]))
     classes = classes[: budget.class_images]
-    made = ascend(study, classes, budget.class_steps)
+    made = ascend(study, study.model, classes, budget.class_steps)
     reached = study.probabilities(made.image)
     films = []
     for n, c in enumerate(classes):
-        label = f"{job.class_name(c)}, p = {reached[n, c]:.2f}"
-        films.append(
-            film(made, n, f"What the network grows for {job.class_name(c)}, from noise to the last step", label)
-        )
+        name, label = job.class_name(c), f"{job.class_name(c)}, p = {reached[n, c]:.2f}"
+        study.grown[c] = film(made, n, f"What the network grows for {name}, from noise to the last step", label)
+        films.append(study.grown[c])
 
     channels = []
     for layer in stage_ends(study.model)[1:][-budget.channel_layers :]:
@@ -30,7 +29,7 @@ def optimised(study):
             break
         layer = unrectified(study.model, layer)
         chosen = strongest(study, layer)
-        made_here = ascend(study, [viz.channel(layer, c) for c in chosen], budget.channel_steps)
+        made_here = ascend(study, study.model, [viz.channel(layer, c) for c in chosen], budget.channel_steps)
         for n, c in enumerate(chosen):
             channels.append(film(made_here, n, f"What channel {c} of {layer} grows", f"{layer}, channel {c}"))
     name = job.class_name(classes[0])
@@ -47,10 +46,10 @@ def optimised(study):
     }
 
 
-def ascend(study, objectives, steps):
+def ascend(study, model, objectives, steps):
     """An Optimized of one image for each objective, made together."""
     made = viz.maximize(
-        study.model,
+        model,
         objectives,
         parameterization="fourier",
         transforms=viz.robust(),

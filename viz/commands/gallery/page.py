@@ -7,6 +7,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+import minigrad as mg
 from models.mistakes import UserError
 
 from ..record import versions
@@ -14,6 +15,7 @@ from . import embed
 from .notes import ADEBAYO, ROOT, SECTIONS, place
 
 HERE = Path(__file__).parent
+STYLES, SCRIPTS = ("style.css", "maps.css"), ("gallery.js", "maps.js")
 
 
 @cache
@@ -36,13 +38,12 @@ def environment():
     return found
 
 
-def rendered(study, sections, seconds):
-    """The page as text."""
+def rendered(study, sections, seconds, missing=0):
+    """The page as text. missing: how many parts are still being made."""
     job, model, markup = study.job, study.model, environment().filters["safe"]
-    style = (HERE / "style.css").read_text("utf-8")
-    script = (HERE / "gallery.js").read_text("utf-8")
+    style, script = ("\n".join((HERE / name).read_text("utf-8") for name in names) for names in (STYLES, SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    facts = job.facts()
+    facts, listings = job.facts(), {}
     return (
         environment()
         .get_template("page.html")
@@ -54,13 +55,16 @@ def rendered(study, sections, seconds):
             photograph=sections["seen"]["photograph"],
             model={
                 "name": model.name,
-                "parameters": sum(parameter.size for parameter in model.parameters()),
+                "parameters": learned(model),
                 "classes": len(job.probabilities),
                 "size": model.input_size,
                 "source": model.provenance.get("source", "unknown"),
             },
             persuasion=ADEBAYO,
-            code=lambda function: code(function, job.args.out),
+            code=lambda function: code(function, job.args.out, listings),
+            listings=listings,
+            colours={"plain": embed.colours(False), "signed": embed.colours(True)},
+            missing=missing,
             style=markup(style),
             script=markup(script),
             digest=digest,
@@ -77,9 +81,27 @@ def rendered(study, sections, seconds):
     )
 
 
-def code(function, out):
-    """{"text": "viz/cam.py, line 21", "link": the file as seen from the page, or None where it lies elsewhere}."""
-    path, line = place(function)
+def learned(model):
+    """How many numbers a network learned, frozen or not: buffers are measured, and what layers share counts once."""
+    modules = [model, *(module for _, module in model.named_modules())]
+    tensors = {
+        id(tensor): tensor.size
+        for module in modules
+        for name, tensor in vars(module).items()
+        if isinstance(tensor, mg.Tensor) and name not in module.buffers
+    }
+    return sum(tensors.values())
+
+
+def code(function, out, listings):
+    """{"name": "grad_cam", "text": "viz/cam.py, line 21", "link": ..., "source": its text}, put into `listings` too.
+
+    link: the file as seen from the page, or None where the page lies outside of the repository.
+    """
+    path, line, source = place(function)
     inside = ROOT in out.resolve().parents
     link = Path(os.path.relpath(ROOT / path, out.resolve())).as_posix() if inside else None
-    return {"text": f"{path}, line\u00a0{line}", "name": function.__name__, "link": link}
+    name = function.__name__
+    return listings.setdefault(
+        name, {"name": name, "text": f"{path}, line\u00a0{line}", "link": link, "source": source}
+    )

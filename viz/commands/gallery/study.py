@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import models
+import viz
 from models.dataset import SUFFIXES
 from models.mistakes import UserError
 from viz.attacks import scores
@@ -21,7 +22,8 @@ SHARPER = 4  # how many times the network's pixels a photograph has on the page,
 class Budget:
     """How much work goes into a page. The sections take about as long as one another."""
 
-    explained: int = 2  # classes with all attributions
+    explained: int = 3  # classes with all attributions
+    considered: int = 10  # the likeliest classes, of which these are chosen
     class_images: int = 6
     class_steps: int = 96
     channel_layers: int = 3
@@ -61,7 +63,7 @@ class Study:
     """A run of the gallery: `job` as commands know it, the paths of all photographs, and the budget.
 
     did: called after each piece of work, with how much it was, for the progress bar. seconds: what each
-    section took, once it is done.
+    section took, once it is done. grown: {class: Film} of the class images made so far.
     """
 
     job: object
@@ -70,6 +72,7 @@ class Study:
     budget: Budget
     did: object = field(default=lambda units=1: None)
     seconds: dict = field(default_factory=dict)
+    grown: dict = field(default_factory=dict)
 
     @property
     def model(self):
@@ -99,10 +102,14 @@ class Study:
 
     @cached_property
     def classes(self):
-        """The classes explained: --target, if it was given, then the likeliest ones."""
+        """The classes explained: --target or the top one, then likely ones whose maps differ (see `differing`)."""
         ranked = [int(c) for c in np.argsort(-self.job.probabilities, kind="stable")]
-        chosen = list(dict.fromkeys([self.job.target, *ranked]))
-        return chosen[: self.budget.explained]
+        candidates = list(dict.fromkeys([self.job.target, *ranked]))[: self.budget.considered]
+        try:
+            maps = viz.grad_cam(self.model, np.repeat(self.first.image, len(candidates), 0), candidates, signed=True)
+        except (NotImplementedError, ValueError):  # a network without maps
+            return candidates[: self.budget.explained]
+        return [candidates[i] for i in differing(maps, self.budget.explained)]
 
     @cached_property
     def pool(self):
@@ -136,9 +143,7 @@ class Study:
 
     def probabilities(self, images):
         """(N,K) of images (N,3,h,w)."""
-        z = scores(self.model, images).astype(np.float64)
-        e = np.exp(z - z.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
+        return probabilities(self.model, images)
 
     def unknown(self, image):
         """Whether an image (1,3,h,w) is probably of none of the model's classes."""
@@ -158,6 +163,28 @@ class Study:
     def step(self, *_):
         """A callback for viz's optimisers."""
         self.did()
+
+
+def probabilities(model, images):
+    """(N,K) float64, what a model says of images (N,3,h,w)."""
+    z = scores(model, images).astype(np.float64)
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def differing(maps, count, alike=0.5):
+    """Indices of `count` of the maps (N,H,W), in order, without those that look like one before.
+
+    Two maps look alike where the cosine of the angle between them is above `alike`. Where too few are left, those
+    follow that are least like any chosen one.
+    """
+    flat = np.reshape(maps, (len(maps), -1)).astype(np.float64)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    cosines, chosen = flat @ flat.T, [0]
+    while len(chosen) < min(count, len(maps)):
+        nearest = {i: cosines[i, chosen].max() for i in range(len(maps)) if i not in chosen}
+        chosen.append(next((i for i, cosine in nearest.items() if cosine <= alike), min(nearest, key=nearest.get)))
+    return chosen
 
 
 def photographs(given, seed, most):
