@@ -13,10 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-import minigrad as mg
-
 from .. import checks
 from . import grids, known, scores
+from .networks import scored
 from .scenes import KINDS, SIZE, scenes
 
 CUES = ("mark", "object", "background")
@@ -95,5 +94,4 @@ def family(name, networks, count, first, seed=0):
 
 def named(model, images):
     """(N,): the class that the network names in each."""
-    with mg.no_grad():
-        return model(mg.from_numpy(images)).numpy().argmax(1)
+    return scored(model, images).argmax(1)

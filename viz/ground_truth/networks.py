@@ -17,6 +17,7 @@ from models.layers import Preprocess
 from models.training import one_cycle
 
 from ..random import stream
+from ..target import as_leaf
 from .scenes import KINDS, PARTS, SIZE, scenes
 
 WIDTHS = (8, 16, 32)
@@ -71,12 +72,13 @@ def train(model, cue, seed=0, steps=None, count=SCENES, progress=False):
     """
     steps = STEPS if steps is None else steps
     drawn = scenes(count, seed=(seed, 1))
-    rng, losses = stream(seed, "scene training", cue), []
+    rng, losses, device = stream(seed, "scene training", cue), [], model["fc"].weight.device
     optimizer = optim.Adam(model.requires_grad_().train().parameters(), lr=RATE)
     for step in trange(steps, desc=f"learning the {cue}", disable=not progress):
         chosen = rng.integers(count, size=BATCH)
         optimizer.lr = one_cycle(step, steps, RATE, warmup=0.15)
-        loss = F.cross_entropy(model(mg.from_numpy(drawn.images[chosen])), mg.from_numpy(drawn.kinds[cue][chosen]))
+        x, y = (mg.from_numpy(values[chosen]).to(device) for values in (drawn.images, drawn.kinds[cue]))
+        loss = F.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -88,9 +90,14 @@ def train(model, cue, seed=0, steps=None, count=SCENES, progress=False):
 def accuracy(model, cue, seed=0):
     """The share of new scenes of which the network names the kind of `cue`."""
     drawn = scenes(CHECKED, seed, FIRST_CHECKED)
+    return float((scored(model, drawn.images).argmax(1) == drawn.kinds[cue]).mean())
+
+
+def scored(model, images, batch_size=100):
+    """(N,K): the scores of the array `images`, wherever the model is."""
     with mg.no_grad():
-        named = [model(mg.from_numpy(part)).numpy().argmax(1) for part in np.array_split(drawn.images, 10)]
-    return float((np.concatenate(named) == drawn.kinds[cue]).mean())
+        starts = range(0, len(images), batch_size)
+        return np.concatenate([model(as_leaf(model, images[i : i + batch_size])).numpy() for i in starts])
 
 
 def trained(architecture, cue, folder, seed=0, progress=False):

@@ -7,7 +7,7 @@ import minigrad as mg
 import viz
 from minigrad import nn
 from viz.ground_truth.grids import Join, Split, cell_class, difull, dipart
-from viz.ground_truth.networks import ARCHITECTURES, build
+from viz.ground_truth.networks import ARCHITECTURES, build, scored
 from viz.ground_truth.scenes import KINDS, SIZE, scenes
 
 CELL = (SIZE, SIZE)
@@ -39,16 +39,16 @@ def test_split_and_join_undo_each_other():
 
 def test_difull_scores_each_cell_as_the_network_alone_does(model, grid):
     pictures, _, _ = grid
-    y = difull(model)(mg.from_numpy(pictures)).numpy().reshape(2, 2, 2, KINDS)
+    y = scored(difull(model), pictures).reshape(2, 2, 2, KINDS)
     for r, row in enumerate(cells_of(pictures)):
         for c, cell in enumerate(row):
-            np.testing.assert_allclose(y[:, r, c], model(mg.from_numpy(cell.copy())).numpy(), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(y[:, r, c], scored(model, cell), rtol=1e-4, atol=1e-5)
 
 
 def test_dipart_averages_to_the_network_of_the_whole_grid(model, grid):
     """Its heads are linear in the mean over a cell, so the mean of the heads is the head of the mean."""
-    y = dipart(model)(mg.from_numpy(grid[0])).numpy().reshape(2, 4, KINDS)
-    np.testing.assert_allclose(y.mean(1), model(mg.from_numpy(grid[0])).numpy(), rtol=1e-4, atol=1e-5)
+    y = scored(dipart(model), grid[0]).reshape(2, 4, KINDS)
+    np.testing.assert_allclose(y.mean(1), scored(model, grid[0]), rtol=1e-4, atol=1e-5)
 
 
 def test_pixels_outside_a_cell_cannot_matter_to_difull(model, grid):
@@ -58,7 +58,7 @@ def test_pixels_outside_a_cell_cannot_matter_to_difull(model, grid):
     noise = np.random.default_rng(0).random(pictures.shape, np.float32)
     for n, (top, left, bottom, right) in enumerate(boxes):
         noise[n, :, top:bottom, left:right] = pictures[n, :, top:bottom, left:right]
-    before, after = (network(mg.from_numpy(x)).numpy()[[0, 1], target] for x in (pictures, noise))
+    before, after = (scored(network, x)[[0, 1], target] for x in (pictures, noise))
     np.testing.assert_allclose(before, after, rtol=1e-5, atol=1e-6)
     gradient = viz.saliency(network, pictures, target)
     np.testing.assert_allclose(viz.positive_share(gradient, boxes), 1)

@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 
-import minigrad as mg
 from viz.ground_truth import networks
-from viz.ground_truth.networks import ARCHITECTURES, accuracy, build, train, trained
+from viz.ground_truth.networks import ARCHITECTURES, accuracy, build, scored, train, trained
 from viz.ground_truth.scenes import scenes
 from viz.head import default_layer
+from viz.target import as_leaf
+
+pytestmark = pytest.mark.host("its networks are made on the CPU")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_network_gives_four_scores_of_pixels_and_has_maps_before_its_head(architecture):
     model = build(architecture)
-    assert model(mg.from_numpy(scenes(2).images)).shape == (2, 4)
+    assert scored(model, scenes(2).images).shape == (2, 4)
     layer = default_layer(model)
-    assert model.activations(mg.from_numpy(scenes(1).images), layer)[layer].shape == (1, 32, 12, 12)
+    assert model.activations(as_leaf(model, scenes(1).images), layer)[layer].shape == (1, 32, 12, 12)
 
 
 def test_a_network_learns_its_cue_and_no_other():
@@ -39,8 +41,8 @@ def test_a_trained_network_is_kept_and_found_again(tmp_path, monkeypatch):
     made = trained("plain", "object", tmp_path / "kept", seed=3)
     monkeypatch.setattr(networks, "train", None)
     found = trained("plain", "object", tmp_path / "kept", seed=3)
-    x = mg.from_numpy(scenes(2).images)
-    np.testing.assert_array_equal(made(x).numpy(), found(x).numpy())
+    x = scenes(2).images
+    np.testing.assert_array_equal(scored(made, x), scored(found, x))
 
 
 def test_a_network_that_has_not_learned_is_not_given(tmp_path, monkeypatch):
