@@ -38,14 +38,17 @@ from .checks import (
     per_pixel,
     pointing_game,
     positive_share,
+    random_logit,
     sensitivity,
+    smoothed,
+    sparseness,
 )
 from .corruptions import corrupt
 from .cue_conflict import cue_conflict, shape_decisions
 from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend
 from .dream import deep_dream
 from .embedding import features, pca, silhouette, tsne
-from .fidelity import chance_infidelity, infidelity, relative_infidelity
+from .fidelity import chance_infidelity, faithfulness_correlation, infidelity, relative_infidelity
 from .grabcut import grabcut
 from .gradients import (
     deconvnet,
@@ -81,6 +84,7 @@ from .regularize import (
     l2,
     total_variation,
 )
+from .road import road
 from .robustness import accuracy, attack_table, defence_table, regroup, robustness_table, transfer_table
 from .sparse_attacks import jsma, one_pixel
 from .square import square_attack

@@ -4,8 +4,10 @@
     insertion_deletion    does the score follow when pixels come and go in the order of the map?
     pointing_game         does the map's maximum fall on the object? (`mosaics` makes objects of known place)
     positive_share        how much of the positive attribution does?
+    sparseness            does the attribution lie on few pixels?
     sensitivity           does the attribution stay the same where the image hardly changes?
     model_randomization   does the map depend on what the network has learned?
+    random_logit          does the map depend on the class?
 
 `image` is (N,3,H,W), an attribution (N,3,H,W) or (N,H,W); results have one number for each image, of which
 viz/intervals.py makes means with intervals. Whether an attribution predicts how the score changes under noise is asked
@@ -18,11 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm, trange
 
+import minigrad as mg
 from minigrad import nn
 
 from .perturbation import filling, watched
 from .random import drawn, stream, streams, taken_for
-from .target import as_image, fixed_target, in_pixels, is_class, require_units, value_range
+from .ranges import require
+from .target import as_image, classes, fixed_target, in_pixels, is_class, logits, require_units, value_range
 
 
 def per_pixel(attribution, how="magnitude"):
@@ -194,6 +198,20 @@ def _checked_boxes(name, maps, boxes):
     return maps, boxes
 
 
+def sparseness(maps):
+    """(N,): the Gini index of each map's |values| (Chalasani et al. 2020, arXiv:1810.06583).
+
+        G = 1 - 2 sum_k a_k / sum(a) * (d - k + 1/2) / d,  with a_1 <= ... <= a_d
+
+    0 where all pixels count alike, nearly 1 where one counts alone. maps: (N,H,W) or (N,3,H,W), each value for itself;
+    a map of zeros has 0. It says nothing of whether these are the right pixels.
+    """
+    a = np.sort(abs(np.asarray(maps, np.float64)).reshape(len(maps), -1), axis=1)
+    d, total = a.shape[1], a.sum(1)
+    weights = (d - np.arange(1, d + 1) + 0.5) / d
+    return np.where(total > 0, 1 - 2 * (a * weights).sum(1) / np.where(total > 0, total, 1), 0)
+
+
 # ---- small changes of the image --------------------------------------------------------------------------------------
 
 
@@ -262,6 +280,48 @@ def model_randomization(model, image, method, target=None, seed=0, progress=Fals
         maps.append(per_pixel(method(changed, image, target)))
     likeness = np.array([[_likeness(a, b) for a, b in zip(maps[0], m, strict=True)] for m in maps])
     return Randomization(tuple(names), np.stack(maps), likeness[..., 0], likeness[..., 1])
+
+
+def random_logit(model, image, method, target=None, seed=0, key=None):
+    """(rank correlation, SSIM), each (N,): the map's likeness to that of another class (Sixt et al. 2020).
+
+    arXiv:1912.09818. The other class of each image is drawn from seed and key; both maps are compared as magnitudes, as
+    in `model_randomization`. Near 1: whatever the class, the map is the same. Needs scikit-image.
+    """
+    with mg.no_grad():
+        scores = logits(model, as_image(model, image))
+    count, known = scores.shape
+    if known < 2:
+        raise ValueError("random_logit: the model has a single class, so there is no other to explain")
+    chosen = classes(model, scores, target)
+    rngs = streams(seed, "random_logit", as_image(model, image).numpy(), key)
+    others = (chosen + np.array([rng.integers(1, known) for rng in rngs])) % known
+    maps = [per_pixel(method(model, image, c)) for c in (chosen, others)]
+    likeness = np.array([_likeness(a, b) for a, b in zip(*maps, strict=True)]).reshape(count, 2)
+    return likeness[:, 0], likeness[:, 1]
+
+
+def smoothed(method, samples=50, sigma=0.1, seed=0):
+    """`method` averaged over noisy images, for the smooth randomisation test (Hedstroem et al. 2023, arXiv:2401.06465):
+
+        model_randomization(model, image, smoothed(viz.saliency))
+
+    What the gradients of random networks have of noise is averaged out before maps are compared. sigma: of the noise,
+    as a share of each image's range of values.
+    """
+    require("smoothed", samples=samples, sigma=sigma)
+
+    def averaged(model, image, target=None):
+        target = fixed_target(model, image, target)
+        x = as_image(model, image).numpy()
+        spread = sigma * np.ptp(x, axis=(1, 2, 3), keepdims=True)
+        rngs, total = streams(seed, "smoothed", x), 0.0
+        for _ in range(samples):
+            noise = spread * drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:]))
+            total = total + np.asarray(method(model, (x + noise).astype(x.dtype), target), np.float64)
+        return total / samples
+
+    return averaged
 
 
 def _draw_anew(layer, rng):

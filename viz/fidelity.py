@@ -1,13 +1,15 @@
-"""Infidelity: does an attribution predict how the score changes under noise? (Yeh et al. 2019, arXiv:1901.09392)
+"""Does an attribution predict how the score changes, under noise or as pixels go?
 
-The definition depends on the attribution's unit, and most of it is the mean change, which no linear map predicts: any
-noise lowers a score. `relative_infidelity` leaves both out, and then an uninformative map has a known value.
+The definition of infidelity (Yeh et al. 2019, arXiv:1901.09392) depends on the attribution's unit, and most of it is
+the mean change, which no linear map predicts: any noise lowers a score. `relative_infidelity` leaves both out, and then
+an uninformative map has a known value. Of `faithfulness_correlation` (Bhatt et al. 2020, arXiv:2005.00631) it is 0.
 """
 
 import numpy as np
 
-from .perturbation import watched
+from .perturbation import filling, watched
 from .random import drawn, streams
+from .ranges import require
 from .target import as_image, fixed_target, in_pixels, value_range
 
 
@@ -60,6 +62,47 @@ def relative_infidelity(
 def chance_infidelity(samples):
     """The relative infidelity of a map that knows nothing, on average: noise in `samples` draws is fitted by chance."""
     return 1 - 1 / (samples - 1)
+
+
+def faithfulness_correlation(
+    model,
+    image,
+    attribution,
+    target=None,
+    layer=None,
+    unit=None,
+    fraction=0.1,
+    fill=0.0,
+    samples=100,
+    seed=0,
+    key=None,
+):
+    """(N,): the correlation of sum_S a with y(x) - y(x where S is filled), over random sets S of pixels (Bhatt 2020).
+
+    From -1 to 1, 0 on average for a map that knows nothing, and 0 where the map or the
+    score does not change. fraction: of the pixels, the size of S. fill: see `viz.perturbation.filling`; the baseline of
+    the article. attribution, seed, key: as for `infidelity`; samples: how many sets, at least 3.
+    """
+    require("faithfulness_correlation", fraction=fraction)
+    if samples < 3:
+        raise ValueError(f"faithfulness_correlation: samples must be at least 3, got {samples}")
+    target = fixed_target(model, image, target, layer)
+    x = as_image(model, image).numpy()
+    filled = filling("faithfulness_correlation", model, fill, x)
+    a = np.asarray(attribution, np.float64)
+    a = (a if a.ndim == 3 else a.sum(1)).reshape(len(x), -1)
+    size = max(1, round(fraction * a.shape[1]))
+    rngs = streams(seed, "faithfulness_correlation", x, key)
+    before = watched(model, x, target, layer, unit)
+    said, fell = np.empty((2, samples, len(x)))
+    for k in range(samples):
+        chosen = drawn(rngs, lambda rng: rng.permutation(a.shape[1]) < size)
+        gone = chosen.reshape(len(x), 1, *x.shape[2:])
+        said[k] = (a * chosen).sum(1)
+        fell[k] = before - watched(model, np.where(gone, filled, x), target, layer, unit)
+    said, fell = said - said.mean(0), fell - fell.mean(0)
+    norm = np.sqrt((said**2).sum(0) * (fell**2).sum(0))
+    return (said * fell).sum(0) / np.where(norm > 0, norm, 1)
 
 
 def _changes(name, model, image, attribution, target, layer, unit, samples, sigma, seed, key):

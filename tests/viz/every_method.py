@@ -38,6 +38,12 @@ METHODS = {
         model, x, viz.gradient(model, x, 1), 1, samples=3, seed=seed
     ),
     "insertion_deletion": lambda model, x, seed: viz.insertion_deletion(model, x, x.mean(1), 1, steps=3, seed=seed),
+    "road": lambda model, x, seed: viz.road(model, x, x.mean(1), 1, shares=[0.5], seed=seed).most,
+    "faithfulness_correlation": lambda model, x, seed: viz.faithfulness_correlation(
+        model, x, viz.gradient(model, x, 1), 1, samples=3, seed=seed
+    ),
+    "random_logit": lambda model, x, seed: viz.random_logit(model, x, viz.saliency, 1, seed=seed)[0],
+    "smoothed": lambda model, x, seed: viz.smoothed(viz.saliency, samples=2, seed=seed)(model, x, 1),
     "activation_maps": lambda model, x, seed: viz.activation_maps(model, x, "conv2"),
     "features": lambda model, x, seed: viz.features(model, x, "gap"),
     "top_patches": lambda model, x, seed: [patch.pixels for patch in [viz.top_patches(model, x, "relu1", 2, count=1)]],

@@ -228,3 +228,65 @@ def test_a_flat_map_counts_as_uncorrelated(golden):
     calls = iter(range(9))
     found = viz.model_randomization(model, image, lambda model, x, target: x[:, 0] * (next(calls) < 1), target)
     assert found.spearman.tolist() == found.ssim.tolist() == [[1, 1], [0, 0], [0, 0], [0, 0], [0, 0]]
+
+
+# ---- few pixels, another class, smoothed -----------------------------------------------------------------------------
+
+
+def test_sparseness_is_the_gini_index():
+    """By its other definition: half of the mean difference of two values, over their mean."""
+    a = np.random.default_rng(0).normal(size=(3, 4, 5))
+    values = abs(a).reshape(3, -1)
+    differences = abs(values[:, :, None] - values[:, None]).mean((1, 2))
+    np.testing.assert_allclose(viz.sparseness(a), differences / (2 * values.mean(1)), rtol=1e-12)
+    one = np.zeros((1, 10, 10))
+    assert viz.sparseness(one)[0] == 0
+    one[0, 3, 4] = -2
+    np.testing.assert_allclose(viz.sparseness(one), 0.99)
+    np.testing.assert_allclose(viz.sparseness(np.full((1, 6, 5), 3.0)), 0, atol=1e-12)
+
+
+def test_another_class_has_another_map_or_the_same(golden):
+    model, image, target, _ = golden
+    rank, ssim = viz.random_logit(model, image, lambda m, x, c: np.ones((len(x), *x.shape[2:])) * x.sum(1), target)
+    np.testing.assert_allclose((rank, ssim), 1)
+    seen = []
+
+    def noted(model, image, classes):
+        seen.append(np.array(classes))
+        return viz.saliency(model, image, classes)
+
+    rank, _ = viz.random_logit(model, image, noted, target, seed=1)
+    assert (seen[0] == target).all() and (seen[1] != seen[0]).all() and (rank < 0.9999).all()
+    again, _ = viz.random_logit(model, image, viz.saliency, target, seed=1)
+    np.testing.assert_array_equal(rank, again)
+
+
+def test_every_other_class_is_drawn():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential({"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(3, 4, rng=rng)})
+    drawn = []
+    images = rng.uniform(size=(60, 3, 12, 12)).astype(np.float32)
+    viz.random_logit(model, images, lambda m, x, c: drawn.append(np.array(c)) or x[:, 0], 2)
+    assert set(drawn[1]) == {0, 1, 3}
+    single = nn.Sequential({"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(3, 1, rng=rng)})
+    with pytest.raises(ValueError, match="random_logit: the model has a single class"):
+        viz.random_logit(single, images, viz.saliency)
+
+
+def test_a_smoothed_method_is_its_mean_over_noise(linear_model, image):
+    seen = []
+    method = viz.smoothed(lambda model, x, target: seen.append((x, target)) or x, samples=400, sigma=0.2)
+    model = linear_model(np.random.default_rng(0).normal(size=(2, 90)))
+    mean = method(model, image, None)
+    noise = np.stack([x for x, _ in seen]) - image
+    np.testing.assert_allclose(mean, image + noise.mean(0), rtol=1e-12)
+    spread = 0.2 * np.ptp(image, axis=(1, 2, 3))
+    np.testing.assert_allclose(noise.std((0, 2, 3, 4)), spread, rtol=0.02)
+    assert len({tuple(target) for _, target in seen}) == 1, "the class is that of the image without noise"
+
+
+def test_the_smooth_randomisation_test_runs_on_a_smoothed_method(golden):
+    model, image, target, _ = golden
+    test = viz.model_randomization(model, image, viz.smoothed(viz.saliency, samples=3), target)
+    assert test.spearman[0].min() == 1 and (test.spearman[-1] < 0.99).all()

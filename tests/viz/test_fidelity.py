@@ -77,3 +77,38 @@ def test_a_flat_map_explains_nothing_and_two_noises_say_nothing(linear_model, im
     assert viz.relative_infidelity(model, image, 0 * image, 1).tolist() == [1, 1]
     with pytest.raises(ValueError, match="samples must be at least 3"):
         viz.relative_infidelity(model, image, image, 1, samples=2)
+
+
+def test_the_parts_of_a_linear_score_predict_what_their_loss_does(linear_model, image, weight):
+    model = linear_model(weight.reshape(2, -1), np.array([3.0, -1]))
+    exact = weight[1] * image
+    np.testing.assert_allclose(viz.faithfulness_correlation(model, image, exact, 1), 1, rtol=1e-9)
+    np.testing.assert_allclose(viz.faithfulness_correlation(model, image, -exact.sum(1), 1), -1, rtol=1e-9)
+    against_grey = weight[1] * (image - 0.5)
+    np.testing.assert_allclose(viz.faithfulness_correlation(model, image, against_grey, 1, fill=0.5), 1, rtol=1e-9)
+    assert (viz.faithfulness_correlation(model, image, exact, 1, fill=0.5) < 0.999).all()
+
+
+def test_faithfulness_is_the_correlation_over_the_very_sets():
+    model, x, _, _ = reference("vgg")
+    x = x[:2]
+    a = np.random.default_rng(5).normal(size=(2, *x.shape[2:]))
+    found = viz.faithfulness_correlation(model, x, a, 1, fraction=0.3, samples=7, seed=3)
+    for n in range(2):
+        (rng,) = streams(3, "faithfulness_correlation", x[n : n + 1])
+        said, fell = [], []
+        for _ in range(7):
+            chosen = (rng.permutation(a[n].size) < round(0.3 * a[n].size)).reshape(a[n].shape)
+            said.append(a[n][chosen].sum())
+            fell.append(-fidelity.watched(model, np.where(chosen, 0.0, x[n])[None], 1)[0])
+        np.testing.assert_allclose(found[n], np.corrcoef(said, fell)[0, 1], rtol=1e-6)
+
+
+def test_faithfulness_of_a_map_that_knows_nothing(linear_model, image, weight):
+    model = linear_model(weight.reshape(2, -1))
+    assert not viz.faithfulness_correlation(model, image, np.ones((2, 6, 5)), 1).any()
+    random = np.random.default_rng(6).normal(size=(40, 2, 6, 5))
+    values = [viz.faithfulness_correlation(model, image, one, 1, samples=20, seed=k) for k, one in enumerate(random)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(40)
+    with pytest.raises(ValueError, match="samples must be at least 3, got 2"):
+        viz.faithfulness_correlation(model, image, random[0], 1, samples=2)

@@ -62,6 +62,11 @@ FAMILIES: dict[tuple, tuple] = {
         ("positive_share", "how much of the positive attribution falls on the object?", "evaluate_attribution"),
         ("infidelity", "does the attribution predict how the score changes under noise?", "evaluate_attribution"),
         ("sensitivity", "does the map stay the same where the picture hardly changes?", None),
+        ("road", "does the score follow where pixels become what their neighbours say?", None),
+        ("faithfulness_correlation", "do sums of the map predict what the loss of sets of pixels does?", None),
+        ("random_logit", "does the map depend on the class?", None),
+        ("smoothed", "a method averaged over noise, for the smooth randomisation test", None),
+        ("sparseness", "does the map lie on few pixels?", None),
     ),
     ("ground truth", None): (("ground_truth", "methods beside what is known to matter: what each can be trusted for"),),
     ("looking inside", "inside.md"): (
@@ -139,7 +144,7 @@ def listing():
         lines += ["", family + (f" (docs/techniques/{page})" if page and (PAGES / page).is_file() else "")]
         for technique in (TECHNIQUES[row[0]] for row in rows):
             how = technique.command or "in Python only"
-            lines.append(f"  {technique.name:24}{technique.what}" + (f" [{how}]" if how != technique.name else ""))
+            lines.append(f"  {technique.name:25}{technique.what}" + (f" [{how}]" if how != technique.name else ""))
     return "\n".join(lines[1:])
 
 
