@@ -29,7 +29,7 @@ from viz.commands.command import main
 from viz.commands.options import parser
 from viz.commands.tables import markdown
 
-FAMILIES = ("functions", "optimisers", "architectures", "onnx_files", "keras_files", "attribution", "cams", "attacks")
+FAMILIES = ("functions", "optimisers", "architectures", "onnx_files", "keras_files", "attribution", "cams", "residual", "attacks")
 FAMILIES += ("style",)
 
 options = parser(
