@@ -29,8 +29,8 @@ from viz.commands.command import main
 from viz.commands.options import parser
 from viz.commands.tables import markdown
 
-FAMILIES = ("functions", "optimisers", "architectures", "onnx_files", "keras_files", "attribution", "cams", "residual", "attacks")
-FAMILIES += ("style",)
+FAMILIES = ("functions", "optimisers", "architectures", "onnx_files", "keras_files", "attribution", "cams")
+FAMILIES += ("residual", "attacks", "style")
 
 options = parser(
     __doc__,

@@ -17,11 +17,13 @@ import numpy as np
 from tqdm import trange
 
 import minigrad as mg
+from minigrad.nn.observe import observed
+from minigrad.tools.summary import Calls
 
 from .objective import score
 from .random import drawn, streams
 from .ranges import require
-from .rectifiers import Rectifiers
+from .rectifiers import Rectifiers, layers_of
 from .target import (
     as_image,
     as_images,
@@ -107,8 +109,18 @@ def guided_backprop(model, image, target=None, layer=None, unit=None, only_convo
 
 
 def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
-    """The gradient with the rules of Rectifiers; warns if the pass came by none."""
-    found = gradient(model, image, target, layer, unit, rules=rectifiers.table())
+    """The gradient with the rules of Rectifiers; warns if the pass came by none, or by smooth activations too."""
+    calls = Calls()
+    with observed(model, calls):
+        found = gradient(model, image, target, layer, unit, rules=rectifiers.table())
+    if rectifiers.met and rectifiers.smooth:
+        names = layers_of(rectifiers.smooth, calls.seen)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warnings.warn(
+            f"{name}: this is the plain gradient at the smooth activations {', '.join(names[:3])}{more}: "
+            f"only rectifiers, of which there are {rectifiers.met}, have a rule",
+            stacklevel=3,
+        )
     if not rectifiers.met:
         warnings.warn(
             f"{name}: no rectifier (relu, relu6, leaky_relu, prelu, elu, maximum(x, 0), clamp(x, min=0), where) lies "

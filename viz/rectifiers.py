@@ -16,9 +16,11 @@ computed by comparing this x with 0 is a constant, also where the two happen to 
 
 from minigrad import functional as F
 from minigrad.device import current_device
+from minigrad.functional import activation
 from minigrad.functional.activation import ELU, PReLU
 from minigrad.functional.convert import Cast
 from minigrad.functional.elementwise import Add, Clamp, Maximum, Mul, Sub, Where
+from minigrad.tools.summary import functions_between
 
 
 class Rectifiers:
@@ -26,14 +28,20 @@ class Rectifiers:
 
     gates: whether those of its inputs that are not positive let nothing pass (guided backpropagation), or do not matter
         (deconvnet). only_maps: leave alone those whose inputs are no feature maps. met: how many the pass came by.
+        smooth: the activations it came by that stand in a rectifier's place and are none, by their own derivative.
     """
 
     def __init__(self, gates, only_maps=False):
-        self.gates, self.only_maps, self.met = gates, only_maps, 0
+        self.gates, self.only_maps, self.met, self.smooth = gates, only_maps, 0, []
 
     def table(self):
         """{Function class: rule}, as `mg.grad` takes them."""
-        return dict.fromkeys((*_OWN, Maximum, Clamp, Where, Mul), self.rule) | {Sub: self.difference}
+        rules = dict.fromkeys((*_OWN, Maximum, Clamp, Where, Mul), self.rule) | {Sub: self.difference}
+        return rules | dict.fromkeys(_SMOOTH, self.noted)
+
+    def noted(self, f, g):
+        self.smooth.append(f)
+        return f.vjp(g)
 
     def difference(self, f, g):
         """At relu(x) - relu(x - c), of which the first is to rectify alone, in the bounds of both."""
@@ -68,6 +76,8 @@ def rectified(f):
             return 0 if bool(((slopes >= 0) & (slopes < 1)).all()) else None
         if isinstance(f, _OWN):
             return 0
+        if len(f.inputs) != 2:
+            return None
         return next((place for place in (0, 1) if f.needs_input_grad[place] and _rectifies(f, place)), None)
 
 
@@ -116,6 +126,8 @@ def _is_part_of(f, place, x):
     return _is_constant(product, slope) and bool(((values >= 0) & (values < 1)).all())
 
 
+_SMOOTH = (activation.SiLU, activation.Hardswish, activation.GELU, activation.GELUTanh)
+_SMOOTH += (activation.Softplus, activation.Mish, activation.Tanh)  # a sigmoid is a gate's
 _OWN = (F.ReLU, F.ReLU6, F.LeakyReLU, PReLU, ELU)  # functions that are rectifiers themselves, by their own derivative
 
 
@@ -158,3 +170,14 @@ def handed_to(f, place, g):
         return g
     g = F.sum_to(g, f.inputs[place].shape)
     return (g, None) if place == 0 else (None, g)
+
+
+def layers_of(functions, calls):
+    """The names of the innermost modules that ran these Functions, in the order of the pass: calls as in `Calls`."""
+    waiting, names = set(functions), []
+    for name, _, before, after in calls:
+        inside = waiting.intersection(functions_between(before, after)) if waiting else ()
+        if inside:
+            waiting -= inside
+            names.append(name or "of the network itself")
+    return names

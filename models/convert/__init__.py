@@ -213,6 +213,7 @@ def _grouped(source, arrays, kind, channels_last):
 def _fitted(source, found, architecture, labels):
     try:
         one = fit(found, architecture, labels) if architecture else recognised(found)
+        alike = one.alike
         if labels and not architecture:
             one = fit(found, one.model.name, labels)
         before = len(one.arrays)
@@ -221,6 +222,8 @@ def _fitted(source, found, architecture, labels):
         raise WeightsError(f"{source}: {shown(error)}") from None
     done = f"{'taken' if architecture else 'recognised'} as {model.name}; {before} arrays matched {one.how}, "
     done += f"left over: {shown(', '.join(one.left))}" if one.left else "none left over"
+    if alike:
+        done += f"; weights of {' and '.join(alike)} look the same: say which it is (--arch, architecture=)"
     if model.labels is None and not model.name.endswith("_features"):
         done += "; its classes have no names (labels)"
     return model, done

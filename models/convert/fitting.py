@@ -1,6 +1,6 @@
 """Weights that a file holds, put into one of the networks that are known: by name, by shape, in our layout."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Fit:
     arrays: dict
     left: list
     how: str
+    alike: tuple = ()  # names of other architectures that the weights fit as well
 
     def filled(self):
         """The model with its weights. Raises WeightsError for NaN and infinite ones."""
@@ -59,7 +60,10 @@ class OtherOrder(WeightsError):
 
 
 def recognised(found):
-    """The Fit of the first architecture that leaves fewest layers over. Raises WeightsError if there is none."""
+    """The Fit of the first architecture that leaves fewest layers over, with the names of those that fit as well.
+
+    Raises WeightsError if there is none.
+    """
     fits = []
     for name in CANDIDATES:
         try:
@@ -69,7 +73,9 @@ def recognised(found):
         except ValueError:
             continue
     if fits:
-        return min(fits, key=lambda one: len(one.left))
+        best = min(fits, key=lambda one: len(one.left))
+        alike = (one.model.name for one in fits if one is not best and one.arrays.keys() == best.arrays.keys())
+        return replace(best, alike=tuple(alike))
     held = shown(", ".join(list(found.layers)[:4]), 200)
     raise WeightsError(
         f"its {len(found.layers)} layers ({held}, ...) fit none of {', '.join(NAMES)}; {WIRING} (with the name of an "

@@ -130,6 +130,17 @@ def test_scores_and_gradients_against_torch(tmp_path, name, kind, side):
     assert np.abs(found - gradient).max() < 1e-9 * np.abs(gradient).max()
 
 
+def test_networks_of_the_same_layers_are_told_apart_by_their_name(tmp_path):
+    state = {
+        key: np.zeros(array.shape, array.dtype) for key, array in build("resnet50", seed=None).state_dict().items()
+    }
+    write_state_dict(tmp_path / "w.pth", state)
+    model = convert(tmp_path / "w.pth")
+    assert model.name == "resnet50" and "weights of resnet50_v2 look the same" in model.provenance["conversion"]
+    model = convert(tmp_path / "w.pth", "resnet50_v2")
+    assert model.name == "resnet50_v2" and "look the same" not in model.provenance["conversion"]
+
+
 # ---- EfficientNet-Lite0, which comes in a package --------------------------------------------------------------------
 
 installed = pytest.mark.skipif(

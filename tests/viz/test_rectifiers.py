@@ -165,6 +165,21 @@ def test_without_a_rectifier_it_is_the_plain_gradient_and_a_warning_says_so(name
     np.testing.assert_array_equal(found, viz.gradient(model, x, 1))
 
 
+@pytest.mark.parametrize("method", ["deconvnet", "guided_backprop"])
+def test_smooth_activations_beside_rectifiers_are_named(method, x):
+    rng = np.random.default_rng(0)
+    gate = nn.Sequential({"pool": nn.AdaptiveAvgPool2d(1), "sigmoid": nn.Sigmoid()})
+    block = {
+        "conv": nn.Conv2d(4, 4, 3, padding=1, rng=rng),
+        "act": nn.SiLU(),
+        "gate": nn.Product({"x": nn.Identity(), "g": gate}),
+    }
+    head = {"tanh": nn.Tanh(), "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(4, 3, rng=rng)}
+    layers = {"stem": nn.Conv2d(3, 4, 3, padding=1, rng=rng), "relu": nn.ReLU(), "block": nn.Sequential(block), **head}
+    with pytest.warns(UserWarning, match=rf"{method}: .* the smooth activations block.act, tanh: only rectifiers"):
+        getattr(viz, method)(nn.Sequential(layers), x, 1)
+
+
 def test_networks_with_a_rectifier_do_not_warn(network, x, small_network):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
