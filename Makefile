@@ -11,7 +11,7 @@
 #   make verify    install PyTorch (CPU), captum and others, and compare with them live
 #   make bench     time it against PyTorch and DeZero, and write the table (BENCH="--only vgg16-b1 --rounds 30");
 #                  DEVICE=cuda on a GPU, with CuPy for CUDA 13 (CUDA=12 for the other)
-#   make fuzz      read thousands of damaged and malicious files (INPUTS=1000 of each of 18 kinds, SEED=0)
+#   make fuzz      read thousands of damaged and malicious files (INPUTS=1000 of each of 20 kinds, SEED=0)
 #   make lint      ruff, and mypy over minigrad, models and viz
 #   make clean     remove .venv and out
 #

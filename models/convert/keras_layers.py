@@ -36,6 +36,13 @@ ONLY_IN_TRAINING = {
 ONLY_IN_TRAINING |= {f"Random{what}" for what in "Flip Rotation Zoom Translation Contrast Brightness Shear".split()}
 ONLY_IN_TRAINING |= {"RandomColorJitter", "RandomGrayscale", "RandomHue", "RandomSaturation", "ActivityRegularization"}
 LARGEST_PAD = 1024
+MOST_ELEMENTS = 1 << 26  # of one picture's activation: 256 MiB
+
+
+def _allow(channels, rows, columns):
+    """Refuse what would make more numbers than any network, before it does."""
+    if channels * rows * columns > MOST_ELEMENTS:
+        raise ValueError(f"it makes {channels} x {rows} x {columns} numbers, which is absurd")
 
 
 def _activation(config):
@@ -71,6 +78,7 @@ def _window(config, size):
 
 def _conv(config, arrays, shape):
     kernel, groups = arrays[0], config.get("groups", 1)
+    _allow(kernel.shape[3], *shape[1:])
     window = _window(config, "kernel_size") | {"dilation": tuple(config["dilation_rate"]), "groups": groups}
     layer = nn.Conv2d(kernel.shape[2] * groups, kernel.shape[3], bias=config["use_bias"], **window)
     return [_loaded(layer, weight=kernel.transpose(3, 2, 0, 1), **_bias(config, arrays)), *_activation(config)]
@@ -78,6 +86,7 @@ def _conv(config, arrays, shape):
 
 def _depthwise(config, arrays, shape):
     rows, columns, channels, each = arrays[0].shape
+    _allow(channels * each, *shape[1:])
     window = _window(config, "kernel_size") | {"dilation": tuple(config["dilation_rate"])}
     layer = nn.Conv2d(channels, channels * each, bias=config["use_bias"], groups=channels, **window)
     weight = arrays[0].transpose(2, 3, 0, 1).reshape(channels * each, 1, rows, columns)
@@ -97,6 +106,7 @@ def _transposed(config, arrays, shape):
         raise ValueError("its output_padding or dilation has no counterpart here")
     if padding == "valid" and min(more) < 0 or padding == "same" and (min(more) < 0 or any(n % 2 for n in more)):
         raise ValueError("its padding is uneven, which Keras does in another way on torch than on TensorFlow")
+    _allow(kernel.shape[2], *(n * s + k for n, s, k in zip(shape[1:], stride, kernel.shape[:2], strict=True)))
     around = tuple(n // 2 for n in more) if padding == "same" else 0
     layer = nn.ConvTranspose2d(*kernel.shape[:1:-1], kernel.shape[:2], stride, around, bias=config["use_bias"])
     return [_loaded(layer, weight=kernel.transpose(3, 2, 0, 1), **_bias(config, arrays)), *_activation(config)]
@@ -108,6 +118,7 @@ def _dense(config, arrays, shape):
     if len(shape) == 1:
         layer = _loaded(nn.Linear(*kernel.shape, bias=config["use_bias"]), weight=kernel.T, **bias)
     else:
+        _allow(kernel.shape[1], *shape[1:])
         layer = _loaded(nn.Conv2d(*kernel.shape, 1, bias=config["use_bias"]), weight=kernel.T[:, :, None, None], **bias)
     return [layer, *_activation(config)]
 
@@ -180,6 +191,7 @@ def _zeros_around(config, arrays, shape, sign=1):
     (top, bottom), (left, right) = config["padding"] if sign > 0 else config["cropping"]
     if max(top, bottom, left, right) > LARGEST_PAD:
         raise ValueError("its padding is absurd")
+    _allow(shape[0], shape[1] + top + bottom, shape[2] + left + right)
     widths = tuple(sign * n for n in (left, right, top, bottom))
     return [nn.ZeroPad2d(widths) if sign > 0 else nn.Call("pad", pad=widths)]
 
@@ -188,6 +200,7 @@ def _upsampling(config, arrays, shape):
     mode = {"nearest": "nearest", "bilinear": "bilinear"}.get(config["interpolation"])
     if mode is None or max(config["size"]) > 64:
         raise ValueError(f"its interpolation {config['interpolation']!r} or size has no counterpart here")
+    _allow(shape[0], *(n * by for n, by in zip(shape[1:], config["size"], strict=True)))
     return [nn.Upsample(scale_factor=tuple(config["size"]), mode=mode)]
 
 

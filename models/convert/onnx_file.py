@@ -332,9 +332,9 @@ class Reader:
                 if math.prod(shape) > max(tensor.ByteSize(), 1) * 2:
                     raise ValueError(f"it declares shape {shape}, more than it holds")
                 array = to_array(tensor)
+            return array.astype(np.float32) if array.dtype.kind == "f" or "float" in array.dtype.name else array
         except Exception as error:
             raise WeightsError(f"its constant {name!r} cannot be read ({shown(error)})") from None
-        return array.astype(np.float32) if array.dtype.kind == "f" or "float" in array.dtype.name else array
 
     def _external(self, where, dtype, shape):
         location = where.get("location", "")

@@ -41,13 +41,13 @@ def _foreign(path):
 def _onnx(path):
     from models.convert.onnx_file import read_onnx
 
-    assert read_onnx(path, "unit", 16).input_size
+    assert read_onnx(path, "unit", (16, 16)).input_size
 
 
 def _convert(path):
     from models.convert import convert
 
-    assert convert(path, preprocessing="unit").input_size
+    assert convert(path, preprocessing="unit", size=8).input_size
 
 
 def _state(path):

@@ -27,6 +27,9 @@ OPERATORS += (
     "ConvTranspose",
     "Shape",
     "Softmax",
+    "Flatten",
+    "SpaceToDepth",
+    "DepthToSpace",
     "??",
 )
 PLACES = ("w", "/etc/passwd", "../w", "/dev/zero", "", "input", "input/../input")

@@ -125,8 +125,11 @@ def safetensors_files(folder):
 def keras_archives(folder):
     from tests.models import test_keras_archive
 
-    test_keras_archive.write(folder / "seed.keras")
-    return [(folder / "seed.keras").read_bytes()]
+    made = []
+    for arguments in test_keras_archive.seeds():
+        test_keras_archive.write(folder / "seed.keras", *arguments)
+        made.append((folder / "seed.keras").read_bytes())
+    return made
 
 
 def onnx_files(folder):
@@ -136,6 +139,15 @@ def onnx_files(folder):
     except ImportError:
         return []
     arrays = {"w": np.ones((3, 3, 3, 3), np.float32), "fc": np.ones((2, 3), np.float32), "t": np.array([0, -1])}
+    arrays |= {"i": np.array([2, 0]), "steps": np.array([2]), "at": np.array([0]), "end": np.array([99])}
+    shapes = [
+        helper.make_node("Gather", ["x", "i"], ["g"], "gather", axis=1),
+        helper.make_node("Slice", ["g", "at", "end", "steps", "steps"], ["l"], "slice"),
+        helper.make_node("SpaceToDepth", ["l"], ["q"], "deep", blocksize=2),
+        helper.make_node("DepthToSpace", ["q"], ["d"], "wide", blocksize=2),
+        helper.make_node("Cast", ["d"], ["k"], "cast", to=1),
+        helper.make_node("Flatten", ["k"], ["y"], "flat", axis=-3),
+    ]
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1] * 4),
         helper.make_node("Relu", ["c"], ["r"], "relu"),
@@ -150,8 +162,9 @@ def onnx_files(folder):
         for name, shape in (("x", [1, 3, 16, 16]), ("y", [1, 2]))
     ]
     initial = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph(nodes, "seed", values[:1], values[1:], initial)
-    return [helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()]
+    graphs = [helper.make_graph(some, "seed", values[:1], values[1:], initial) for some in (nodes, shapes)]
+    made = [helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]) for graph in graphs]
+    return [model.SerializeToString() for model in made]
 
 
 def state_dicts(folder):

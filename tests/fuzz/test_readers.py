@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzz import seeds
 from tests.fuzz.child import Reader
 from tests.fuzz.hdf5 import edited
+from tests.fuzz.headers import edited_archive, edited_safetensors
 from tests.fuzz.mutations import damaged, damaged_member, damaged_png, pickle_program
 from tests.fuzz.onnx_edits import edited_onnx
 
@@ -39,10 +40,12 @@ CASES = {  # what is damaged and how: (reader, strategy of the seeds, the seeds 
     "npz, bytes": ("foreign", damaged, seeds.npz_files),
     "npz, archive members": ("foreign", damaged_member, seeds.npz_files),
     "safetensors, bytes": ("foreign", damaged, seeds.safetensors_files),
+    "safetensors, header": ("foreign", edited_safetensors, seeds.safetensors_files),
     "ONNX, bytes": ("onnx", damaged, seeds.onnx_files),
     "ONNX, nodes": ("onnx", edited_onnx, seeds.onnx_files),
     "Keras archives, bytes": ("convert", damaged, seeds.keras_archives),
     "Keras archives, members": ("convert", damaged_member, seeds.keras_archives),
+    "Keras archives, layers": ("convert", edited_archive, seeds.keras_archives),
     "state dicts, bytes": ("state", damaged, seeds.state_dicts),
     "state dicts, HDF5 objects": ("state", edited, seeds.state_dicts),
 }

@@ -136,13 +136,28 @@ def network(kind, name, layers, **more):
     return {"class_name": kind, "name": name, "config": {"name": name, "layers": layers, **more}, "inbound_nodes": []}
 
 
-def test_networks_within_a_network(tmp_path):
-    """The functional network up to its sum as a layer of a sequential one, behind augmentation, which is left out."""
+def nested():
+    """(layers, arrays, kind): the functional network up to its sum within a sequential one, behind augmentation."""
     base = network("Functional", "base", LAYERS[:6], input_layers=["input_1", 0, 0], output_layers=["sum", 0, 0])
     flips = network("Sequential", "flips", [layer("RandomFlip", "flip"), layer("RandomRotation", "turn")])
     outer = [dict(INPUT, config={"name": "input_2", "batch_shape": [None, 8, 8, 3]}), flips, base, *LAYERS[6:]]
     arrays = {name if name == "dense" else f"functional/layers/{name}": some for name, some in ARRAYS.items()}
-    write(tmp_path / "net.keras", outer, arrays, "Sequential")
+    return outer, arrays, "Sequential"
+
+
+def seeds():
+    """Arguments of `write` that make sound archives, where fuzzing starts from."""
+    chain, before = [INPUT], "input_1"
+    for name in ("normalised", "enlarged", "cut"):
+        last, nodes = MORE[name][0], layer("", "", [before])["inbound_nodes"]
+        chain.append(dict(last, config=last["config"] | {"name": name}, inbound_nodes=nodes))
+        before = name
+    return [(), nested(), (chain, MORE["normalised"][1], "Functional", ("cut", 0, 0))]
+
+
+def test_networks_within_a_network(tmp_path):
+    """Augmentation is left out."""
+    write(tmp_path / "net.keras", *nested())
     model = convert(tmp_path / "net.keras", preprocessing="unit")
     images = RNG.random((2, 8, 8, 3))
     found = model(mg.Tensor(images.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
