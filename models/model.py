@@ -1,5 +1,8 @@
 """Model: a network that knows how to look at a photograph, what its classes are called and where it comes from."""
 
+import difflib
+import re
+
 import numpy as np
 
 from minigrad import nn
@@ -25,9 +28,42 @@ class Model(nn.Sequential):
         if short_side is not None and short_side < max(self.input_size):
             raise ValueError(f"Model: short_side {short_side} is less than the input size {self.input_size}")
 
+    def __getitem__(self, name):
+        """As in every Module; another program's name of a layer, or the end of one, is told what it is called here."""
+        try:
+            return super().__getitem__(name)
+        except ValueError:
+            if not (near := same_names(self, name)):
+                raise
+            raise ValueError(f"there is no layer {name!r}, did you mean {' or '.join(near[:3])}?") from None
+
     def replace(self, layers):
         """The same model with other layers ({name: layer}); the layers themselves are shared, not copied."""
         return Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
+
+
+def near_names(network, name):
+    """Dotted names of layers like `name`: the same ones in another program's spelling, else a few that are close."""
+    return same_names(network, name) or difflib.get_close_matches(name, network.names(), cutoff=0.7)
+
+
+def same_names(network, name):
+    """The layers that another program calls `name`, as "/layer1/layer1.0/conv1/Conv" is layer1.0.conv1, or that end so.
+
+    What a name of ours cannot hold, dots and slashes within one, has become "_" (convert/assemble.py).
+    """
+    wanted = _plain(name)
+    path = _plain(name.rpartition("/")[0]) if name.startswith("/") else ""  # without torch's operator
+    found = []
+    for ours in network.names():
+        plain = _plain(ours.removeprefix("network."))
+        if plain == wanted or f"_{_plain(ours)}".endswith(f"_{wanted}") or f"_{path}".endswith(f"_{plain}"):
+            found.append(ours)
+    return sorted(found, key=len, reverse=bool(path)) if wanted else []
+
+
+def _plain(name):
+    return re.sub(r"[\W_]+", "_", name).strip("_").lower()
 
 
 def fold_batch_norm(network):

@@ -17,7 +17,7 @@ from ..model import Model
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, recognised
 from .hdf5_file import read_keras
-from .keras_archive import is_keras_archive, keras_network
+from .keras_archive import describe_keras, is_keras_archive, keras_network
 from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
 from .preprocessing import prepared
@@ -169,25 +169,40 @@ def info(source):
 
     Raises WeightsError for a file that cannot be read.
     """
+    source = Path(source)
+    name, stem = source.name, source.stem if source.is_file() else source.name
+    into = f"--out {stem}.h5" if f"{stem}.h5" != name and not stem.endswith(".weights") else "--out converted.h5"
+    told = f"it does not say how pictures are prepared: python -m models convert {name} --preprocessing NAME {into}"
     if is_onnx(source):
-        return describe_onnx(source)
-    source = timm_folder(source)[0] if Path(source).is_dir() else source
+        return [*describe_onnx(source), told]
+    if _is_keras_archive(source):
+        return [*describe_keras(source), told]
+    known = source.is_dir()
+    source = timm_folder(source)[0] if known else source
     found = read(source)
-    try:
-        one = recognised(found)
-        is_what = f"{one.model.name}, its {len(found.layers) - len(one.left)} layers told {one.how}"
-        is_what += f"; left over: {', '.join(one.left)}" if one.left else ""
-    except WeightsError as error:
-        is_what = str(error)
-        if partial.is_normalised_vgg19(found.layers):
-            is_what = partial.NAME
-    if partial.is_hed(found.layers):
-        is_what = f"hed, an edge detector; or, with --arch, {is_what}"
     layers = [
         f"  {shown(name, 60):28}{', '.join(f'{kind} {array.shape}' for kind, array in arrays.items())}"
         for name, arrays in found.layers.items()
     ]
-    return [f"{Path(source).name}: {found.format}, {len(found.layers)} layers with weights", is_what, *layers]
+    what = f"{name}: {found.format}, {len(found.layers)} layers with weights"
+    becomes = _becomes(found, "preprocessing by its config.json" if known else None)
+    return [what, *becomes, *layers, *([f"python -m models convert {name} {into}"] if len(becomes) > 1 else [])]
+
+
+def _becomes(found, prepared_by):
+    """Which network the weights are, and how pictures are prepared for it; or one line that says why none."""
+    if partial.is_normalised_vgg19(found.layers):
+        return [f"becomes {partial.NAME}", "preprocessing: its first layer"]
+    try:
+        one = recognised(found)
+    except WeightsError as error:
+        return [str(error)]
+    usual = prepared_by or f"preprocessing {_usual_preprocessing(found, one.model)}, {USUAL} {found.format}"
+    left = f"; left over: {shown(', '.join(one.left))}" if one.left else ""
+    becomes = f"becomes {one.model.name}, {len(found.layers) - len(one.left)} layers matched {one.how}{left}"
+    if partial.is_hed(found.layers):
+        becomes = f"becomes {hed.NAME}, an edge detector; or, with --arch {one.model.name}, {one.model.name}{left}"
+    return [becomes, usual]
 
 
 def _is_npz(source):

@@ -23,8 +23,16 @@ class Step:
 
 
 def assembled(steps, source, output):
-    """{name: layer} of the chain, or of one Graph called "network", that makes the value `output` of `source`."""
-    items = _items(_needed(steps, output), 0, {output})
+    """{name: layer} of the chain, or of one Graph called "network", that makes the value `output` of `source`.
+
+    A softmax at the end is a layer of its own behind it, for the scores before it to be found."""
+    needed = _needed(steps, output)
+    if len(needed) > 1 and isinstance(needed[-1].module, nn.Softmax):
+        *before, last = needed
+        layers = assembled(before, source, last.inputs[0])
+        name = _sound("_".join(last.path))
+        return layers | {name if name not in layers else "softmax_of_scores": last.module}
+    items = _items(needed, 0, {output})
     if _is_chain(items, [source]):
         return {item.path[-1]: item.module for item in items}
     return {"network": _graph(items, [source], output)}
@@ -69,7 +77,7 @@ def _named(items):
     """The same steps, their last names sound and unique among them."""
     named, taken = [], {nn.graph.INPUT, "preprocess"}
     for item in items:
-        stem = name = re.sub(r"[^\w-]+", "_", item.path[-1]).strip("_") or "layer"
+        stem = name = _sound(item.path[-1])
         count = 0
         while name in taken:
             count += 1
@@ -77,6 +85,11 @@ def _named(items):
         taken.add(name)
         named.append(Step((*item.path[:-1], name), item.module, item.inputs, item.output))
     return named
+
+
+def _sound(name):
+    """What a name of ours cannot hold, dots and slashes, as "_"."""
+    return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"
 
 
 def _is_chain(items, taken):

@@ -5,10 +5,12 @@ their arrays, by class and number in the order of config.json: /layers/conv2d_1/
 its layers: /layers/functional/layers/conv2d/vars/0. Augmentation and noise of training are left out.
 """
 
+import collections
 import io
 import json
 import re
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -26,6 +28,7 @@ NETWORKS = ("Sequential", "Functional")
 FUNCTIONS = {"Add": "add", "Multiply": "mul", "Subtract": "sub", "TrueDivide": "div", "Divide": "div"}
 FUNCTIONS |= {"Maximum": "maximum", "Minimum": "minimum"}
 COMMUTING = ("add", "mul")
+SEVERAL = ("Concatenate", "Average")
 
 
 def is_keras_archive(path):
@@ -45,8 +48,33 @@ def keras_network(path, preprocessing, size=None, labels=None):
     return network
 
 
+def describe_keras(path):
+    """What an archive is, as lines of text. Raises WeightsError for one that cannot be read."""
+    with _opened(path) as (config, _):
+        counts, waiting = collections.Counter(), [config]
+        while waiting:
+            one = waiting.pop()
+            counts[str(one["class_name"])] += 1
+            waiting += one["config"].get("layers", [])
+        counts.subtract([config["class_name"]])
+        sides = " x ".join(str(side or "?") for side in _input_shape(config)[1:3])
+        lines = [f"{path.name}: Keras archive, {counts.total()} layers, pictures of {sides} pixels"]
+        known = LAYERS.keys() | FUNCTIONS.keys() | ONLY_IN_TRAINING | {*NETWORKS, *SEVERAL, "InputLayer"}
+        for kind, count in counts.most_common(200):
+            if count:
+                lines.append(f"  {shown(kind, 40):24}{count:6}{'' if kind in known else '  has no layer here'}")
+        return lines
+
+
 def read_keras_archive(path, size=None):
     """({name: layer}, (H, W), how many layers) of the network."""
+    with _opened(path) as (config, file):
+        return _Reader().read(config, file, size)
+
+
+@contextmanager
+def _opened(path):
+    """(what config.json says, the HDF5 file of weights); what fails inside is a WeightsError that names the file."""
     import h5py
 
     try:
@@ -57,7 +85,7 @@ def read_keras_archive(path, size=None):
             config = json.loads(archive.read("config.json"))
             content = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(content, "r") as file:
-            return _Reader().read(config, file, size)
+            yield config, file
     except WeightsError as error:
         raise WeightsError(f"{path}: {shown(error)}") from None
     except _Missing as error:
@@ -84,16 +112,8 @@ class _Reader:
         return assembled(self.steps, source, output), sides, len(self.steps)
 
     def _sides(self, config, size):
-        _check_kind(config["class_name"])
-        first = config["config"]["layers"][0]["config"]
-        shape = first.get("batch_shape") or first.get("batch_input_shape")
-        shape = shape or config.get("build_config", {}).get("input_shape")
-        if shape is None:
-            raise WeightsError("it has no InputLayer, so the size of its pictures is not known: build it, and save it")
-        if len(shape) != 4 or shape[3] != 3:
-            raise WeightsError(f"its input has shape {shown(shape, 60)}, no pictures, (None, H, W, 3)")
         try:
-            return sides_of(shape[1:3], size)
+            return sides_of(_input_shape(config)[1:3], size)
         except WeightsError:
             raise
         except ValueError as error:
@@ -131,7 +151,7 @@ class _Reader:
             return self._network(layer, stored, *taken, path)
         try:
             self._check(kind, config, taken)
-            if kind in FUNCTIONS or kind in ("Concatenate", "Average"):
+            if kind in FUNCTIONS or kind in SEVERAL:
                 return self._of_several(kind, taken, path)
             (source,) = taken
             modules = LAYERS[kind](config, _arrays(stored), tuple(self.tensors[source].shape[1:]))
@@ -186,6 +206,19 @@ class _Reader:
         self.tensors[output] = made
         self.steps.append(Step(path, module, list(inputs), output))
         return output
+
+
+def _input_shape(config):
+    """(None, H, W, 3) of a network's pictures, H and W None where they are free."""
+    _check_kind(config["class_name"])
+    first = config["config"]["layers"][0]["config"]
+    shape = first.get("batch_shape") or first.get("batch_input_shape")
+    shape = shape or config.get("build_config", {}).get("input_shape")
+    if shape is None:
+        raise WeightsError("it has no InputLayer, so the size of its pictures is not known: build it, and save it")
+    if len(shape) != 4 or shape[3] != 3:
+        raise WeightsError(f"its input has shape {shown(shape, 60)}, no pictures, (None, H, W, 3)")
+    return shape
 
 
 def _check_kind(kind):

@@ -74,4 +74,4 @@ def _checked(network):
         raise WeightsError("its output for a picture of noise is NaN or infinite")
     if np.abs(both[0] - alone[0]).max(initial=0) > MIXED * np.abs(alone).max(initial=0):
         raise WeightsError("what it makes of a picture depends on the other one: it mixes the pictures of a batch")
-    return both.shape[1] if both.ndim == 2 else None
+    return both.shape[1] if both.ndim > 1 and both[0].size == both.shape[1] else None

@@ -5,6 +5,7 @@ import pytest
 
 import models
 from models.__main__ import main
+from tests.models import test_keras_archive as keras
 
 
 def test_without_a_command_it_describes_itself(capsys):
@@ -43,7 +44,11 @@ def test_a_foreign_file_before_conversion_and_with_labels(tmp_path, capsys):
     np.savez(tmp_path / "w.npz", **state)
     assert main(["info", str(tmp_path / "w.npz")]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("w.npz: NumPy npz, 26 layers with weights\nsqueezenet1_1, its 26 layers told by name\n")
+    assert said.startswith(
+        "w.npz: NumPy npz, 26 layers with weights\nbecomes squeezenet1_1, 26 layers matched by name\n"
+    )
+    assert "preprocessing caffe-squeezenet, as usual for NumPy npz" in said
+    assert said.endswith("python -m models convert w.npz --out w.h5\n")
 
     (tmp_path / "labels.txt").write_text("a cat\na dog\n")
     options = [str(tmp_path / "w.npz"), "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "w.h5")]
@@ -52,3 +57,25 @@ def test_a_foreign_file_before_conversion_and_with_labels(tmp_path, capsys):
     assert models.load(tmp_path / "w.h5").labels == ("a cat", "a dog")
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
     assert main(["convert", *options]) == 2 and "no text in UTF-8" in capsys.readouterr().err
+
+
+def test_where_to_write_is_asked_for_and_never_the_source(tmp_path, capsys):
+    np.savez(tmp_path / "w.npz", **models.build("squeezenet1_1", seed=1, labels=["cat", "dog"]).state_dict())
+    before = (tmp_path / "w.npz").read_bytes()
+    assert main(["convert", str(tmp_path / "w.npz")]) == 2
+    assert "--out is missing" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "w.npz"), "--out", str(tmp_path / "x" / ".." / "w.npz")]) == 2
+    (tmp_path / "x").mkdir()
+    assert main(["convert", str(tmp_path / "w.npz"), "--out", str(tmp_path / "x" / ".." / "w.npz")]) == 2
+    assert "is the file to convert: give another name" in capsys.readouterr().err
+    assert (tmp_path / "w.npz").read_bytes() == before
+
+
+def test_info_of_a_keras_archive(tmp_path, capsys):
+    layers = [*keras.LAYERS[:6], keras.layer("Lambda", "mine", ["sum"])]
+    keras.write(tmp_path / "net.keras", layers)
+    assert main(["info", str(tmp_path / "net.keras")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "net.keras: Keras archive, 7 layers, pictures of 8 x 8 pixels"
+    assert [line.split(maxsplit=2) for line in said if "Lambda" in line] == [["Lambda", "1", "has no layer here"]]
+    assert said[-1].endswith("python -m models convert net.keras --preprocessing NAME --out net.h5")

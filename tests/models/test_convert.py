@@ -297,8 +297,8 @@ def test_what_a_file_is_before_conversion(tmp_path):
     write_state_dict(tmp_path / "w.pth", state)
     lines = info(tmp_path / "w.pth")
     assert lines[0] == "w.pth: torch state dict, 26 layers with weights"
-    assert lines[1] == "squeezenet1_1, its 26 layers told by torchvision's names"
-    assert "features.0" in lines[2] and "weight (64, 3, 3, 3), bias (64,)" in lines[2]
+    assert lines[1] == "becomes squeezenet1_1, 26 layers matched by torchvision's names"
+    assert "features.0" in lines[3] and "weight (64, 3, 3, 3), bias (64,)" in lines[3]
     write_state_dict(tmp_path / "w.pth", {"stem.weight": np.zeros((4, 3, 3, 3)), "head.weight": np.zeros((2, 4))})
     assert "do not say how layers are wired" in info(tmp_path / "w.pth")[1]
 

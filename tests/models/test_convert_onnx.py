@@ -9,6 +9,7 @@ import pytest
 
 import minigrad as mg
 import models
+import viz
 from minigrad import functional as F
 from models import WeightsError
 from models.__main__ import main
@@ -348,3 +349,49 @@ def test_data_beside_the_file_are_read_from_its_folder_only(tmp_path, location):
         location = "short"
     with pytest.raises(WeightsError, match="folder|too short"):
         models.load(folder / "net.onnx", preprocessing="unit")
+
+
+def test_scores_before_a_softmax_at_the_end():
+    """Out come probabilities, as of the file; viz finds the scores before them, also in a graph."""
+    nodes = [node("Conv", "x w", "a"), node("Relu", "a", "r"), node("Add", "r a", "s")]
+    nodes += [node("GlobalAveragePool", "s", "p"), node("Softmax", "p", "y", axis=1)]
+    model = read_onnx(graph(nodes, [weight("w", 5, 3, 3, 3)]), "unit", labels=tuple("abcde"))
+    x = np.random.default_rng(1).random((2, 3, 8, 8), dtype=np.float32)
+    found = model(mg.Tensor(x)).numpy()
+    assert found.shape == (2, 5, 1, 1) and list(model)[1:] == ["network", "y"]
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    scores = viz.target.logits(model, mg.Tensor(x)).numpy()
+    assert scores.shape == (2, 5)
+    np.testing.assert_allclose(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), found[..., 0, 0], rtol=1e-5)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Names
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_layer_is_found_by_what_the_file_calls_it():
+    """Dots and slashes within a name have become "_"; errors name ours, whichever spelling was asked for."""
+    conv = weight("layer1.0.conv1.weight", 3, 3, 1, 1)
+    nodes = [node("Conv", "x layer1.0.conv1.weight", "a"), node("Relu", "a", "b"), node("Add", "b x", "c"),
+             node("Abs", "c", "y")]  # fmt: skip
+    for one, name in zip(nodes, ("/layer1/layer1.0/conv1/Conv", "fire2/relu_1:0", "sum.of.two", "y"), strict=True):
+        one.name = name
+    model = read_onnx(graph(nodes, [conv]), "unit")
+    assert {"network.layer1.0.conv1", "network.fire2_relu_1_0", "network.sum_of_two"} <= set(model.names())
+    for asked, wanted in (
+        ("/layer1/layer1.0/conv1/Conv", "network.layer1.0.conv1"),
+        ("layer1.0.conv1", "network.layer1.0.conv1"),
+        ("conv1", "network.layer1.0.conv1"),
+        ("fire2/relu_1:0", "network.fire2_relu_1_0"),
+        ("fire2_relu_1_0", "network.fire2_relu_1_0"),
+        ("sum.of.two", "network.sum_of_two"),
+    ):
+        with pytest.raises(ValueError, match=f"there is no layer .*, did you mean {wanted}"):
+            model[asked]
+    with pytest.raises(
+        ValueError, match="there is no layer 'network.layer1.0.conv2', did you mean network.layer1.0.co"
+    ):
+        model["network.layer1.0.conv2"]
+    with pytest.raises(ValueError, match="there is no layer '/'; the layers are: preproc"):
+        model["/"]

@@ -1,12 +1,12 @@
 """What --target asks for: a class, a contrast of two classes, a layer, or a channel or neuron of a layer."""
 
-import difflib
 import re
 from dataclasses import dataclass
 
 import models
 import viz
 from models.mistakes import UserError
+from models.model import near_names
 
 CLASS = "a class by name or index"
 SCORE = f"{CLASS}, or A-B for class A's score less that of B"
@@ -88,7 +88,7 @@ def a_class(model, text):
     try:
         return models.find_class(model, text)
     except ValueError:
-        near = difflib.get_close_matches(text.partition(":")[0], model.names(), cutoff=0.7)
+        near = near_names(model, text.partition(":")[0])[:3]
         if not near:
             raise
         raise UserError(f"there is no class or layer {text!r}, did you mean {' or '.join(near)}?") from None
