@@ -28,6 +28,7 @@ from minigrad import functional as F
 
 from .objective import Objective, as_objective, evaluate
 from .random import drawn, streams
+from .ranges import require
 from .target import as_images, as_leaf, as_pixels, classes, in_pixels, is_class, logits, pick
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
@@ -199,11 +200,6 @@ def check_norm(name, norm):
         raise ValueError(f'{name}: norm must be "linf" or "l2", got {norm!r}')
 
 
-def check_counts(name, steps=1, samples=1):
-    if steps < 1 or samples < 1:
-        raise ValueError(f"{name}: steps ({steps}) and samples ({samples}) must be at least 1")
-
-
 # ---- attacks ---------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +217,7 @@ def fgsm(model, image, *, target=None, label=None, epsilon=8 / 255, samples=1):
     """
     image = checked_images("fgsm", model, image)
     check_budget("fgsm", image, epsilon)
-    check_counts("fgsm", samples=samples)
+    require("fgsm", samples=samples)
     chosen, direction = aim("fgsm", model, image, target, label)
     gradient, _ = distance_gradient(model, image, chosen, samples)
     return project(image + direction * epsilon * np.sign(gradient), image, epsilon).astype(image.dtype)
@@ -258,7 +254,7 @@ def pgd(
     Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
     """
     image = checked_images("pgd", model, image)
-    check_counts("pgd", steps, samples)
+    require("pgd", steps=steps, samples=samples)
     check_norm("pgd", norm)
     check_budget("pgd", image, epsilon, norm)
     size = 2.5 * epsilon / steps if step_size is None else step_size
@@ -303,7 +299,7 @@ def targeted_ascent(
     """
     image = checked_images("targeted_ascent", model, image)
     check_budget("targeted_ascent", image, step_size, "l2", "step_size")
-    check_counts("targeted_ascent", steps)
+    require("targeted_ascent", steps=steps)
     if objective not in ("score", "cross_entropy"):
         raise ValueError(f'targeted_ascent: objective must be "score" or "cross_entropy", got {objective!r}')
     if target is None:

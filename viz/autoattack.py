@@ -17,7 +17,6 @@ from .attacks import (
     aim,
     aimed_by_name,
     check_budget,
-    check_counts,
     check_norm,
     checked_images,
     distance_to,
@@ -28,6 +27,7 @@ from .attacks import (
     steepest,
 )
 from .random import streams
+from .ranges import require
 from .square import SquareSearch
 from .target import as_leaf, logits, pick
 
@@ -108,7 +108,7 @@ def apgd(
     them where none does.
     """
     image = checked_images("apgd", model, image)
-    check_counts("apgd", steps, samples)
+    require("apgd", steps=steps, samples=samples)
     check_norm("apgd", norm)
     check_budget("apgd", image, epsilon, norm)
     if loss not in ("cross_entropy", "dlr"):
@@ -235,11 +235,10 @@ def auto_attack(
     withstood everything as they were.
     """
     image = checked_images("auto_attack", model, image)
-    check_counts("auto_attack", steps, samples)
+    require("auto_attack", steps=steps, samples=samples)
     check_norm("auto_attack", norm)
     check_budget("auto_attack", image, epsilon, norm)
-    if targets < 1 or queries < 1:
-        raise ValueError(f"auto_attack: targets ({targets}) and queries ({queries}) must be at least 1")
+    require("auto_attack", targets=targets, queries=queries)
     label, _ = aim("auto_attack", model, image, None, label)
     require_class("auto_attack", label)
     clean = scores(model, image)

@@ -47,6 +47,7 @@ from minigrad.tools.summary import Calls, functions_between, several
 from .lrp_graph import NoRule, choice, constant, has_weights_before, nothing, product, quotient, refuse
 from .lrp_shares import COMPOSITES, RULES, Shares, stable
 from .objective import explained, looked_at
+from .ranges import require
 from .target import as_image, channel_numbers
 
 
@@ -215,8 +216,7 @@ class _Rules:
                 raise ValueError(
                     f"lrp: rules: of layer {name!r} must be one of {', '.join((*RULES, 'box'))}, got {one!r}"
                 )
-        if not epsilon > 0 or gamma < 0 or alpha < 1:
-            raise ValueError(f"lrp: needs epsilon > 0, gamma >= 0, alpha >= 1, got {epsilon}, {gamma}, {alpha}")
+        require("lrp", epsilon=epsilon, gamma=gamma, alpha=alpha)
         if "alpha2" in rule and alpha != 2:
             raise ValueError(f"lrp: {rule} has alpha 2, got {alpha}: for another give rule and rules by layer")
         self.rule, self.rules, self.epsilon, self.gamma, self.alpha = rule, rules or {}, epsilon, gamma, alpha

@@ -12,6 +12,7 @@ from minigrad import optim
 
 from .attacks import aim, aimed_by_name, checked_images, distance, measured
 from .objective import Objective
+from .ranges import require
 from .target import as_leaf, logits, pick
 
 # ---- DeepFool --------------------------------------------------------------------------------------------------------
@@ -38,10 +39,7 @@ def deepfool(
     image = checked_images("deepfool", model, image)
     if norm not in ("l2", "linf"):
         raise ValueError(f'deepfool: norm must be "l2" or "linf", got {norm!r}')
-    if candidates < 2 or steps < 1 or not overshoot >= 0:
-        raise ValueError(
-            f"deepfool: needs candidates >= 2, steps >= 1, overshoot >= 0, got {candidates}, {steps}, {overshoot}"
-        )
+    require("deepfool", candidates=candidates, steps=steps, overshoot=overshoot)
     labels, _ = aim("deepfool", model, image, None, label)
 
     x, moved, others = image.copy(), np.zeros_like(image), None
@@ -129,10 +127,7 @@ def carlini_wagner(
     already, or where none was met.
     """
     image = checked_images("carlini_wagner", model, image)
-    if not kappa >= 0 or not c > 0 or searches < 1 or steps < 1:
-        raise ValueError(
-            f"carlini_wagner: needs kappa >= 0, c > 0, searches and steps >= 1, got {kappa}, {c}, {searches}, {steps}"
-        )
+    require("carlini_wagner", kappa=kappa, c=c, searches=searches, steps=steps, lr=lr)
     chosen, direction = aim("carlini_wagner", model, image, target, label)
 
     def is_hit(margin):

@@ -25,17 +25,22 @@ class Range:
 COUNT, WEIGHT, SHARE = Range(1), Range(0, 1e12), Range(above=0, high=1)
 GREY, PIXELS, POWER = Range(0, 1), Range(1, unit="pixels"), Range(above=0, high=100)
 
-# By the name that the argument has in the functions of viz, and the option on the command line.
+# By the name that the argument has in the functions of viz, and the option on the command line; where functions mean
+# different things by it, with the function's name before it.
 RANGES = {
     "alpha_weight": WEIGHT,
+    "area": SHARE,
     "baseline": GREY,
     "batch_size": COUNT,
     "beta": POWER,
     "blend": WEIGHT,
+    "c": Range(above=0, high=1e12),
+    "candidates": Range(2),
     "cells": COUNT,
     "content_weight": WEIGHT,
     "epochs": COUNT,
     "fill": GREY,
+    "fooling_rate": SHARE,
     "fraction": SHARE,
     "generations": COUNT,
     "jitter": Range(0, unit="pixels"),
@@ -43,16 +48,25 @@ RANGES = {
     "keep": SHARE,
     "l2_weight": WEIGHT,
     "lr": Range(above=0, high=1000, unit="learning rate"),
+    "lrp.alpha": Range(1, 1e6),
+    "lrp.epsilon": Range(above=0, high=1e6),
+    "lrp.gamma": Range(0, 1e6),
     "octave_scale": Range(above=1, high=100),
     "octaves": COUNT,
+    "overshoot": Range(0, 100),
     "patch": PIXELS,
     "perplexity": Range(above=0, high=1e6),
+    "pixels": COUNT,
+    "population": Range(5),
+    "queries": COUNT,
     "samples": COUNT,
+    "searches": COUNT,
     "sigma": Range(0, 1),
     "steps": COUNT,
     "stride": PIXELS,
     "style_scale": Range(above=0, high=100),
     "style_weight": WEIGHT,
+    "targets": COUNT,
     "tv_weight": WEIGHT,
     "weight_decay": WEIGHT,
 }
@@ -61,6 +75,12 @@ RANGES = {
 def require(function, **numbers):
     """Refuse numbers (arguments by name, None or sequences too) that are not in their Range."""
     for name, value in numbers.items():
+        within = range_of(name, function)
         for number in value if isinstance(value, list | tuple) else [value]:
-            if number is not None and number not in RANGES[name]:
-                raise ValueError(f"{function}: {name} must be {RANGES[name]}, got {number}")
+            if number is not None and number not in within:
+                raise ValueError(f"{function}: {name} must be {within}, got {number}")
+
+
+def range_of(name, function=""):
+    """The Range of a function's argument; None if it has none."""
+    return RANGES.get(f"{function}.{name}", RANGES.get(name))

@@ -14,6 +14,7 @@ from .attack_report import as_saved
 from .attacks import aim, aimed_by_name, checked_images, distance, is_reached, measured, require_class, scores
 from .objective import Objective
 from .random import streams
+from .ranges import require
 from .target import as_leaf, logits, pick
 
 # ---- one pixel -------------------------------------------------------------------------------------------------------
@@ -50,10 +51,7 @@ def one_pixel(
     Returns (N,3,H,W) of the image's dtype: `image` but for at most `pixels` pixels.
     """
     image = checked_images("one_pixel", model, image)
-    if min(pixels, generations) < 1 or population < 5:
-        raise ValueError(
-            f"one_pixel: needs pixels, generations >= 1 and population >= 5, got {pixels}, {generations}, {population}"
-        )
+    require("one_pixel", pixels=pixels, generations=generations, population=population)
     chosen, direction = aim("one_pixel", model, image, target, label)
     rngs = streams(seed, "one_pixel", image, key)
     attacked = image.copy()

@@ -15,6 +15,7 @@ import minigrad as mg
 
 from .attacks import aim, aimed_by_name, check_budget, check_norm, checked_images, distance_to, require_class, scores
 from .random import drawn, streams
+from .ranges import require
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: where the squares' area is halved
 
@@ -53,8 +54,7 @@ def square_attack(
     image = checked_images("square_attack", model, image)
     check_norm("square_attack", norm)
     check_budget("square_attack", image, epsilon, norm)
-    if queries < 1 or not 0 < area <= 1:
-        raise ValueError(f"square_attack: needs queries >= 1 and area in (0, 1], got {queries}, {area}")
+    require("square_attack", queries=queries, area=area)
     chosen, direction = aim("square_attack", model, image, target, label)
     require_class("square_attack", chosen)
     rngs = streams(seed, "square_attack", image, key)

@@ -6,6 +6,7 @@ from tqdm import tqdm
 from .attacks import aimed_by_name, check_budget, checked_images, scores
 from .minimal_attacks import deepfool
 from .random import stream
+from .ranges import require
 from .target import check_pixels
 
 
@@ -38,11 +39,9 @@ def universal_perturbation(
     Add it with `apply_perturbation`.
     """
     image = checked_images("universal_perturbation", model, image)
-    if epochs < 1 or not epsilon > 0 or not 0 < fooling_rate <= 1:
-        raise ValueError(
-            f"universal_perturbation: needs epsilon > 0, epochs >= 1 and fooling_rate in (0, 1], "
-            f"got {epsilon}, {epochs}, {fooling_rate}"
-        )
+    if not epsilon > 0:
+        raise ValueError(f"universal_perturbation: epsilon must be above 0, got {epsilon}")
+    require("universal_perturbation", epochs=epochs, fooling_rate=fooling_rate, candidates=candidates, steps=steps)
     check_budget("universal_perturbation", image, epsilon, norm)
     own, rng = scores(model, image).argmax(1), stream(seed, "universal_perturbation")
     v = best = np.zeros_like(image[:1])

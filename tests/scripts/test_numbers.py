@@ -9,7 +9,7 @@ import viz
 from tests.scripts import tiny
 from viz.commands.command import find, main
 from viz.commands.techniques import COMMANDS
-from viz.ranges import RANGES, Range
+from viz.ranges import Range, range_of
 
 NAMES = sorted({name for name, *_ in COMMANDS.values()} - {"gallery"})  # the gallery has no number of its own
 
@@ -81,12 +81,23 @@ FUNCTIONS = {
     "synthesize_texture": (viz.synthesize_texture, ("tv_weight", "style_scale")),
     "localize": (lambda m, x, **n: viz.localize(x[:, 0], **n), ("fraction",)),
     "an optimised image": (lambda m, x, **n: viz.maximize(m, 0, **n), ("lr", "steps")),
+    "lrp": (viz.lrp, ("epsilon", "gamma", "alpha")),
+    "fgsm": (viz.fgsm, ("samples",)),
+    "pgd": (viz.pgd, ("steps", "samples")),
+    "apgd": (viz.apgd, ("steps", "samples")),
+    "auto_attack": (viz.auto_attack, ("targets", "queries")),
+    "square_attack": (viz.square_attack, ("queries", "area")),
+    "targeted_ascent": (lambda m, x, **n: viz.targeted_ascent(m, x, target=0, **n), ("steps",)),
+    "deepfool": (viz.deepfool, ("candidates", "steps", "overshoot")),
+    "carlini_wagner": (viz.carlini_wagner, ("kappa", "c", "searches", "steps", "lr")),
+    "one_pixel": (viz.one_pixel, ("pixels", "population", "generations")),
+    "universal_perturbation": (viz.universal_perturbation, ("epochs", "fooling_rate", "candidates", "steps")),
 }
 
 
 @pytest.mark.parametrize("function, name", [(f, name) for f, (_, names) in FUNCTIONS.items() for name in names])
 def test_functions_refuse_what_their_options_refuse(function, name):
-    within = RANGES[name]
+    within = range_of(name, function)
     beyond = [within.low - 1] if math.isfinite(within.low) else [within.above]
     for value in [*beyond, *([within.high * 2] if math.isfinite(within.high) else []), math.nan]:
         with pytest.raises(ValueError) as refused:

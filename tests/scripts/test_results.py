@@ -98,7 +98,7 @@ STEPPED = {  # what makes a command work for so long that Ctrl-C comes in the mi
     "style_transfer": ["--steps", MANY, "--optimizer", "sgd"],
     "templates": ["--epochs", MANY],
     "texture": ["--steps", MANY, "--optimizer", "sgd"],
-    "universal": ["--epochs", MANY, "--rate", 1],
+    "universal": ["--epochs", MANY, "--fooling-rate", 1],
 }
 ATTACKS = {
     "iterative": ["--steps", MANY],

@@ -132,6 +132,15 @@ def test_numbers_beyond_their_range_are_refused_and_defaults_are_not(name):
                 options.parse_args([*required, flag, *[f"{number}"] * count])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_has_a_range(name):
+    options = find(name).options
+    numbers = {action.dest for action in options._actions if action.type in (int, float)} - {"seed"}
+    assert numbers <= set(options.ranges) | {
+        action.dest for action in options._actions if action.help == "==SUPPRESS=="
+    }
+
+
 # ---- one meaning for an option ---------------------------------------------------------------------------------------
 
 MEANINGS = {

@@ -35,7 +35,7 @@ number(
     shown="default: the method's",
 )
 number("--kappa", 0.0, "the lead in score that cw asks for")
-number("--pixels", 1, "how many one_pixel may change", low=1)
+number("--pixels", 1, "how many one_pixel may change")
 
 
 def run(job):

@@ -235,9 +235,9 @@ options.add_argument(
 )
 options.add_argument("--rules", type=by_layer, metavar="LAYER=RULE,...", help="other rules for single layers")
 options.add_argument("--through", type=channels, metavar="LAYER:C,...", help="only what these channels hand on")
-options.number("--epsilon", 1e-6, "added to every divisor", above=0, high=1e6)
-options.number("--gamma", 0.25, "of the gamma rule", low=0, high=1e6)
-options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", low=1, high=1e6)
+options.number("--epsilon", 1e-6, "added to every divisor", of="lrp")
+options.number("--gamma", 0.25, "of the gamma rule", of="lrp")
+options.number("--alpha", 2.0, "of alpha-beta; beta is alpha - 1", of="lrp")
 
 
 # ---- class activation maps -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.convert.preprocessing import LISTING
 from models.mistakes import UserError
-from viz.ranges import RANGES, Range
+from viz.ranges import Range, range_of
 
 from .target import ANYTHING, CLASS, read_unit
 
@@ -27,14 +27,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UserError(f"{message} (--help lists the options)")
 
-    def number(self, flag, default, help="", shown=None, unit="", low=-inf, high=inf, above=-inf, **more):
+    def number(self, flag, default, help="", shown=None, unit="", low=-inf, high=inf, above=-inf, of="", **more):
         """Add an option for a number, or, with nargs=, for several.
 
         default: or its type, where the default is None. shown: what --help says of the default, if not what it is.
-        unit, low, high, above: its Range, where viz has no argument of this name (see ranges.py). more: as for
-        add_argument.
+        unit, low, high, above: its Range, where viz has no argument of this name (see ranges.py). of: the function
+        whose argument it is, where several use the name for different things. more: as for add_argument.
         """
-        within = RANGES.get(flag.lstrip("-").replace("-", "_")) or Range(low, high, above, unit)
+        within = range_of(flag.lstrip("-").replace("-", "_"), of) or Range(low, high, above, unit)
         values = default if isinstance(default, list | tuple) else [default]
         kind, default = (default, None) if callable(default) else (type(values[0]), default)
         facts = ", ".join(filter(None, (within.unit, str(within))))
@@ -138,7 +138,8 @@ def _add_told(options):
         metavar="NAME",
         help=f"how the pictures of another program's network are prepared, if its file does not say: {LISTING}",
     )
-    add("--input-size", type=int, metavar="PIXELS", help="of its pictures, where it is not in the file")
+    size = {"low": 1, "high": 8192, "unit": "pixels", "metavar": "PIXELS", "shown": "default: what the file says"}
+    options.number("--input-size", int, "of its pictures, where it is not in the file", **size)
     add("--labels", metavar="FILE", help="names of its classes, one on each line, or imagenet")
 
 

@@ -17,8 +17,9 @@ add_data_options(options, count=200)
 add, number = options.add_argument, options.number
 number("--epsilon", "10/255", "the budget", above=0, type=distance)
 add("--norm", choices=("linf", "l2"), default="linf", help="of the budget (default %(default)s)")
-number("--rate", 0.8, "stop once this share is fooled", above=0, high=1)
+number("--fooling-rate", 0.8, "stop once this share is fooled")
 number("--epochs", 5, "rounds through the photographs")
+options.renamed("--rate", "--fooling-rate")
 
 
 def run(job):
@@ -34,7 +35,7 @@ def run(job):
         return epoch + 1
 
     callback = job.until_stopped(args.epochs, note)
-    budget = {"epsilon": args.epsilon, "norm": args.norm, "fooling_rate": args.rate, "epochs": args.epochs}
+    budget = {"epsilon": args.epsilon, "norm": args.norm, "fooling_rate": args.fooling_rate, "epochs": args.epochs}
     with job.stoppable():
         v = viz.universal_perturbation(
             model,
