@@ -13,7 +13,8 @@ input i gets R_j times
     flat        1 / (number of inputs)                                          (Lapuschkin et al. 2019)
     w-square    w_ij^2 / sum_i w_ij^2                                           (Montavon et al. 2017)
 
-These are rules for the backward pass, in place of the derivatives of convolutions and linear layers. For the rest:
+These are rules for the backward pass, in place of the derivatives of convolutions (transposed ones too) and linear
+layers. For the rest:
 
     a sum of two maps       shares relevance out by what each contributed, as average pooling does: the epsilon rule
     a product of two maps   hands everything to the one that is no gate (signal-takes-all, Arras et al. 2017); a gate is
@@ -22,6 +23,8 @@ These are rules for the backward pass, in place of the derivatives of convolutio
     batch normalisation     behind a convolution or a linear layer is a part of it, folded into its weights and bias;
                             elsewhere it is a layer of one weight for each channel, under the epsilon rule
     activations             pass relevance on as it is, smooth ones too; a maximum, to the winner
+    group, instance and     x less its mean is linear, a layer under the epsilon rule; the deviation is a gate (Ali et
+    layer normalisation     al. 2022, arXiv:2202.07304), and its own scale and shift are constants
     concatenation, reshaping, resizing       to where each element came from
     preprocessing (scale, shift, order)      from each value to its pixel
 
@@ -44,7 +47,7 @@ from minigrad.interchange import ToDevice
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, functions_between, several
 
-from .lrp_graph import NoRule, choice, constant, has_weights_before, nothing, product, quotient, refuse
+from .lrp_graph import WEIGHTED, NoRule, choice, constant, has_weights_before, nothing, product, quotient, refuse
 from .lrp_shares import COMPOSITES, RULES, Shares, stable
 from .objective import explained, looked_at
 from .ranges import require
@@ -225,7 +228,8 @@ class _Rules:
         """Learn the graph: its functions, and the calls of modules that made them."""
         self.taken = Counter(id(x) for f in functions for x in f.inputs)  # by how many functions
         self.folded = {}  # a layer's Function: scale and shift of the batch normalisation that is a part of it
-        weighted = [f for f in functions if isinstance(f, F.Conv2d | F.Linear)]
+        self.biases = {}  # a transposed convolution: the bias that is added to it
+        weighted = [f for f in functions if isinstance(f, WEIGHTED)]
         self.named = {f: rule for name, rule in self.by_depth() for f in self.inside(name, weighted, calls)}
         if any(self.rule_of(f) == "box" for f in weighted):
             self.bounds = _input_bounds(model, x)
@@ -253,7 +257,8 @@ class _Rules:
         return others if has_weights_before(f.inputs[0]) else first
 
     def table(self):
-        weighted = {F.Conv2d: self.convolution, F.Linear: self.linear, normalize.ChannelAffine: self.batch_norm}
+        weighted = {F.Conv2d: self.convolution, F.Conv2dInputGrad: self.transposed, F.Linear: self.linear}
+        weighted |= {normalize.ChannelAffine: self.batch_norm}
         averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum, shape.SumTo), self.in_proportion)
         sums = dict.fromkeys((elementwise.Add, elementwise.Sub), self.sum)
         kinds = (F.Activation, elementwise.Clamp, elementwise.Neg)
@@ -275,6 +280,16 @@ class _Rules:
         )
         return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
 
+    def transposed(self, conv, r):
+        h, w = conv.inputs[0].shape[2:]
+        share = Shares(
+            lambda x, w: F.Conv2dInputGrad(conv.input_hw, *conv.geometry)(x, w),
+            lambda s, weight: F.Conv2d(*conv.geometry)(s, weight)[:, :, :h, :w],  # cut: output_padding is nobody's
+            *self.operands(conv),
+            self.epsilon,
+        )
+        return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
+
     def linear(self, linear, r):
         share = Shares(F.linear, F.matmul, *self.operands(linear), self.epsilon)
         return self.by_name(self.rule_of(linear), share, r), *nothing(linear)
@@ -285,7 +300,7 @@ class _Rules:
             raise NoRule(f, f"the weights of {type(f).__name__} depend on the image: it has no rule")
         x, w, *bias = (one.detach() for one in f.inputs)
         across = (1, -1, 1, 1) if isinstance(f, F.Conv2d) else (-1,)  # a vector (C,) against the outputs
-        bias = bias[0].reshape(*across) if bias else 0.0
+        bias = bias[0].reshape(*across) if bias else self.biases.get(f, 0.0)
         if f in self.folded:
             scale, shift = (one.detach() for one in self.folded[f])
             w = w * scale.reshape(-1, *(1,) * (w.ndim - 1))
@@ -306,8 +321,13 @@ class _Rules:
         return r, None, None
 
     def sum(self, f, r):
-        """Two maps share in proportion; of a map and a constant, the map takes all."""
-        return self.in_proportion(f, r) if sum(f.needs_input_grad) > 1 else constant(f, r)
+        """Two maps share in proportion; of a map and a constant, the map takes all, but for a layer's own bias."""
+        if sum(f.needs_input_grad) > 1:
+            return self.in_proportion(f, r)
+        x, other = f.inputs
+        if isinstance(f, elementwise.Add) and isinstance(x.function, F.Conv2dInputGrad) and self.taken[id(x)] == 1:
+            self.biases[x.function] = other.detach()
+        return constant(f, r)
 
     def in_proportion(self, f, r):
         """Sums, averages and products with a constant matrix (pooling to odd sizes): the epsilon rule."""

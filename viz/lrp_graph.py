@@ -8,6 +8,8 @@ from minigrad.functional import activation, convert, elementwise, loss, shape
 
 from .rectifiers import handed_to, rectified
 
+WEIGHTED = (F.Conv2d, F.Conv2dInputGrad, F.Linear)  # the second is the transposed convolution
+
 
 def nothing(f):
     return (None for _ in f.inputs[1:])
@@ -22,11 +24,11 @@ def constant(f, r):
 
 
 def has_weights_before(x):
-    """Whether a convolution or a linear layer leads to x."""
+    """Whether a convolution, transposed or not, or a linear layer leads to x."""
     waiting, seen = [x], set()
     while waiting:
         f = waiting.pop().function
-        if isinstance(f, F.Conv2d | F.Linear):
+        if isinstance(f, WEIGHTED):
             return True
         if f is not None and f not in seen:
             seen.add(f)
