@@ -240,7 +240,7 @@ def interrupt(study):
 
 
 def test_parts_appear_as_they_are_done(small_weights, folder, tmp_path, small, monkeypatch):
-    path, seen = tmp_path / "gallery_b.html", []
+    path, seen = tmp_path / "gallery_b_small.html", []
 
     def look(study):
         seen.append(path.read_text("utf-8") if path.exists() else "")

@@ -281,7 +281,7 @@ class Job:
     def growing(self, suffix):
         """Where NAME_SUBJECT with this suffix will be, for what is shown as it grows; None where the answer to the same
         question is there, which stays until the new one is whole."""
-        base = self._base(None)
+        base = self._base(self.subject())
         return base.with_name(base.name + suffix) if answered(base) is None else None
 
     def _base(self, subject):
