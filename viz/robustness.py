@@ -7,6 +7,8 @@ function attack(model, image, label, samples) that returns attacked images (N,3,
 
 Tables are lists of dicts, one a row, of numbers, which notebooks draw; rates are from 0 to 1, `images` says over how
 many, and every number is an Estimate: `low` and `high` are where it might fall for other photographs of the same kind.
+An attack, defence or corruption that refuses these networks or images has its sentence in the table, in place of its
+(first) number; where all do, it is raised.
 """
 
 import numpy as np
@@ -64,17 +66,36 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
     with tqdm(total=len(attacks) * len(clean), unit="image", disable=not progress) as bar:
         for name, attack in attacks.items():
             bar.set_description(name)
-            raw = attacked_images(model, clean, own, attack, batch_size=batch_size, bar=bar)
+            row = {"attack": name, "images": len(clean)}
+            raw = _or_sentence(lambda attack=attack: attacked_images(model, clean, own, attack, 1, batch_size, bar))
+            if isinstance(raw, str):
+                rows.append(row | {"success": raw} | dict.fromkeys(("success_saved", "accuracy", "linf", "l2", "l0")))
+                continue
             saved = as_saved(raw)
             fooled = scores(model, saved).argmax(1) != own
             moved = distances(clean, saved, 0.5 / 255 + 1e-6)
-            row = {"attack": name, "images": len(clean), "success": estimate(~is_right(model, raw, own))}
             withstood = np.zeros(len(label), bool)
             withstood[right] = ~fooled
-            row |= {"success_saved": estimate(fooled), "accuracy": estimate(withstood)}
+            row |= {"success": estimate(~is_right(model, raw, own)), "success_saved": estimate(fooled)}
+            row |= {"accuracy": estimate(withstood)}
             row |= {key: median(d[fooled]) if fooled.any() else None for key, d in moved.items()}
             rows.append(row)
+    _raise_if_all_refused(rows, "success")
     return rows
+
+
+def _or_sentence(call):
+    """What call() gives, or the sentence by which it refuses."""
+    try:
+        return call()
+    except (NotImplementedError, ValueError) as error:
+        return str(error)
+
+
+def _raise_if_all_refused(rows, key):
+    sentences = [row[key] for row in rows if isinstance(row[key], str)]
+    if sentences and len(sentences) == len(rows):
+        raise ValueError(sentences[0])
 
 
 def defence_table(model, image, label, defences, attack, samples=8, batch_size=32, progress=False):
@@ -95,9 +116,14 @@ def defence_table(model, image, label, defences, attack, samples=8, batch_size=3
             bar.set_description(name)
             defended = defend(model, defence)
             draws = samples if defence.random else 1
-            adaptive = as_saved(attacked_images(defended, image, label, attack, draws, batch_size, bar))
-            found = {"clean": image, "attacked": unaware, "adaptive": adaptive}
-            found = {state: accuracy(defended, images, label) for state, images in found.items()}
+
+            def measured(defended=defended, draws=draws):
+                adaptive = as_saved(attacked_images(defended, image, label, attack, draws, batch_size, bar))
+                found = {"clean": image, "attacked": unaware, "adaptive": adaptive}
+                return {state: accuracy(defended, images, label) for state, images in found.items()}
+
+            found = _or_sentence(measured)
+            found = {"clean": found, "attacked": None, "adaptive": None} if isinstance(found, str) else found
             rows.append({"defence": name, "images": len(image), **found})
     return rows
 
@@ -114,11 +140,19 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
     with tqdm(total=len(models) * len(image), unit="image", disable=not progress) as bar:
         for source, model in models.items():
             bar.set_description(source)
-            attacked = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
-            row = {"attacked": source, "images": len(image)}
+            row = {"attacked": source, "images": len(image)} | dict.fromkeys(models)
+            attacked = _or_sentence(
+                lambda model=model: attacked_images(model, image, label, attack, 1, batch_size, bar)
+            )
+            if isinstance(attacked, str):
+                rows.append(row | {source: attacked})
+                continue
+            saved = as_saved(attacked)
             for victim, other in models.items():
-                row[victim] = estimate(~is_right(other, attacked[right[victim]], label[right[victim]]))
+                row[victim] = estimate(~is_right(other, saved[right[victim]], label[right[victim]]))
             rows.append(row)
+    if rows and all(isinstance(row[row["attacked"]], str) for row in rows):
+        raise ValueError(rows[0][rows[0]["attacked"]])
     return rows
 
 
@@ -126,8 +160,8 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
     """Accuracy of `models` ({name: model}, of the same classes) under the same attacks, noises and corruptions.
 
     Rows, one for each model: "model", "images", "clean", each of `attacks` ({name: attack}) made on that model, each
-    corruption of viz/corruptions.py at this severity, and "corruptions", their mean. A corruption that has no meaning
-    for these images, as JPEG for four bands, has a sentence in its cells, and no part in the mean.
+    corruption of viz/corruptions.py at this severity, and "corruptions", the mean of those that these images take: JPEG
+    does not take four bands.
     """
     image, label = as_images(next(iter(models.values())), image), np.asarray(label)
     corrupted, refused = _corrupted(image, severity, seed)
@@ -137,8 +171,11 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
             bar.set_description(name)
             row = {"model": name, "images": len(image), "clean": accuracy(model, image, label)}
             for kind, attack in attacks.items():
-                attacked = attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar)
-                row[kind] = accuracy(model, as_saved(attacked), label)
+                row[kind] = _or_sentence(
+                    lambda model=model, attack=attack: accuracy(
+                        model, as_saved(attacked_images(model, image, label, attack, 1, batch_size, bar)), label
+                    )
+                )
             found = {kind: is_right(model, changed, label) for kind, changed in corrupted.items()}
             mean = estimate(np.mean(list(found.values()), 0))
             cells = {kind: estimate(found[kind]) if kind in found else refused[kind] for kind in SEVERITIES}
@@ -148,15 +185,11 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
 
 def _corrupted(image, severity, seed):
     """({kind: images}, {kind: the sentence by which it refuses these})."""
-    found, refused = {}, {}
-    for kind in SEVERITIES:
-        try:
-            found[kind] = corrupt(image, kind, severity, seed)
-        except ValueError as error:
-            refused[kind] = str(error)
-    if not found:
+    made = {kind: _or_sentence(lambda kind=kind: corrupt(image, kind, severity, seed)) for kind in SEVERITIES}
+    refused = {kind: one for kind, one in made.items() if isinstance(one, str)}
+    if len(refused) == len(made):
         raise ValueError(next(iter(refused.values())))
-    return found, refused
+    return {kind: one for kind, one in made.items() if kind not in refused}, refused
 
 
 # ---- networks of other classes ---------------------------------------------------------------------------------------

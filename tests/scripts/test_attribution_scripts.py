@@ -169,3 +169,48 @@ def test_sanity_check_of_one_photograph(script, photograph, tmp_path, colours):
         assert file["grad_cam_spearman"].shape == (10, 3, 1)
     code, _, err = script("sanity_check", photograph, "--data", "somewhere")
     assert code == 2 and "not both" in err
+
+
+# ---- a method that does not apply ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    """The weights file of a network of those colours without maps, for which class activation maps have no meaning."""
+    fc = nn.Linear(3 * 24 * 24, 4)
+    weight = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, 1]], np.float32)
+    fc.load_state_dict({"weight": weight.repeat(576, 1) / 576, "bias": np.array([0, 0, 0, -2], np.float32)})
+    layers = {"preprocess": models.Preprocess(), "flatten": nn.Flatten(), "fc": fc}
+    path = tmp_path_factory.mktemp("linear") / "linear.h5"
+    models.save_weights(models.Model(layers, "linear", (24, 24), models.labels.read_labels(COLOURS)), path)
+    return path
+
+
+def test_a_method_that_refuses_has_its_sentence_in_the_tables(script, colours, linear, tmp_path):
+    argv = ("--data", colours[1], "--count", "4", "--model", linear, "--methods", "grad_cam,saliency,layer_cam")
+    code, out, err = script("sanity_check", *argv, "--draws", "2")
+    assert (code, err) == (0, "")
+    numbers = json.loads((tmp_path / "out" / "sanity_check_4_photographs.json").read_text())["numbers"]
+    assert [row["method"] for row in numbers["rows"]] == ["saliency"] and list(numbers["refused"]) == [
+        "grad_cam",
+        "layer_cam",
+    ]
+    assert all(f"| {method} | {sentence} |" in numbers["table"] for method, sentence in numbers["refused"].items())
+    assert "name a layer" in numbers["refused"]["grad_cam"]
+
+    code, out, err = script("evaluate_attribution", *argv, "--steps", "3", "--noises", "3", "--measures", "curves")
+    assert (code, err) == (0, "")
+    numbers = json.loads((tmp_path / "out" / "evaluate_attribution_photos_4.json").read_text())["numbers"]
+    assert [row["method"] for row in numbers["rows"]] == ["saliency"]
+    assert list(numbers["refused"]) == ["grad_cam", "layer_cam"]
+    assert all(f"| {method} | {sentence} |" in numbers["table"] for method, sentence in numbers["refused"].items())
+    assert f"layer_cam: {numbers['refused']['layer_cam']}" in out
+
+
+@pytest.mark.parametrize("command", ["sanity_check", "evaluate_attribution", "compare", "bias"])
+def test_where_every_method_refuses_the_sentence_is_the_answer(script, colours, linear, command):
+    data = ("--data", colours[1], "--count", "4") if command != "compare" else (colours[1] / "blue" / "0.png",)
+    methods = ("--method", "grad_cam") if command == "bias" else ("--methods", "grad_cam,layer_cam")
+    rest = ("--measures", "curves") if command == "evaluate_attribution" else ()
+    code, _, err = script(command, *data, "--model", linear, *methods, *rest)
+    assert code == 2 and "name a layer" in err and err.count("\n") == 1

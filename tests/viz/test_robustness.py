@@ -97,3 +97,41 @@ def test_groups_take_their_best_class(small_network, images):
     grouped = robustness.regroup(model, [[2], [0, 3]], labels=("c", "a or d"))
     np.testing.assert_array_equal(scores(grouped, x), np.stack([z[:, 2], z[:, [0, 3]].max(1)], axis=1))
     assert grouped.labels == ("c", "a or d")
+
+
+# ---- what refuses has its sentence in the table ----------------------------------------------------------------------
+
+
+def refusing(model, image, label, samples):
+    raise ValueError("refusing: it does not apply here")
+
+
+SENTENCE = "refusing: it does not apply here"
+
+
+def test_an_attack_that_refuses_leaves_the_others_their_rows(case):
+    attacks = {"first": refusing, "fgsm": attack}
+    refused, kept = robustness.attack_table(*case, attacks, batch_size=3)
+    assert refused["success"] == SENTENCE and refused["accuracy"] is None and list(refused) == list(kept)
+    assert [kept] == robustness.attack_table(*case, {"fgsm": attack}, batch_size=3)
+    model, x, labels = case
+    (row,) = robustness.robustness_table({"m": model}, x, labels, attacks)
+    assert row["first"] == SENTENCE and row["fgsm"] == kept["accuracy"] == pytest.approx(row["fgsm"])
+    for call in (
+        lambda: robustness.attack_table(*case, {"first": refusing}),
+        lambda: robustness.transfer_table({"m": model}, x, labels, refusing),
+    ):
+        with pytest.raises(ValueError, match=SENTENCE):
+            call()
+
+
+def test_a_network_or_a_defence_that_an_attack_refuses(case):
+    model, x, labels = case
+
+    def on_one_only(attacked, image, label, samples):
+        return (attack if attacked is model else refusing)(attacked, image, label, samples)
+
+    first, second = robustness.transfer_table({"a": model, "b": defend(model, BitDepth(8))}, x, labels, on_one_only)
+    assert second["b"] == SENTENCE and second["a"] is None and isinstance(first["b"], float)
+    bare, defended = robustness.defence_table(model, x, labels, {"bits": BitDepth(3)}, on_one_only)
+    assert defended["clean"] == SENTENCE and defended["adaptive"] is None and isinstance(bare["clean"], float)

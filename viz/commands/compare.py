@@ -5,10 +5,11 @@ are summed over them. Where a method does not apply to the network, the sentence
 the equations and papers see --help of each method.
 """
 
-from models.mistakes import UserError, users_mistake
+from models.mistakes import UserError
 from viz import plot
 
 from .attribution import COMMANDS, call
+from .methods import or_refusal
 from .options import chosen, names, once, parser
 from .target import SCORE, Target, read_target
 
@@ -65,11 +66,5 @@ def chosen_targets(job):
 
 def attribution(job, method, target):
     """(H,W): the method's map of the image for a target; the sentence by which it refuses this network."""
-    try:
-        found = call(job, method, **target.arguments)
-    except (NotImplementedError, ValueError, RuntimeError) as error:
-        sentence = users_mistake(error)
-        if sentence is None:
-            raise
-        return sentence
-    return found[0].sum(0) if found.ndim == 4 else found[0]
+    found = or_refusal(lambda: call(job, method, **target.arguments))
+    return found if isinstance(found, str) else found[0].sum(0) if found.ndim == 4 else found[0]

@@ -8,8 +8,9 @@ noise the attribution, best scaled, leaves unexplained (Yeh et al. 2019, arXiv:1
 1 - 1/(noises - 1). Seconds are those of one explanation.
 
 Photographs that the network gets wrong are left out. "random" and "centre" look at nothing: a method should beat them.
-Behind each mean stands the interval that 95 % of such draws of photographs would give; a second table has the
-differences to the centre, photograph by photograph, which are known better than the means.
+Where a method does not apply to the network, the sentence that says why stands in its row. Behind each mean stands the
+interval that 95 % of such draws of photographs would give; a second table has the differences to the centre, photograph
+by photograph, which are known better than the means.
 """
 
 import time
@@ -23,9 +24,9 @@ from models.mistakes import UserError
 from viz.target import as_image, logits
 
 from .labelled import add_data_options, labelled_images, model_for
-from .methods import METHODS, chosen_methods
+from .methods import METHODS, chosen_methods, or_refusal, refusals
 from .options import chosen, parser
-from .tables import markdown
+from .tables import markdown, with_refusals
 
 MEASURES = ("curves", "grid", "infidelity")  # insertion and deletion; pointing and share
 
@@ -59,15 +60,23 @@ def run(job):
     model, images, labels = right_ones(job)
     mosaics = pictured(job, images, labels) if "grid" in measures else None
 
-    measured, arrays = {}, {}
+    measured, refused, arrays = {}, {}, {}
     with job.stoppable():
         for name, method in methods.items():
             if job.stopped:
                 break
-            measured[name] = measure(job, name, method, model, (images, labels), mosaics, measures)
-            arrays |= {f"{name}_{key}": value for key, value in measured[name].items()}
-            job.done = len(measured), len(methods)
-            write(job, measured, arrays, len(images))
+            found = or_refusal(
+                lambda name=name, method=method: measure(job, name, method, model, (images, labels), mosaics, measures)
+            )
+            if isinstance(found, str):
+                refused[name] = found
+            else:
+                measured[name] = found
+                arrays |= {f"{name}_{key}": value for key, value in found.items()}
+            job.done = len(measured) + len(refused), len(methods)
+            if measured:
+                write(job, name, measured, refused, arrays, len(images))
+    refusals(measured | refused)
 
 
 def pictured(job, images, labels):
@@ -77,15 +86,15 @@ def pictured(job, images, labels):
     return viz.mosaics(images if job.args.tiles == "full" else halved(images), labels, len(images), job.args.seed)
 
 
-def write(job, measured, arrays, count):
+def write(job, name, measured, refused, arrays, count):
     """After each method, so that nothing is lost if the run is cut off."""
     chance = {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(job.args.noises)}
     rows = [{"method": name} | {k: viz.estimate(v) for k, v in found.items()} for name, found in measured.items()]
     last = ", ".join(f"{key} {value.text()}" for key, value in rows[-1].items() if key != "method")
-    text = markdown(
-        [*rows, {"method": "chance"} | {key: chance.get(key) for key in rows[0] if key != "method"}], "{:.3f}"
-    )
-    numbers = {"images": count, "chance": chance, "rows": rows, "table": text}
+    last = refused.get(name, last)
+    by_chance = {"method": "chance"} | {key: chance.get(key) for key in rows[0] if key != "method"}
+    text = markdown(with_refusals([*rows, by_chance], refused), "{:.3f}")
+    numbers = {"images": count, "chance": chance, "rows": rows, "refused": refused, "table": text}
     if "centre" in measured:
         against = [
             {"less the centre": name} | {k: viz.difference(v, measured["centre"][k]) for k, v in found.items()}
@@ -96,7 +105,7 @@ def write(job, measured, arrays, count):
     job.write(
         arrays=arrays,
         numbers=numbers,
-        line=f"{rows[-1]['method']}: {last}",
+        line=f"{name}: {last}",
     )
 
 

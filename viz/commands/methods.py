@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import viz
+from models.mistakes import UserError, users_mistake
 
 from .options import chosen
 
@@ -64,6 +65,25 @@ METHODS = {
     "centre": Method(centre_map, "signed"),
 }
 SLOW = ("score_cam", "occlusion", "rise")  # hundreds of forward passes for an image
+
+
+def or_refusal(call):
+    """What call() gives; or the sentence by which the method refuses this network, for a table or a figure to show."""
+    try:
+        return call()
+    except (NotImplementedError, ValueError, RuntimeError) as error:
+        sentence = users_mistake(error)
+        if sentence is None:
+            raise
+        return sentence
+
+
+def refusals(found):
+    """{method: sentence} of the methods of `found` that refused; UserError where all of them did."""
+    refused = {name: one for name, one in found.items() if isinstance(one, str)}
+    if refused and len(refused) == len(found):
+        raise UserError(next(iter(refused.values())))
+    return refused
 
 
 def chosen_methods(text):

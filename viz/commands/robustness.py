@@ -65,10 +65,12 @@ def run(job):
 def write(job, name, rows, data):
     """The table as Markdown, as JSON in the record, and as a figure of its rates."""
     heading = next(iter(rows[0]))
-    columns = [key for key, value in rows[-1].items() if isinstance(value, float) and key not in ("linf", "l2", "l0")]
+    drawn = [row for row in rows if any(isinstance(value, float) for value in row.values())]
+    rates = [key for key in drawn[-1] if key not in ("linf", "l2", "l0")]
+    columns = [key for key in rates if all(isinstance(row[key], float) for row in drawn)]
     figure = plot.matrix(
-        [[100 * row[key] for key in columns] for row in rows],
-        [row[heading] for row in rows],
+        [[100 * row[key] for key in columns] for row in drawn],
+        [row[heading] for row in drawn],
         [key.replace("_", " ") for key in columns],
         f"{name}, {len(data.labels)} photographs, %",
         form="{:.0f}",

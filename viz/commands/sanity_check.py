@@ -3,7 +3,8 @@
 The weights are drawn anew layer after layer, from the top, and each map is compared with that of the trained network,
 by rank correlation and SSIM (Adebayo et al. 2018, arXiv:1810.03292, section 4.1). A method whose maps stay alike would
 show the same for a network that knows nothing. Numbers are means over --draws of the weights and over photographs, with
-95 % intervals for other draws and photographs; the first draw and photograph are shown.
+95 % intervals for other draws and photographs; the first draw and photograph are shown. Where a method does not apply
+to the network, the sentence that says why stands in its row.
 """
 
 import warnings
@@ -17,9 +18,9 @@ from models.mistakes import UserError
 from viz import plot
 
 from .labelled import labelled_images
-from .methods import METHODS, SLOW, chosen_methods
+from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
 from .options import parser
-from .tables import markdown
+from .tables import markdown, with_refusals
 
 FLAT = ("random", "centre")
 DEFAULT = ",".join(name for name in METHODS if name not in SLOW + FLAT)
@@ -40,12 +41,17 @@ def run(job):
         for name, method in tqdm(methods.items(), disable=not job.progress):
             if job.stopped and found:
                 break
-            found[name] = [
-                viz.model_randomization(job.model, images, method, targets, seed=(job.args.seed, draw))
-                for draw in range(job.args.draws)
-            ]
+            found[name] = or_refusal(lambda method=method: randomized(job, images, targets, method))
             job.done = len(found), len(methods)
     write(job, images, found)
+
+
+def randomized(job, images, targets, method):
+    """A Randomization for each draw of the weights."""
+    return [
+        viz.model_randomization(job.model, images, method, targets, seed=(job.args.seed, draw))
+        for draw in range(job.args.draws)
+    ]
 
 
 def photographs(job):
@@ -58,22 +64,32 @@ def photographs(job):
 
 
 def write(job, images, found):
+    refused = refusals(found)
+    found = {name: draws for name, draws in found.items() if name not in refused}
     layers = next(iter(found.values()))[0].layers
     rows = [
         {"method": name} | {f"{kind} {layer}": value for kind, layer, value in summary(draws)}
         for name, draws in found.items()
     ]
-    shown = sorted({0, 1, 2, len(layers) // 2, len(layers)})
+    shown = sorted(k for k in {0, 1, 2, len(layers) // 2, len(layers)} if k <= len(layers))
     maps = [[first.maps[k][0] for k in shown] for first, *_ in found.values()]
+    maps += [[sentence] * len(shown) for sentence in refused.values()]
     columns = ["trained", *(f"down to {layers[k - 1]}" for k in shown[1:])]
-    table = markdown(rows, "{:.2f}")
+    table = markdown(with_refusals(rows, refused), "{:.2f}")
     likeness = {f"{name}_{kind}": drawn(draws, kind) for name, draws in found.items() for kind in ("spearman", "ssim")}
     curves = {name: likeness[f"{name}_spearman"].mean((0, 2)) for name in found}
     title = job.heading("Maps as layers are randomised")
     job.write(
-        figure=plot.attribution_grid(images[0], maps, list(found), columns, title, over=()),
+        figure=plot.attribution_grid(images[0], maps, [*found, *refused], columns, title, over=()),
         arrays=likeness,  # each (draws, layers + 1, photographs)
-        numbers={"layers": layers, "rows": rows, "table": table, "images": len(images), "draws": job.args.draws},
+        numbers={
+            "layers": layers,
+            "rows": rows,
+            "refused": refused,
+            "table": table,
+            "images": len(images),
+            "draws": job.args.draws,
+        },
         line=f"sanity check of {', '.join(found)}",
     )
     job.write(

@@ -14,6 +14,12 @@ def markdown(rows, form="{:.1%}"):
     return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ruler, *text)) + "\n"
 
 
+def with_refusals(rows, refused):
+    """The rows, and one for each of `refused` ({name: sentence}), with the sentence in its first number's place."""
+    name, first, *others = rows[0]
+    return [*rows, *({name: one, first: sentence, **dict.fromkeys(others)} for one, sentence in refused.items())]
+
+
 def _cell(value, column, form):
     if value is None:
         return "–"
