@@ -85,7 +85,9 @@ def find_class(model, wanted):
     of one class only. Raises ValueError that lists the candidates of an ambiguous name, the names near an unknown one,
     or the range of indices.
     """
-    labels = tuple(label if isinstance(label, Label) else Label(str(label)) for label in (model.labels or ()))
+    labels = tuple(
+        label if isinstance(label, Label) else Label(str(label)) for label in (getattr(model, "labels", None) or ())
+    )
     if not isinstance(wanted, str):
         return _checked_index(model, wanted, labels)
     if re.fullmatch(r"\s*[+-]?\d+\s*", wanted):

@@ -2,15 +2,17 @@
 
     min over weights of E [ max over |d| <= epsilon of loss(x + d, y) ]
 
-The inner maximum is PGD's. It is sought in evaluation mode, so that the attack on one image does not depend on the rest
-of the batch, and its random start depends on (seed, epoch, batch) alone: a run that was stopped goes on bit for bit.
+The inner maximum is PGD's, also for images that are wrong already, which an attack would leave. It is sought in
+evaluation mode, so that the attack on one image does not depend on the rest of the batch, and its random start depends
+on (seed, epoch, batch) alone: a run that was stopped goes on bit for bit.
 """
 
 from minigrad.device import to_device
 from models.augment import to_float
 from models.training import Trainer
 
-from .attacks import pgd
+from .attacks import distance_gradient, projected_step, random_in_ball
+from .random import streams
 
 
 class AdversarialTrainer(Trainer):
@@ -25,15 +27,13 @@ class AdversarialTrainer(Trainer):
 
     def _images(self, views, labels):
         self.model.eval()
-        attacked = pgd(
-            self.model,
-            to_float(views),
-            label=labels,
-            epsilon=self.epsilon,
-            steps=self.attack_steps,
-            seed=[self.recipe.seed, self.epoch, self.batch],
-        )
-        return to_device(attacked, self.device)
+        image, size = to_float(views), 2.5 * self.epsilon / self.attack_steps
+        rngs = streams([self.recipe.seed, self.epoch, self.batch], "pgd", image)
+        x = random_in_ball(image, self.epsilon, "linf", rngs)
+        for _ in range(self.attack_steps):
+            gradient, _ = distance_gradient(self.model, x, labels)
+            x = projected_step(x, size, gradient, image, self.epsilon)
+        return to_device(x, self.device)
 
     def _fingerprint(self):
         return super()._fingerprint() | {"epsilon": self.epsilon, "attack_steps": self.attack_steps}

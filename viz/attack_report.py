@@ -93,7 +93,7 @@ def report_attack(model, image, adversarial, *, target=None, label=None, epsilon
 def _of_classes(model, states, target, label):
     """The reports without distances, of images {state: (N,3,H,W)}."""
     found = {state: _probabilities(model, image) for state, image in states.items()}
-    labels = classes(model, mg.from_numpy(found["original"]), label)
+    labels = classes(model, mg.from_numpy(found["original"]), label, "label")
     targets = None if target is None else classes(model, mg.from_numpy(found["original"]), target)
     reports = Table()
     for n, own in enumerate(labels):

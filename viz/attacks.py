@@ -9,8 +9,9 @@ All attacks share their arguments: `target` is the class to reach, one for all i
 attack is untargeted and only leaves `label`, which is by default what the network says of the image. Both are given by
 name, since elsewhere the right class stands third and here it would be the class to reach. Each may be an Objective or
 a function of the network's output (viz/objective.py) in place of a class: as `target` it is raised, as `label` lowered;
-where an attack ends once the class has changed, it ends once the score is above 0, or below. How an attacked image
-fares once it is saved as a picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
+where an attack ends once the class has changed, it ends once the score is above 0, or below. An untargeted attack
+leaves an image that has another class than `label` already as it is. How an attacked image fares once it is saved as a
+picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
 like any other; where it is random, `samples` averages the gradient over its draws.
 
 Letters: N images, K classes, H W height and width.
@@ -29,12 +30,16 @@ from minigrad import functional as F
 from .objective import Objective, as_objective, evaluate
 from .random import drawn, streams
 from .ranges import require
-from .target import as_images, as_leaf, as_pixels, classes, in_pixels, is_class, logits, pick
+from .target import as_images, as_leaf, as_pixels, check_pixels, classes, in_pixels, is_class, logits, pick
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
 
-MEANING = {"label": "label= is the class to leave, the right one", "target": "target= is the class to reach"}
+MEANING = {
+    "label": "label= is the class to leave, the right one",
+    "target": "target= is the class to reach",
+    "weight": "it takes no class, for weight says which score is moved",
+}
 
 
 def aimed_by_name(attack):
@@ -84,13 +89,21 @@ def aim(name, model, image, target, label):
     if target is not None and label is not None:
         raise ValueError(f"{name}: give target (the class to reach) or label (the class to leave), not both")
     given, direction = (label, 1) if target is None else (target, -1)
+    argument = "label" if target is None else "target"
     if not is_class(given):
         return as_objective(given), direction
     grey = np.full_like(image[:1], 0.5)  # any image tells how many classes there are; none of the batch is drawn for
     found = scores(model, image if given is None else grey)
     require_classes(name, found)
     found = np.broadcast_to(found, (len(image), found.shape[1]))
-    return classes(model, mg.as_tensor(found), given), direction
+    return classes(model, mg.as_tensor(found), given, argument), direction
+
+
+def left_alone(model, image, chosen, direction, label):
+    """(N,1,1,1) bool: the images that an untargeted attack leaves as they are: their class is not `label` already."""
+    if direction < 0 or label is None:
+        return np.zeros((len(image), 1, 1, 1), bool)
+    return ~is_reached(model, image, chosen)[:, None, None, None]
 
 
 def require_class(name, chosen):
@@ -171,6 +184,11 @@ def steepest(gradient, norm):
     return (gradient / np.where(length > 0, length, 1)).astype(gradient.dtype)
 
 
+def projected_step(x, size, gradient, image, epsilon, norm="linf"):
+    """project(x + size * d), with d the `steepest` direction of the gradient."""
+    return project(x + size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)
+
+
 def _length(x):
     """L2 norm of each image, (N,1,1,1), in float64 so that small gradients do not underflow."""
     return np.sqrt((x.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
@@ -213,14 +231,16 @@ def fgsm(model, image, *, target=None, label=None, epsilon=8 / 255, samples=1):
     image: (N,3,H,W) in [0, 1]. target, label: see the top of this file. epsilon: the L-infinity budget, in pixels'
     units. samples: how many passes g is averaged over, for a random network.
 
-    Returns (N,3,H,W) of the image's dtype.
+    Returns (N,3,H,W) of the image's dtype. Where the class is not `label` already, it is the image itself.
     """
     image = checked_images("fgsm", model, image)
     check_budget("fgsm", image, epsilon)
     require("fgsm", samples=samples)
     chosen, direction = aim("fgsm", model, image, target, label)
+    left = left_alone(model, image, chosen, direction, label)
     gradient, _ = distance_gradient(model, image, chosen, samples)
-    return project(image + direction * epsilon * np.sign(gradient), image, epsilon).astype(image.dtype)
+    attacked = project(image + direction * epsilon * np.sign(gradient), image, epsilon).astype(image.dtype)
+    return np.where(left, image, attacked)
 
 
 @aimed_by_name
@@ -251,7 +271,8 @@ def pgd(
     averaged over, for a random network. seed, key: of the start (see viz/random.py). progress: show a bar.
     callback(step, x, distance (N,)): called before every step; True stops.
 
-    Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
+    Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1]. Where the class is not `label` already, it is
+    the image itself.
     """
     image = checked_images("pgd", model, image)
     require("pgd", steps=steps, samples=samples)
@@ -261,14 +282,15 @@ def pgd(
     if step_size is not None:
         check_budget("pgd", image, step_size, norm, "step_size")
     chosen, direction = aim("pgd", model, image, target, label)
+    left = left_alone(model, image, chosen, direction, label)
 
     x = random_in_ball(image, epsilon, norm, streams(seed, "pgd", image, key)) if random_start else image
     for step in tqdm(range(steps), "pgd", disable=not progress):
         gradient, value = distance_gradient(model, x, chosen, samples)
         if callback and callback(step, x, value):
             break
-        x = project(x + direction * size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)
-    return x
+        x = projected_step(x, direction * size, gradient, image, epsilon, norm)
+    return np.where(left, image, x)
 
 
 @aimed_by_name
@@ -328,17 +350,20 @@ def _climbed(model, x, chosen, objective):
     return pick(found, chosen) if objective == "score" else -away, np.exp(-np.logaddexp(0, away.numpy()))
 
 
-def linear_attack(weight, image, epsilon=8 / 255):
+@aimed_by_name
+def linear_attack(weight, image, *, epsilon=8 / 255):
     """The linear demonstration (Goodfellow et al. 2015, section 3): x + epsilon * sign(w), and how far it moves a
     score.
 
     The score w.x + b moves by exactly epsilon * |w|_1, which grows with the number of pixels while no pixel moves by
     more than epsilon.
 
-    weight: (3,H,W), a linear classifier's weights for one class, or the difference of two classes'. image: (N,3,H,W).
+    weight: (3,H,W), a linear classifier's weights for one class, or the difference of two classes'. image: (N,3,H,W) in
+    [0, 1].
 
     Returns (attacked images (N,3,H,W), not clipped to [0, 1], and the move, a float).
     """
+    check_pixels("linear_attack", "image", image)
     if image.shape[1:] != weight.shape:
         raise ValueError(f"linear_attack: weight has shape {weight.shape}, expected one image's, {image.shape[1:]}")
     check_budget("linear_attack", image, epsilon)

@@ -20,6 +20,7 @@ from .attacks import (
     check_norm,
     checked_images,
     distance_to,
+    left_alone,
     project,
     random_in_ball,
     require_class,
@@ -105,7 +106,7 @@ def apgd(
     progress, callback: as in `pgd`, callback's third argument being the loss.
 
     Returns (N,3,H,W) of the image's dtype: of the points met that fool the network the one of highest loss; of all of
-    them where none does.
+    them where none does. Where the class is not `label` already, it is the image itself.
     """
     image = checked_images("apgd", model, image)
     require("apgd", steps=steps, samples=samples)
@@ -123,8 +124,10 @@ def apgd(
     else:
         rising = partial(logits_ratio, label=others_by_score(scores(model, image), chosen)[:, 0], target=chosen)
     fooled = lambda z: (z.argmax(1) == chosen) == (direction < 0)  # noqa: E731
+    left = left_alone(model, image, chosen, direction, label)
     start = random_in_ball(image, epsilon, norm, streams(seed, "apgd", image, key))
-    return _Climb(model, image, start, rising, fooled, epsilon, norm, samples).run(steps, progress, callback)
+    climb = _Climb(model, image, start, rising, fooled, epsilon, norm, samples)
+    return np.where(left, image, climb.run(steps, progress, callback))
 
 
 def others_by_score(scores, own):

@@ -7,9 +7,11 @@ photograph of one class (its shape) to one of another (its texture), and whoever
 import numpy as np
 from tqdm import tqdm
 
+import minigrad as mg
+
 from .attacks import scores
 from .style import style_transfer
-from .target import as_pixels
+from .target import as_pixels, classes
 
 
 def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callback=None, **options):
@@ -40,15 +42,18 @@ def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callba
 def shape_decisions(model, image, shape, texture):
     """Who decides: {"shape", "texture", "neither": shares of the images, "shape_bias": shape / (shape + texture)}.
 
-    image: (N,3,H,W). shape, texture: (N,) class indices, different in every image. shape_bias is None where neither
-    ever decides. Over the classes at hand: the network answers with its best class.
+    image: (N,3,H,W). shape, texture: (N,) classes, indices or names, different in every image. shape_bias is None where
+    neither ever decides. Over the classes at hand: the network answers with its best class.
     """
-    shape, texture = np.asarray(shape), np.asarray(texture)
+    found = scores(model, image)
+    shape, texture = (
+        classes(model, mg.as_tensor(found), given, name) for name, given in {"shape": shape, "texture": texture}.items()
+    )
     if (shape == texture).any():
         raise ValueError(
             f"shape_decisions: shape and texture of image {int((shape == texture).argmax())} are one class"
         )
-    named = scores(model, image).argmax(1)
+    named = found.argmax(1)
     by_shape, by_texture = float((named == shape).mean()), float((named == texture).mean())
     decided = by_shape + by_texture
     return {

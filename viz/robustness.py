@@ -14,6 +14,7 @@ An attack, defence or corruption that refuses these networks or images has its s
 import numpy as np
 from tqdm import tqdm
 
+import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 
@@ -24,7 +25,7 @@ from .defenses import defend
 from .intervals import estimate, median
 from .network import described_as
 from .table import Table
-from .target import as_images
+from .target import as_images, classes
 
 
 def accuracy(model, image, label):
@@ -36,7 +37,14 @@ def is_right(model, image, label):
     """(N,) bool: whether each image's highest score is that of `label` (N,)."""
     found = scores(model, image)
     require_classes("accuracy", found)
-    return found.argmax(1) == np.asarray(label)
+    return found.argmax(1) == known_labels(model, found, label)
+
+
+def known_labels(model, found, label):
+    """(N,) class indices of `label`, indices or names, for images of scores `found` (N,K)."""
+    if label is None:
+        raise ValueError("label is None: give the right class of each image")
+    return classes(model, mg.as_tensor(found), label, "label")
 
 
 def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=None):
@@ -57,8 +65,10 @@ def attack_table(model, image, label, attacks, batch_size=32, progress=False):
     "success_saved", "accuracy" after it over all images, and where it succeeded the medians "linf", "l2"
     and "l0" of the saved pictures (None where it never did).
     """
-    image, label = as_images(model, image), np.asarray(label)
-    right = scores(model, image).argmax(1) == label
+    image = as_images(model, image)
+    found = scores(model, image)
+    label = known_labels(model, found, label)
+    right = found.argmax(1) == label
     if not right.any():
         raise ValueError("attack_table: the model names none of these images right, so there is nothing to attack")
     clean, own = image[right], label[right]
@@ -105,7 +115,8 @@ def defence_table(model, image, label, defences, attack, samples=8, batch_size=3
     "attacked" by an attack that saw the bare model, "adaptive" by the same attack on the defended model, which averages
     gradients over `samples` draws where the defence is random. What counts is the lower of the last two.
     """
-    image, label = as_images(model, image), np.asarray(label)
+    image = as_images(model, image)
+    label = known_labels(model, scores(model, image), label)
     rows = Table()
     with tqdm(total=(1 + len(defences)) * len(image), unit="image", disable=not progress) as bar:
         unaware = as_saved(attacked_images(model, image, label, attack, batch_size=batch_size, bar=bar))
@@ -134,7 +145,9 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
     Rows, one for each model attacked: "attacked", "images", and under each model's name the share of its right answers
     for the clean images that the attack turned wrong.
     """
-    image, label = as_images(next(iter(models.values())), image), np.asarray(label)
+    first = next(iter(models.values()))
+    image = as_images(first, image)
+    label = known_labels(first, scores(first, image), label)
     right = {name: scores(model, image).argmax(1) == label for name, model in models.items()}
     rows = Table()
     with tqdm(total=len(models) * len(image), unit="image", disable=not progress) as bar:
@@ -163,7 +176,9 @@ def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_si
     corruption of viz/corruptions.py at this severity, and "corruptions", the mean of those that these images take: JPEG
     does not take four bands.
     """
-    image, label = as_images(next(iter(models.values())), image), np.asarray(label)
+    first = next(iter(models.values()))
+    image = as_images(first, image)
+    label = known_labels(first, scores(first, image), label)
     corrupted, refused = _corrupted(image, severity, seed)
     rows = Table()
     with tqdm(total=len(models) * len(attacks) * len(image), unit="image", disable=not progress) as bar:

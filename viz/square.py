@@ -13,7 +13,17 @@ from tqdm import tqdm
 
 import minigrad as mg
 
-from .attacks import aim, aimed_by_name, check_budget, check_norm, checked_images, distance_to, require_class, scores
+from .attacks import (
+    aim,
+    aimed_by_name,
+    check_budget,
+    check_norm,
+    checked_images,
+    distance_to,
+    left_alone,
+    require_class,
+    scores,
+)
 from .random import drawn, streams
 from .ranges import require
 
@@ -49,7 +59,8 @@ def square_attack(
     ImageNet in L-infinity and 0.1 in L2. seed, key: see viz/random.py. callback(query, x, loss (N,)): called before
     every query with the images and losses of all N; True stops.
 
-    Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1].
+    Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1]. Where the class is not `label` already, it is
+    the image itself.
     """
     image = checked_images("square_attack", model, image)
     check_norm("square_attack", norm)
@@ -57,9 +68,10 @@ def square_attack(
     require("square_attack", queries=queries, area=area)
     chosen, direction = aim("square_attack", model, image, target, label)
     require_class("square_attack", chosen)
+    left = left_alone(model, image, chosen, direction, label)
     rngs = streams(seed, "square_attack", image, key)
     search = SquareSearch(model, image, chosen, direction, epsilon, norm, area, rngs)
-    return search.run(queries, progress, callback)
+    return np.where(left, image, search.run(queries, progress, callback))
 
 
 class SquareSearch:

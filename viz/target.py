@@ -251,15 +251,18 @@ def is_class(target):
     return not callable(target) and not hasattr(target, "layers")
 
 
-def classes(model, y, target=None):
-    """(N,) int array: the class of each image, from its logits y (N,K) and `target`: one, one for each, or None."""
-    found = explained_classes(model, y, target)
+def classes(model, y, target=None, argument="target"):
+    """(N,) int array: the class of each image, from its logits y (N,K) and `target`: one, one for each, or None.
+
+    argument: what `target` is called where it was given.
+    """
+    found = explained_classes(model, y, target, argument)
     if found.dtype == object:
-        raise ValueError("a contrast of two classes can be explained or maximised; here target must be one class")
+        raise ValueError(f"a contrast of two classes can be explained or maximised; here {argument} must be one class")
     return found
 
 
-def explained_classes(model, y, target=None):
+def explained_classes(model, y, target=None, argument="target"):
     """(N,): what to explain in each image, from its logits y (N,K) and a target of classes: class indices, or
     objects, indices and Contrasts of indices, where there is a Contrast."""
     count, known = y.shape
@@ -268,25 +271,28 @@ def explained_classes(model, y, target=None):
     if isinstance(target, str | Contrast) or np.ndim(target) == 0:
         target = [target] * count
     if len(target) != count:
-        raise ValueError(f"target has {len(target)} classes for {count} images: give one, or one for each image")
-    found = [_contrast(model, c, known) if isinstance(c, Contrast) else _class_index(model, c, known) for c in target]
+        raise ValueError(f"{argument} has {len(target)} classes for {count} images: give one, or one for each image")
+    found = [
+        _contrast(model, c, known) if isinstance(c, Contrast) else _class_index(model, c, known, argument)
+        for c in target
+    ]
     return np.array(found, dtype=object if any(isinstance(c, Contrast) for c in found) else np.intp)
 
 
 def _contrast(model, pair, known):
-    found = Contrast(_class_index(model, pair.more, known), _class_index(model, pair.less, known))
+    found = Contrast(*(_class_index(model, c, known, "target") for c in (pair.more, pair.less)))
     if found.more == found.less:
         raise ValueError(f"a class less itself is nothing: the contrast is of class {found.more} with itself")
     return found
 
 
-def _class_index(model, c, known):
+def _class_index(model, c, known, argument):
     """The index of class c, an index or a name, among `known` classes."""
     c = find_class(model, c) if isinstance(c, str) else c
     if not isinstance(c, int | np.integer) or isinstance(c, bool):
-        raise TypeError(f"target must be a class index or name here, got {c!r}")
+        raise TypeError(f"{argument} must be a class index or name here, got {c!r}")
     if not 0 <= c < known:
-        raise ValueError(f"target {c} is out of range: this model has classes 0 to {known - 1}")
+        raise ValueError(f"{argument} {c} is out of range: this model has classes 0 to {known - 1}")
     return int(c)
 
 

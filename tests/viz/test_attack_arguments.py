@@ -76,16 +76,79 @@ def test_labels_by_name_lower_the_accuracy(name, small_network, images):
     assert (lead(found) <= lead(x) + 1e-9).all()
 
 
-@pytest.mark.parametrize("name", ["deepfool", "carlini_wagner", "one_pixel"])
+LEAVE = [name for name in ATTACKS if "label" in inspect.signature(getattr(viz, name)).parameters]
+
+
+@pytest.mark.parametrize("name", LEAVE)
 @pytest.mark.parametrize("seed", range(3))
 def test_an_image_that_is_wrong_already_is_left_as_it_is(name, seed, small_network, images):
-    """Beside others that are not: the small changes are for those. (FGSM and PGD spend their budget always.)"""
+    """Beside others that are not."""
     model, x = small_network(seed=seed), images(4, seed=seed)
     label = scores(model, x).argmax(1)
     wrong = np.array([True, False, True, False])
     label[wrong] = (label[wrong] + 1 + seed) % 4
     found = getattr(viz, name)(model, x, label=label, **ATTACKS[name])
     np.testing.assert_array_equal(found[wrong], x[wrong])
+    if name in ("fgsm", "pgd"):  # which spend their budget always
+        assert (abs(found - x).max((1, 2, 3)) > 0).tolist() == (~wrong).tolist()
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_what_lowers_a_score_leaves_an_image_whose_score_is_below_0(name, small_network, images):
+    model, x = small_network(), images(4)
+    middle = float(np.median(scores(model, x)[:, 1]))
+    below = scores(model, x)[:, 1] < middle
+    found = getattr(viz, name)(model, x, label=lambda y: y[:, 1] - middle, **ATTACKS[name])
+    assert (abs(found - x).max((1, 2, 3)) > 0).tolist() == (~below).tolist() and 0 < below.sum() < 4
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_class_that_is_none_is_named_as_it_was_given(name, small_network, images):
+    model, x, attack = small_network(), images(2), getattr(viz, name)
+    for argument in ("label", "target"):
+        if argument not in inspect.signature(attack).parameters:
+            continue
+        for wrong, sentence in {
+            7: f"^{argument} 7 is out of range: this model has classes 0 to 3",
+            (1, 2, 3): f"^{argument} has 3 classes for 2 images",
+            "cat": "this model has no class names: give class 'cat' as an index",
+        }.items():
+            with pytest.raises(ValueError, match=sentence):
+                attack(model, x, **{argument: wrong}, **ATTACKS[name])
+        with pytest.raises(TypeError, match=f"^{argument} must be a class index or name here, got 1.5"):
+            attack(model, x, **{argument: 1.5}, **ATTACKS[name])
+
+
+def test_a_third_argument_of_the_linear_attack_is_refused(images):
+    x = images(2)
+    for third in (np.array([0, 1]), 1, "tabby", 0.1):
+        with pytest.raises(
+            TypeError, match="linear_attack: give argument 3 by its name: it takes no class, for weight"
+        ):
+            viz.linear_attack(x[0], x, third)
+
+
+def test_labels_of_tables_are_classes_by_index_or_name(small_network, images):
+    """A name compared with an index is never equal: the accuracy would be 0."""
+    model, x = small_network(), images(4)
+    model.labels = ("ant", "bee", "cow", "doe")
+    label = scores(model, x).argmax(1)
+    names, attack = [model.labels[c] for c in label], lambda m, x, y, n: viz.fgsm(m, x, label=y)
+    tables = {
+        "accuracy": lambda y: viz.accuracy(model, x, y),
+        "attack_table": lambda y: viz.attack_table(model, x, y, {"fgsm": attack}),
+        "defence_table": lambda y: viz.defence_table(model, x, y, {}, attack),
+        "transfer_table": lambda y: viz.transfer_table({"m": model}, x, y, attack),
+        "robustness_table": lambda y: viz.robustness_table({"m": model}, x, y, {"fgsm": attack}),
+        "shape_decisions": lambda y: viz.shape_decisions(model, x, y, (label + 1) % 4),
+    }
+    for name, call in tables.items():
+        assert call(names) == call(label), name
+        argument = "shape" if name == "shape_decisions" else "label"
+        with pytest.raises(ValueError, match=f"{argument} 7 is out of range"):
+            call([7, 0, 0, 0])
+        with pytest.raises(ValueError, match=f"{argument} has 3 classes for 4 images"):
+            call(label[:3])
 
 
 @pytest.mark.parametrize("name", ["carlini_wagner", "one_pixel", "jsma", "targeted_ascent"])

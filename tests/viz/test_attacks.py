@@ -57,8 +57,11 @@ def test_fgsm_on_a_linear_model_is_the_closed_form(two_classes, images):
     labels = np.array([0, 1, 0, 1])
     sign = np.where(labels == 0, 1, -1)[:, None, None, None]  # leaving class 0 means raising w.x
     expected = np.clip(x + 0.07 * sign * np.sign(w), 0, 1)
-    np.testing.assert_array_equal(attacks.fgsm(model, x, label=labels, epsilon=0.07), expected)
+    own = attacks.scores(model, x).argmax(1) == labels  # others are left alone
+    left = np.where(own[:, None, None, None], expected, x)
+    np.testing.assert_array_equal(attacks.fgsm(model, x, label=labels, epsilon=0.07), left)
     np.testing.assert_array_equal(attacks.fgsm(model, x, target=1 - labels, epsilon=0.07), expected)
+    assert own.any() and not own.all()
 
 
 def test_without_label_the_networks_own_class_is_left(small_network, images):
@@ -97,7 +100,7 @@ def test_pgd_in_linf_reaches_the_optimum_of_a_linear_model(two_classes, images):
     model, w = two_classes
     x = images(2)
     optimum = np.clip(x + 0.05 * np.sign(w), 0, 1)  # leaving class 0
-    found = attacks.pgd(model, x, label=0, epsilon=0.05, steps=10)
+    found = attacks.pgd(model, x, target=1, epsilon=0.05, steps=10)
     np.testing.assert_allclose(found, optimum, atol=1e-12)
 
 
@@ -180,7 +183,7 @@ def test_ascent_on_the_score_follows_the_scores_own_gradient(linear_model, image
 def test_linear_attack_moves_the_score_by_epsilon_times_the_l1_norm(images):
     rng = np.random.default_rng(0)
     w, x = rng.standard_normal(SHAPE), images(2)
-    attacked, move = attacks.linear_attack(w, x, 0.03)
+    attacked, move = attacks.linear_attack(w, x, epsilon=0.03)
     np.testing.assert_allclose(((attacked - x) * w).sum((1, 2, 3)), move, rtol=1e-12)
     assert move == pytest.approx(0.03 * np.abs(w).sum())
     assert np.abs(attacked - x).max() <= 0.03 + 1e-15

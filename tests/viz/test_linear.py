@@ -49,7 +49,7 @@ def test_the_demonstration_moves_the_scores_difference_by_the_l1_norm():
     x, _ = stripes(3)
     model = linear_classifier((3, 6, 6), 2, seed=2)
     w = templates(model)
-    attacked, move = linear_attack(w[1] - w[0], x, 0.01)
+    attacked, move = linear_attack(w[1] - w[0], x, epsilon=0.01)
     lead = np.diff(scores(model, attacked)) - np.diff(scores(model, x))
     np.testing.assert_allclose(lead, move, rtol=1e-3)
 

@@ -59,7 +59,7 @@ def measure(model, data, epsilon):
     attacked, predicted, measured = [], [], []
     for n in rows:
         weight = w[rival[n]] - w[data.labels[n]]
-        x, move = viz.linear_attack(weight, data.images[n : n + 1], epsilon)
+        x, move = viz.linear_attack(weight, data.images[n : n + 1], epsilon=epsilon)
         after = scores(model, x)[0]
         attacked.append(np.clip(x, 0, 1))
         predicted.append(move)
