@@ -41,8 +41,8 @@ ATTRIBUTION = (
         "grad_cam_without_relu",
         "without the ReLU, what speaks against the class is drawn as if it mattered",
         "viz/cam.py",
-        "cam if signed else F.relu(cam)",
-        "cam",
+        "cam = cam if signed else F.relu(cam)",
+        "cam = cam",
         ("tests/viz/test_cam.py::test_grad_cam_by_hand",),
     ),
     Mutant(
@@ -490,8 +490,8 @@ IMAGES = (
         "pgd_without_projection",
         "many small steps leave the budget unless each is projected back",
         "viz/attacks.py",
-        "x = project(x + direction * size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)",
-        "x = np.clip(x + direction * size * steepest(gradient, norm), 0, 1).astype(image.dtype)",
+        "return project(x + size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)",
+        "return np.clip(x + size * steepest(gradient, norm), 0, 1).astype(image.dtype)",
         ("tests/viz/test_attacks.py::test_pgd_never_leaves_the_budget_and_the_valid_range",),
     ),
     Mutant(
