@@ -37,8 +37,7 @@ class Tensor:
     dtype: convert to this dtype.
 
     Attributes: `data` (the NumPy or CuPy array), `grad` (a Tensor, filled by `backward`; None before), `function`
-    (the Function that made it; None for a leaf), `requires_grad`; what a comparison gives has `compared`: its name, and
-    each operand's array and `requires_grad`.
+    (the Function that made it; None for a leaf), `requires_grad`; of a comparison's result, `compared`: what with what.
     """
 
     __slots__ = ("_data", "grad", "function", "requires_grad", "compared", "__weakref__")

@@ -74,7 +74,7 @@ def scores(model, image, batch_size=64):
 def measured(model, image, measure, batch_size=64):
     """measure(model, x) of checked images (N,3,H,W), some at a time, as one array (N,...)."""
     with mg.no_grad():
-        batches = [image[start : start + batch_size] for start in range(0, len(image), batch_size)]
+        batches = [image[start : start + batch_size] for start in range(0, len(image) or 1, batch_size)]
         return np.concatenate([measure(model, as_leaf(model, batch)).numpy() for batch in batches])
 
 

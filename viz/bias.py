@@ -40,6 +40,8 @@ def bias_table(inside, area, label, named, names):
     there is no such image), and "most_taken_for", the wrong class most often named, or None.
     """
     inside, area, label, named = (np.asarray(x) for x in (inside, area, label, named))
+    if not len(label):
+        raise ValueError("bias_table: there are no images")
     rows = Table()
     for index in [*np.unique(label), None]:
         member = np.full(len(label), True) if index is None else label == index

@@ -139,11 +139,12 @@ def eigen_cam(model, image, target=None, layer=None, unit=None, upsample=True):
     image = as_images(model, image)
     _, a = score_and_maps("eigen_cam", model, image, target, layer, unit)
     n, c, h, w = a.shape
-    matrices = a.numpy().reshape(n, c, h * w).transpose(0, 2, 1)
+    matrices = a.numpy().astype(np.promote_types(a.dtype, np.float32), copy=False)  # LAPACK has no float16
+    matrices = matrices.reshape(n, c, h * w).transpose(0, 2, 1)
     direction = np.linalg.svd(matrices, full_matrices=False)[2][:, 0]
     cam = (matrices @ direction[:, :, None])[:, :, 0]
     cam = np.where(cam.sum(1, keepdims=True) < 0, -cam, cam).reshape(n, h, w)
-    return finished("eigen_cam", mg.from_numpy(cam), image, upsample)
+    return finished("eigen_cam", mg.from_numpy(cam.astype(a.dtype)), image, upsample)
 
 
 def score_cam(
@@ -167,7 +168,7 @@ def score_cam(
         cams = [
             _score_cam_of_one(model, x[i : i + 1], a[i], each[i], baseline, batch_size, progress) for i in range(len(x))
         ]
-        return finished("score_cam", F.stack(cams), image, upsample)
+        return finished("score_cam", F.stack(cams) if cams else a[:, 0], image, upsample)
 
 
 def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):

@@ -15,6 +15,7 @@ in viz/fidelity.py.
 """
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,13 @@ def completeness(model, image, attribution, target=None, layer=None, unit=None, 
     expected = watched(model, x, target, layer, unit)
     if baseline is not None:
         expected = expected - watched(model, x * 0 + np.asarray(baseline, x.dtype), target, layer, unit)
-    return np.asarray(attribution, np.float64).reshape(len(x), -1).sum(1) - expected
+    return _rows(attribution).sum(1) - expected
+
+
+def _rows(attribution):
+    """(N,D) float64: what belongs to each image in a row."""
+    a = np.asarray(attribution, np.float64)
+    return a.reshape(len(a), math.prod(a.shape[1:]))
 
 
 # ---- insertion and deletion ------------------------------------------------------------------------------------------
@@ -112,8 +119,9 @@ def insertion_deletion(
         raise ValueError(f"insertion_deletion: maps must be {(n, h, w)}, one for each image, got {np.shape(maps)}")
     blurred = _blurred(model, x, blur)
     ties = drawn(streams(seed, "insertion_deletion", x, key), lambda rng: rng.random(h * w))
-    flat = np.asarray(maps, np.float64).reshape(n, -1)
-    order = np.stack([np.lexsort((tie, -m)) for tie, m in zip(ties, flat, strict=True)])
+    order = np.empty((n, h * w), int)
+    for row, tie, flat in zip(order, ties, _rows(maps), strict=True):
+        row[:] = np.lexsort((tie, -flat))
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(h * w)[None], 1)
     rank = rank.reshape(n, 1, h, w)
@@ -130,12 +138,14 @@ def insertion_deletion(
 def _blurred(model, x, blur):
     from scipy.ndimage import convolve1d, gaussian_filter, gaussian_filter1d
 
+    wide = x.astype(np.promote_types(x.dtype, np.float32), copy=False)  # scipy has no float16
     if blur == "gaussian":
-        return gaussian_filter(x, (0, 0, 5, 5), truncate=1.0)
+        return gaussian_filter(wide, (0, 0, 5, 5), truncate=1.0).astype(x.dtype)
     if blur != "authors":
         raise ValueError(f"insertion_deletion: blur must be gaussian or authors, got {blur!r}")
-    mean, kernel = filling("insertion_deletion", model, "mean", x), gaussian_filter1d(np.eye(11)[5], 5)
-    return mean + convolve1d(convolve1d(x - mean, kernel, 2, mode="constant"), kernel, 3, mode="constant")
+    mean, kernel = filling("insertion_deletion", model, "mean", wide), gaussian_filter1d(np.eye(11)[5], 5)
+    framed = convolve1d(convolve1d(wide - mean, kernel, 2, mode="constant"), kernel, 3, mode="constant")
+    return (mean + framed).astype(x.dtype)
 
 
 # ---- where the attribution falls -------------------------------------------------------------------------------------
@@ -149,7 +159,7 @@ def pointing_game(maps, boxes, tolerance=15):
     """
     maps, boxes = _checked_boxes("pointing_game", maps, boxes)
     top, left, bottom, right = boxes.T
-    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(1), maps.shape[2])
+    row, column = np.divmod(_rows(maps).argmax(1), maps.shape[2])
     inside = (row >= top - tolerance) & (row < bottom + tolerance)
     inside &= (column >= left - tolerance) & (column < right + tolerance)
     return inside & (maps.max((1, 2)) > maps.min((1, 2)))
@@ -227,13 +237,13 @@ def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed
     target = fixed_target(model, image, target)
     x = as_image(model, image).numpy()
     rngs = streams(seed, "sensitivity", x, key)
-    first = np.asarray(method(model, x, target), np.float64).reshape(len(x), -1)
+    first = _rows(method(model, x, target))
     norm = np.linalg.norm(first, axis=1)
     worst = np.zeros(len(x))
     for _ in range(samples):
         d = drawn(rngs, lambda rng: rng.uniform(-radius, radius, x.shape[1:])).astype(x.dtype)
         with taken_for(x + d, x):
-            moved = np.asarray(method(model, x + d, target), np.float64).reshape(len(x), -1)
+            moved = _rows(method(model, x + d, target))
         worst = np.maximum(worst, np.linalg.norm(moved - first, axis=1) / np.where(norm > 0, norm, 1))
     return worst
 
@@ -279,6 +289,7 @@ def model_randomization(model, image, method, target=None, seed=0, progress=Fals
         _draw_anew(changed[names[k]], rng)
         maps.append(per_pixel(method(changed, image, target)))
     likeness = np.array([[_likeness(a, b) for a, b in zip(maps[0], m, strict=True)] for m in maps])
+    likeness = likeness.reshape(len(maps), len(maps[0]), 2)
     return Randomization(tuple(names), np.stack(maps), likeness[..., 0], likeness[..., 1])
 
 

@@ -36,8 +36,10 @@ def corrupt(image, kind, severity=3, seed=0):
     image = as_pixels("corrupt", None, image)
     rngs = streams(seed, f"corrupt {kind}", image)
     strength = SEVERITIES[kind][severity - 1]
-    changed = [_KINDS[kind](one[None], strength, rng)[0] for one, rng in zip(image, rngs, strict=True)]
-    return np.clip(np.stack(changed), 0, 1).astype(image.dtype)
+    changed = np.empty_like(image)
+    for place, one, rng in zip(changed, image, rngs, strict=True):
+        place[:] = np.clip(_KINDS[kind](one[None], strength, rng)[0], 0, 1)
+    return changed
 
 
 def _impulse(image, share, rng):

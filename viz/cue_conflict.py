@@ -46,6 +46,8 @@ def shape_decisions(model, image, shape, texture):
     neither ever decides. Over the classes at hand: the network answers with its best class.
     """
     found = scores(model, image)
+    if not len(found):
+        raise ValueError("shape_decisions: there are no images")
     shape, texture = (
         classes(model, mg.as_tensor(found), given, name) for name, given in {"shape": shape, "texture": texture}.items()
     )

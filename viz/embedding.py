@@ -3,6 +3,8 @@
 Letters: N images, F features, K components.
 """
 
+import math
+
 import numpy as np
 from tqdm import tqdm
 
@@ -15,9 +17,9 @@ from .target import as_images
 def features(model, image, layer, batch_size=32, progress=False):
     """(N,F): the activations of `layer` for images (N,3,H,W), flattened."""
     image, found = as_images(model, image), []
-    for start in tqdm(range(0, len(image), batch_size), "features", disable=not progress):
+    for start in tqdm(range(0, len(image) or 1, batch_size), "features", disable=not progress):
         batch = activation_maps(model, image[start : start + batch_size], layer)
-        found.append(batch.reshape(len(batch), -1).copy())
+        found.append(batch.reshape(len(batch), math.prod(batch.shape[1:])).copy())
     return np.concatenate(found)
 
 

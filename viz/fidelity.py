@@ -90,7 +90,7 @@ def faithfulness_correlation(
     x = as_image(model, image).numpy()
     filled = filling("faithfulness_correlation", model, fill, x)
     a = np.asarray(attribution, np.float64)
-    a = (a if a.ndim == 3 else a.sum(1)).reshape(len(x), -1)
+    a = (a if a.ndim == 3 else a.sum(1)).reshape(len(x), x.shape[2] * x.shape[3])
     size = max(1, round(fraction * a.shape[1]))
     rngs = streams(seed, "faithfulness_correlation", x, key)
     before = watched(model, x, target, layer, unit)

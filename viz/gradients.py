@@ -153,11 +153,11 @@ def integrated_gradients(model, image, target=None, layer=None, unit=None, basel
     require_units(model, "integrated_gradients: baseline", baseline)
     x = as_image(model, image).numpy()
     difference = x - np.asarray(baseline, x.dtype)
-    total = np.zeros_like(x)
+    total = np.zeros(x.shape, np.promote_types(x.dtype, np.float32))
     for k in trange(steps, desc="integrated gradients", disable=not progress):
         point = x - difference * x.dtype.type(1 - (k + 0.5) / steps)
         total += _gradient_at(model, point, target, layer, unit)
-    return difference * total / x.dtype.type(steps)
+    return (difference * total / x.dtype.type(steps)).astype(x.dtype)
 
 
 def smooth_grad(
@@ -184,10 +184,10 @@ def smooth_grad(
     x = as_image(model, image).numpy()
     scale = sigma * (x.max((1, 2, 3), keepdims=True) - x.min((1, 2, 3), keepdims=True))
     rngs = streams(seed, "smooth_grad", x, key)
-    total = np.zeros_like(x)
+    total = np.zeros(x.shape, np.promote_types(x.dtype, np.float32))
     for done in trange(1, samples + 1, desc="SmoothGrad", disable=not progress):
         noise = drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:])).astype(x.dtype)
         total += _gradient_at(model, x + scale * noise, target, layer, unit)
         if callback and callback(done):
             break
-    return total / x.dtype.type(done)
+    return (total / x.dtype.type(done)).astype(x.dtype)

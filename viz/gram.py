@@ -3,6 +3,8 @@
 Letters: N channels (the paper's N_l), M positions (M_l) of a layer's map; B images, each on its own.
 """
 
+import numpy as np
+
 from minigrad import functional as F
 
 NORMALIZATIONS = ("gatys", "chw", "hw")
@@ -12,14 +14,20 @@ def content_loss(a, wanted):
     """1/2 sum (F - P)^2 (eq. 1): a and wanted are the activations of the same layer, (B,N,...)."""
     if a.shape != wanted.shape:
         raise ValueError(f"content_loss: activations of shape {a.shape}, wanted ones of shape {wanted.shape}")
-    return F.square(a - wanted).sum() * 0.5
+    return F.square(in_float32_at_least(a) - in_float32_at_least(wanted)).sum() * 0.5
+
+
+def in_float32_at_least(a):
+    """a (a Tensor), with float16 as float32, which has room for sums of squares."""
+    return a.astype(np.promote_types(a.dtype, np.float32))
 
 
 def gram(a):
     """(B,N,N): G_ij = sum_k F_ik F_jk (eq. 3), the products of channels i and j summed over the positions of a."""
     if a.ndim != 4:
         raise ValueError(f"gram: activations must be (B,channels,rows,columns), got shape {a.shape}")
-    features = a.reshape(a.shape[0], a.shape[1], -1)
+    a = in_float32_at_least(a)
+    features = a.reshape(a.shape[0], a.shape[1], a.shape[2] * a.shape[3])
     return features @ features.transpose(1, 2)
 
 

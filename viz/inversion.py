@@ -3,6 +3,7 @@
 import minigrad as mg
 from minigrad import functional as F
 
+from .gram import in_float32_at_least
 from .maximize import start_image
 from .optimize import optimize_image
 from .random import streams
@@ -42,7 +43,7 @@ def invert(
     require("invert", alpha_weight=alpha_weight, beta=beta, tv_weight=tv_weight)
     original = as_image(model, as_pixels("invert", model, image))
     with mg.no_grad():
-        wanted = activations(model, original, [layer])[layer]
+        wanted = in_float32_at_least(activations(model, original, [layer])[layer])
     axes = tuple(range(1, wanted.ndim))
     largest = abs(wanted).max(axes, keepdims=True)  # the unit, in which squares fit
     if not (largest.numpy() > 0).all():
@@ -51,7 +52,7 @@ def invert(
     per_pixel = 1.0 / (original.shape[2] * original.shape[3])
 
     def losses(x):
-        found = activations(model, x, [layer])[layer]
+        found = in_float32_at_least(activations(model, x, [layer])[layer])
         return {
             "features": (F.square((found - wanted) / largest).sum(axes) / size).sum(),
             "alpha": alpha_norm(x, alpha, alpha_weight * per_pixel * 2.0**alpha),

@@ -22,8 +22,11 @@ def localize(heat, fraction=0.15):
         raise ValueError(f"localize: heat must be maps (N,H,W), got shape {heat.shape}")
     require("localize", fraction=fraction)
     peak = heat.max((1, 2), keepdims=True)
-    masks = np.stack([largest_component(mask) for mask in (heat >= fraction * peak) & (peak > 0)])
-    return masks, np.array([bounding_box(mask) for mask in masks])
+    masks, boxes = (heat >= fraction * peak) & (peak > 0), np.empty((len(heat), 4), int)
+    for mask, box in zip(masks, boxes, strict=True):
+        mask[:] = largest_component(mask)
+        box[:] = bounding_box(mask)
+    return masks, boxes
 
 
 def largest_component(mask):

@@ -106,7 +106,7 @@ def channel_relevance(model, image, target=None, layer=None, **options):
     walk = _Pass(model, image, target, None, None, [layer], _Rules(**named))
     hidden = walk.watched[layer]
     found = walk.relevance(walk.explained, walk.starts, [hidden, walk.x])[0].numpy()
-    return found.reshape(*found.shape[:2], -1).sum(2)
+    return found.sum(tuple(range(2, found.ndim)))
 
 
 def _only(hidden, layer, channels):

@@ -66,12 +66,12 @@ class Shares:
     def positive(self):
         """c+ = x+ w+ + x- w-, the second only where there are negative inputs."""
         parts = [(_positive(self.x), _positive(self.w)), (-_positive(-self.x), -_positive(-self.w))]
-        return parts if self.x.min().item() < 0 else parts[:1]
+        return parts if (self.x.numpy() < 0).any() else parts[:1]
 
     def negative(self):
         """c- = x+ w- + x- w+."""
         parts = [(_positive(self.x), -_positive(-self.w)), (-_positive(-self.x), _positive(self.w))]
-        return parts if self.x.min().item() < 0 else parts[:1]
+        return parts if (self.x.numpy() < 0).any() else parts[:1]
 
 
 def _positive(x):

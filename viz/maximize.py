@@ -62,6 +62,8 @@ def maximize(
     course: progress, callback, record: see `optimize_image`.
     """
     objectives = [as_objective(o) for o in (objective if isinstance(objective, list | tuple) else [objective])]
+    if not objectives:
+        raise ValueError("maximize: the list of objectives is empty: give one at least")
     start, rng = start if isinstance(start, str) else as_images(model, start), stream(seed, "maximize: transforms")
     x, decode = _start(model, start, size, len(objectives), parameterization, seed, clip)
     if transforms is None:

@@ -13,6 +13,8 @@ A target of an attribution, a check or an attack is
 All that one image needs is computed in one pass, which stops at the last layer that is named.
 """
 
+import numpy as np
+
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.tools.summary import several
@@ -76,7 +78,7 @@ def log_probability(target):
 
 def channel(layer, index):
     """The mean activation of one channel of a layer over its positions (Olah et al. 2017)."""
-    return Objective(f"{layer}[{index}]", [layer], lambda _, found: unit_activation(found[layer], index))
+    return Objective(f"{layer}[{index}]", [_named(layer)], lambda _, found: unit_activation(found[layer], index))
 
 
 def neuron(layer, index, row=None, column=None):
@@ -90,14 +92,17 @@ def neuron(layer, index, row=None, column=None):
         return unit_activation(a, (index, *place))
 
     where = ", ".join("centre" if i is None else str(i) for i in (row, column))
-    return Objective(f"{layer}[{index}, {where}]", [layer], score)
+    return Objective(f"{layer}[{index}, {where}]", [_named(layer)], score)
 
 
 def energy(layer):
     """The mean square of all activations of a layer: DeepDream's "more of whatever is there" (Mordvintsev 2015)."""
-    return Objective(
-        f"energy of {layer}", [layer], lambda _, found: F.square(found[layer]).mean(tuple(range(1, found[layer].ndim)))
-    )
+
+    def score(_, found):
+        a = F.cast(found[layer], np.promote_types(found[layer].dtype, np.float32))  # squares of float16 soon overflow
+        return F.square(a).mean(tuple(range(1, a.ndim)))
+
+    return Objective(f"energy of {layer}", [_named(layer)], score)
 
 
 def of_output(function):
@@ -130,7 +135,13 @@ def explained(target=None, layer=None, unit=None):
         return as_objective(target)
     if target is not None:
         raise ValueError(f"give a target or a layer to explain, not both (target {target!r}, layer {layer!r})")
-    return Objective(f"{layer}, {unit}", [layer], lambda _, found: unit_activation(found[layer], unit))
+    return Objective(f"{layer}, {unit}", [_named(layer)], lambda _, found: unit_activation(found[layer], unit))
+
+
+def _named(layer):
+    if not isinstance(layer, str):
+        raise ValueError(f"a layer is given by its name, got {layer!r}")
+    return layer
 
 
 # ---- in a pass -------------------------------------------------------------------------------------------------------

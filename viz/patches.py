@@ -49,16 +49,18 @@ class Patches:
 
 def channel_maxima(model, image, layers, batch_size=16, progress=False):
     """{layer: (largest activation (N,C), row (N,C), column (N,C))} of images (N,3,H,W), in one pass for all layers."""
+    for layer in layers:
+        model[layer]  # which says what there is, if there is none of this name
     image, found = as_images(model, image), {layer: [] for layer in layers}
     with mg.no_grad():
-        for start in tqdm(range(0, len(image), batch_size), "channel_maxima", disable=not progress):
+        for start in tqdm(range(0, len(image) or 1, batch_size), "channel_maxima", disable=not progress):
             part = as_image(model, image[start : start + batch_size])
             for layer, a in activations(model, part, layers).items():
                 if a.ndim != 4:
                     raise ValueError(
                         f"layer {layer!r} has no positions, its output is {a.shape[1:]}; take one before it"
                     )
-                flat = a.numpy().reshape(*a.shape[:2], -1)
+                flat = a.numpy().reshape(*a.shape[:2], a.shape[2] * a.shape[3])
                 place = flat.argmax(2)
                 rows, columns = np.divmod(place, a.shape[3])
                 found[layer].append((np.take_along_axis(flat, place[..., None], 2)[..., 0], rows, columns))
@@ -83,7 +85,9 @@ def top_patches(model, image, layer, channel, count=9, maxima=None, batch_size=1
     field = receptive_field(model, layer, image.shape[1:])
     top_left = np.array(field.offset) + np.stack([rows, columns], 1) * field.stride
     boxes = np.concatenate([top_left, top_left + field.size], axis=1)
-    pixels = np.stack([crop(image[n], box, 0.5) for n, box in zip(best, boxes, strict=True)])
+    pixels = np.empty((len(best), image.shape[1], *field.size), image.dtype)
+    for place, n, box in zip(pixels, best, boxes, strict=True):
+        place[:] = crop(image[n], box, 0.5)
     return Patches(layer, channel, best, rows, columns, activation[best, channel], boxes, pixels)
 
 
@@ -110,12 +114,13 @@ def projections(model, image, patches, method="guided_backprop"):
     """
     if method not in METHODS:
         raise ValueError(f"projections: method must be one of {', '.join(METHODS)}, got {method!r}")
-    image, found = as_images(model, image), []
-    for n, row, column, box in zip(patches.image, patches.row, patches.column, patches.box, strict=True):
+    image, found = as_images(model, image), np.empty_like(patches.pixels)
+    places = zip(found, patches.image, patches.row, patches.column, patches.box, strict=True)
+    for place, n, row, column, box in places:
         unit = (patches.channel, int(row), int(column))
         projected = METHODS[method](model, image[n : n + 1], layer=patches.layer, unit=unit)[0]
-        found.append(crop(projected, box, 0.0))
-    return np.stack(found)
+        place[:] = crop(projected, box, 0.0)
+    return found
 
 
 def live_channels(maxima, count, needed, rng):

@@ -63,7 +63,7 @@ def occlusion(
 
     before = watched(model, x, target, layer, unit, output)
     falls, count = np.zeros((len(x), *x.shape[2:])), np.zeros(x.shape[2:])
-    per_batch = max(1, batch_size // len(x))
+    per_batch = max(1, batch_size // max(1, len(x)))
     with tqdm(total=len(windows), desc="occlusion", disable=not progress) as bar:
         for start in range(0, len(windows), per_batch):
             group = windows[start : start + per_batch]
@@ -112,7 +112,7 @@ def rise(
     x = as_image(model, image).numpy()
     filled, rng = filling("rise", model, fill, x), stream(seed, "rise")
     total = np.zeros((len(x), *x.shape[2:]))
-    per_batch = max(1, batch_size // len(x))
+    per_batch = max(1, batch_size // max(1, len(x)))
     output = output if layer is None and is_class(target) else "logit"
     with tqdm(total=samples, desc="RISE", disable=not progress) as bar:
         for start in range(0, samples, per_batch):
@@ -176,9 +176,8 @@ def _watched_many(model, changed, target, layer, unit, output):
     """(M,N): the scores of changed (M,N,3,H,W), M changes of each of the N images."""
     if is_class(target) and target is not None:
         target = np.tile(target, len(changed))
-    return watched(model, changed.reshape(-1, *changed.shape[2:]), target, layer, unit, output).reshape(
-        changed.shape[:2]
-    )
+    images = changed.reshape(changed.shape[0] * changed.shape[1], *changed.shape[2:])
+    return watched(model, images, target, layer, unit, output).reshape(changed.shape[:2])
 
 
 def _starts(size, patch, stride):

@@ -62,5 +62,6 @@ def taken_for(changed, image):
 
 
 def drawn(rngs, draw):
-    """(N,...): draw(rng) of each of the Generators."""
-    return np.stack([draw(rng) for rng in rngs])
+    """(N,...): draw(rng) of each of the N Generators."""
+    of_each = [draw(rng) for rng in rngs or [stream(0, "the shape of what nobody draws")]]
+    return np.stack(of_each)[: len(rngs)]

@@ -64,16 +64,18 @@ def road(model, image, maps, target=None, shares=SHARES, noise=0.01, seed=0, key
     if np.shape(maps) != (n, h, w):
         raise ValueError(f"road: maps must be {(n, h, w)}, one for each image, got {np.shape(maps)}")
     rngs = streams(seed, "road", x, key)
-    ties = np.stack([rng.random(h * w) for rng in rngs])
-    order = np.stack([np.lexsort((tie, -m.ravel())) for tie, m in zip(ties, np.asarray(maps, np.float64), strict=True)])
+    order = np.empty((n, h * w), int)
+    for row, rng, m in zip(order, rngs, np.asarray(maps, np.float64), strict=True):
+        row[:] = np.lexsort((rng.random(h * w), -m.ravel()))
     curves = {"most": [], "least": []}
     for share in tqdm(shares, desc="ROAD", disable=not progress):
         count = round(share * h * w)
         for name, gone in (("most", order[:, :count]), ("least", order[:, h * w - count :])):
             removed = np.zeros((n, h * w), bool)
             np.put_along_axis(removed, gone, True, 1)
-            pairs = zip(x, removed.reshape(n, h, w), rngs, strict=True)
-            filled = np.stack([imputed(one, mask, noise, rng) for one, mask, rng in pairs])
+            filled = np.empty_like(x)
+            for place, one, mask, rng in zip(filled, x, removed.reshape(n, h, w), rngs, strict=True):
+                place[:] = imputed(one, mask, noise, rng)
             curves[name].append(watched(model, filled, target, output="probability"))
     return Road(np.asarray(shares), *(np.stack(curve, 1) for curve in curves.values()))
 

@@ -42,6 +42,8 @@ def is_right(model, image, label):
 
 def known_labels(model, found, label):
     """(N,) class indices of `label`, indices or names, for images of scores `found` (N,K)."""
+    if not len(found):
+        raise ValueError("there are no images to measure: the batch is empty")
     if label is None:
         raise ValueError("label is None: give the right class of each image")
     return classes(model, mg.as_tensor(found), label, "label")
@@ -143,7 +145,7 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
     """Whether images attacked on one of `models` ({name: model}, of the same classes) fool the others.
 
     Rows, one for each model attacked: "attacked", "images", and under each model's name the share of its right answers
-    for the clean images that the attack turned wrong.
+    for the clean images that the attack turned wrong; None where there is no such answer.
     """
     first = next(iter(models.values()))
     image = as_images(first, image)
@@ -162,7 +164,8 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
                 continue
             saved = as_saved(attacked)
             for victim, other in models.items():
-                row[victim] = estimate(~is_right(other, saved[right[victim]], label[right[victim]]))
+                if right[victim].any():
+                    row[victim] = estimate(~is_right(other, saved[right[victim]], label[right[victim]]))
             rows.append(row)
     if rows and all(isinstance(row[row["attacked"]], str) for row in rows):
         raise ValueError(rows[0][rows[0]["attacked"]])

@@ -9,6 +9,8 @@ LARGEST = 512  # pixels of a side: no network asks for more
 
 def activations(model, x, layers):
     """model.activations(x, layers), of a Tensor x (N,C,H,W); where x is too small, ValueError names the least size."""
+    for layer in layers:
+        model[layer]  # which says what there is, if there is none of this name
     try:
         return model.activations(x, layers)
     except ValueError:

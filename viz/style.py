@@ -190,12 +190,14 @@ def default_layers(model, content_layers=None, style_layers=None):
         style_layers = next((layers for layers in found if len(layers) > 1), None)
     if content_layers is None or style_layers is None:
         raise ValueError("this network has no layers with the names of VGG or SqueezeNet: name the layers to use")
-    both = [[layers] if isinstance(layers, str) else list(layers) for layers in (content_layers, style_layers)]
+    both = [[layers] if isinstance(layers, str) else layers for layers in (content_layers, style_layers)]
     for layers in both:
+        if not isinstance(layers, list | tuple) or not all(isinstance(layer, str) for layer in layers):
+            raise ValueError(f"layers are given by their names, one or a list, got {layers!r}")
         twice = next((layer for layer in layers if layers.count(layer) > 1), None)
         if twice is not None:
             raise ValueError(f"the layer {twice!r} is named twice: name it once, layer_weights may make it count more")
-    return both
+    return [list(layers) for layers in both]
 
 
 # ---- original colours ------------------------------------------------------------------------------------------------
@@ -273,6 +275,8 @@ def _styles(model, styles, layers, blend, scale):
     for style, share in zip(styles, _shares("blend", blend, len(styles)), strict=True):
         found = _contents(model, _resized(style, tuple(max(1, round(n * scale)) for n in style.shape[2:])), layers)
         for layer, a in found.items():
+            if a.ndim != 4:
+                raise ValueError(f"layer {layer!r} has no positions, its output is {a.shape[1:]}: it has no style")
             grams[layer] = mean_gram(a) * share + grams.get(layer, 0.0)
     return grams
 

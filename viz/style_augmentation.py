@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 
-from .gram import mean_gram, style_losses
+from .gram import content_loss, in_float32_at_least, mean_gram, style_losses
 from .optimize import optimize_image
 from .style import default_layers
 from .target import as_image, as_pixels
@@ -35,6 +35,8 @@ def stylize(
     )
     if len(content) != len(style):
         raise ValueError(f"stylize: {len(content)} images and {len(style)} styles; give one style for each image")
+    if not len(content):
+        raise ValueError("stylize: there are no images")
     content_layers, style_layers = default_layers(model, content_layers, style_layers)
     if not content_layers or not style_layers:
         raise ValueError("stylize: needs a content and a style layer, whose losses it balances: name one of each")
@@ -46,7 +48,7 @@ def stylize(
 
     def losses(x):
         found = model.activations(x, [*content_layers, *style_layers])
-        contents = [0.5 * F.square(found[layer] - wanted[layer]).sum() for layer in wanted]
+        contents = [content_loss(found[layer], wanted[layer]) for layer in wanted]
         return {"content": sum(contents[1:], start=contents[0]), "style": (_style(found, grams) * weights).sum()}
 
     return optimize_image(losses, as_image(model, content), "adam", lr, steps, progress=progress).image
@@ -54,7 +56,8 @@ def stylize(
 
 def _balance(found, wanted, grams, strength):
     """(N,): each image's weight of the style, with which the loss to begin with is `strength` times all its content."""
-    everything = sum(0.5 * F.square(a).sum(axis=(1, 2, 3)).numpy() for a in wanted.values())
+    squares = (F.square(in_float32_at_least(a)) for a in wanted.values())
+    everything = sum(0.5 * one.sum(tuple(range(1, one.ndim))).numpy() for one in squares)
     unlike = _style(found, grams)
     begun = unlike.numpy()
     weights = np.where(begun > 0, strength * everything / np.where(begun > 0, begun, 1), 1)

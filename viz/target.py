@@ -38,6 +38,8 @@ def as_images(model, image, whole=False):
             raise ValueError(f"the pictures of one batch must be of one size, these are {sizes}")
         return np.concatenate(found)
 
+    if not listed:
+        raise ValueError("image is an empty list: give a picture at least")
     x = image if isinstance(image, mg.Tensor) else np.asarray(image)
     if x.ndim == 3:
         x = x[None]

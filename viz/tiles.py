@@ -9,6 +9,8 @@ def tile(images, columns=None, gap=1, fill=1.0):
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"tile: images must be (K,3,h,w) or (K,1,h,w), got shape {images.shape}")
     count, _, height, width = images.shape
+    if not count:
+        raise ValueError("tile: there are no images to put beside each other")
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     sheet = np.full((3, rows * (height + gap) - gap, columns * (width + gap) - gap), fill, images.dtype)

@@ -432,7 +432,7 @@ def _comparison(name, ufunc, meaning):
     def compare(a, b):
         a, b = _operands(name, a, b)
         found = without_gradient(lambda a, b: getattr(array_module(a, b), ufunc)(a, b), a, b)
-        found.compared = name, (a.data, a.requires_grad), (b.data, b.requires_grad)
+        found.compared = name, (a.data, a.requires_grad), (b.data, b.requires_grad)  # for rules that look for masks
         return found
 
     compare.__name__ = compare.__qualname__ = name

@@ -53,10 +53,10 @@ class Module:
     def __getitem__(self, name):
         """The module inside of that dotted name, this one for "". Raises ValueError, with all names, for any other."""
         found = self
-        for part in name.split(".") if name else ():
+        for part in str(name).split(".") if name != "" else ():
             found = dict(found.children()).get(part)
             if found is None:
-                near = " or ".join(difflib.get_close_matches(name, self.names()))
+                near = " or ".join(difflib.get_close_matches(str(name), self.names()))
                 near = f", did you mean {near}?" if near else "; the layers are: " + ", ".join(self.names())
                 raise ValueError(f"there is no layer {name!r}{near}")
         return found
