@@ -113,8 +113,8 @@ ATTRIBUTION = (
         "integrated_gradients_without_difference",
         "the mean gradient alone does not add up to the score",
         "viz/gradients.py",
-        "return difference * total / x.dtype.type(steps)",
-        "return total / x.dtype.type(steps)",
+        "return (difference * total / x.dtype.type(steps)).astype(x.dtype)",
+        "return (total / x.dtype.type(steps)).astype(x.dtype)",
         ("tests/viz/test_gradients.py::test_integrated_gradients_add_up",),
     ),
     Mutant(

@@ -101,7 +101,7 @@ def aim(name, model, image, target, label):
 
 def left_alone(model, image, chosen, direction, label):
     """(N,1,1,1) bool: the images that an untargeted attack leaves as they are: their class is not `label` already."""
-    if direction < 0 or label is None:
+    if direction < 0 or label is None or isinstance(chosen, Objective):
         return np.zeros((len(image), 1, 1, 1), bool)
     return ~is_reached(model, image, chosen)[:, None, None, None]
 

@@ -14,7 +14,8 @@ def content_loss(a, wanted):
     """1/2 sum (F - P)^2 (eq. 1): a and wanted are the activations of the same layer, (B,N,...)."""
     if a.shape != wanted.shape:
         raise ValueError(f"content_loss: activations of shape {a.shape}, wanted ones of shape {wanted.shape}")
-    return F.square(in_float32_at_least(a) - in_float32_at_least(wanted)).sum() * 0.5
+    a, wanted = in_float32_at_least(a), in_float32_at_least(wanted)
+    return F.square(a - wanted).sum() * 0.5
 
 
 def in_float32_at_least(a):

@@ -94,12 +94,11 @@ def test_an_image_that_is_wrong_already_is_left_as_it_is(name, seed, small_netwo
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
-def test_what_lowers_a_score_leaves_an_image_whose_score_is_below_0(name, small_network, images):
+def test_a_score_is_lowered_further_wherever_it_is(name, small_network, images):
     model, x = small_network(), images(4)
-    middle = float(np.median(scores(model, x)[:, 1]))
-    below = scores(model, x)[:, 1] < middle
-    found = getattr(viz, name)(model, x, label=lambda y: y[:, 1] - middle, **ATTACKS[name])
-    assert (abs(found - x).max((1, 2, 3)) > 0).tolist() == (~below).tolist() and 0 < below.sum() < 4
+    far = float(scores(model, x).max()) + 1
+    found = getattr(viz, name)(model, x, label=lambda y: y[:, 1] - far, **ATTACKS[name])
+    assert (scores(model, found)[:, 1] < scores(model, x)[:, 1]).all()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
