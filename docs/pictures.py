@@ -347,6 +347,20 @@ def style():
     return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=3)
 
 
+def trust():
+    import warnings
+
+    from viz.trust_figure import figure
+
+    model = network()
+    pictures = [data.astronaut(), data.coffee(), data.rocket(), data.hubble_deep_field(), data.immunohistochemistry()]
+    others = viz.as_images(model, [*pictures, data.colorwheel()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero on networks drawn anew
+        found = viz.trust(model, cat(model), viz.grad_cam, "cat", others=others, how="signed")
+    return figure(cat(model)[0], found, "Grad-CAM of the cat on trial")
+
+
 def switch_off():
     model, layer = network(), "relu5_2"
     image, rng = cat(model), np.random.default_rng(0)
@@ -391,7 +405,8 @@ def alike():
 PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
-    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, switch_off, alike)
+    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, switch_off, trust)
+    + (alike,)
 }
 
 

@@ -93,4 +93,5 @@ from .style_augmentation import stylize
 from .target import Contrast, as_images
 from .tiles import enlarge, outline_box, outline_mask, tile
 from .transform import robust
+from .trusted import Trust, centre_blob, trust
 from .universal import apply_perturbation, universal_perturbation

@@ -136,3 +136,20 @@ def test_templates(written, folder):
     arrays, numbers = written("templates", "--data", folder, "--count", "24", "--size", "8", "--epochs", "3")
     assert arrays["before"].shape == arrays["after"].shape == (3, 3, 8, 8)
     assert numbers["losses"][-1] < numbers["losses"][0]
+
+
+def test_one_map_on_trial(script, photograph, small_weights, folder, tmp_path):
+    argv = [photograph, "--model", small_weights, "--draws", "2", "--steps", "2", "--quiet"]
+    code, out, err = script("trust", *argv, "--method", "saliency", "--data", folder, "--count", "4")
+    assert (code, err) == (0, "")
+    (path,) = (tmp_path / "out").glob("trust_*_saliency.json")
+    numbers = json.loads(path.read_text())["numbers"]
+    assert numbers["verdict"].endswith(".") and len(numbers["findings"]) == 5
+    assert {kind: len(one["insertion"]) for kind, one in numbers["rivals"].items()} == {
+        "maps of other photographs": 4,
+        "shifts of it": 15,
+        "blob at the centre": 1,
+    }
+    assert "saliency" not in numbers["agreement"] and path.with_suffix(".png").stat().st_size > 20_000
+    code, _, err = script("trust", *argv, "--method", "centre")
+    assert code == 2 and "there is no method 'centre'" in err

@@ -176,5 +176,5 @@ def test_every_method_that_takes_a_seed_is_among_these():
         for name, function in vars(viz).items()
         if inspect.isfunction(function) and "seed" in inspect.signature(function).parameters
     }
-    others = {"cue_conflict", "grabcut", "linear_classifier", "mosaics", "robustness_table", "segment", "tsne"}
+    others = {"cue_conflict", "grabcut", "linear_classifier", "mosaics", "robustness_table", "segment", "trust", "tsne"}
     assert seeded - tried == others | {"train_linear"}

@@ -34,9 +34,7 @@ def random_map(model, image, target):
 def centre_map(model, image, target):
     """A bump at the centre, whatever the image: photographers put their subject there."""
     n, _, h, w = image.shape
-    y, x = np.mgrid[:h, :w]
-    bump = np.exp(-(((y - (h - 1) / 2) / h) ** 2 + ((x - (w - 1) / 2) / w) ** 2) * 8)
-    return np.broadcast_to(bump, (n, h, w))
+    return np.broadcast_to(viz.centre_blob(h, w), (n, h, w))
 
 
 # Gradients say how much a pixel matters, their sign is that of its colour; the others are signed evidence.

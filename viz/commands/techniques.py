@@ -52,6 +52,7 @@ FAMILIES: dict[tuple, tuple] = {
     ),
     ("checks of attributions", "checks.md"): (
         ("model_randomization", "does the map depend on what the network has learned?", "sanity_check"),
+        ("trust", "what can be said against this one map of this photograph?"),
         ("completeness", "do the attributions add up to the score that they explain?", "integrated_gradients"),
         (
             "insertion_deletion",

@@ -1,0 +1,242 @@
+"""What can be said against one map: of one photograph, by one method, on one network.
+
+Whether a method can be trusted is measured over many photographs and scenes (viz/checks.py, viz/ground_truth). This is
+the question of someone with one picture: does the map depend on what the network has learned, does the score follow it
+further than it follows maps that cannot be right, does it survive noise that nobody sees, do other methods agree?
+
+The rivals are fair: the same method's maps of other photographs, this map shifted, and a blob at the centre. Random
+noise would be a straw man, for it loses to anything smooth.
+
+Letters: M other photographs, R rivals, P other methods, H W of the photograph.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+from minigrad import functional as F
+
+from .cam import grad_cam
+from .checks import insertion_deletion, model_randomization, per_pixel, sensitivity
+from .gradients import integrated_gradients, saliency
+from .intervals import Estimate, estimate
+from .perturbation import occlusion
+from .target import as_image, fixed_target
+
+PANEL = {  # what other methods say, each with per_pixel's `how`
+    "saliency": (saliency, "magnitude"),
+    "integrated_gradients": (partial(integrated_gradients, steps=16), "signed"),
+    "grad_cam": (grad_cam, "signed"),
+    "occlusion": (partial(occlusion, patch=24, stride=16), "signed"),
+}
+GRID = 14  # maps are compared with each other as means over GRID x GRID fields: some are no finer
+SHIFTS = 4  # the map is shifted by quarters of the picture, in each direction
+LIKE_BEFORE = {"top": 0.9, "all": 0.5}  # rank correlations from which a map is said not to have changed
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Maps (R,H,W) that cannot be right, and the areas (R,) below their insertion and deletion curves."""
+
+    maps: np.ndarray
+    insertion: np.ndarray
+    deletion: np.ndarray
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: `against` (True), for (False) or neither (None), and a sentence with the numbers."""
+
+    against: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Trust:
+    """map, random_map: (H,W), that of the network, and that of one whose layers are all drawn anew.
+
+    top, all: its rank correlation with itself after the top layer, and after all layers were drawn anew. insertion,
+    deletion: areas below its curves; rivals: {kind: Rivals}. change: how far noise of at most `radius` a pixel moves
+    the map, relative to its length. agreement: {method: rank correlation with that method's map}; chance: the same with
+    their maps of other photographs.
+    """
+
+    map: np.ndarray
+    random_map: np.ndarray
+    top: Estimate
+    all: Estimate
+    insertion: float
+    deletion: float
+    rivals: dict
+    radius: float
+    change: Estimate
+    agreement: dict
+    chance: Estimate
+
+    def as_good(self, measure, kind=None):
+        """The share of the rivals (of one kind) whose insertion area is no lower, or deletion area no higher."""
+        chosen = self.rivals.values() if kind is None else [self.rivals[kind]]
+        sign, own = (1, self.insertion) if measure == "insertion" else (-1, self.deletion)
+        return estimate(np.concatenate([sign * (getattr(one, measure) - own) >= 0 for one in chosen]))
+
+    @property
+    def findings(self):
+        """{check: Finding}."""
+        found = {"learned": self._learned()}
+        found |= {measure: self._followed(measure) for measure in ("insertion", "deletion")}
+        return found | {"stability": self._stable(), "agreement": self._agreed()}
+
+    @property
+    def verdict(self):
+        """One sentence."""
+        found = self.findings
+        against = [name for name, one in found.items() if one.against]
+        unclear = [name for name, one in found.items() if one.against is None]
+        if against:
+            return f"Do not lean on this map: {_listed(against)} {_verb(against, 'speak')} against it."
+        if unclear:
+            return f"Nothing speaks against this map, but {_listed(unclear)} {_verb(unclear, 'leave')} it open."
+        return "Nothing here speaks against this map, which does not prove it."
+
+    def _learned(self):
+        numbers = f"rank correlation {self.top.text('{:.2f}')} after the top layer, {self.all.text('{:.2f}')} after all"
+        if self.top.low > LIKE_BEFORE["top"] or self.all.low > LIKE_BEFORE["all"]:
+            return Finding(True, f"It stays alike when the network's weights are drawn anew: {numbers}")
+        if self.top.high > LIKE_BEFORE["top"] or self.all.high > LIKE_BEFORE["all"]:
+            return Finding(None, f"It may stay alike when the network's weights are drawn anew: {numbers}")
+        return Finding(False, f"It depends on what the network has learned: {numbers}")
+
+    def _followed(self, measure):
+        share, own = self.as_good(measure), getattr(self, measure)
+        each = ", ".join(
+            f"{self.as_good(measure, kind):.0%} of {len(one.maps)} {kind}" for kind, one in self.rivals.items()
+        )
+        against = True if share.low > 0.25 else False if share <= 0.05 else None
+        return Finding(against, f"{measure} {own:.3f}: as good are {each}; of all {share.text('{:.0%}')}")
+
+    def _stable(self):
+        numbers = f"noise of at most {255 * self.radius:.0f}/255 moves it by {self.change.text('{:.0%}')} of its length"
+        return Finding(self.change.low > 1 or (None if self.change > 0.5 else False), numbers)
+
+    def _agreed(self):
+        own = _mean(list(self.agreement.values()))
+        each = ", ".join(f"{name} {value:.2f}" for name, value in self.agreement.items())
+        against = True if own < self.chance.low else False if own > self.chance.high else None
+        by_chance = f"{self.chance.text('{:.2f}')} with their maps of other photographs"
+        return Finding(against, f"rank correlation with {each}: {own:.2f} on average, {by_chance}")
+
+
+def _listed(names):
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _verb(names, verb):
+    return verb + "s" if len(names) == 1 else verb
+
+
+def trust(
+    model,
+    image,
+    method,
+    target=None,
+    *,
+    others,
+    how="magnitude",
+    panel=None,
+    draws=5,
+    steps=16,
+    radius=0.02,
+    seed=0,
+    progress=False,
+):
+    """What can be said against `method`'s map of one photograph, as a Trust.
+
+    method: `method(model, image, target)` gives an attribution, such as viz.grad_cam; how: what makes of it one number
+        a pixel, as in viz.per_pixel ("signed" for maps of evidence). image: (1,3,H,W) or a picture. target: a class, a
+        Contrast, an Objective; None for the top class.
+    others: other photographs (M,3,H,W), four at least, of which the method explains the top class.
+    panel: {name: (method, how)} of other methods to compare with; by default PANEL without `method`.
+    draws: of the weights, and of the noise. steps: of the insertion and deletion curves. radius: of the noise.
+
+    Insertion, deletion and the rivals' share are those of Petsiuk et al. 2018 (viz.insertion_deletion); randomisation
+    is Adebayo et al.'s 2018 (viz.model_randomization); the change under noise Yeh et al.'s 2019 (viz.sensitivity).
+    """
+    x, others = as_image(model, image).numpy(), as_image(model, others).numpy()
+    if len(x) != 1 or len(others) < 4 or others.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"trust: needs one photograph and others of its size, at least four: got {x.shape} and {others.shape}"
+        )
+    if draws < 2:
+        raise ValueError(f"trust: draws must be at least 2, for an interval; got {draws}")
+    target = fixed_target(model, x, target)
+    panel = {name: one for name, one in PANEL.items() if one[0] is not method} if panel is None else panel
+    with tqdm(total=4, desc="trust", disable=not progress) as bar:
+        own, elsewhere = (per_pixel(method(model, *one), how) for one in ((x, target), (others, None)))
+        rivals = _measured(model, x, target, own[0], elsewhere, steps, seed)
+        bar.update()
+        tests = [model_randomization(model, x, method, target, (seed, draw)) for draw in range(draws)]
+        bar.update()
+        change = [sensitivity(model, x, method, target, radius, 1, (seed, draw))[0] for draw in range(draws)]
+        bar.update()
+        agreement, chance = _agreement(model, x, target, others, own[0], panel)
+        bar.update()
+    top, everything = (_mean([test.spearman[k, 0] for test in tests]) for k in (1, -1))
+    insertion, deletion = rivals.pop("itself")
+    return Trust(
+        *(own[0], tests[0].maps[-1, 0], top, everything, insertion, deletion, rivals, radius, _mean(change)),
+        *(agreement, chance),
+    )
+
+
+def _measured(model, x, target, own, elsewhere, steps, seed):
+    """{"itself": (insertion, deletion), kind: Rivals}."""
+    height, width = own.shape
+    by = [(i * height // SHIFTS, j * width // SHIFTS) for i in range(SHIFTS) for j in range(SHIFTS) if i or j]
+    kinds = {"itself": own[None], "maps of other photographs": elsewhere}
+    kinds |= {"shifts of it": np.stack([np.roll(own, shift, (0, 1)) for shift in by])}
+    kinds |= {"blob at the centre": centre_blob(height, width)[None]}
+    found = {}
+    for kind, maps in kinds.items():
+        each = target if np.ndim(target) == 0 or target is None else np.repeat(target, len(maps))
+        curves = insertion_deletion(model, np.repeat(x, len(maps), 0), maps, each, steps, seed=seed)
+        found[kind] = Rivals(maps, curves.insertion_area, curves.deletion_area)
+    return found | {"itself": (float(found["itself"].insertion[0]), float(found["itself"].deletion[0]))}
+
+
+def centre_blob(height, width):
+    """(H,W): a bump at the centre, whatever the image: photographers put their subject there."""
+    y, x = np.mgrid[:height, :width]
+    return np.exp(-(((y - (height - 1) / 2) / height) ** 2 + ((x - (width - 1) / 2) / width) ** 2) * 8)
+
+
+def _agreement(model, x, target, others, own, panel):
+    """({method: rank correlation}, what it is with the methods' maps of other photographs, an Estimate)."""
+    from scipy.stats import spearmanr
+
+    field = _fields(own[None])[0]
+    agreement, by_chance = {}, []
+    for name, (method, how) in panel.items():
+        maps = [_fields(per_pixel(method(model, *one), how)) for one in ((x, target), (others, None))]
+        ranks = [[_or_nothing(spearmanr(field, other).statistic) for other in part] for part in maps]
+        agreement[name] = float(ranks[0][0])
+        by_chance.append(ranks[1])
+    return agreement, _mean(np.mean(by_chance, 0))
+
+
+def _fields(maps):
+    """(N,GRID*GRID): the means of maps (N,H,W) over fields."""
+    means = F.adaptive_avg_pool2d(mg.from_numpy(np.asarray(maps, np.float64)[:, None]), GRID).numpy()
+    return means.reshape(len(maps), -1)
+
+
+def _mean(values):
+    """As an Estimate; values of 1 alone are no share here, but correlations."""
+    return estimate(np.asarray(values)[None])
+
+
+def _or_nothing(correlation):
+    """0 where one of the two is the same everywhere."""
+    return 0.0 if np.isnan(correlation) else correlation
