@@ -2,13 +2,17 @@
 
 import json
 
+import forked
+import planted
+import planted_late
 import pytest
-from planted import MISTAKES
 
 from viz.__main__ import main
 from viz.course.check import check
+from viz.course.measure import lines_of_code
 from viz.course.source import STAGES
 
+MISTAKES = planted.MISTAKES | planted_late.MISTAKES
 IDS = [stage.name for stage in STAGES]
 PLANTED = [
     pytest.param(STAGES[number - 1], *mistake, id=f"{number}: {mistake[2]}")
@@ -32,12 +36,14 @@ def test_the_stub_fails_each_check_with_what_to_do(stage, solved):
 
 
 @pytest.mark.parametrize(("stage", "old", "new", "words"), PLANTED)
-def test_a_planted_mistake_is_named(stage, old, new, words, solved):
+def test_a_planted_mistake_is_named(stage, old, new, words, solved, monkeypatch):
+    monkeypatch.setattr("viz.course.check.run", forked.run)
     text = stage.solution()
     assert old in text
     (solved / stage.file).write_text(text.replace(old, new), "utf-8")
-    wrong = [result for result in check(stage, solved, seconds=5) if not result.right]
-    assert any(words in result.sentence for result in wrong), wrong
+    seconds = 5 if words.startswith("still running") else 200
+    first = next(result for result in check(stage, solved, seconds=seconds) if not result.right)
+    assert words in first.sentence, first
 
 
 def test_every_stage_has_mistakes_hints_and_what_to_try():
@@ -96,3 +102,28 @@ def test_a_missing_file_and_a_process_that_ends(solved):
     first, *others = check(stage, solved, seconds=1)
     assert "number.py, line" in first.sentence and "still running after 1 seconds" in first.sentence
     assert all(result.sentence == "not reached" for result in others)
+
+
+def test_the_finished_engine_beside_the_projects(solved, capsys):
+    assert main(["course", "measure", "--folder", str(solved)]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    found = {row[0]: row[1:] for row in rows[2:]}
+    for name in ("error of scores", "error of saliency", "error of Grad-CAM"):
+        assert all(0 <= float(error) < 1e-4 for error in found[name]), found
+    yours, textbook, whole = map(int, found["lines of the engine (stages 1 to 5)"])
+    assert 200 < yours < 400 < textbook < whole
+    (solved / "images.py").unlink()
+    assert main(["course", "measure", "--folder", str(solved)]) == 2
+    assert "there is no images.py" in capsys.readouterr().err
+
+
+def test_what_is_not_finished_is_not_measured(solved, capsys):
+    (solved / "rules.py").write_text(STAGES[6].stub(), "utf-8")
+    assert main(["course", "measure", "--folder", str(solved)]) == 2
+    assert "rules.py, line" in (shown := capsys.readouterr().err) and "is still to be written" in shown
+
+
+def test_lines_of_code_are_without_words():
+    text = '"""Words\nand words."""\n\nimport os  # a comment\n\n\ndef f(x):\n    """Words."""\n    # a comment\n'
+    text += "    return (\n        x\n    )\n"
+    assert lines_of_code(text) == 5

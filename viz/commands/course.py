@@ -4,6 +4,7 @@ python -m viz course start FOLDER     lays the stubs and the pages into a new fo
 python -m viz course check [STAGE]    what is right, or which mistake it is
 python -m viz course hint STAGE [N]   the N-th hint
 python -m viz course solution STAGE   the solution
+python -m viz course measure          the finished engine beside the project's: lines, time, rounding
 """
 
 import argparse
@@ -80,6 +81,16 @@ def solution(args):
     print(STAGES[args.stage - 1].solution(), end="")
 
 
+def measure(args):
+    """Prints the table of viz/course/measure.py."""
+    from ..course.measure import NotFinished, table
+
+    try:
+        print(table(args.folder), end="")
+    except NotFinished as error:
+        raise UserError(f"measure: {error}") from None
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UserError(f"course: {message} (--help says more)")
@@ -88,7 +99,7 @@ class _Parser(argparse.ArgumentParser):
 def options():
     """The parser of all that stands after `course`."""
     parser = _Parser("python -m viz course", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_subparsers(required=True, metavar="start|check|hint|solution", parser_class=_Parser)
+    what = parser.add_subparsers(required=True, metavar="start|check|hint|solution|measure", parser_class=_Parser)
     numbers = range(1, len(STAGES) + 1)
 
     def command(run, name, words):
@@ -109,6 +120,8 @@ def options():
     one.add_argument("step", type=int, nargs="?", default=1)
     one = command(solution, "solution", "print a stage's solution")
     one.add_argument("stage", type=int, choices=numbers)
+    one = command(measure, "measure", "your finished engine beside the project's: lines, time, rounding")
+    one.add_argument("--folder", default=".", help="where the files are (default: here)")
     return parser
 
 

@@ -22,19 +22,19 @@ def check(stage, folder, seconds=LIMIT):
         ]
     with tempfile.TemporaryDirectory() as own:
         results, stack = Path(own, "results"), Path(own, "stack")
-        words = [sys.executable, "-m", "viz.course.child", stage.number, results, stack, seconds]
-        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-        done = subprocess.run(
-            [str(word) for word in words],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-        )
+        code = run(folder, stage.number, results, stack, seconds)
         lines = [json.loads(line) for line in results.read_text("utf-8").splitlines()] if results.exists() else []
         if not lines:
-            raise RuntimeError(f"the checks of stage {stage.number} did not begin (exit code {done.returncode})")
-        return _results(lines, done.returncode, stack.read_text(), folder, seconds)
+            raise RuntimeError(f"the checks of stage {stage.number} did not begin (exit code {code})")
+        return _results(lines, code, stack.read_text(), folder, seconds)
+
+
+def run(folder, *words):
+    """The exit code of viz.course.child, run with these words in a folder."""
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "viz.course.child", *map(str, words)]
+    environment = os.environ | {"PYTHONPATH": path}
+    return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=2).returncode
 
 
 def _results(lines, code, stack, folder, seconds):

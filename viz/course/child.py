@@ -9,6 +9,7 @@ import importlib
 import json
 import linecache
 import os
+import resource
 import sys
 import time
 import traceback
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from .compare import Mistake
 from .source import STAGES
+
+MEMORY = 2 << 30  # bytes that a student's code may take: an endless list ends in a sentence, not in swapping
+BUFFER = 64 << 20
 
 
 @dataclass
@@ -43,6 +47,7 @@ def main(number, results, stack, seconds):
 
         checks = importlib.import_module(f".checks.{stage.name}", __package__).CHECKS
         tell(checks=[name_of(check) for check in checks])
+        limit_memory()
         faulthandler.dump_traceback_later(float(seconds), exit=True, file=trace)
         student, failed = imported(stage)
         if failed:
@@ -56,6 +61,13 @@ def main(number, results, stack, seconds):
 
 def name_of(check):
     return check.__doc__.strip()
+
+
+def limit_memory():
+    """Data for what is here, MEMORY more, and the buffers that BLAS has for each core."""
+    here = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (here + MEMORY + (os.cpu_count() or 1) * BUFFER, most))
 
 
 def imported(stage):
@@ -92,6 +104,8 @@ def sentence_of(error):
         return f"{where.partition(': `')[0]} is still to be written: {error}"
     if isinstance(error, RecursionError):
         return f"{where}: it calls itself too deep: walk with a loop and a list of what is still to do"
+    if isinstance(error, MemoryError):
+        return f"{where}: it takes more than {MEMORY >> 30} GiB of memory: does something grow without end?"
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"{where}: {said}" if where else said
 

@@ -15,7 +15,8 @@ def same(example, found, expected, mistakes=None, tolerance=1e-5, other_dtype=Fa
     """Raise Mistake unless `found` has the shape, dtype and values of `expected` (to tolerance times the largest).
 
     example: the call, as it would be typed. found: an array, a number, or what holds an array as `data`.
-    mistakes: {sentence: what this mistake gives}; the one whose result was found is named. other_dtype: any will do.
+    mistakes: {sentence: what this mistake gives}, or a function that gives it, called if need be; the one whose result
+    was found is named. other_dtype: any will do.
     """
     if found is None:
         raise Mistake("nothing came back (None): a `return` is missing", example, _shown(np.asarray(expected)), "None")
@@ -25,6 +26,8 @@ def same(example, found, expected, mistakes=None, tolerance=1e-5, other_dtype=Fa
         raise Mistake(sentence, example, *_pair(expected, found))
 
     agrees = _close(found, expected, tolerance)
+    if callable(mistakes):
+        mistakes = {} if agrees else mistakes()
     for sentence, result in (mistakes or {}).items():
         if not agrees and _close(found, np.asarray(result), tolerance):
             wrong(sentence)

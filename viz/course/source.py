@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "stages"
-NAMES = ("number", "arrays", "tensor", "learning", "convolution")
+NAMES = ("number", "arrays", "tensor", "learning", "convolution", "network", "rules", "images")
 CUT = re.compile(r"^( *)# YOURS: (.*)\n(?:.*\n)*?\1# END\n", re.MULTILINE)
 
 

@@ -37,7 +37,13 @@ def mistakes_of(x, w, b, padding):
         "the kernel is flipped: networks correlate, y(i) sums w(u) x(i + u)": by_scipy(x, w, b, padding, "convolve"),
         "the bias is left out": by_scipy(x, w, 0 * b, padding),
         "rows and columns of the kernel are swapped": by_scipy(x, w.transpose(0, 1, 3, 2), b, padding),
+        "w's taps come before its channels: reshape it as it is": by_scipy(
+            x, w.transpose(0, 2, 3, 1).reshape(w.shape), b, padding
+        ),
     }
+    if padding == 0:  # as many columns as there are biases
+        without = by_scipy(x, w, 0 * b, 0)
+        found["the bias is added along the columns: give it two more axes, (O, 1, 1)"] = without + b
     if padding:
         found["padding is left out: put zeros around the image first"] = by_scipy(x, w, b, 0)
         edge = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
@@ -73,7 +79,13 @@ def pixels(student):
     same("Fold((1, 1, 3, 3), 2, 0).forward(ones)", fold.forward(np.ones((1, 4, 4), F32)), counts, mistakes)
     inner = np.full((1, 1, 2, 2), 4, F32)
     fold = student.Fold((1, 1, 2, 2), 3, 1)
-    same("Fold((1, 1, 2, 2), 3, padding=1).forward(ones)", fold.forward(np.ones((1, 9, 4), F32)), inner)
+    border = np.outer([1, 2, 2, 1], [1, 2, 2, 1]).astype(F32).reshape(1, 1, 4, 4)
+    mistakes = {
+        "the border is still there: cut off what padding had added": border,
+        "the border is cut off at one side only": border[:, :, :2, :2],
+        "the border is cut off at the far side only": border[:, :, 2:, 2:],
+    }
+    same("Fold((1, 1, 2, 2), 3, padding=1).forward(ones)", fold.forward(np.ones((1, 9, 4), F32)), inner, mistakes)
 
 
 def one_product(student):
@@ -100,7 +112,12 @@ def pooling(student):
     x = np.array([[1, 2, 0, 0], [3, 4, 0, 0]], F32).reshape(1, 1, 2, 4)
     t = engine().Tensor(x)
     y = student.max_pool(t)
-    mistakes = {"the mean of the window is taken": np.array([2.5, 0], F32).reshape(1, 1, 1, 2)}
+    mistakes = {
+        "the mean of the window is taken": np.array([2.5, 0], F32).reshape(1, 1, 1, 2),
+        "these are four pixels of a row, not 2x2: permute between the reshapes": np.array([2, 4], F32).reshape(
+            1, 1, 1, 2
+        ),
+    }
     same("max_pool([[1, 2, 0, 0], [3, 4, 0, 0]])", y, np.array([4, 0], F32).reshape(1, 1, 1, 2), mistakes)
     expected = np.array([[0, 0, 1, 0], [0, 1, 0, 0]], F32).reshape(x.shape)
     all_of_them = np.array([[0, 0, 1, 1], [0, 1, 1, 1]], F32).reshape(x.shape)

@@ -1,6 +1,11 @@
 """Stage 1: sums, products, order and gradients of single numbers."""
 
-from ..compare import Mistake, require, same
+from functools import partial
+
+from .. import compare
+from ..compare import Mistake, require
+
+same = partial(compare.same, other_dtype=True)  # Python's numbers: 1 is as good as 1.0
 
 
 def sums_and_products(student):
@@ -67,6 +72,7 @@ def used_twice(student):
         4.0,
         {
             "the gradient is overwritten where a value is used twice: add to what is there": 1.0,
+            "the gradients of the two uses are averaged: they add up": 2.0,
             "the gradient is overwritten where a value is used twice: add to what is there (the last one won)": 3.0,
         },
     )

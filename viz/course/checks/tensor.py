@@ -81,7 +81,7 @@ def matrix_products(student):
     rng = np.random.default_rng(0)
     a, b, g = (rng.standard_normal(shape).astype(F32) for shape in ((2, 3), (3, 4), (2, 4)))
     square = {name: rng.standard_normal((3, 3)).astype(F32) for name in "abg"}
-    for case in ((a, b, g), tuple(square.values())):
+    for case in (tuple(square.values()), (a, b, g)):
         x, y, weight = case
         shapes = f"a of shape {x.shape}, b of shape {y.shape}"
         mistakes = {
@@ -112,12 +112,24 @@ def matrix_products(student):
 def used_twice(student):
     """grad: what is used twice gets the sum, and gradients are complete before they are handed on"""
     x = student.Tensor(np.array(3, F32))
+    overwritten = "the gradient is overwritten where a value is used twice: add to what is there"
+    mistakes = {
+        overwritten: F32(2),
+        f"{overwritten} (the last one won)": F32(4),
+        "the gradients of the two uses are averaged: they add up": F32(3),
+    }
+    same("grad(x * 2.0 + x * 4.0, [x]), x = 3", student.grad(x * 2.0 + x * 4.0, [x])[0], F32(6), mistakes)
     mistakes = {"the gradient is overwritten where a value is used twice: add to what is there": F32(3)}
     same("grad(x * x, [x]), x = 3", student.grad(x * x, [x])[0], F32(6), mistakes)
     y = x * x
     same("y = x * x; grad(y * 3.0 + y * y, [x]), x = 3", student.grad(y * 3.0 + y * y, [x])[0], F32(126))
     other = student.Tensor(np.zeros(2, F32))
-    same("grad(x * x, [z]), z not part of it", student.grad(x * x, [other])[0], np.zeros(2, F32))
+    try:
+        (found,) = student.grad(x * x, [other])
+    except KeyError:
+        sentence = "an input that the output was not made from has the gradient 0, of its shape"
+        raise Mistake(sentence, "grad(x * x, [z]), z not part of it", "[0, 0]", "KeyError") from None
+    same("grad(x * x, [z]), z not part of it", found, np.zeros(2, F32))
 
 
 def float32_stays(student):
@@ -145,7 +157,10 @@ def second_derivatives(student):
     w = student.Tensor(np.array([[1, 2], [3, 4]], F32))
     slope = student.grad(student.relu(x.reshape((1, 2)) @ w), [x])[0]
     example = "grad(grad(relu(x @ w), [x])[0], [w]), x = [1, 2]"
-    same(example, student.grad(slope, [w])[0], np.ones((2, 2), F32))
+    mistakes = {
+        "the graph is cut: g is handed on as the Tensor it is, not as a copy of its data": np.zeros((2, 2), F32)
+    }
+    same(example, student.grad(slope, [w])[0], np.ones((2, 2), F32), mistakes)
 
 
 def a_rule(student):

@@ -13,7 +13,9 @@ the image first, so that a 3x3 kernel with padding 1 keeps the size.
 Four nested loops say that and are slow. So copy: `Unfold` lays each window out as a column, (N, C·k·k, places), and
 the convolution is **one product** of the weights as a matrix (O, C·k·k) with them. A pixel is copied into up to k·k
 columns; on the way back their gradients add up in it (stage 1, once more): that is `Fold`. The two are each other's
-vjp.
+vjp. A column holds channel after channel, each channel's window row by row; the places go row by row, too. `Unfold` and
+`Fold` compute on arrays; `conv2d` and `max_pool` on Tensors, which have `+`, `-`, `*`, `@`, `reshape`, `permute` and
+`sum`, but no indexing.
 
 A 2x2 max pool keeps the largest of four. Its gradient goes to the pixel that won, and of equal ones to the **first**:
 share it out to all and it counts double. With a mask that is 1 at the winner, the pool is a product and a sum, and

@@ -15,6 +15,9 @@ e¹⁰⁰⁰ overflows. Softmax does not change when all scores are lowered by t
 largest: then the largest power is e⁰. Its gradient is not needed, as the result does not depend on it: take it from
 `.data`.
 
+All this is computed on Tensors: they have `+`, `-`, `*`, `/`, `@`, `sum`, and `tensor.py` has `exp`, `log`, `relu`,
+`swap` and `grad`. There is no indexing: to pick some numbers, multiply by an array of ones and zeros, and sum.
+
 ## The mathematics
 
 $$ \log p_c = z_c - \max z - \log \sum_k e^{z_k - \max z}, \qquad

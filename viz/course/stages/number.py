@@ -12,8 +12,10 @@ grows by a little. For a product a·b the slope by a is b, and by b it is a.
 
 The chain rule, walked backwards: the last number has the gradient 1 by itself. Whoever has the gradient g hands g
 times its slope to each parent. A number that is used twice gets a contribution from each use, and the two **add up**.
-So it may hand on its own gradient only when all its users have been visited: the order matters, and it is the order
-in which the numbers were made, backwards.
+A Number can be a key of a dictionary: two are equal only if they are the same object.
+
+So a number may hand on its own gradient only when all its users have been visited: the order matters, and it is the
+order in which the numbers were made, backwards.
 
 ## The mathematics
 
