@@ -109,7 +109,7 @@ def load(name_or_path, device="cpu", **told):
         from .convert import convert
 
         model = convert(path, **told)
-    elif told:
+    elif told and path.is_file():
         raise ValueError(f"{name_or_path} says its {', '.join(told)} itself: leave that out")
     else:
         model = _unpacked(name_or_path, package) if packed else read(path)

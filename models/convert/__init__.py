@@ -27,6 +27,7 @@ from .whole import sized
 
 ARCHITECTURES = (*CANDIDATES, partial.NAME, hed.NAME)
 READ = "a weights file of minigrad, Keras' .h5 and .keras, .onnx, .pth, .safetensors, .npz"
+ELSE = "of another program, export the network to ONNX"
 USUAL = "as usual for"  # what a conversion says of a preprocessing that nobody asked for
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
@@ -161,7 +162,7 @@ def read(source):
         return _grouped(source, read_npz(source), "NumPy npz", channels_last=None)
     if start[:2] == b"PK" or start[:2] in PICKLES:
         return _grouped(source, read_state_dict(source), "torch state dict", channels_last=False)
-    raise WeightsError(f"{source} is none of the files that are read ({READ}), or is cut short")
+    raise WeightsError(f"{source} is none of the files that are read ({READ}), or is cut short; {ELSE}")
 
 
 def info(source):

@@ -10,9 +10,10 @@ from .onnx_file import read_onnx
 def from_torch(module, input_size, preprocessing=None, labels=None, name=None):
     """The Model that computes what the torch.nn.Module `module` computes in evaluation mode.
 
-    input_size: (H, W) or a number of pixels. preprocessing: how its pictures were prepared in training: "imagenet"
-    (RGB, 0 to 1, ImageNet's mean and deviation), "unit" (RGB, 0 to 1), ... or a `Preprocess`. labels: names of its
-    classes, or "imagenet". Layers have the module's names. Weights are copied, as float32.
+    input_size: (H, W) or a number of pixels; pictures are in colour, or grey where the first convolution sees one
+    channel. preprocessing: how they were prepared in training: "imagenet" (RGB, 0 to 1, ImageNet's mean and deviation),
+    "unit" (RGB, 0 to 1), ... or a `Preprocess`. labels: names of its classes, or "imagenet". Layers have the module's
+    names. Weights are copied, as float32.
 
     Needs the packages torch and onnx. Raises WeightsError for a module that cannot be exported or expressed,
     ValueError for missing preprocessing.
@@ -21,7 +22,9 @@ def from_torch(module, input_size, preprocessing=None, labels=None, name=None):
 
     sides = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     first = next(iter(module.parameters()), torch.zeros(1))
-    image, buffer = torch.zeros(1, 3, *sides, dtype=first.dtype, device=first.device), io.BytesIO()
+    convs = [inner.in_channels for inner in module.modules() if isinstance(inner, torch.nn.Conv2d)]
+    channels = 1 if convs[:1] == [1] else 3
+    image, buffer = torch.zeros(1, channels, *sides, dtype=first.dtype, device=first.device), io.BytesIO()
     training = {inner: inner.training for inner in module.modules()}
     module.eval()
     try:

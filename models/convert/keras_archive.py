@@ -20,6 +20,7 @@ from minigrad import nn
 from ..hdf5 import WeightsError, dataset, group, shown
 from .assemble import Step, assembled
 from .keras_layers import LAYERS, ONLY_IN_TRAINING
+from .preprocessing import for_channels
 from .whole import asked_for, sides_of, whole
 
 LARGEST_CONFIG = 16 << 20
@@ -41,8 +42,8 @@ def keras_network(path, preprocessing, size=None, labels=None):
     """The Model in the archive. size: (H, W), where the archive leaves it free. Raises WeightsError that names the
     layer that cannot be expressed, ValueError for missing arguments."""
     prepare = asked_for(preprocessing, path)
-    layers, sides, count = read_keras_archive(path, size)
-    network = whole(layers, prepare, path.stem, sides, labels)
+    layers, channels, sides, count = read_keras_archive(path, size)
+    network = whole(layers, for_channels(prepare, channels), path.stem, sides, labels)
     done = f"{count} layers; preprocessing as asked for"
     network.provenance = {"source_format": "Keras archive", "conversion": done}
     return network
@@ -67,7 +68,7 @@ def describe_keras(path):
 
 
 def read_keras_archive(path, size=None):
-    """({name: layer}, (H, W), how many layers) of the network."""
+    """({name: layer}, channels of its pictures, (H, W), how many layers) of the network."""
     with _opened(path) as (config, file):
         return _Reader().read(config, file, size)
 
@@ -106,10 +107,10 @@ class _Reader:
 
     def read(self, config, file, size):
         source = "input"
-        sides = self._sides(config, size)
-        self.tensors[source] = mg.Tensor(np.zeros((1, 3, *sides), np.float32))
+        sides, channels = self._sides(config, size), _input_shape(config)[3]
+        self.tensors[source] = mg.Tensor(np.zeros((1, channels, *sides), np.float32))
         output = self._network(config, file, source, ())
-        return assembled(self.steps, source, output), sides, len(self.steps)
+        return assembled(self.steps, source, output), channels, sides, len(self.steps)
 
     def _sides(self, config, size):
         try:
@@ -209,14 +210,14 @@ class _Reader:
 
 
 def _input_shape(config):
-    """(None, H, W, 3) of a network's pictures, H and W None where they are free."""
+    """(None, H, W, 3 or 1) of a network's pictures, H and W None where they are free."""
     _check_kind(config["class_name"])
     first = config["config"]["layers"][0]["config"]
     shape = first.get("batch_shape") or first.get("batch_input_shape")
     shape = shape or config.get("build_config", {}).get("input_shape")
     if shape is None:
         raise WeightsError("it has no InputLayer, so the size of its pictures is not known: build it, and save it")
-    if len(shape) != 4 or shape[3] != 3:
+    if len(shape) != 4 or shape[3] not in (1, 3):
         raise WeightsError(f"its input has shape {shown(shape, 60)}, no pictures, (None, H, W, 3)")
     return shape
 

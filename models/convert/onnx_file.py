@@ -20,11 +20,14 @@ from . import onnx_functions  # noqa: F401  (its operators)
 from .assemble import Step, assembled
 from .onnx_names import path_of, paths
 from .onnx_operators import OPERATORS
+from .preprocessing import for_channels
 from .whole import asked_for, sides_of, whole
 
 MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs
 MOST_CONSTANT = 1 << 20  # of a constant that is computed, where its inputs do not say as much
 FOLDED = {"Constant", "Shape", "Expand", "ConstantOfShape", "Tile", "Range"}  # of constants only
+QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
+QUANTISED |= {"ConvInteger", "MatMulInteger"}
 GROWING = ("Expand", "ConstantOfShape", "Tile", "Range")
 
 
@@ -43,10 +46,11 @@ def read_onnx(source, preprocessing=None, size=None, labels=None, name=None, inp
     model = _parsed(source)
     prepare = asked_for(preprocessing, source)
     reader = Reader(model, None if isinstance(source, bytes) else Path(source).parent)
-    taken, sides, channels_last = _image_input(model.graph, reader.constants, input_name, size)
+    taken, channels, sides, channels_last = _image_input(model.graph, reader.constants, input_name, size)
+    prepare = for_channels(prepare, channels)
     result = _output(model.graph, output_name)
     try:
-        layers = reader.read(taken, np.zeros((1, 3, *sides), np.float32), result, channels_last)
+        layers = reader.read(taken, np.zeros((1, channels, *sides), np.float32), result, channels_last)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise WeightsError(shown(error)) from None
     network = whole(layers, prepare, name or "network", sides, labels)
@@ -102,22 +106,23 @@ def describe_onnx(source):
 
 
 def _image_input(graph, constants, wanted, size):
-    """(name, (H, W), whether channels come last) of the input that pictures go to."""
+    """(name, channels, (H, W), whether channels come last) of the input that pictures go to."""
     inputs = {one.name: _dimensions(one) for one in graph.input if one.name not in constants}
     if wanted is not None and wanted not in inputs:
         raise ValueError(f"there is no input {wanted!r}: it has {', '.join(inputs)}")
-    images = {name: d for name, d in inputs.items() if len(d) == 4 and 3 in (d[1], d[3])}
-    found = [wanted] if wanted is not None else list(images)
+    images = [name for name, d in inputs.items() if len(d) == 4 and {1, 3} & {d[1], d[3]}]
+    found = [wanted] if wanted is not None else images
     if len(found) != 1:
         raise WeightsError(
-            f"it has {len(found)} inputs of shape (N, 3, H, W) ({shown(', '.join(inputs), 100)}): name one (--input)"
+            f"it has {len(found)} inputs of shape (N, 3, H, W) or (N, 1, H, W) ({shown(', '.join(inputs), 100)}): name "
+            "one (--input)"
         )
     dimensions = inputs[found[0]]
-    if len(dimensions) != 4 or 3 not in (dimensions[1], dimensions[3]):
+    if len(dimensions) != 4 or not {1, 3} & {dimensions[1], dimensions[3]}:
         raise WeightsError(f"its input {found[0]} has shape {tuple(dimensions)}, no pictures (N, 3, H, W)")
-    last = dimensions[1] != 3
+    last = dimensions[1] not in (1, 3)
     sides = dimensions[1:3] if last else dimensions[2:]
-    return found[0], sides_of(sides, size), last
+    return found[0], dimensions[3 if last else 1], sides_of(sides, size), last
 
 
 def _dimensions(value):
@@ -195,12 +200,18 @@ class Reader:
     def _take(self, node):
         known = (self.tensors, self.constants, self.sequences)
         missing = [one for one in node.inputs if one and not any(one in values for values in known)]
+        if missing and any(one.name == missing[0] for one in self.graph.input):
+            raise WeightsError(
+                f"{node}: it takes the input {shown(missing[0], 100)!r}: only networks of one input are read"
+            )
         if missing:
             raise WeightsError(f"{node}: it takes {shown(missing[0], 100)!r}, which no node before it gives")
         try:
             if node.proto.domain not in ("", "ai.onnx"):
                 raise ValueError(f"the domain {shown(node.proto.domain, 40)!r} is none of ONNX's own")
-            if not self._fold(node):
+            if node.op in QUANTISED or not self._fold(node):
+                if node.op in QUANTISED:
+                    raise ValueError("it is quantised to integers: give the network from before that")
                 if node.op not in OPERATORS:
                     raise ValueError("there is no layer for it")
                 OPERATORS[node.op](self, node)

@@ -16,6 +16,19 @@ MEANING = {
 LISTING = ", ".join(f"{name} ({meaning})" for name, meaning in MEANING.items())
 
 
+def for_channels(prepare, channels):
+    """The same for pictures of so many channels: of one, where it treats all colours alike. Raises ValueError else."""
+    if len(prepare.mean) == channels:
+        return prepare
+    alike = len({*prepare.mean}) == len({*prepare.std}) == 1 and prepare.channel_order == "RGB"
+    if channels == 1 and alike:
+        return Preprocess(prepare.scale, prepare.mean[:1], prepare.std[:1])
+    raise ValueError(
+        f"the network sees pictures of {channels} channel{'s' * (channels > 1)}, and the preprocessing is for "
+        f"{len(prepare.mean)}: give unit, rgb255, half, or a Preprocess with as many means"
+    )
+
+
 def prepared(given):
     """The Preprocess of a name, or itself. Raises ValueError for an unknown name."""
     if isinstance(given, Preprocess):

@@ -79,7 +79,8 @@ def timm_folder(folder):
     )
     if weights is None or not (folder / "config.json").is_file():
         raise WeightsError(
-            f"{folder} is a folder, not a weights file, and holds no config.json beside model.safetensors"
+            f"{folder} is a folder, not a weights file, and holds no config.json beside model.safetensors, as timm's "
+            "do (of another program's, export the network to ONNX)"
         )
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -95,7 +96,8 @@ def timm_folder(folder):
             "labels": [str(label) for label in labels] if labels else None,
         }
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
-        raise WeightsError(f"{folder / 'config.json'} is not one of timm's ({shown(error)})") from None
+        what = f"it lacks {shown(error)}" if isinstance(error, KeyError) else shown(error)
+        raise WeightsError(f"{folder / 'config.json'} is not one of timm's ({what}): give {weights} alone") from None
     if not 0 < side <= described["short_side"] <= 1 << 12:
         raise WeightsError(f"{folder / 'config.json'} tells of an absurd size, {side}, or crop, {crop}")
     return weights, described

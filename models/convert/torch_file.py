@@ -64,7 +64,10 @@ def _read_zip(path):
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise WeightsError("this is a zip archive, but not torch's: it has no data.pkl")
+            raise WeightsError(
+                "this is a zip archive, but no state dict of torch's: it has no data.pkl (torch.export's have none: "
+                "export the network to ONNX instead)"
+            )
         folder = pickles[0].removesuffix("data.pkl")
         ours = [entry for name, entry in entries.items() if name == pickles[0] or name.startswith(f"{folder}data/")]
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in ours):

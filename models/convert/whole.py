@@ -5,6 +5,7 @@ import numpy as np
 import minigrad as mg
 
 from ..hdf5 import WeightsError, shown
+from ..labels import class_names
 from ..model import Model
 from .preprocessing import LISTING, prepared
 
@@ -45,7 +46,8 @@ def sized(network, sides):
 
 
 def whole(layers, prepare, name, input_size, labels=None):
-    """The Model of {name: layer}, run once. labels: names of its classes. Raises WeightsError."""
+    """The Model of {name: layer}, run once. labels: names of its classes (`class_names`). Raises WeightsError."""
+    labels = class_names(labels)
     network = Model({"preprocess": prepare, **layers}, name, input_size)
     network.eval()
     classes = _checked(network)
@@ -61,7 +63,7 @@ def whole(layers, prepare, name, input_size, labels=None):
 def _checked(network):
     """The number of scores, or None, after a run of two pictures that must not know of each other."""
     rng = np.random.default_rng(0)
-    images = rng.random((2, 3, *network.input_size), dtype=np.float32)
+    images = rng.random((2, len(network["preprocess"].mean), *network.input_size), dtype=np.float32)
     with mg.no_grad():
         try:
             both, alone = (network(mg.Tensor(some)).numpy() for some in (images, images[:1]))

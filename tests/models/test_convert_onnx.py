@@ -149,7 +149,9 @@ def test_from_torch_leaves_the_module_as_it_was():
     assert model.labels == tuple("abcdefg") and model.name == "Sequential" and model.input_size == (SIDE, SIDE)
     assert "BatchNorm2d" in {type(model[name]).__name__ for name in model.names()}
     assert_same(model, network.eval(), 1e-9)
-    with pytest.raises(ValueError, match="nothing tells how pictures of this network are prepared: .* imagenet, unit"):
+    with pytest.raises(
+        ValueError, match="nothing tells how pictures of this network are prepared: .* imagenet .*, unit"
+    ):
         models.from_torch(network, SIDE)
 
 
@@ -164,9 +166,10 @@ def weight(name, *shape):
     return numpy_helper.from_array(RNG.standard_normal(shape).astype(np.float32), name)
 
 
-def graph(nodes, arrays=(), shape=(1, 3, 8, 8), outputs=("y",), opset=19, inputs=("x",)):
+def graph(nodes, arrays=(), shape=(1, 3, 8, 8), outputs=("y",), opset=19, inputs=("x",), shapes=None):
     """The bytes of an ONNX file of these nodes."""
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
+    of_input = dict.fromkeys(inputs, shape) | (shapes or {})
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, of_input[name]) for name in inputs]
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     made = helper.make_graph(nodes, "drawn", values, results, list(arrays))
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)]).SerializeToString()
@@ -271,6 +274,8 @@ def test_local_response_normalisation_by_its_formula():
         (graph([node("Conv", "x w")], [weight("w", 4, 3, 3)]), "it goes over 1 dimensions"),
         (graph([node("Conv", "x w", pads=[999] * 4)], [weight("w", 4, 3, 3, 3)]), "its padding, 999, is absurd"),
         (graph([node("Conv", "x r"), node("Relu", "x", "r")]), "takes 'r', which no node before it gives"),
+        (graph([node("Add", "x z")], inputs=("x", "z"), shapes={"z": (1, 4)}),
+         "operator Add: it takes the input 'z': only networks of one input are read"),
         (graph([node("Relu", "x")], outputs=("y", "z")), r"it has 2 outputs .y, z.: name one .--output"),
         (graph([node("Relu", "x")], inputs=("x", "z")), "it has 2 inputs of shape"),
         (graph([node("Relu", "x")], shape=(1, 4, 8, 8)), "it has 0 inputs of shape"),
@@ -363,6 +368,25 @@ def test_scores_before_a_softmax_at_the_end():
     scores = viz.target.logits(model, mg.Tensor(x)).numpy()
     assert scores.shape == (2, 5)
     np.testing.assert_allclose(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), found[..., 0, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+def test_networks_of_grey_pictures(last):
+    shape = (1, 8, 8, 1) if last else (1, 1, 8, 8)
+    turn = [node("Transpose", "x", "t", perm=[0, 3, 1, 2])] if last else [node("Identity", "x", "t")]
+    content = graph([*turn, node("Conv", "t w", "c"), node("GlobalAveragePool", "c")], [weight("w", 2, 1, 3, 3)], shape)
+    model = read_onnx(content, "half")
+    assert model["preprocess"].mean == (0.5,) and model(np.ones((2, 1, 8, 8), np.float32)).shape == (2, 2, 1, 1)
+    assert viz.saliency(model, np.ones((1, 1, 8, 8), np.float32), 1).shape == (1, 8, 8)
+    with pytest.raises(ValueError, match="the network sees pictures of 1 channel, and the preprocessing is for 3"):
+        read_onnx(content, "imagenet")
+
+
+@pytest.mark.parametrize("op", ["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"])
+def test_quantised_networks_are_refused(op):
+    scale = [INT(np.float32(0.1), "s"), INT(np.uint8(3), "z")]
+    with pytest.raises(WeightsError, match=f"operator {op}: .*it is quantised to integers: give the network from be"):
+        read_onnx(graph([node(op, "x s z")], scale), "unit")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

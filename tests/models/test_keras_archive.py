@@ -238,3 +238,12 @@ def test_what_more_cannot_be_expressed(tmp_path, last, arrays, message):
     write(tmp_path / "net.keras", [INPUT, last], arrays, outputs=("last", 0, 0))
     with pytest.raises(WeightsError, match=message):
         convert(tmp_path / "net.keras", preprocessing="unit")
+
+
+def test_networks_of_grey_pictures(tmp_path):
+    grey = layer("InputLayer", "input_1", batch_shape=[None, 8, 8, 1])
+    write(tmp_path / "net.keras", [grey, conv("first", [])], {"conv2d": [W1[:, :, :1], B1]}, "Sequential")
+    model = convert(tmp_path / "net.keras", preprocessing="unit")
+    assert model(mg.Tensor(np.ones((2, 1, 8, 8), np.float32))).shape == (2, 4, 8, 8)
+    with pytest.raises(ValueError, match="sees pictures of 1 channel"):
+        convert(tmp_path / "net.keras", preprocessing="caffe")

@@ -89,7 +89,7 @@ def test_a_folder_of_timms(tmp_path):
     assert found["preprocess"].mean == (0.5, 0.5, 0.5) and found["preprocess"].std == (0.25, 0.25, 0.25)
     np.testing.assert_array_equal(found["layer1.0.conv1"].weight.data, model["layer1.0.conv1"].weight.data)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(WeightsError, match="config.json is not one of timm's .'mean'"):
+    with pytest.raises(WeightsError, match="config.json is not one of timm's .it lacks 'mean'"):
         convert(tmp_path)
     (tmp_path / "config.json").unlink()
     with pytest.raises(WeightsError, match="is a folder, not a weights file, and holds no config.json"):
