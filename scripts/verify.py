@@ -2,7 +2,8 @@
 
 The references are torch, captum, pytorch-grad-cam, torchattacks, foolbox, and the losses of Gatys et al. written in
 torch. They compute in float64 from the same numbers; this project computes in float64, in float32 with the direct
-convolution, and in float32 with the fast one (Winograd, wherever it can). Inputs are drawn anew from --seed.
+convolution, and in float32 with the fast one (Winograd, wherever it can). Inputs are drawn anew from --seed. For other
+programs' files the references are onnxruntime and Keras, in float32.
 
 A row passes if max|d| / max|reference| is within the tolerance: 1e-10 in float64, 1e-5 in float32, 2e-5 with the fast
 convolution. In float32 a ReLU or a maximum that is nearly tied may fall otherwise than in float64, so gradients are

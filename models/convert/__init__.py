@@ -95,6 +95,8 @@ def _from_weights(source, architecture, preprocessing, labels):
         raise ValueError(f"there is no architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
     asked = None if preprocessing is None else prepared(preprocessing)
     found = read(source)
+    if architecture in (None, partial.NAME, hed.NAME) and _without_classes(found.layers):
+        _refuse("a network without classes", labels=labels)
     if architecture in (None, partial.NAME) and partial.is_normalised_vgg19(found.layers):
         model, done = partial.vgg19_normalised(found.layers), "recognised by its layers"
         usual, why = None, "is its first layer"
@@ -118,6 +120,10 @@ def _from_weights(source, architecture, preprocessing, labels):
     kept = {key: value for key, value in model.provenance.items() if key == "note"}
     model.provenance = kept | origin | {"conversion": done}
     return model
+
+
+def _without_classes(layers):
+    return partial.is_normalised_vgg19(layers) or partial.is_hed(layers)
 
 
 def _from_timm(folder, architecture, preprocessing, labels):

@@ -29,7 +29,7 @@ def sides_of(told, asked):
     if asked is not None and any(one and one != other for one, other in zip(told, asked, strict=True)):
         raise WeightsError(f"it is for pictures of {told[0]} x {told[1]} pixels, and not for {asked[0]} x {asked[1]}")
     sides = tuple(told if asked is None else asked)
-    if not all(sides):
+    if asked is None and not all(sides):
         raise ValueError("the file leaves the size of its pictures free: give size (--input-size), in pixels")
     if not all(isinstance(side, int) and 0 < side <= LARGEST for side in sides):
         raise WeightsError(f"its input of {shown(sides[0], 40)} x {shown(sides[1], 40)} pixels is absurd")

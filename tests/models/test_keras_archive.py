@@ -171,6 +171,9 @@ def test_a_size_that_is_left_free(tmp_path):
     with pytest.raises(ValueError, match="net.keras: the file leaves the size of its pictures free: give size"):
         convert(tmp_path / "net.keras", preprocessing="unit")
     assert convert(tmp_path / "net.keras", preprocessing="unit", size=24).input_size == (24, 24)
+    for absurd in (0, -3, 1 << 20):
+        with pytest.raises(WeightsError, match=f"its input of {absurd} x {absurd} pixels is absurd"):
+            convert(tmp_path / "net.keras", preprocessing="unit", size=absurd)
     write(tmp_path / "net.keras", [INPUT, conv("first", [])], {"conv2d": [W1, B1]}, "Sequential")
     with pytest.raises(WeightsError, match="it is for pictures of 8 x 8 pixels, and not for 24 x 24"):
         convert(tmp_path / "net.keras", preprocessing="unit", size=24)

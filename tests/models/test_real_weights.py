@@ -101,6 +101,8 @@ def test_the_edge_detector_finds_edges(tmp_path):
     """Of a square and of nothing, at any size; and it is the same when it was saved."""
     model = models.load(SHARED / "weights" / "hed_bsds500.weights.h5")
     assert model.name == "hed" and model.labels is None and "recognised by its layers as hed" in str(model.provenance)
+    with pytest.raises(ValueError, match="labels says nothing of a network without classes"):
+        models.load(SHARED / "weights" / "hed_bsds500.weights.h5", labels=["edge"])
     image = np.full((1, 3, 75, 101), 0.2, np.float32)
     image[..., 20:55, 30:71] = 0.9
     with mg.no_grad():
