@@ -15,8 +15,8 @@ from . import names
 CANDIDATES = (*NAMES, *(name + FEATURES for name in NAMES))
 UNUSED = {"num_batches_tracked"}  # a counter of torch's training
 WIRING = (
-    "weights alone do not say how layers are wired: for a network of your own, export it to ONNX and convert that, or "
-    "give the torch module itself to models.from_torch"
+    "weights alone do not say how layers are wired: for a network of your own, export it to ONNX and convert that, "
+    "save it from Keras as .keras, or give the torch module itself to models.from_torch"
 )
 
 

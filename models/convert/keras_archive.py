@@ -19,7 +19,7 @@ from minigrad import nn
 
 from ..hdf5 import WeightsError, dataset, group, shown
 from .assemble import Step, assembled
-from .keras_layers import LAYERS, ONLY_IN_TRAINING
+from .keras_layers import LAYERS, ONLY_IN_TRAINING, for_each_channel
 from .preprocessing import for_channels
 from .whole import asked_for, sides_of, whole
 
@@ -29,7 +29,7 @@ NETWORKS = ("Sequential", "Functional")
 FUNCTIONS = {"Add": "add", "Multiply": "mul", "Subtract": "sub", "TrueDivide": "div", "Divide": "div"}
 FUNCTIONS |= {"Maximum": "maximum", "Minimum": "minimum"}
 COMMUTING = ("add", "mul")
-SEVERAL = ("Concatenate", "Average")
+SEVERAL = ("Concatenate", "Average", "GetItem", "Stack")
 
 
 def is_keras_archive(path):
@@ -100,10 +100,13 @@ class _Missing(Exception):
 
 
 class _Reader:
-    """Goes through the layers with one picture: .steps, and .tensors {value: what it is for the picture}."""
+    """Goes through the layers with one picture: .steps, and .tensors {value: what it is for the picture}.
+
+    .planes: values that stand for x[..., k], one channel without its dimension, which only a Stack takes.
+    """
 
     def __init__(self):
-        self.steps, self.tensors = [], {}
+        self.steps, self.tensors, self.planes = [], {}, set()
 
     def read(self, config, file, size):
         source = "input"
@@ -140,7 +143,7 @@ class _Reader:
         return output
 
     def _layer(self, layer, weights, counts, taken, path):
-        """The value that a layer makes of those taken, each the name of a value or a number."""
+        """The value that a layer makes of those taken, each the name of a value, a number, an array or an Ellipsis."""
         kind, config, name = layer["class_name"], layer["config"], f"layer {shown(path[-1], 60)!r}"
         stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
         number = counts[stem] = counts.get(stem, -1) + 1
@@ -173,29 +176,54 @@ class _Reader:
             raise ValueError("it has its channels first")
         axis = config.get("axis", -1)
         axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
-        dimensions = max(self.tensors[one].ndim for one in taken if isinstance(one, str))
-        if axis not in (-1, dimensions - 1):
+        values = [one for one in taken if isinstance(one, str)]
+        if axis not in (-1, max(self.tensors[one].ndim for one in values) - 1):
             raise ValueError("it is not over the channels of its input")
+        if any((one in self.planes) != (kind == "Stack") for one in values):
+            raise ValueError("it takes one channel alone, or stacks what is no channel")
 
     def _of_several(self, kind, taken, path):
-        """Of several values, from the left; or of one and a number."""
-        if kind == "Concatenate":
+        """Of several values, from the left; or of one and a number, or one for each channel."""
+        if kind in ("Concatenate", "Stack"):
             return self._run(path, nn.Call("cat", dim=1), taken)
+        if kind == "GetItem":
+            return self._channel(taken, path)
         function, (first, *others) = FUNCTIONS.get(kind, "add"), taken
-        if isinstance(first, float):
+        if not isinstance(first, str):
             (one,) = others
             if function not in COMMUTING:
-                raise ValueError(f"it is of a number and a value, {first:g}")
+                raise ValueError(f"it is of a number and a value, {first}")
             first, others = one, [first]
         for place, other in enumerate(others):
             last = place == len(others) - 1 and kind != "Average"
             if isinstance(other, float):
                 first = self._run(path, nn.Call(function, b=other), [first], last)
+            elif isinstance(other, np.ndarray):
+                shape = tuple(self.tensors[first].shape[1:])
+                if other.size != shape[0]:
+                    raise ValueError(f"it takes an array of shape {other.shape}, not a number for each channel")
+                first = self._run(path, for_each_channel(function, other, shape), [first], last)
             else:
                 first = self._run(path, nn.Call(function), [first, other], last)
         if kind == "Average":
             first = self._run((*path[:-1], f"{path[-1]}_mean"), nn.Call("div", b=float(len(taken))), [first])
         return first
+
+    def _channel(self, taken, path):
+        """x[..., k] of pictures, as a picture of one channel."""
+        source, *index = taken
+        channels = self.tensors[source].shape[1]
+        if (
+            len(index) != 2
+            or index[0] is not Ellipsis
+            or self.tensors[source].ndim != 4
+            or index[1] not in range(channels)
+        ):
+            raise ValueError("it picks something else than one channel, [..., k]")
+        place = int(index[1])
+        found = self._run(path, nn.Call("pad", pad=(0, 0, 0, 0, -place, place + 1 - channels)), [source])
+        self.planes.add(found)
+        return found
 
     def _run(self, path, module, inputs, last=True):
         """The value of the step; the last of a layer has the layer's own name."""
@@ -236,7 +264,7 @@ def _arrays(stored):
 
 
 def _taken(layer, values):
-    """What a functional layer takes, in order: values, and numbers."""
+    """What a functional layer takes, in order: values, numbers, arrays and an Ellipsis."""
     name, nodes = shown(layer["config"]["name"], 60), layer["inbound_nodes"]
     if len(nodes) != 1:
         raise WeightsError(f"layer {name!r} is used {len(nodes)} times")
@@ -252,6 +280,11 @@ def _taken(layer, values):
             found.append(values[source])
         elif isinstance(one, list):
             waiting = [*one, *waiting]
+        elif isinstance(one, dict) and one.get("class_name") == "__ellipsis__":
+            found.append(...)
+        elif isinstance(one, dict) and one.get("class_name") in ("__tensor__", "__numpy__"):
+            array = np.asarray(one["config"]["value"], np.float32)
+            found.append(float(array.item()) if array.size == 1 else array)
         elif isinstance(one, int | float) and not isinstance(one, bool):
             found.append(float(one))
         elif one is not None:

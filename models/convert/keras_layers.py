@@ -8,6 +8,8 @@ import numpy as np
 
 from minigrad import nn
 
+from ..hdf5 import shown
+
 ACTIVATIONS = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -47,7 +49,11 @@ def _allow(channels, rows, columns):
 
 def _activation(config):
     name = config.get("activation", "linear")
-    return [] if name in ("linear", None) else [ACTIVATIONS[name]()]
+    if name in ("linear", None):
+        return []
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"there is no layer for its activation {shown(name, 60)}")
+    return [ACTIVATIONS[name]()]
 
 
 def _loaded(module, **arrays):
@@ -59,9 +65,10 @@ def _loaded(module, **arrays):
     return module
 
 
-def _for_each_channel(function, array, first=False):
-    """A function of each channel of pictures and a number of its own."""
-    return _loaded(nn.WeightedCall(function, (array.size, 1, 1), first), weight=array.reshape(-1, 1, 1))
+def for_each_channel(function, array, shape):
+    """A function of each channel and a number of its own, of pictures (C, H, W) or flat (C,)."""
+    array = np.reshape(array, (-1, *[1] * (len(shape) - 1)))
+    return _loaded(nn.WeightedCall(function, array.shape), weight=array)
 
 
 def _bias(config, arrays):
@@ -158,7 +165,7 @@ def _normalization(config, arrays, shape):
     mean, var = (np.broadcast_to(np.ravel(one), (shape[0],)) for one in (mean, var))
     if config.get("invert") or len(shape) != 3:
         raise ValueError("it is inverted, or not of pictures")
-    return [_for_each_channel("sub", mean), _for_each_channel("div", np.maximum(np.sqrt(var), 1e-7))]
+    return [for_each_channel("sub", mean, shape), for_each_channel("div", np.maximum(np.sqrt(var), 1e-7), shape)]
 
 
 def _prelu(config, arrays, shape):
@@ -228,7 +235,7 @@ def _rescaling(config, arrays, shape):
     scale, offset = (np.ravel(config[name]).astype(float) for name in ("scale", "offset"))
     if scale.size == offset.size == 1:
         return [nn.Call("mul", b=scale.item()), nn.Call("add", b=offset.item())]
-    return [_for_each_channel(name, one * np.ones(shape[0])) for name, one in (("mul", scale), ("add", offset))]
+    return [for_each_channel(name, one * np.ones(shape[0]), shape) for name, one in (("mul", scale), ("add", offset))]
 
 
 LAYERS = {
@@ -241,7 +248,7 @@ LAYERS = {
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _group_norm,
     "Normalization": _normalization,
-    "LayerScale": lambda config, arrays, shape: [_for_each_channel("mul", arrays[0])],
+    "LayerScale": lambda config, arrays, shape: [for_each_channel("mul", arrays[0], shape)],
     "Activation": lambda config, arrays, shape: _activation(config) or [nn.Identity()],
     "ReLU": _relu,
     "PReLU": _prelu,

@@ -182,7 +182,7 @@ def test_a_size_that_is_left_free(tmp_path):
 def operation(kind, *args):
     """An operation such as `x + 3`, which is no layer."""
     tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": ["input_1", 0, 0]}}
-    nodes = [{"args": [tensor if one == "x" else one for one in args], "kwargs": {}}]
+    nodes = [{"args": [tensor if isinstance(one, str) else one for one in args], "kwargs": {}}]
     return {"class_name": kind, "name": "last", "config": {"name": "last"}, "inbound_nodes": nodes}
 
 
@@ -192,6 +192,9 @@ ONE = {"kernel_size": [1, 1], "strides": [1, 1], "padding": "same", "dilation_ra
 MORE = {
     "a number added": (operation("Add", "x", 3.0), {}, lambda x: x + 3),
     "a number of times": (operation("Multiply", 0.5, "x"), {}, lambda x: x / 2),
+    "a number for each channel": (
+        operation("TrueDivide", "x", {"class_name": "__tensor__", "config": {"value": [[[V.tolist()]]]}}), {},
+        lambda x: x / V),
     "less a number": (operation("Subtract", "x", 1), {}, lambda x: x - 1),
     "the mean with itself": (layer("Average", "last", ["input_1", "input_1"]), {}, lambda x: x),
     "dense at each place": (layer("Dense", "last", ["input_1"], use_bias=False), {"dense": [K]}, lambda x: x @ K),
@@ -233,6 +236,9 @@ def test_more_layers(tmp_path, case):
          {"conv2d_transpose": [RNG.normal(size=(3, 3, 4, 3))]}, "its padding is uneven"),
         (operation("Subtract", 1.0, "x"), {}, "it is of a number and a value"),
         (operation("GetItem", "x", {"class_name": "slice"}), {}, "layer 'last' takes .*slice.*, which is not read"),
+        (operation("GetItem", "x", 1), {}, "it picks something else than one channel"),
+        (operation("Add", "x", {"class_name": "__tensor__", "config": {"value": [1, 2]}}), {}, "array of shape .2,"),
+        (layer("Activation", "last", ["input_1"], activation="selu"), {}, "there is no layer for its activation selu"),
         (layer("Dense", "last", ["input_1"], use_bias=False), {}, "'last', a Dense, has too few arrays in the archive"),
         (layer("PReLU", "last", ["input_1"]), {"p_re_lu": [np.ones((8, 8, 3))]}, "shared_axes"),
     ],
@@ -250,3 +256,22 @@ def test_networks_of_grey_pictures(tmp_path):
     assert model(mg.Tensor(np.ones((2, 1, 8, 8), np.float32))).shape == (2, 4, 8, 8)
     with pytest.raises(ValueError, match="sees pictures of 1 channel"):
         convert(tmp_path / "net.keras", preprocessing="caffe")
+
+
+def test_colours_turned_as_keras_prepares_pictures_for_caffe(tmp_path):
+    def plane(name, place):
+        one = layer("GetItem", name, ["input_1"])
+        one["inbound_nodes"][0]["args"].append([{"class_name": "__ellipsis__", "config": {}}, place])
+        return one
+
+    planes = [plane(f"plane{place}", place) for place in (2, 1, 0)]
+    stack = layer("Stack", "last", ["plane2", "plane1", "plane0"], axis=-1)
+    write(tmp_path / "net.keras", [INPUT, *planes, stack], {}, outputs=("last", 0, 0))
+    x = RNG.random((2, 3, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(
+        convert(tmp_path / "net.keras", preprocessing="unit")(mg.Tensor(x)).numpy(), x[:, ::-1]
+    )
+    alone = layer("Softmax", "last", ["plane2"], axis=-1)
+    write(tmp_path / "net.keras", [INPUT, *planes, alone], {}, outputs=("last", 0, 0))
+    with pytest.raises(WeightsError, match="it takes one channel alone"):
+        convert(tmp_path / "net.keras", preprocessing="unit")
