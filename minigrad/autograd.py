@@ -50,19 +50,19 @@ class Function:
     `ReLU()(x)`.
     """
 
-    def forward(self, *arrays):
+    def forward(self, *arrays: Any) -> Any:
         """The output array, from the input arrays."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Any:
         """The gradients by the inputs, from the gradient g by the output."""
         raise NotImplementedError(f"{type(self).__name__} has no derivative")
 
-    def constants(self):
+    def constants(self) -> tuple:
         """Arrays besides the inputs' that vjp needs and that a caller could write to."""
         return ()
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Any:
         if hasattr(self, "inputs"):
             raise RuntimeError(f"{type(self).__name__}: an instance runs once (it keeps what vjp needs); make another")
         inputs = tuple(as_tensor(x) for x in inputs)
@@ -97,9 +97,7 @@ class Function:
         """The Tensor this function made."""
         output = self._output()
         if output is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.output: the output is gone; keep it while its function is in use"
-            )
+            raise RuntimeError(f"{type(self).__name__}.output: the output is gone; keep it for its function")
         return output
 
     @property
@@ -136,7 +134,8 @@ def without_gradient(compute, *inputs):
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
 
-def grad(outputs, inputs, grad_outputs=None, rules=None, create_graph=False):
+def grad(outputs: Tensor | list | tuple, inputs: Tensor | list | tuple, grad_outputs: Any = None,
+         rules: dict[Any, Any] | None = None, create_graph: bool = False) -> Any:  # fmt: skip
     """Gradients of `outputs` (their sum, weighted by `grad_outputs`) by each of `inputs`.
 
     outputs: a Tensor or a sequence of them.
@@ -170,7 +169,7 @@ def grad(outputs, inputs, grad_outputs=None, rules=None, create_graph=False):
     return found if sequence else found[0]
 
 
-def backward(output, gradient=None, rules=None):
+def backward(output: Tensor, gradient: Tensor | None = None, rules: dict[Any, Any] | None = None) -> None:
     """Add the gradient of `output` to `.grad` of every leaf it was computed from that requires grad.
 
     gradient, rules: as in `grad`. Raises ValueError for a non-scalar output without `gradient`.
@@ -319,17 +318,17 @@ def is_recorded(*inputs):
     return _mode.recording and any(x.requires_grad for x in inputs)
 
 
-def no_grad():
+def no_grad() -> Any:
     """`with mg.no_grad():` (or `@mg.no_grad()`) computes without recording a graph, in this thread."""
     return _switched("recording", False)
 
 
-def enable_grad():
+def enable_grad() -> Any:
     """`with mg.enable_grad():` records, also within no_grad and within a rule."""
     return _switched("recording", True)
 
 
-def detect_anomaly():
+def detect_anomaly() -> Any:
     """`with mg.detect_anomaly():` raises FloatingPointError where a NaN first appears, forward or backward."""
     return _switched("anomaly", True)
 

@@ -1,5 +1,7 @@
 """Tensors and the world around them: other devices, and other libraries, whose arrays are shared by DLPack."""
 
+from typing import Any
+
 import numpy as np
 
 from .autograd import Function
@@ -28,7 +30,7 @@ def to_device(x, device):
     return x if x.device == device else ToDevice(device)(x)
 
 
-def from_dlpack(x):
+def from_dlpack(x: Any) -> Tensor:
     """A Tensor that shares the memory of x, an array of any library that speaks DLPack, such as torch.
 
     x: on the CPU (then it becomes a NumPy array) or on a GPU (CuPy, which must be installed: RuntimeError). What the

@@ -1,6 +1,8 @@
 """Optimisers. Each `step` replaces the data of its parameters by new arrays: a graph may still hold the old ones."""
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +17,11 @@ class Optimizer:
     params: Tensors that require grad. lr: the learning rate; assign to `.lr` to follow a schedule.
     """
 
-    def __init__(self, params, lr):
+    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: no parameters to optimise")
-        seen = {}
+        seen: dict[int, int] = {}
         for i, p in enumerate(self.params):
             if not isinstance(p, Tensor) or not p.requires_grad or p.function is not None:
                 raise ValueError(f"{type(self).__name__}: params[{i}] must be a leaf Tensor that requires grad")
@@ -29,14 +31,14 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: lr must be positive, got {lr}")
         self.lr = lr
         self.steps = 0
-        self.state = [{} for _ in self.params]  # of each parameter: numbers, and arrays of its shape
+        self.state: list[dict[str, Any]] = [{} for _ in self.params]  # numbers, and arrays of its shape
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget the gradients."""
         for p in self.params:
             p.grad = None
 
-    def step(self):
+    def step(self) -> None:
         """Move every parameter that has a `.grad`."""
         self.steps += 1
         for i, (p, state) in enumerate(zip(self.params, self.state, strict=True)):
@@ -50,16 +52,16 @@ class Optimizer:
                 x, g = (a.astype(np.promote_types(a.dtype, np.float32), copy=False) for a in (p.data, p.grad.data))
                 p.data = (x - self.update(x, g, state)).astype(p.dtype, copy=False)
 
-    def update(self, x, g, state):
+    def update(self, x: Tensor, g: Any, state: Any) -> Any:
         """What is subtracted from x, given its gradient g and what `state` holds from earlier steps. float16 comes as
         float32, and the state stays in it: the square of a gradient below 2e-4 is 0 in float16."""
         raise NotImplementedError(f"{type(self).__name__}.update")
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """The step count, the learning rate and the state of each parameter: all that a resumed run needs."""
         return {"steps": self.steps, "lr": self.lr, "state": [dict(s) for s in self.state]}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Any) -> None:
         """Continue from what `state_dict` gave."""
         if len(state["state"]) != len(self.params):
             raise ValueError(f"load_state_dict: state of {len(state['state'])} parameters, expected {len(self.params)}")
@@ -73,7 +75,14 @@ class SGD(Optimizer):
     weight_decay adds weight_decay * x to the gradient.
     """
 
-    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
         super().__init__(params, lr)
         if not 0 <= momentum or not 0 <= weight_decay:
             raise ValueError(f"SGD: momentum {momentum} and weight_decay {weight_decay} must not be negative")
@@ -81,7 +90,7 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov needs a momentum")
         self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
 
-    def update(self, x, g, state):
+    def update(self, x: Tensor, g: Any, state: Any) -> Any:
         """lr * g, or lr * v with momentum, or lr * (g + momentum*v) with Nesterov."""
         if self.weight_decay:
             g = g + self.weight_decay * x
@@ -94,7 +103,15 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015), as torch.optim.Adam; with decoupled=True its weight decay is AdamW's."""
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
         super().__init__(params, lr)
         if not all(0 <= b < 1 for b in betas):
             raise ValueError(f"Adam: betas must lie in [0, 1), got {betas}")
@@ -102,7 +119,7 @@ class Adam(Optimizer):
             raise ValueError(f"Adam: weight_decay must not be negative, got {weight_decay}")
         self.betas, self.eps, self.weight_decay, self.decoupled = betas, eps, weight_decay, decoupled
 
-    def update(self, x, g, state):
+    def update(self, x: Tensor, g: Any, state: Any) -> Any:
         """lr * m / (sqrt(v) + eps), m and v the bias-corrected averages of the gradient and of its square.
 
         The bias is that of the t gradients that this parameter has had, which may be fewer than there were steps.
@@ -119,7 +136,16 @@ class Adam(Optimizer):
         return step + self.lr * self.weight_decay * x if self.weight_decay and self.decoupled else step
 
 
-def lbfgs(function, x, max_iter=20, bounds=None, history=10, callback=None, gtol=0.0, ftol=0.0):
+def lbfgs(
+    function: Callable[..., Any],
+    x: Tensor,
+    max_iter: int = 20,
+    bounds: tuple[float, float] | None = None,
+    history: int = 10,
+    callback: Callable[..., Any] | None = None,
+    gtol: float = 0.0,
+    ftol: float = 0.0,
+) -> tuple[Tensor, float]:
     """Minimise function(Tensor) -> scalar Tensor by L-BFGS-B (scipy; Byrd et al. 1995), from the Tensor x.
 
     max_iter: iterations; each may evaluate the function several times. bounds: (low, high) for every element, or None.
@@ -137,7 +163,8 @@ def lbfgs(function, x, max_iter=20, bounds=None, history=10, callback=None, gtol
     from scipy.optimize import minimize
 
     device, dtype, shape = x.device, x.dtype, x.shape
-    iteration, unit = 0, None
+    iteration: int = 0
+    unit: Any = None  # the first gradient's length
 
     def tensor(flat):
         return Tensor(flat.reshape(shape).astype(dtype)).to(device)

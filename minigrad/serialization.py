@@ -2,8 +2,11 @@
 
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +79,7 @@ def new_hdf5(path, arrays, **options):
             raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
 
 
-def save(path, state):
+def save(path: str | PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a state dict {"conv1.weight": array, ...} as HDF5, dataset `weight` in group `conv1`; replaces `path`."""
     arrays = {name: to_numpy(array) for name, array in state.items()}
     with new_hdf5(path, arrays.values()) as file:
@@ -84,7 +87,7 @@ def save(path, state):
             file[name.replace(".", "/")] = array
 
 
-def load(path):
+def load(path: str | PathLike[str]) -> dict[str, Any]:
     """The state dict that `save` wrote: {dotted name: array}.
 
     Raises OSError for a file that cannot be read as HDF5 or is damaged, ValueError for one that holds links, anything
@@ -92,7 +95,7 @@ def load(path):
     """
     import h5py
 
-    state = {}
+    state: dict[str, Any] = {}
     with h5py.File(path, "r") as file:
         try:
             _read(file, "", state, path, set())

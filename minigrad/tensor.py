@@ -43,7 +43,8 @@ class Tensor:
     __slots__ = ("_data", "grad", "function", "requires_grad", "compared", "__weakref__")
     __array_ufunc__ = None  # ndarray + Tensor asks Tensor.__radd__, instead of looping over our elements
 
-    def __init__(self, data, requires_grad=False, dtype=None):
+    def __init__(self, data: "Tensor | np.ndarray | np.generic | float | list | tuple", requires_grad: bool = False,
+                 dtype: np.dtype | type | str | None = None) -> None:  # fmt: skip
         if isinstance(data, Tensor):
             data = data._data
         if isinstance(data, np.generic):
@@ -87,9 +88,7 @@ class Tensor:
         if array.shape != self._data.shape:
             raise ValueError(f"Tensor.data: expected shape {self._data.shape}, got {array.shape}")
         if array.dtype.kind != self._data.dtype.kind:
-            raise TypeError(
-                f"Tensor.data: the tensor holds {self.dtype}, the array {array.dtype}; convert it by .astype"
-            )
+            raise TypeError(f"data: the tensor holds {self.dtype}, the array {array.dtype}; convert it by .astype")
         if (held := constants.get(id(self._data))) is not None:
             held.move_to(array)
         self._data = np.asarray(array) if isinstance(array, np.generic) else array
@@ -101,29 +100,29 @@ class Tensor:
     device = property(lambda self: device_of(self._data), doc='"cpu" or "cuda:0".')
     T = property(lambda self: F.permute(self, tuple(reversed(range(self.ndim)))))
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         """The values as a NumPy array (shared when already on the CPU: treat it as read-only)."""
         return to_numpy(self._data)
 
-    def item(self):
+    def item(self) -> float:
         """The value of a one-element tensor as a Python number."""
         if self.size != 1:
             raise ValueError(f"item: the tensor must have one element, this one has shape {self.shape}")
         return self._data.item()
 
-    def tolist(self):
+    def tolist(self) -> list:
         """Nested Python lists of the values."""
         return self._data.tolist()
 
-    def detach(self):
+    def detach(self) -> "Tensor":
         """The same data, cut from the graph."""
         return Tensor._wrap(self._data)
 
-    def to(self, device):
+    def to(self, device: str) -> "Tensor":
         """This tensor on `device`: "cpu", "cuda", "cuda:1" or "auto". Differentiable; itself if already there."""
         return _interchange.to_device(self, device)
 
-    def astype(self, dtype):
+    def astype(self, dtype: np.dtype | type | str) -> "Tensor":
         """This tensor with another dtype. Differentiable between floating point types."""
         return F.cast(self, dtype)
 
@@ -165,55 +164,55 @@ class Tensor:
 
     # ---- gradients ---------------------------------------------------------------------------------------------------
 
-    def backward(self, gradient=None, rules=None):
+    def backward(self, gradient: "Tensor | None" = None, rules: dict | None = None) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires it (see `mg.backward`)."""
         _autograd.backward(self, gradient, rules)
 
     # ---- operators: the functions are in minigrad/functional ---------------------------------------------------------
 
-    def __add__(self, other):
+    def __add__(self, other: object) -> "Tensor":
         return F.add(self, other)
 
-    def __sub__(self, other):
+    def __sub__(self, other: object) -> "Tensor":
         return F.sub(self, other)
 
-    def __mul__(self, other):
+    def __mul__(self, other: object) -> "Tensor":
         return F.mul(self, other)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: object) -> "Tensor":
         return F.div(self, other)
 
-    def __pow__(self, other):
+    def __pow__(self, other: object) -> "Tensor":
         return F.pow(self, other)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: object) -> "Tensor":
         return F.matmul(self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: object) -> "Tensor":
         return F.add(other, self)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: object) -> "Tensor":
         return F.sub(other, self)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: object) -> "Tensor":
         return F.mul(other, self)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: object) -> "Tensor":
         return F.div(other, self)
 
-    def __rpow__(self, other):
+    def __rpow__(self, other: object) -> "Tensor":
         return F.pow(other, self)
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: object) -> "Tensor":
         return F.matmul(other, self)
 
-    def __neg__(self):
+    def __neg__(self) -> "Tensor":
         return F.neg(self)
 
-    def __abs__(self):
+    def __abs__(self) -> "Tensor":
         return F.abs(self)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: object) -> "Tensor":
         return F.getitem(self, index)
 
     # Comparisons give boolean tensors, which have no gradient. __eq__ does too, so hashing is by identity.
@@ -237,80 +236,80 @@ class Tensor:
     def __ge__(self, other):
         return F.ge(self, other)
 
-    def __invert__(self):
+    def __invert__(self) -> "Tensor":
         return F.logical_not(self)
 
     # ---- the most used functions as methods --------------------------------------------------------------------------
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Sum over `axis` (an int, a tuple, or None for all)."""
         return F.sum(self, axis, keepdims)
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Mean over `axis`."""
         return F.mean(self, axis, keepdims)
 
-    def var(self, axis=None, ddof=0, keepdims=False):
+    def var(self, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> "Tensor":
         """Variance over `axis`, divided by count - ddof."""
         return F.var(self, axis, ddof, keepdims)
 
-    def max(self, axis=None, keepdims=False):
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Maximum over `axis`."""
         return F.max(self, axis, keepdims)
 
-    def min(self, axis=None, keepdims=False):
+    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Minimum over `axis`."""
         return F.min(self, axis, keepdims)
 
-    def argmax(self, axis=None, keepdims=False):
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """Index of the first maximum; no gradient."""
         return F.argmax(self, axis, keepdims)
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: int | tuple[int, ...] | list[int]) -> "Tensor":
         """The same elements in another shape; one length may be -1."""
         return F.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
-    def permute(self, *dims):
+    def permute(self, *dims: int | tuple[int, ...] | list[int]) -> "Tensor":
         """Dimensions in another order."""
         return F.permute(self, dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)
 
-    def transpose(self, dim0, dim1):
+    def transpose(self, dim0: int, dim1: int) -> "Tensor":
         """Two dimensions swapped."""
         return F.transpose(self, dim0, dim1)
 
-    def flatten(self, start_dim=0, end_dim=-1):
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Tensor":
         """Dimensions start_dim to end_dim joined into one."""
         return F.flatten(self, start_dim, end_dim)
 
-    def exp(self):
+    def exp(self) -> "Tensor":
         """e to the power of each element."""
         return F.exp(self)
 
-    def log(self):
+    def log(self) -> "Tensor":
         """Natural logarithm of each element."""
         return F.log(self)
 
-    def sqrt(self):
+    def sqrt(self) -> "Tensor":
         """Square root of each element."""
         return F.sqrt(self)
 
-    def abs(self):
+    def abs(self) -> "Tensor":
         """Absolute value of each element; its derivative at 0 is taken as 0."""
         return F.abs(self)
 
-    def clamp(self, min=None, max=None):
+    def clamp(self, min: "Tensor | float | None" = None, max: "Tensor | float | None" = None) -> "Tensor":
         """Each element limited to [min, max]."""
         return F.clamp(self, min, max)
 
 
-def from_numpy(array):
+def from_numpy(array: np.ndarray) -> Tensor:
     """A Tensor that shares the memory of a NumPy (or CuPy) array. While a graph needs it, the array is read-only."""
     if not is_array(array):
         raise TypeError(f"from_numpy: expected an array, got {type(array).__name__}")
     return Tensor._wrap(array)
 
 
-def as_tensor(x):
+def as_tensor(x: "Tensor | np.ndarray | np.generic | float | list | tuple") -> Tensor:
     """x itself if it is a Tensor, else a constant Tensor of it (arrays are shared, not copied)."""
     if isinstance(x, Tensor):
         return x

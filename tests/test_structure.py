@@ -76,6 +76,7 @@ def test_nothing_on_the_reading_path_leans_on_what_is_left_out():
         "minigrad.kernels.cpu": "the fast kernels",
         "minigrad.kernels.cuda": "the fast kernels of a GPU",
         "minigrad.tools": "tables of layers, asked for",
+        "minigrad.typing": "names for annotations",
     }
     path = {"minigrad." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in READING_PATH}
     for name in READING_PATH:

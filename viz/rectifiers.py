@@ -126,7 +126,7 @@ def _is_part_of(f, place, x):
     return _is_constant(product, slope) and bool(((values >= 0) & (values < 1)).all())
 
 
-_SMOOTH = (activation.SiLU, activation.Hardswish, activation.GELU, activation.GELUTanh)
+_SMOOTH: tuple[type, ...] = (activation.SiLU, activation.Hardswish, activation.GELU, activation.GELUTanh)
 _SMOOTH += (activation.Softplus, activation.Mish, activation.Tanh)  # a sigmoid is a gate's
 _OWN = (F.ReLU, F.ReLU6, F.LeakyReLU, PReLU, ELU)  # functions that are rectifiers themselves, by their own derivative
 

@@ -10,7 +10,8 @@ import math
 from .. import kernels
 from ..autograd import Function
 from ..device import array_module
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import constant_like, floating, in_float32
 from .elementwise import clamp, exp, logical_and, square, where
 from .shape import reshape, sum_to
@@ -59,7 +60,7 @@ class ReLUGrad(Function):
         return ReLUGrad()(gg, x), None
 
 
-def relu(x):
+def relu(x: TensorLike) -> Tensor:
     """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
     x = as_tensor(x)
     if x.dtype.kind == "b":
@@ -79,7 +80,7 @@ class ReLU6(Activation):
 
 
 @in_float32
-def relu6(x):
+def relu6(x: TensorLike) -> Tensor:
     """min(max(x, 0), 6), elementwise. The derivative at 0 and at 6 is taken as 0. x must be floating point."""
     return ReLU6()(_floats("relu6", x))
 
@@ -99,7 +100,7 @@ class LeakyReLU(Activation):
 
 
 @in_float32
-def leaky_relu(x, negative_slope=0.01):
+def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
     """x where positive, negative_slope * x elsewhere (0 included). x must be floating point."""
     return LeakyReLU(negative_slope)(_floats("leaky_relu", x))
 
@@ -120,7 +121,7 @@ class PReLU(Function):
 
 
 @in_float32
-def prelu(x, weight):
+def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     """x where positive, weight * x elsewhere (0 included), with a learnt weight (He et al. 2015, arXiv:1502.01852).
 
     x: (N,C,...), floating point. weight: one number, or (C,), one for each channel, in the dtype of x.
@@ -150,7 +151,7 @@ class ELU(Activation):
 
 
 @in_float32
-def elu(x, alpha=1.0):
+def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2015, arXiv:1511.07289). x: floating point."""
     return ELU(alpha)(_floats("elu", x))
 
@@ -169,7 +170,7 @@ class Tanh(Activation):
 
 
 @in_float32
-def tanh(x):
+def tanh(x: TensorLike) -> Tensor:
     """Hyperbolic tangent of each element."""
     return Tanh()(floating(x))
 
@@ -187,7 +188,7 @@ class Sigmoid(Activation):
 
 
 @in_float32
-def sigmoid(x):
+def sigmoid(x: TensorLike) -> Tensor:
     """1 / (1 + exp(-x)) of each element."""
     return Sigmoid()(floating(x))
 
@@ -203,7 +204,7 @@ class Hardsigmoid(Activation):
 
 
 @in_float32
-def hardsigmoid(x):
+def hardsigmoid(x: TensorLike) -> Tensor:
     """min(max(x + 3, 0), 6) / 6, elementwise. The derivative at -3 and at 3 is taken as 0. x must be floating point."""
     return Hardsigmoid()(_floats("hardsigmoid", x))
 
@@ -226,7 +227,7 @@ def _erf(x):
 
 
 @in_float32
-def erf(x):
+def erf(x: TensorLike) -> Tensor:
     """The error function of each element: 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     return Erf()(floating(x))
 
@@ -246,7 +247,7 @@ class SiLU(Activation):
 
 
 @in_float32
-def silu(x):
+def silu(x: TensorLike) -> Tensor:
     """x * sigmoid(x), elementwise (Elfwing et al. 2017, arXiv:1702.03118; also called swish). x: floating point."""
     return SiLU()(_floats("silu", x))
 
@@ -262,7 +263,7 @@ class Hardswish(Activation):
 
 
 @in_float32
-def hardswish(x):
+def hardswish(x: TensorLike) -> Tensor:
     """x * min(max(x + 3, 0), 6) / 6, elementwise (Howard et al. 2019, arXiv:1905.02244). x must be floating point.
 
     The derivative at -3 is taken as 0 and that at 3 as 1.
@@ -294,7 +295,7 @@ class GELUTanh(Activation):
 
 
 @in_float32
-def gelu(x, approximate="none"):
+def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     """x times the standard normal distribution function of x, elementwise (Hendrycks, Gimpel 2016, arXiv:1606.08415).
 
     approximate: "none", by the error function, or "tanh", by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
@@ -322,7 +323,7 @@ class Softplus(Activation):
 
 
 @in_float32
-def softplus(x, beta=1.0, threshold=20.0):
+def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, elementwise: a smooth max(x, 0). Where beta x > threshold it is x.
 
     x must be floating point.
@@ -344,6 +345,6 @@ class Mish(Activation):
 
 
 @in_float32
-def mish(x):
+def mish(x: TensorLike) -> Tensor:
     """x * tanh(log(1 + exp(x))), elementwise (Misra 2019, arXiv:1908.08681). x must be floating point."""
     return Mish()(_floats("mish", x))

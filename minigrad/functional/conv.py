@@ -16,7 +16,8 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Function
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
+from ..typing import Pair, TensorLike
 from .convert import in_float32
 from .reduce import sum
 from .shape import getitem, reshape, squeeze, unsqueeze
@@ -88,7 +89,8 @@ def _first_rows(y, g):
 
 
 @in_float32
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x: TensorLike, weight: TensorLike, bias: TensorLike | None = None, stride: Pair = 1, padding: Pair = 0,
+           dilation: Pair = 1, groups: int = 1) -> Tensor:  # fmt: skip
     """Cross-correlation of x with weight, as torch.nn.functional.conv2d.
 
     x: (N,C,H,W), or (C,H,W) for one image. weight: (O, C/groups, KH, KW). bias: (O,) or None.
@@ -134,7 +136,9 @@ def conv2d_arguments(x, weight, bias, stride, padding, dilation, groups):
 
 
 @in_float32
-def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+def conv_transpose2d(x: TensorLike, weight: TensorLike, bias: TensorLike | None = None, stride: Pair = 1,
+                     padding: Pair = 0, output_padding: Pair = 0, groups: int = 1,
+                     dilation: Pair = 1) -> Tensor:  # fmt: skip
     """Transposed convolution (the input gradient of conv2d), as torch.nn.functional.conv_transpose2d.
 
     x: (N,C,H,W) or (C,H,W). weight: (C, O/groups, KH, KW). bias: (O,) or None. output_padding: extra rows and columns

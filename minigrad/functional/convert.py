@@ -3,10 +3,14 @@
 import functools
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..autograd import Function, without_gradient
 from ..device import array_module
-from ..tensor import as_tensor
+from ..tensor import Tensor, as_tensor
+from ..typing import Decorated, TensorLike
+
+_FLOAT16 = np.dtype(np.float16)
 
 
 class Cast(Function):
@@ -23,7 +27,7 @@ class Cast(Function):
         return cast(g, x.dtype)
 
 
-def cast(x, dtype):
+def cast(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """x converted to dtype (x itself if it has it). Differentiable between floating point types."""
     x = as_tensor(x)
     return x if x.dtype == np.dtype(dtype) else Cast(dtype)(x)
@@ -35,7 +39,7 @@ def floating(x):
     return x if x.dtype.kind == "f" else cast(x, np.float32)
 
 
-def in_float32(function):
+def in_float32(function: Decorated) -> Decorated:
     """`function`, which computes in float32 and rounds its result once where all its real tensors are float16.
 
     float16 is for storing: it has three digits and ends at 65504, where sums, squares and counts soon arrive. What is
@@ -55,20 +59,17 @@ def in_float32(function):
     return computed
 
 
-_FLOAT16 = np.dtype(np.float16)
-
-
 def _is_real(x):
     """Whether x is a Tensor or an array of floating point numbers, which a single number is not."""
     return getattr(getattr(x, "dtype", None), "kind", None) == "f" and not isinstance(x, np.generic)
 
 
-def ones_like(x):
+def ones_like(x: TensorLike) -> Tensor:
     """Ones of the shape and dtype of x."""
     return without_gradient(lambda array: array_module(array).ones_like(array), x)
 
 
-def zeros_like(x):
+def zeros_like(x: TensorLike) -> Tensor:
     """Zeros of the shape and dtype of x."""
     return without_gradient(lambda array: array_module(array).zeros_like(array), x)
 

@@ -12,6 +12,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import cast, check_holds, constant_like, floating, in_float32
 from .shape import sum_to
 
@@ -71,7 +72,7 @@ class Add(Function):
 
 
 @in_float32
-def add(a, b):
+def add(a: TensorLike, b: TensorLike) -> Tensor:
     """a + b, elementwise with broadcasting."""
     return Add()(*_operands("add", a, b))
 
@@ -89,7 +90,7 @@ class Sub(Function):
 
 
 @in_float32
-def sub(a, b):
+def sub(a: TensorLike, b: TensorLike) -> Tensor:
     """a - b, elementwise with broadcasting."""
     a, b = _operands("sub", a, b)
     if a.dtype.kind == b.dtype.kind == "b":
@@ -110,7 +111,7 @@ class Mul(Function):
 
 
 @in_float32
-def mul(a, b):
+def mul(a: TensorLike, b: TensorLike) -> Tensor:
     """a * b, elementwise with broadcasting."""
     return Mul()(*_operands("mul", a, b))
 
@@ -128,7 +129,7 @@ class Div(Function):
 
 
 @in_float32
-def div(a, b):
+def div(a: TensorLike, b: TensorLike) -> Tensor:
     """a / b, elementwise with broadcasting; integers divide to float32."""
     a, b = _operands("div", a, b)
     if a.dtype.kind != "f" and b.dtype.kind != "f":
@@ -146,7 +147,7 @@ class Neg(Function):
         return neg(g)
 
 
-def neg(x):
+def neg(x: TensorLike) -> Tensor:
     """-x, elementwise."""
     x = as_tensor(x)
     if x.dtype.kind == "b":
@@ -173,7 +174,7 @@ class Pow(Function):
 
 
 @in_float32
-def pow(a, b):
+def pow(a: TensorLike, b: TensorLike) -> Tensor:
     """a ** b, elementwise with broadcasting. By the exponent, the derivative needs a > 0 (or a = 0 with b >= 0)."""
     a, b = _operands("pow", a, b)
     if a.dtype.kind == b.dtype.kind == "b":
@@ -197,7 +198,7 @@ class Exp(Function):
 
 
 @in_float32
-def exp(x):
+def exp(x: TensorLike) -> Tensor:
     """e to the power of each element."""
     return Exp()(floating(x))
 
@@ -214,7 +215,7 @@ class Log(Function):
 
 
 @in_float32
-def log(x):
+def log(x: TensorLike) -> Tensor:
     """Natural logarithm of each element."""
     return Log()(floating(x))
 
@@ -230,7 +231,7 @@ class Sqrt(Function):
 
 
 @in_float32
-def sqrt(x):
+def sqrt(x: TensorLike) -> Tensor:
     """Square root of each element."""
     return Sqrt()(floating(x))
 
@@ -247,7 +248,7 @@ class Sin(Function):
 
 
 @in_float32
-def sin(x):
+def sin(x: TensorLike) -> Tensor:
     """Sine of each element, in radians."""
     return Sin()(floating(x))
 
@@ -264,7 +265,7 @@ class Cos(Function):
 
 
 @in_float32
-def cos(x):
+def cos(x: TensorLike) -> Tensor:
     """Cosine of each element, in radians."""
     return Cos()(floating(x))
 
@@ -280,17 +281,17 @@ class Abs(Function):
         return g * sign(x)
 
 
-def abs(x):
+def abs(x: TensorLike) -> Tensor:
     """Absolute value of each element; the derivative at 0 is taken as 0."""
     return Abs()(x)
 
 
-def square(x):
+def square(x: TensorLike) -> Tensor:
     """x * x, elementwise."""
     return mul(x, x)
 
 
-def sign(x):
+def sign(x: TensorLike) -> Tensor:
     """-1, 0 or 1 for each element, in its dtype (of a boolean, itself); no gradient."""
     x = as_tensor(x)
     return x if x.dtype.kind == "b" else without_gradient(lambda array: array_module(array).sign(array), x)
@@ -323,7 +324,7 @@ class Where(Function):
 
 
 @in_float32
-def where(condition, a, b):
+def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
     """a where `condition` (boolean) holds, b elsewhere; all three broadcast."""
     condition = as_tensor(condition)
     if condition.dtype.kind != "b":
@@ -371,13 +372,13 @@ class Minimum(_Extremum):
 
 
 @in_float32
-def maximum(a, b):
+def maximum(a: TensorLike, b: TensorLike) -> Tensor:
     """The larger of a and b, elementwise with broadcasting; a tie gives each half of the gradient."""
     return Maximum()(*_operands("maximum", a, b))
 
 
 @in_float32
-def minimum(a, b):
+def minimum(a: TensorLike, b: TensorLike) -> Tensor:
     """The smaller of a and b, elementwise with broadcasting; a tie gives each half of the gradient."""
     return Minimum()(*_operands("minimum", a, b))
 
@@ -399,7 +400,7 @@ class Clamp(Function):
 
 
 @in_float32
-def clamp(x, min=None, max=None):
+def clamp(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
     """x limited to [min, max]: numbers or tensors that broadcast, either may be None. max wins where it is below min,
     and a bound that is NaN makes NaN.
 
@@ -429,7 +430,7 @@ def clamp(x, min=None, max=None):
 
 
 def _comparison(name, ufunc, meaning):
-    def compare(a, b):
+    def compare(a: TensorLike, b: TensorLike) -> Tensor:
         a, b = _operands(name, a, b)
         found = without_gradient(lambda a, b: getattr(array_module(a, b), ufunc)(a, b), a, b)
         found.compared = name, (a.data, a.requires_grad), (b.data, b.requires_grad)  # for rules that look for masks
@@ -450,6 +451,6 @@ logical_and = _comparison("logical_and", "logical_and", "a and b are both true")
 logical_or = _comparison("logical_or", "logical_or", "a or b is true")
 
 
-def logical_not(x):
+def logical_not(x: TensorLike) -> Tensor:
     """True where x is 0 or False; no gradient."""
     return without_gradient(lambda array: array_module(array).logical_not(array), as_tensor(x))

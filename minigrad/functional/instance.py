@@ -3,10 +3,13 @@
 They are made of other functions, so their derivatives of any order are those functions'.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..autograd import without_gradient
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import in_float32
 from .elementwise import sqrt, square
 from .normalize import fit_to_square, units
@@ -56,7 +59,9 @@ def _floats(name, x, least, eps):
 
 
 @in_float32
-def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+def group_norm(
+    x: TensorLike, num_groups: int, weight: TensorLike | None = None, bias: TensorLike | None = None, eps: float = 1e-5
+) -> Tensor:
     """Groups of channels of each image to mean 0 and variance 1, then scaled and shifted by channel, as torch's.
 
     x: (N,C,...). num_groups: how many groups of neighbouring channels; must divide C. weight, bias: (C,) or None.
@@ -78,8 +83,15 @@ def _by_groups(name, x, num_groups, weight, bias, eps):
 
 @in_float32
 def instance_norm(
-    x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
-):
+    x: TensorLike,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """Each channel of each image to mean 0 and variance 1 over its positions, then scaled and shifted by channel.
 
     x: (N,C,H,W), or with other dimensions behind C. weight, bias: (C,) or None. The other arguments of torch's
@@ -94,7 +106,13 @@ def instance_norm(
 
 
 @in_float32
-def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(
+    x: TensorLike,
+    normalized_shape: int | Sequence[int],
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
     """x to mean 0 and variance 1 over its last dimensions, then scaled and shifted element by element, as torch's.
 
     normalized_shape: those dimensions, an int for the last one. weight, bias: of that shape, or None.
@@ -109,7 +127,9 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
 
 
 @in_float32
-def channel_layer_norm(x, weight=None, bias=None, eps=1e-6):
+def channel_layer_norm(
+    x: TensorLike, weight: TensorLike | None = None, bias: TensorLike | None = None, eps: float = 1e-6
+) -> Tensor:
     """x (N,C,...) to mean 0 and variance 1 over the channels at each position, then scaled and shifted by channel.
 
     weight, bias: (C,) or None. It is layer_norm with the channels last (ConvNeXt: Liu et al. 2022, arXiv:2201.03545).

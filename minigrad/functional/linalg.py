@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Function
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import in_float32
 from .reduce import sum
 from .shape import reshape, sum_to, transpose
@@ -37,7 +38,7 @@ def _product_like(x, a, b):
 
 
 @in_float32
-def matmul(a, b):
+def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """a @ b as in NumPy: (..., M, K) by (..., K, N), leading axes broadcast; a vector is a row left, a column right."""
     a, b = as_tensor(a), as_tensor(b)
     _check_dtypes("matmul", {"a": a, "b": b})
@@ -79,7 +80,7 @@ class Linear(Function):
 
 
 @in_float32
-def linear(x, weight, bias=None):
+def linear(x: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
     """x @ weight.T + bias: (..., in_features) to (..., out_features); weight (out_features, in_features).
 
     weight may also be (in_features,), for a result of shape (...); bias is then a single number (), though

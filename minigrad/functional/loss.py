@@ -4,13 +4,15 @@ Letters: N samples, C classes, d1... further dimensions (pixels). Scores are (N,
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import cast, constant_like, floating, in_float32
 from .elementwise import _operands, abs, exp, square, where
 from .reduce import _axes, _drop, mean, sum
@@ -36,7 +38,7 @@ class Softmax(Function):
 
 
 @in_float32
-def softmax(x, dim):
+def softmax(x: TensorLike, dim: int) -> Tensor:
     """exp(x) / sum of exp(x) along dim: probabilities from scores."""
     x, axes = _along("softmax", x, dim)
     return Softmax(axes)(x) if x.size else x
@@ -58,7 +60,7 @@ class LogSoftmax(Function):
 
 
 @in_float32
-def log_softmax(x, dim):
+def log_softmax(x: TensorLike, dim: int) -> Tensor:
     """Logarithm of softmax, without rounding small probabilities to 0."""
     x, axes = _along("log_softmax", x, dim)
     return LogSoftmax(axes)(x) if x.size else x
@@ -83,7 +85,7 @@ class LogSumExp(Function):
 
 
 @in_float32
-def logsumexp(x, dim, keepdim=False):
+def logsumexp(x: TensorLike, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """log of the sum of exp(x) over dim (an int or a tuple): a maximum with soft edges; of no elements, -inf."""
     x = floating(x)
     axes = _axes("logsumexp", dim, x.shape)
@@ -101,7 +103,14 @@ def _along(name, x, dim):
 
 
 @in_float32
-def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def cross_entropy(
+    x: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """-log of the probability that the scores x give to the target, as torch.nn.functional.cross_entropy.
 
     x: scores (N,C,d1,...), or (C,) for one sample. target: class indices (N,d1,...), or () for one sample, or class
@@ -137,7 +146,13 @@ def cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", l
 
 
 @in_float32
-def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
+def nll_loss(
+    x: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
     """-x at the target class, as torch.nn.functional.nll_loss: x holds log probabilities (see log_softmax).
 
     Shapes and arguments as in cross_entropy, with class indices.
@@ -231,14 +246,14 @@ def _class_index(name, x, target, weight, ignore_index):
 
 
 @in_float32
-def mse_loss(x, target, reduction="mean"):
+def mse_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """(x - target)**2, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.mse_loss."""
     x, target = _same_shape("mse_loss", x, target)
     return _reduced("mse_loss", square(x - target), reduction)
 
 
 @in_float32
-def l1_loss(x, target, reduction="mean"):
+def l1_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """|x - target|, averaged ("mean"), summed ("sum") or as it is ("none"), as torch.nn.functional.l1_loss."""
     x, target = _same_shape("l1_loss", x, target)
     return _reduced("l1_loss", abs(x - target), reduction)

@@ -15,6 +15,7 @@ Letters: N images, C channels, m = N*H*W elements of one channel.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import cast, constant_like, floating, in_float32
 from .elementwise import abs, add, sqrt, square
 from .reduce import sum
@@ -167,7 +169,16 @@ class BatchNorm(Function):
         return ChannelAffine2()(g, a, x, b, c), gweight, gbias
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(
+    x: TensorLike,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """Each channel shifted and scaled to mean 0 and variance 1, then by weight and bias, as torch's batch_norm.
 
     x: (N,C,...), floating point. running_mean, running_var: Tensors (C,), or None when training. weight, bias: (C,) or
@@ -275,7 +286,7 @@ def _move(running, batch, momentum, factor=1.0):
 
 
 @in_float32
-def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
+def local_response_norm(x: TensorLike, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha * mean of squares over `size` neighbouring channels) ** beta, as torch's local_response_norm.
 
     x: (N,C,...) of at least 3 dimensions. The window of channel c is c - size//2 ... c + (size-1)//2; channels outside
@@ -316,7 +327,7 @@ class Dropout(Function):
 
 
 @in_float32
-def dropout(x, p=0.5, training=True, rng=None):
+def dropout(x: TensorLike, p: float = 0.5, training: bool = True, rng: Any = None) -> Tensor:
     """When training, each element set to 0 with probability p and the others divided by 1 - p; else x itself.
 
     rng: the numpy.random.Generator that draws, needed when training (torch draws from a hidden global one).

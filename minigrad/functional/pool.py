@@ -11,14 +11,17 @@ An average pool is linear to begin with: AvgPool2d and its adjoint AvgPool2dInpu
 Letters: N images, C channels, H W height and width, OH OW of the output.
 """
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..autograd import Function, is_recorded, without_gradient
 from ..device import array_module
-from ..tensor import as_tensor, together
+from ..tensor import Tensor, as_tensor, together
+from ..typing import Pair, TensorLike
 from .conv import conv2d
 from .convert import constant_like, in_float32
 from .linalg import matmul
@@ -83,7 +86,15 @@ class WindowGather(Function):
         return in_float32(WindowScatter(self.winner, x.shape[2:], *self.geometry))(g)
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool2d(
+    x: TensorLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The largest element of each window, as torch.nn.functional.max_pool2d.
 
     x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), dilation: an int or a pair. padding: the same,
@@ -110,7 +121,14 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     return y, without_gradient(lambda _: kernels.flat_indices(pool.winner, *geometry), x)
 
 
-def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool2d(
+    x: TensorLike,
+    indices: TensorLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
     """Zeros with the elements of x at `indices`, as torch.nn.functional.max_unpool2d: max_pool2d undone in part.
 
     x: (N,C,OH,OW) or (C,OH,OW). indices: what max_pool2d's return_indices gave, of x's shape. output_size: (H, W) or
@@ -243,15 +261,15 @@ class AvgPool2dInputGrad(Function):
 
 @in_float32
 def avg_pool2d(
-    x,
-    kernel_size,
-    stride=None,
-    padding=0,
-    ceil_mode=False,
-    count_include_pad=True,
-    divisor_override=None,
-    dilation=1,
-):
+    x: TensorLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    dilation: Pair = 1,
+) -> Tensor:
     """The mean of each window, as torch.nn.functional.avg_pool2d.
 
     x: (N,C,H,W) or (C,H,W). kernel_size, stride (kernel_size if None), dilation (which torch lacks and ONNX has): an
@@ -279,7 +297,7 @@ def avg_pool2d(
 
 
 @in_float32
-def adaptive_avg_pool2d(x, output_size):
+def adaptive_avg_pool2d(x: TensorLike, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The means of a grid of OH by OW windows that covers x, as torch.nn.functional.adaptive_avg_pool2d.
 
     x: (N,C,H,W) or (C,H,W). output_size: an int or a pair, whose entries may be None (that size of x). Window i takes
@@ -322,7 +340,9 @@ def _averaging(x, size, count):
     return constant_like(x, weights)
 
 
-def adaptive_max_pool2d(x, output_size, return_indices=False):
+def adaptive_max_pool2d(
+    x: TensorLike, output_size: int | Sequence[int | None] | None, return_indices: bool = False
+) -> Any:
     """The maxima of the windows of adaptive_avg_pool2d, as torch.nn.functional.adaptive_max_pool2d.
 
     x: (N,C,H,W) or (C,H,W). output_size: as there. return_indices is not supported.

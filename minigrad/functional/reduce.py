@@ -7,7 +7,8 @@ import numpy as np
 from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
-from ..tensor import as_tensor
+from ..tensor import Tensor, as_tensor
+from ..typing import Axis, TensorLike
 from .convert import cast, floating, in_float32
 from .elementwise import square
 from .shape import broadcast_to, reshape
@@ -49,7 +50,7 @@ class Sum(Function):
 
 
 @in_float32
-def sum(x, axis=None, keepdims=False):
+def sum(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis`; integers and booleans add up to int64."""
     x = as_tensor(x)
     axes = _axes("sum", axis, x.shape)
@@ -57,7 +58,7 @@ def sum(x, axis=None, keepdims=False):
 
 
 @in_float32
-def mean(x, axis=None, keepdims=False):
+def mean(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tensor:
     """Mean over `axis`; integers become float32. Of no elements, it is NaN."""
     x = floating(x)
     axes = _axes("mean", axis, x.shape)
@@ -65,7 +66,7 @@ def mean(x, axis=None, keepdims=False):
 
 
 @in_float32
-def var(x, axis=None, ddof=0, keepdims=False):
+def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance over `axis`: the sum of squared distances from the mean, divided by count - ddof."""
     x = floating(x)
     axes = _axes("var", axis, x.shape)
@@ -105,13 +106,13 @@ class Min(_Extreme):
 
 
 @in_float32
-def max(x, axis=None, keepdims=False):
+def max(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tensor:
     """Maximum over `axis`. Equal maxima share the gradient evenly (as torch.amax)."""
     return _extreme(Max, x, axis, keepdims)
 
 
 @in_float32
-def min(x, axis=None, keepdims=False):
+def min(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tensor:
     """Minimum over `axis`. Equal minima share the gradient evenly (as torch.amin)."""
     return _extreme(Min, x, axis, keepdims)
 
@@ -124,12 +125,12 @@ def _extreme(kind, x, axis, keepdims):
     return _drop(kind(axes)(x), axes, keepdims)
 
 
-def argmax(x, axis=None, keepdims=False):
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first maximum along `axis` (an int, or None for the flattened tensor), int64; no gradient."""
     return _place("argmax", x, axis, keepdims)
 
 
-def argmin(x, axis=None, keepdims=False):
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first minimum along `axis` (an int, or None for the flattened tensor), int64; no gradient."""
     return _place("argmin", x, axis, keepdims)
 

@@ -4,13 +4,15 @@ Letters: N images, C channels, H W height and width, OH OW of the output, KH KW 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..autograd import Function
 from ..device import array_module
 from ..kernels import output_hw
-from ..tensor import as_tensor
+from ..tensor import Tensor, as_tensor
+from ..typing import Pair, TensorLike
 from .convert import constant_like, in_float32
 from .linalg import matmul
 from .shape import getitem, pad, permute, reshape, squeeze, transpose, unsqueeze
@@ -21,16 +23,16 @@ from .window import pair
 
 @in_float32
 def interpolate(
-    x,
-    size=None,
-    scale_factor=None,
-    mode="nearest",
-    align_corners=None,
-    recompute_scale_factor=None,
-    antialias=False,
-    coordinates=None,
-    rounding=None,
-):
+    x: TensorLike,
+    size: Pair | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+    coordinates: str | None = None,
+    rounding: str | None = None,
+) -> Tensor:
     """x on a finer or coarser grid, as torch.nn.functional.interpolate.
 
     x: (N,C,H,W). size: OH and OW, an int or a pair; or else scale_factor: a number or a pair: OH = floor(H * factor).
@@ -145,7 +147,7 @@ def _bilinear(x, size, out, factor, coordinates):
     return constant_like(x, weights)
 
 
-def pixel_shuffle(x, upscale_factor):
+def pixel_shuffle(x: TensorLike, upscale_factor: int) -> Tensor:
     """(N,C,H*r,W*r) of x (N,C*r*r,H,W), r being upscale_factor: r*r channels become squares of r by r pixels.
 
     As torch.nn.functional.pixel_shuffle; any dimensions may come before C. (Shi et al. 2016, arXiv:1609.05158.)
@@ -216,7 +218,7 @@ def _taps(hw, kernel, stride, dilation):
 
 
 @in_float32
-def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
+def unfold(x: TensorLike, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> Tensor:
     """Every window of x as a column, as torch.nn.functional.unfold.
 
     x: (N,C,H,W) or (C,H,W). Returns (N, C*KH*KW, L): channels outermost, L windows in row-major order.
@@ -233,7 +235,9 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
 
 
 @in_float32
-def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
+def fold(
+    x: TensorLike, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1
+) -> Tensor:
     """The columns of unfold added back at their windows, as torch.nn.functional.fold: the adjoint of unfold.
 
     x: (N, C*KH*KW, L) or (C*KH*KW, L). Returns (N, C, *output_size).

@@ -1,6 +1,8 @@
 """Shapes: reshaping, indexing, joining, padding. Each moves elements unchanged, so each vjp moves them back."""
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
+from ..typing import TensorLike
 from .convert import check_holds, in_float32
 from .window import ints
 
@@ -28,7 +31,7 @@ class BroadcastTo(Function):
         return sum_to(g, x.shape)
 
 
-def broadcast_to(x, shape):
+def broadcast_to(x: TensorLike, shape: Sequence[int]) -> Tensor:
     """x repeated along new and length-1 axes to fill `shape`."""
     x, shape = as_tensor(x), ints("broadcast_to", "shape", shape)
     if x.shape == shape:
@@ -59,7 +62,7 @@ class SumTo(Function):
 
 
 @in_float32
-def sum_to(x, shape):
+def sum_to(x: TensorLike, shape: Sequence[int]) -> Tensor:
     """x summed down to `shape`, over the axes that broadcasting would add or stretch."""
     return x if x.shape == tuple(shape) else SumTo(tuple(shape))(x)
 
@@ -81,7 +84,7 @@ class Reshape(Function):
         return reshape(g, x.shape)
 
 
-def reshape(x, shape):
+def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """The same elements, in row-major order, in another shape; one length may be -1."""
     x, shape = as_tensor(x), ints("reshape", "shape", shape)
     known = prod(n for n in shape if n != -1)
@@ -91,7 +94,7 @@ def reshape(x, shape):
     return Reshape(shape)(x)
 
 
-def flatten(x, start_dim=0, end_dim=-1):
+def flatten(x: TensorLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim (inclusive) joined into one."""
     x = as_tensor(x)
     if not x.ndim:
@@ -102,14 +105,14 @@ def flatten(x, start_dim=0, end_dim=-1):
     return reshape(x, (*x.shape[:start], prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
 
 
-def unsqueeze(x, dim):
+def unsqueeze(x: TensorLike, dim: int) -> Tensor:
     """x with a new dimension of length 1 at `dim`."""
     x = as_tensor(x)
     dim = _dim("unsqueeze", "dim", dim, x.ndim + 1)
     return reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
 
 
-def squeeze(x, dim=None):
+def squeeze(x: TensorLike, dim: int | Sequence[int] | None = None) -> Tensor:
     """x without its dimensions of length 1, or without `dim` if that has length 1."""
     x = as_tensor(x)
     dims = range(x.ndim) if dim is None else (_dim("squeeze", "dim", dim, x.ndim),)
@@ -129,7 +132,7 @@ class Permute(Function):
         return permute(g, tuple(int(i) for i in np.argsort(self.dims)))
 
 
-def permute(x, dims):
+def permute(x: TensorLike, dims: Sequence[int]) -> Tensor:
     """x with its dimensions in the order `dims`."""
     x = as_tensor(x)
     order = tuple(_dim("permute", "dims", d, x.ndim) for d in ints("permute", "dims", dims))
@@ -138,7 +141,7 @@ def permute(x, dims):
     return Permute(order)(x)
 
 
-def transpose(x, dim0, dim1):
+def transpose(x: TensorLike, dim0: int, dim1: int) -> Tensor:
     """x with dimensions dim0 and dim1 swapped."""
     x = as_tensor(x)
     order = list(range(x.ndim))
@@ -160,7 +163,7 @@ class Flip(Function):
         return flip(g, self.dims)
 
 
-def flip(x, dims):
+def flip(x: TensorLike, dims: int | Sequence[int]) -> Tensor:
     """x reversed along `dims` (an int or a sequence)."""
     x = as_tensor(x)
     dims = tuple(_dim("flip", "dims", d, x.ndim) for d in ints("flip", "dims", dims))
@@ -182,7 +185,7 @@ class Roll(Function):
         return Roll(tuple(-s for s in self.shifts), self.dims)(g)
 
 
-def roll(x, shifts, dims=None):
+def roll(x: TensorLike, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """x shifted by `shifts` along `dims` (ints, or sequences of one length); without dims, as if flattened."""
     x = as_tensor(x)
     if dims is None:
@@ -236,7 +239,7 @@ class PutItem(Function):
         return GetItem(self.index)(g)
 
 
-def getitem(x, index):
+def getitem(x: TensorLike, index: Any) -> Tensor:
     """x[index]: integers, slices, None, Ellipsis, integer and boolean arrays or tensors, in any mix.
 
     Arrays and tensors must be where x is; lists go there.
@@ -288,7 +291,7 @@ class Cat(Function):
         return tuple(gxs)
 
 
-def cat(tensors, dim=0):
+def cat(tensors: Sequence[TensorLike], dim: int = 0) -> Tensor:
     """Tensors joined along an existing dimension; the other lengths must agree."""
     xs = [as_tensor(x) for x in tensors]
     if not xs:
@@ -301,7 +304,7 @@ def cat(tensors, dim=0):
     return Cat(dim)(*xs)
 
 
-def stack(tensors, dim=0):
+def stack(tensors: Sequence[TensorLike], dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
     xs = [as_tensor(x) for x in tensors]
     if not xs:
@@ -338,7 +341,7 @@ def _inside(widths, shape):
 
 
 @in_float32
-def pad(x, pad, mode="constant", value=None):
+def pad(x: TensorLike, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with elements added around it, as torch.nn.functional.pad.
 
     pad: (before, after) of the last dimension, then of the last but one, and so on. Negative widths cut.

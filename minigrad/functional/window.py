@@ -1,6 +1,7 @@
 """Arguments that are whole numbers, and those of convolutions and pools, which go over an image by windows."""
 
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ def ints(function, argument, value):
         raise TypeError(f"{function}: {argument} must be an int or a sequence of ints, got {value!r}") from None
 
 
-def pair(function, argument, value, least):
+def pair(function: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """An int or a pair of ints as a pair of ints >= least."""
     values = (value, value) if isinstance(value, int | np.integer) else value
     values = tuple(values) if isinstance(values, list | tuple) else ()

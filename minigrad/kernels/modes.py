@@ -1,7 +1,7 @@
 """What a thread may ask of the kernels: which of them run, by which algorithm they convolve, how they may round."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 KERNELS = ("auto", "plain")
 ALGORITHMS = ("auto", "direct", "winograd")
@@ -32,7 +32,7 @@ def _one_of(function, name, names):
     return name
 
 
-def use_kernels(name):
+def use_kernels(name: str) -> AbstractContextManager[None]:
     """Within `with use_kernels(name):`, this thread computes by these kernels.
 
     "plain" is the textbook, kernels/plain.py, on any array: to step through, and to compare with. "auto" takes the fast
@@ -47,7 +47,7 @@ def current_kernels():
     return _modes.kernels
 
 
-def conv_algorithm(name):
+def conv_algorithm(name: str) -> AbstractContextManager[None]:
     """Within `with conv_algorithm(name):`, this thread's fast kernels convolve by that algorithm.
 
     "auto" chooses by shape and dtype; "direct" is exact to rounding; "winograd" takes Winograd for every convolution it
@@ -62,7 +62,7 @@ def current_algorithm():
     return _modes.algorithm
 
 
-def tf32(allow=True):
+def tf32(allow: bool = True) -> AbstractContextManager[None]:
     """Within `with tf32():`, this thread's float32 products on a GPU may round their factors to TF32.
 
     A sum of K products is then wrong by up to about 2^-10 of the sum of their magnitudes, and as a rule by far less,

@@ -5,6 +5,7 @@ A row is a function of minigrad.functional, whose arguments after x are the laye
 """
 
 import inspect
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +20,17 @@ class Activation(Module):
     function: staticmethod
     _names: tuple = ()
 
-    def __init__(self, *values, **named):
+    def __init__(self, *values: Any, **named: Any) -> None:
         first, *parameters = inspect.signature(self.function).parameters.values()
         given = inspect.Signature(parameters).bind(*values, **named)
         given.apply_defaults()
         vars(self).update(given.arguments)
         self._names = tuple(given.arguments)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.function(x, **self.describe())
 
-    def describe(self):
+    def describe(self) -> dict:
         return {name: getattr(self, name) for name in self._names}
 
 
@@ -58,14 +59,14 @@ class PReLU(Module):
     init: what they start at.
     """
 
-    def __init__(self, num_parameters=1, init=0.25):
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         self.num_parameters, self.init = num_parameters, init
         self.weight = Tensor(np.full(num_parameters, init, np.float32), requires_grad=True)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.weight)
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"num_parameters": self.num_parameters, "init": self.init}
 
 

@@ -13,8 +13,11 @@
 
 import functools
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from .. import functional as F
+from ..tensor import Tensor
 from .layers import Conv2d, ReLU
 from .module import Module, Parallel, check_layer
 from .peephole import in_turn
@@ -27,14 +30,14 @@ _OF_A_LIST = ("cat", "stack")  # functions whose tensors come as one list
 class Sum(Parallel):
     """Named branches that all see the same input; their outputs are added (He et al. 2015: a chain and an Identity)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Any:
         return functools.reduce(F.add, [branch(x) for branch in self._layers.values()])
 
 
 class Product(Parallel):
     """Named branches that all see the same input; their outputs are multiplied (Hu et al. 2017: maps, a gate)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Any:
         return functools.reduce(F.mul, [branch(x) for branch in self._layers.values()])
 
 
@@ -45,7 +48,7 @@ class Call(Module):
     tensors are what the layer is called with, in the function's order; for "cat" and "stack" they are the list.
     """
 
-    def __init__(self, function, **arguments):
+    def __init__(self, function: str, **arguments: Any) -> None:
         found = vars(F).get(function) if isinstance(function, str) else None
         if not inspect.isfunction(found) or function.startswith("_"):
             raise ValueError(f"Call: there is no function {function!r} in minigrad.functional")
@@ -57,11 +60,11 @@ class Call(Module):
         self.function, self.arguments = function, dict(arguments)
         self._compute = functools.partial(found, **arguments)
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Any:
         y = self._compute(list(inputs)) if self.function in _OF_A_LIST else self._compute(*inputs)
         return tuple(y) if isinstance(y, list) else y
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"function": self.function, **self.arguments}
 
 
@@ -82,8 +85,9 @@ class Graph(Module):
     inputs that its module does not take.
     """
 
-    def __init__(self, nodes, outputs=None):
-        self._nodes, previous = {}, INPUT
+    def __init__(self, nodes: Mapping[str, Any], outputs: Any = None) -> None:
+        self._nodes: dict[str, Any] = {}
+        previous = INPUT
         for name, node in nodes.items():
             module, *taken = node if isinstance(node, tuple) else (node,)
             check_layer("Graph", name, module)
@@ -103,11 +107,11 @@ class Graph(Module):
         self._plan = self._planned()
 
     @property
-    def nodes(self):
+    def nodes(self) -> dict[str, Any]:
         """{name: (module, [input, ...])}, every input said."""
         return dict(self._nodes)
 
-    def children(self):
+    def children(self) -> list:
         return [(name, module) for name, (module, _) in self._nodes.items()]
 
     def __iter__(self):
@@ -116,11 +120,11 @@ class Graph(Module):
     def __len__(self):
         return len(self._nodes)
 
-    def replace(self, layers):
+    def replace(self, layers: Mapping[str, Any]) -> "Graph":
         """The same graph of other modules, {name: module}, which are shared, not copied."""
         return Graph({name: (layers[name], inputs) for name, (_, inputs) in self._nodes.items()}, self.outputs)
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Any:
         values = {INPUT: inputs[0] if len(inputs) == 1 else inputs}
         for run, sources, spent in self._plan:
             taken = [_value(values, source) for source in sources]
@@ -158,7 +162,7 @@ class Graph(Module):
             spent += [s for s in {_parts(i)[0] for i in inputs} if readers[s][-1] in inside and None not in readers[s]]
         return plan
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"nodes": {name: (module, list(inputs)) for name, (module, inputs) in self._nodes.items()}} | (
             {} if self.outputs == list(self._nodes)[-1] else {"outputs": self.outputs}
         )

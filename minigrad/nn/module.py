@@ -7,6 +7,7 @@ chains, for branches, for graphs of named nodes (graph.py) and for a `forward` o
 """
 
 import difflib
+from typing import Any, Self
 
 from .. import functional as F
 from ..device import device_of, to_device
@@ -20,39 +21,36 @@ class Module:
     """Base of layers and networks. A subclass sets Tensors and Modules as attributes and defines `forward(x, ...)`."""
 
     training = False
-    buffers: tuple = (
-        "running_mean",
-        "running_var",
-    )  # what is not learnt, by attribute name; a subclass may add its own
+    buffers: tuple[str, ...] = ("running_mean", "running_var")  # not learnt; a subclass may add its own
     _constants = ()  # of a frozen network, what keeps its parameters read-only
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Any:
         """The output of the module, a Tensor or a tuple of them."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Any:
         return called(self, *inputs)
 
     # ---- what is inside ----------------------------------------------------------------------------------------------
 
-    def children(self):
+    def children(self) -> list:
         """(name, module) of the modules directly inside."""
         return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> list:
         """(dotted name, module) of all modules inside, those within another before it: a chain's order of execution."""
         found = []
         for name, child in self.children():
             found += [*child.named_modules(f"{prefix}{name}."), (prefix + name, child)]
         return found
 
-    def names(self):
+    def names(self) -> list[str]:
         """The dotted names of all modules inside, in the order of `named_modules`."""
         return [name for name, _ in self.named_modules()]
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         """The module inside of that dotted name, this one for "". Raises ValueError, with all names, for any other."""
-        found = self
+        found: Any = self
         for part in str(name).split(".") if name != "" else ():
             found = dict(found.children()).get(part)
             if found is None:
@@ -66,7 +64,7 @@ class Module:
 
     __iter__ = None  # not by Python's old way, asking for [0], [1] ...
 
-    def activations(self, x, names):
+    def activations(self, x: Tensor, names: str | list[str] | tuple[str, ...]) -> dict[str, Tensor]:
         """{name: Tensor}, the outputs of the modules `names` inside, by one pass that ends when it has them all.
 
         x: the network's input. names: one or several, dotted; of a module that runs several times, the first output.
@@ -83,7 +81,7 @@ class Module:
             raise ValueError(f"activations: layer {missing[0]!r} is there, but did not run in this pass")
         return {name: found.outputs[name] for name in wanted}
 
-    def layers(self, input_shape=None):
+    def layers(self, input_shape: tuple[int, ...] | None = None) -> list:
         """One `Layer` record for each module inside: name, kind, output shape, parameters, FLOPs, receptive field.
 
         input_shape: (C, H, W) of one image; by default (3, *input_size) of a model that has an `input_size`.
@@ -94,22 +92,22 @@ class Module:
 
     # ---- parameters --------------------------------------------------------------------------------------------------
 
-    def named_tensors(self, prefix=""):
+    def named_tensors(self, prefix: str = "") -> list[tuple[str, Tensor]]:
         """(dotted name, Tensor) of all parameters and buffers, outermost first."""
         found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Tensor)]
         for name, child in self.children():
             found += child.named_tensors(f"{prefix}{name}.")
         return found
 
-    def named_parameters(self):
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
         """(dotted name, Tensor) of the tensors that require grad."""
         return [(name, tensor) for name, tensor in self.named_tensors() if tensor.requires_grad]
 
-    def parameters(self):
+    def parameters(self) -> list[Tensor]:
         """The tensors that require grad."""
         return [tensor for _, tensor in self.named_parameters()]
 
-    def requires_grad_(self, value=True):
+    def requires_grad_(self, value: bool = True) -> Self:
         """Let all parameters require grad, or freeze them; returns the module. Integers, and `buffers`, are left alone.
 
         A frozen module's parameters are read-only, so that kernels may keep what they derive from them. Assign to
@@ -125,14 +123,13 @@ class Module:
 
     def _hold_constants(self):
         own = [(name, tensor) for name, tensor in vars(self).items() if isinstance(tensor, Tensor)]
-        frozen = [tensor for name, tensor in own if name not in self.buffers and not tensor.requires_grad]
-        self._constants = [Constant.of(tensor.data) for tensor in frozen]
+        self._constants = [Constant.of(x.data) for name, x in own if name not in self.buffers and not x.requires_grad]
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """{dotted name: array} of parameters and buffers; the arrays are the module's own."""
         return {name: tensor.data for name, tensor in self.named_tensors()}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict) -> None:
         """Take over the arrays of `state` (no copy: a memory map stays one), moved to where the module's own are.
 
         Raises ValueError for missing, extra or mis-shaped entries, before anything is changed.
@@ -149,7 +146,7 @@ class Module:
             tensor.data = array if device_of(array) == tensor.device else to_device(array, tensor.device)
         self._renew_constants()
 
-    def to(self, device):
+    def to(self, device: str) -> Self:
         """Move parameters, their gradients and buffers to `device`, in place; returns the module.
 
         device: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
@@ -174,14 +171,14 @@ class Module:
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Set training mode (dropout drops, batch norm uses the batch); returns the module."""
         self.training = mode
         for _, child in self.children():
             child.train(mode)
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Set evaluation mode, which is where modules start; returns the module."""
         return self.train(False)
 
@@ -189,7 +186,7 @@ class Module:
         inner = ", ".join(f"{name}: {value!r}" for name, value in self.describe().items())
         return f"{type(self).__name__}({inner})"
 
-    def describe(self):
+    def describe(self) -> dict:
         """{argument: value} that builds the module again; empty for one without arguments."""
         return {}
 
@@ -211,18 +208,18 @@ class Sequential(Module):
     A layer is `model["conv1_1"]`; one inside a layer is named with a dot, `model["fire2.squeeze"]`.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: dict[str, Any]) -> None:
         for name, layer in layers.items():
             check_layer("Sequential", name, layer)
         self._layers = dict(layers)
 
-    def children(self):
+    def children(self) -> list:
         return list(self._layers.items())
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return in_turn(self._layers.items(), x)
 
-    def replace(self, layers):
+    def replace(self, layers: dict[str, Any]) -> Any:
         """The same container of other layers, {name: layer}, which are shared, not copied."""
         return type(self)(layers)
 
@@ -236,5 +233,5 @@ class Sequential(Module):
 class Parallel(Sequential):
     """Named branches that all see the same input; their outputs are concatenated over channels."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.cat([branch(x) for branch in self._layers.values()], 1)

@@ -1,7 +1,11 @@
 """Layers that change the grid, with torch.nn's names and arguments: padding, upsampling, pixel shuffle."""
 
+from collections.abc import Sequence
+
 from .. import functional as F
 from ..functional.window import ints
+from ..tensor import Tensor
+from ..typing import Pair
 from .module import Module
 
 # ---- padding ---------------------------------------------------------------------------------------------------------
@@ -34,11 +38,11 @@ class ZeroPad2d(_Pad2d):
 class ConstantPad2d(_Pad2d):
     """`value` around the image: `padding` an int, or (left, right, top, bottom)."""
 
-    def __init__(self, padding, value):
+    def __init__(self, padding: Pair, value: float) -> None:
         super().__init__(padding)
         self.value = value
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"padding": self.padding, "value": self.value}
 
 
@@ -68,21 +72,21 @@ class Upsample(Module):
 
     def __init__(
         self,
-        size=None,
-        scale_factor=None,
-        mode="nearest",
-        align_corners=None,
-        recompute_scale_factor=None,
-        coordinates=None,
-        rounding=None,
-    ):
+        size: Pair | None = None,
+        scale_factor: float | Sequence[float] | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+        coordinates: str | None = None,
+        rounding: str | None = None,
+    ) -> None:
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
         self.recompute_scale_factor, self.coordinates, self.rounding = recompute_scale_factor, coordinates, rounding
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, **self.describe())
 
-    def describe(self):
+    def describe(self) -> dict:
         first = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "coordinates", "rounding")
         return {name: getattr(self, name) for name in first}
 
@@ -90,11 +94,11 @@ class Upsample(Module):
 class PixelShuffle(Module):
     """(N,C*r*r,H,W) to (N,C,H*r,W*r): r*r channels become squares of r by r pixels, r being upscale_factor."""
 
-    def __init__(self, upscale_factor):
+    def __init__(self, upscale_factor: int) -> None:
         self.upscale_factor = upscale_factor
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(x, self.upscale_factor)
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"upscale_factor": self.upscale_factor}

@@ -9,6 +9,7 @@ import platform
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ FAMILIES = {
 }
 
 
-def show_config(mode="stdout"):
+def show_config(mode: str = "stdout") -> Any:
     """Print what minigrad runs on, as numpy.show_config does; mode="dicts" returns it as {name: text} instead.
 
     Versions, the BLAS and its family of kernels, the threads and what limits them, the kernels and the convolution

@@ -1,5 +1,8 @@
 """Numerical checks of derivatives: is what `vjp` gives what `forward` does?"""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ..autograd import grad
@@ -7,7 +10,15 @@ from ..device import to_device, to_numpy
 from ..tensor import Tensor
 
 
-def check_gradients(function, inputs, order=1, direction=None, eps=1e-6, rtol=1e-5, atol=1e-7):
+def check_gradients(
+    function: Callable[..., Any],
+    inputs: Tensor | Sequence[Tensor],
+    order: int = 1,
+    direction: np.random.Generator | None = None,
+    eps: float = 1e-6,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+) -> None:
     """Compare the gradients of `function` with central differences; silent when they agree.
 
     function: takes Tensors, returns a Tensor.

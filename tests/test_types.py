@@ -1,0 +1,54 @@
+"""Public functions have types, and mypy finds what is given wrongly to them."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["minigrad", "minigrad.functional"]
+
+WRONG = {
+    'mg.grad("score", "image")': 'Argument 1 to "grad" has incompatible type "str"',
+    'F.relu("image")': 'Argument 1 to "relu" has incompatible type "str"',
+    "F.conv2d(x, x, stride=0.5)": 'Argument "stride" to "conv2d" has incompatible type "float"',
+    "F.softmax(x)": 'Missing positional argument "dim" in call to "softmax"',
+    'nn.Conv2d(3, "64", 3)': 'Argument 2 to "Conv2d" has incompatible type "str"',
+    "x.sum(axes=1)": 'Unexpected keyword argument "axes" for "sum" of "Tensor"',
+    "optim.SGD(3, lr=0.1)": 'Argument 1 to "SGD" has incompatible type "int"',
+}
+HEAD = "import minigrad as mg\nfrom minigrad import functional as F, nn, optim\nx = mg.Tensor([1.0])\n"
+
+
+def functions(package):
+    """{name: function} of what a package publishes."""
+    module = importlib.import_module(package)
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    found = {name: inspect.unwrap(value) for name in names if callable(value := getattr(module, name))}
+    return {name: function for name, function in found.items() if inspect.isfunction(function)}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_function_has_types(package):
+    published = functions(package)
+    assert len(published) > 10
+    for name, function in published.items():
+        signature = inspect.signature(function)
+        bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty]
+        assert not bare, f"{package}.{name}: {bare} without types"
+        assert signature.return_annotation is not signature.empty, f"{package}.{name}: no type of what it returns"
+
+
+def test_mypy_finds_what_is_wrong_in_a_users_code(tmp_path):
+    snippet = tmp_path / "user.py"
+    snippet.write_text(HEAD + "y = F.relu(x) + F.softmax(x, 0).sum(axis=0)\n" + "\n".join(WRONG) + "\n", "utf-8")
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", str(snippet)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    lines = [line for line in done.stdout.splitlines() if f"{snippet.name}:" in line and ": error:" in line]
+    first = HEAD.count("\n") + 2
+    for n, (code, sentence) in enumerate(WRONG.items(), first):
+        assert any(f":{n}: " in line and sentence in line for line in lines), (code, done.stdout)
+    assert not any(f":{first - 1}: " in line for line in lines), done.stdout
