@@ -165,15 +165,34 @@ def _conv(reader, node):
 def _conv_transpose(reader, node):
     weight, bias = reader.constant(node, 1), reader.optional(node, 2)
     kernel, stride, padding, dilation = _windows(reader, node, weight.shape[2:])
-    if isinstance(padding, str) or len(padding) != 2 or node.attribute("output_shape", None) is not None:
-        raise ValueError("its padding is not the same at both sides, or its size is given by output_shape")
     groups, more = node.attribute("group", 1), tuple(node.attribute("output_padding", (0, 0)))
-    sides = zip(reader.shape(node.inputs[0])[2:], kernel, stride, dilation, strict=True)
-    reader.allow((weight.shape[1] * groups, *(n * s + k * d for n, k, s, d in sides)))
+    before = reader.shape(node.inputs[0])[2:]
+    geometry = zip(before, kernel, stride, dilation, more, strict=True)
+    sides = [s * (n - 1) + d * (k - 1) + 1 + p for n, k, s, d, p in geometry]  # of the whole result
+    reader.allow((weight.shape[1] * groups, *sides))
+    cut = None
+    if isinstance(padding, str) or len(padding) != 2 or node.attribute("output_shape", None) is not None:
+        cut, padding = _cut_around(node, padding, sides, [n * s for n, s in zip(before, stride, strict=True)]), 0
     layer = nn.ConvTranspose2d(
         weight.shape[0], weight.shape[1] * groups, kernel, stride, padding, more, groups, bias is not None, dilation
     )
-    reader.emit(node, layer, node.inputs[:1], weight=weight, bias=bias)
+    whole = reader.emit(node, layer, node.inputs[:1], "whole" if cut else None, weight=weight, bias=bias)
+    if cut:
+        reader.emit(node, nn.Call("pad", pad=tuple(-n for n in cut)), [whole])
+
+
+def _cut_around(node, padding, sides, same):
+    """(left, right, top, bottom) that go from a transposed convolution's whole result, of these sides; same: those that
+    "same" padding leaves."""
+    wanted = node.attribute("output_shape", None)
+    if not isinstance(padding, str) and wanted is None:
+        return padding
+    wanted = same if wanted is None else wanted[-2:]
+    rest = [side - n for side, n in zip(sides, wanted, strict=True)]
+    if min(rest) < 0 or min(wanted) < 1:
+        raise ValueError(f"its size {tuple(wanted)} is more than its {tuple(sides)}")
+    top, left = (n // 2 if padding == "same_upper" else n - n // 2 for n in rest)
+    return left, rest[1] - left, top, rest[0] - top
 
 
 @operator("MaxPool", "AveragePool")
