@@ -5,9 +5,9 @@ download  the official weights of a network, checked, and converted for models.l
           minigrad in your cache folder. A download that was cut goes on where it stopped. Without a network, put the
           official file in that folder by hand and run this again: it is checked and converted.
 convert   other programs' weights to a weights file of ours: Keras' HDF5 in its original, Keras 2 and Keras 3 layouts,
-          torch and torchvision state dicts (without torch, and without running anything in them), .npz files; ONNX
-          files, network and all (with the package onnx, and --preprocessing). Without --arch it takes the architecture
-          that the weights fit.
+          torch and torchvision state dicts (without torch, and without running anything in them), safetensors, .npz
+          files, timm's folders; ONNX files (with the package onnx) and Keras' archives, network and all, told their
+          --preprocessing. Without --arch it takes the architecture that the weights fit.
 info      the layers of a network, its classes, and where its weights come from; of another program's file, what it is
           and what it would become; without a name, what is here.
 """

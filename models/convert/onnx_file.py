@@ -115,7 +115,7 @@ def _image_input(graph, constants, wanted, size):
     if len(found) != 1:
         raise WeightsError(
             f"it has {len(found)} inputs of shape (N, 3, H, W) or (N, 1, H, W) ({shown(', '.join(inputs), 100)}): name "
-            "one (--input)"
+            "one (input_name; --input of python -m models convert)"
         )
     dimensions = inputs[found[0]]
     if len(dimensions) != 4 or not {1, 3} & {dimensions[1], dimensions[3]}:
@@ -135,7 +135,10 @@ def _output(graph, wanted):
     if wanted is not None and wanted not in names:
         raise ValueError(f"there is no output {wanted!r}: it has {', '.join(names)}")
     if wanted is None and len(names) != 1:
-        raise WeightsError(f"it has {len(names)} outputs ({shown(', '.join(names), 100)}): name one (--output)")
+        raise WeightsError(
+            f"it has {len(names)} outputs ({shown(', '.join(names), 100)}): name one (output_name; --output of "
+            "python -m models convert)"
+        )
     return wanted or names[0]
 
 
