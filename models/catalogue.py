@@ -3,11 +3,14 @@
 import importlib.resources
 import os
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from .architectures import FEATURES
 from .architectures import NAMES as ARCHITECTURES
 from .hdf5 import WeightsError
+from .model import Model
 from .weights_file import is_foreign, read
 
 
@@ -90,7 +93,7 @@ def home():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
 
 
-def load(name_or_path, device="cpu", **told):
+def load(name_or_path: str | PathLike[str], device: str = "cpu", **told: Any) -> Model:
     """A trained model, in evaluation mode: "minivgg", "minivgg_robust" (embedded), "efficientnet_lite0" (from a
     package), one of SOURCES such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of
     another program's file: ONNX, .keras, .safetensors, .pth, Keras' .h5, .npz, a folder of timm's.

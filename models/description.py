@@ -9,6 +9,8 @@ is known once its class is registered, and is described by the arguments that it
     class Scale(nn.Module): ...
 """
 
+from typing import Any
+
 from minigrad import nn
 
 from .layers import Preprocess, ResizedLike
@@ -34,7 +36,7 @@ LARGEST |= {
 DEEPEST = 16
 
 
-def register(kind):
+def register(kind: Any) -> Any:
     """Let weights files hold layers of the class `kind`; returns it, so that it may decorate the class.
 
     Its `describe()` gives {argument: value}, of numbers, texts, None and tuples, that builds the layer again; its

@@ -8,7 +8,9 @@ import re
 import sys
 import warnings
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ class ImageError(ValueError):
     """A picture that cannot be read or written; the message says why and, where it can, what to do."""
 
 
-def load_image(source, size=None, short_side=None):
+def load_image(source: Any, size: int | tuple[int, int] | None = None, short_side: int | None = None) -> np.ndarray:
     """A picture as a (1, 3, H, W) float32 array, RGB in [0, 1].
 
     source      a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W),
@@ -60,7 +62,7 @@ def load_image(source, size=None, short_side=None):
     return np.ascontiguousarray(pixels[None])
 
 
-def save_image(array, path):
+def save_image(array: np.ndarray, path: str | PathLike[str]) -> None:
     """Write one picture, (1, 1|3, H, W), (1|3, H, W) or (H, W) with values in [0, 1], as 8-bit PNG; atomically.
 
     Values are rounded to the nearest of 256 levels. Raises ImageError on NaN, values outside [0, 1] (by more than a
@@ -85,7 +87,7 @@ def save_image(array, path):
         Image.fromarray(levels).save(file, format="PNG")
 
 
-def _checked_size(size):
+def _checked_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     try:

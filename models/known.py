@@ -5,6 +5,9 @@ is said not to know; it is set on held-out photographs of its classes so that PA
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from .model import Model
 
 PASSING = 0.95
 
@@ -14,7 +17,7 @@ def threshold(probabilities):
     return float(np.quantile(np.asarray(probabilities).max(1), 1 - PASSING))
 
 
-def unknown(model, scores):
+def unknown(model: Model, scores: ArrayLike) -> np.ndarray:
     """Which photographs are probably of none of the model's classes: (N,) bool.
 
     scores: (N,K), what the model gives for them, before the softmax. A model whose weights file holds no threshold

@@ -6,6 +6,8 @@ import operator
 import re
 from pathlib import Path
 
+from .model import Model
+
 MINIVGG_CLASSES = (
     "n01440764 tench, Tinca tinca",
     "n02102040 English springer, English springer spaniel",
@@ -27,6 +29,10 @@ class Label(str):
 
     Made from a line such as "n02123597 Siamese cat, Siamese", which `str(label.line)` gives back.
     """
+
+    line: str
+    names: tuple[str, ...]
+    synset: str
 
     def __new__(cls, line):
         line = line.strip()
@@ -77,7 +83,7 @@ def minivgg_labels():
     return read_labels(MINIVGG_CLASSES)
 
 
-def find_class(model, wanted):
+def find_class(model: Model, wanted: int | str) -> int:
     """The index of a class of `model`, given as an index (284, "284"), a name, a WordNet id or a part of one name.
 
     "_" counts as a space, and case matters only between Cardigan (a dog) and cardigan. The first of these that fits

@@ -1,5 +1,7 @@
 """The layers that only models of photographs need: their preprocessing, and maps of a photograph's size."""
 
+from typing import Any
+
 import numpy as np
 
 from minigrad import functional as F
@@ -7,7 +9,7 @@ from minigrad import nn
 from minigrad.functional.convert import constant_like
 
 # What the released weights were trained on. Caffe's networks want BGR from 0 to 255 minus a mean, in BGR order.
-PREPROCESSING = {
+PREPROCESSING: dict[str, dict[str, Any]] = {
     "caffe": {"scale": 255, "mean": (103.939, 116.779, 123.68), "channel_order": "BGR"},
     "caffe-squeezenet": {"scale": 255, "mean": (104, 117, 123), "channel_order": "BGR"},
     "bgr255": {"scale": 255, "channel_order": "BGR"},

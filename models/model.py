@@ -2,6 +2,8 @@
 
 import difflib
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,15 @@ class Model(nn.Sequential):
     .provenance    dict: where the weights come from ("source", and checksums where there are any)
     """
 
-    def __init__(self, layers, name, input_size, labels=None, provenance=None, short_side=None):
+    def __init__(
+        self,
+        layers: dict[str, Any],
+        name: str,
+        input_size: Sequence[int],
+        labels: Sequence[str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        short_side: int | None = None,
+    ) -> None:
         if next(iter(layers), None) != "preprocess":
             raise ValueError("Model: the first layer must be 'preprocess', a models.layers.Preprocess")
         super().__init__(layers)
@@ -28,7 +38,7 @@ class Model(nn.Sequential):
         if short_side is not None and short_side < max(self.input_size):
             raise ValueError(f"Model: short_side {short_side} is less than the input size {self.input_size}")
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         """As in every Module; another program's name of a layer, or the end of one, is told what it is called here."""
         try:
             return super().__getitem__(name)
@@ -37,7 +47,7 @@ class Model(nn.Sequential):
                 raise
             raise ValueError(f"there is no layer {name!r}, did you mean {' or '.join(near[:3])}?") from None
 
-    def replace(self, layers):
+    def replace(self, layers: dict[str, Any]) -> "Model":
         """The same model with other layers ({name: layer}); the layers themselves are shared, not copied."""
         return Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
 
@@ -66,7 +76,7 @@ def _plain(name):
     return re.sub(r"[\W_]+", "_", name).strip("_").lower()
 
 
-def fold_batch_norm(network):
+def fold_batch_norm(network: Any) -> Any:
     """The network without the BatchNorm2d layers that can be folded; in evaluation mode, the same.
 
     A norm is folded into the Conv2d or Linear whose output goes to it alone: in a chain the layer before it, in a Graph
@@ -79,7 +89,8 @@ def fold_batch_norm(network):
     chain = type(network).forward is nn.Sequential.forward
     if not chain and type(network) not in (nn.Parallel, nn.Sum, nn.Product):
         return network
-    layers, previous = {}, None
+    layers: dict[str, Any] = {}
+    previous = ""
     for name, layer in network.children():
         if chain and _folds(layers.get(previous), layer):
             layers[previous] = _fold(layers[previous], layer)

@@ -2,16 +2,18 @@
 
 import functools
 import operator
+from typing import Any
 
 from minigrad import nn
 
 from .layers import Preprocess
+from .model import Model
 
 ARGUMENTS = {"axis": "dim", "keepdims": "keepdim"}  # what torch's functions call our arguments, and our functions
 FUNCTIONS = {"max": "amax", "min": "amin"}
 
 
-def to_torch(model):
+def to_torch(model: Model) -> Any:
     """The torch.nn.Module that computes what `model` does, in evaluation mode: same names, weights copied, on the CPU.
 
     Needs torch. What takes torch modules takes it then, such as torch.onnx.export. Layers and containers of minigrad.nn

@@ -13,6 +13,7 @@ checked against their sha256 and for NaN. Every fault raises WeightsError, one s
 
 import hashlib
 import json
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ OF_THE_FILE = ("file", "weights_sha256")  # entries of a model's provenance that
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def save(model, path, half=False):
+def save(model: Model, path: str | PathLike[str], half: bool = False) -> None:
     """Write `model` to `path`, atomically; half stores float16 (relative error up to 5e-4 in each weight).
 
     Raises WeightsError for a weight that is NaN or infinite (or too large for float16), ValueError for a layer of a

@@ -1,5 +1,7 @@
 """The networks, each from one table in the file of its family."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..labels import imagenet_labels, minivgg_labels, read_labels
@@ -13,7 +15,7 @@ NAMES = tuple(ARCHITECTURES)
 FEATURES = "_features"
 
 
-def build(name, seed=0, batch_norm=False, labels=None):
+def build(name: str, seed: int | None = 0, batch_norm: bool = False, labels: Sequence[str] | None = None) -> Model:
     """A new network, in evaluation mode, with He-initialised weights drawn from `seed` (None: zeros, to be loaded).
 
     name        "vgg16", "resnet50", "efficientnet_b0", ...: one of `models.architectures.NAMES`; with "_features"

@@ -2,12 +2,21 @@
 
 import io
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 from ..hdf5 import WeightsError, shown
+from ..model import Model
 from .onnx_file import read_onnx
 
 
-def from_torch(module, input_size, preprocessing=None, labels=None, name=None):
+def from_torch(
+    module: Any,
+    input_size: int | tuple[int, int],
+    preprocessing: Any = None,
+    labels: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Model:
     """The Model that computes what the torch.nn.Module `module` computes in evaluation mode.
 
     input_size: (H, W) or a number of pixels; pictures are in colour, or grey where the first convolution sees one
@@ -24,7 +33,8 @@ def from_torch(module, input_size, preprocessing=None, labels=None, name=None):
     first = next(iter(module.parameters()), torch.zeros(1))
     convs = [inner.in_channels for inner in module.modules() if isinstance(inner, torch.nn.Conv2d)]
     channels = 1 if convs[:1] == [1] else 3
-    image, buffer = torch.zeros(1, channels, *sides, dtype=first.dtype, device=first.device), io.BytesIO()
+    image = torch.zeros(1, channels, *sides, dtype=first.dtype, device=first.device)
+    buffer: Any = io.BytesIO()
     training = {inner: inner.training for inner in module.modules()}
     module.eval()
     try:
