@@ -70,6 +70,7 @@ from .localization import box_iou, localize, segment
 from .lrp import channel_relevance, lrp
 from .maximize import maximize, maximize_as_blog
 from .minimal_attacks import carlini_wagner, deepfool
+from .natural_path import NaturalPath, natural_path
 from .network import with_average_pooling, without_preprocessing
 from .objective import Objective, channel, class_score, energy, log_probability, neuron
 from .optimize import Optimized

@@ -91,6 +91,7 @@ FAMILIES: dict[tuple, tuple] = {
         ("maximize_as_blog", "the same without preprocessing, clipping and regularisers", "maximize --preset blog"),
         ("total_variation", "the penalty against noise, in five conventions", "maximize --tv-weight 0.001"),
         ("robust", "transforms that a picture must withstand: shifts, scales, turns", "maximize --robust"),
+        ("natural_path", "does it drive the network as photographs do, layer by layer?", None),
         ("deep_dream", "a photograph in which a layer sees more of what it sees", "dream"),
         ("invert", "what a layer still knows of a photograph"),
     ),
