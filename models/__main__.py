@@ -97,10 +97,11 @@ def run_convert(args):
     from .convert import convert
     from .weights_file import save
 
-    if args.out is None:
-        raise ValueError("--out is missing: the weights file to write, such as net.h5")
-    if args.out.exists() and args.source.exists() and args.out.samefile(args.source):
-        raise ValueError(f"--out {args.out} is the file to convert: give another name")
+    if args.source.exists():  # else convert says that there is none
+        if args.out is None:
+            raise ValueError("--out is missing: the weights file to write, such as net.h5")
+        if args.out.exists() and args.out.samefile(args.source):
+            raise ValueError(f"--out {args.out} is the file to convert: give another name")
     model = convert(args.source, args.arch, args.preprocess, args.labels, args.size, args.input, args.output)
     if args.out.suffix == ".safetensors":
         from .convert.safetensors_file import write_safetensors

@@ -23,7 +23,7 @@ def opened(path):
     if path.stat().st_size == 0:
         raise WeightsError(f"{path} is empty (zero bytes)")
     try:
-        path.open("rb").close()
+        open(path, "rb").close()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror})") from None
     try:

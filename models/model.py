@@ -69,7 +69,7 @@ def same_names(network, name):
         plain = _plain(ours.removeprefix("network."))
         if plain == wanted or f"_{_plain(ours)}".endswith(f"_{wanted}") or f"_{path}".endswith(f"_{plain}"):
             found.append(ours)
-    return sorted(found, key=len, reverse=bool(path)) if wanted else []
+    return sorted(found, key=len, reverse=bool(path)) if re.search("[a-z]", wanted) else []
 
 
 def _plain(name):

@@ -423,5 +423,6 @@ def test_a_layer_is_found_by_what_the_file_calls_it():
         ValueError, match="there is no layer 'network.layer1.0.conv2', did you mean network.layer1.0.co"
     ):
         model["network.layer1.0.conv2"]
-    with pytest.raises(ValueError, match="there is no layer '/'; the layers are: preproc"):
-        model["/"]
+    for nothing in ("/", "-1", "0"):
+        with pytest.raises(ValueError, match=f"there is no layer '{nothing}'; the layers are: preproc"):
+            model[nothing]
