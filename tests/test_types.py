@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["minigrad", "minigrad.functional", "models"]
+PACKAGES = ["minigrad", "minigrad.functional", "models", "viz"]
 
 WRONG = {
     'mg.grad("score", "image")': 'Argument 1 to "grad" has incompatible type "str"',
@@ -20,9 +20,14 @@ WRONG = {
     "x.sum(axes=1)": 'Unexpected keyword argument "axes" for "sum" of "Tensor"',
     'models.load_image("cat.png", "large")': 'Argument 2 to "load_image" has incompatible type "str"',
     "models.build(name=7)": 'Argument "name" to "build" has incompatible type "int"',
+    "viz.saliency(net, image, layer=5)": 'Argument "layer" to "saliency" has incompatible type "int"',
+    "viz.pgd(net, image, epsilon='8/255')": 'Argument "epsilon" to "pgd" has incompatible type "str"',
+    "viz.grad_cam(image, net)": 'Argument 1 to "grad_cam" has incompatible type "ndarray',
+    "viz.maximize(net, 3).pictures": '"Optimized" has no attribute "pictures"',
     "optim.SGD(3, lr=0.1)": 'Argument 1 to "SGD" has incompatible type "int"',
 }
 HEAD = "import models\nimport minigrad as mg\nfrom minigrad import functional as F, nn, optim\nx = mg.Tensor([1.0])\n"
+HEAD += "import viz\nnet = models.load('minivgg')\nimage = models.load_image('cat.png')\n"
 
 
 def functions(package):

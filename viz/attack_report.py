@@ -4,25 +4,30 @@ Rounding to 256 levels moves a pixel by up to half a level (1/510). That may und
 border of two classes, and may exceed an L-infinity budget by half a level; `round_within` rounds inside the budget.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
+from minigrad.nn import Module
 from models.images import load_image, save_image
 
 from .attacks import aimed_by_name, check_budget, checked_images, distance, measured, require_classes, scores
 from .objective import as_objective
 from .table import Table
 from .target import classes, is_class
+from .typing import Classes, Images, Target
 
 LEVELS = 255
 
 
-def as_saved(image):
+def as_saved(image: Images) -> np.ndarray:
     """`image` (N,3,H,W) in [0, 1] as it comes back from an 8-bit file: the nearest of 256 levels, float32."""
     return np.rint(np.asarray(image, np.float64) * LEVELS).astype(np.float32) / np.float32(LEVELS)
 
 
-def round_within(adversarial, image, epsilon):
+def round_within(adversarial: np.ndarray, image: Images, epsilon: float) -> np.ndarray:
     """`adversarial` on 256 levels without leaving the L-infinity ball of radius epsilon about `image`.
 
     Each value goes to the nearest level in [image - epsilon, image + epsilon]. Where there is none (epsilon below half
@@ -36,7 +41,7 @@ def round_within(adversarial, image, epsilon):
     return levels.astype(np.float32) / np.float32(LEVELS)
 
 
-def distances(image, other, threshold=0.0):
+def distances(image: Images, other: np.ndarray, threshold: float = 0.0) -> dict[str, np.ndarray]:
     """{"linf", "l2", "l0"}: arrays (N,) of how far `other` is from `image`, both (N,3,H,W) in [0, 1].
 
     linf: the largest change of a value. l2: the root of the summed squares over all values of an image. l0: the number
@@ -51,7 +56,16 @@ def distances(image, other, threshold=0.0):
 
 
 @aimed_by_name
-def report_attack(model, image, adversarial, *, target=None, label=None, epsilon=None, paths=None):
+def report_attack(
+    model: Module,
+    image: Images,
+    adversarial: np.ndarray,
+    *,
+    target: Target | None = None,
+    label: Classes | None = None,
+    epsilon: float | None = None,
+    paths: Sequence[Any] | None = None,
+) -> list:
     """Scores and distances of attacked images as they are, and after they were saved as 8-bit PNG and read again.
 
     image, adversarial: (N,3,H,W) in [0, 1], before and after the attack. target: the class (or one for each image) that

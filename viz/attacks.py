@@ -20,17 +20,21 @@ Letters: N images, K classes, H W height and width.
 import functools
 import inspect
 import math
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
+from minigrad.typing import Decorated
 
 from .objective import Objective, as_objective, evaluate
 from .random import drawn, streams
 from .ranges import require
 from .target import as_images, as_leaf, as_pixels, check_pixels, classes, in_pixels, is_class, logits, pick
+from .typing import Callback, Classes, Images, Target
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
@@ -42,7 +46,7 @@ MEANING = {
 }
 
 
-def aimed_by_name(attack):
+def aimed_by_name(attack: Decorated) -> Decorated:
     """`attack`, which refuses a class without a name: it says which of label and target is which."""
     parameters = inspect.signature(attack).parameters.values()
     places = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
@@ -222,7 +226,15 @@ def check_norm(name, norm):
 
 
 @aimed_by_name
-def fgsm(model, image, *, target=None, label=None, epsilon=8 / 255, samples=1):
+def fgsm(
+    model: Module,
+    image: Images,
+    *,
+    target: Target | None = None,
+    label: Classes | None = None,
+    epsilon: float = 8 / 255,
+    samples: int = 1,
+) -> np.ndarray:
     """The fast gradient sign method (Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572, section 4).
 
     x' = clip(x0 + epsilon * sign(g), 0, 1), g the gradient of the cross-entropy of the label; with a target,
@@ -245,22 +257,22 @@ def fgsm(model, image, *, target=None, label=None, epsilon=8 / 255, samples=1):
 
 @aimed_by_name
 def pgd(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    target=None,
-    label=None,
-    epsilon=8 / 255,
-    norm="linf",
-    steps=20,
-    step_size=None,
-    random_start=True,
-    samples=1,
-    seed=0,
-    key=None,
-    progress=False,
-    callback=None,
-):
+    target: Target | None = None,
+    label: Classes | None = None,
+    epsilon: float = 8 / 255,
+    norm: str = "linf",
+    steps: int = 20,
+    step_size: float | None = None,
+    random_start: bool = True,
+    samples: int = 1,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """Projected gradient descent (Madry et al. 2018, arXiv:1706.06083), in L-infinity or L2.
 
     From a point drawn in the ball of radius epsilon about x0 (or from x0, without `random_start`: the iterative method
@@ -295,17 +307,17 @@ def pgd(
 
 @aimed_by_name
 def targeted_ascent(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    target,
-    objective="score",
-    confidence=0.9,
-    step_size=0.5,
-    steps=200,
-    progress=False,
-    callback=None,
-):
+    target: Target,
+    objective: Any = "score",
+    confidence: float = 0.9,
+    step_size: float = 0.5,
+    steps: int = 200,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> Any:
     """Gradient ascent from a real image until the network is sure of another class; no budget but [0, 1].
 
     x <- clip(x + step_size * g / |g|_2, 0, 1), an image at rest once the target's probability reaches `confidence`.
@@ -351,7 +363,7 @@ def _climbed(model, x, chosen, objective):
 
 
 @aimed_by_name
-def linear_attack(weight, image, *, epsilon=8 / 255):
+def linear_attack(weight: Any, image: Images, *, epsilon: float = 8 / 255) -> Any:
     """The linear demonstration (Goodfellow et al. 2015, section 3): x + epsilon * sign(w), and how far it moves a
     score.
 

@@ -6,11 +6,13 @@ authors' code. What is shared by all attacks is in viz/attacks.py. Letters: N im
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .attack_report import as_saved
 from .attacks import (
@@ -31,6 +33,7 @@ from .random import streams
 from .ranges import require
 from .square import SquareSearch
 from .target import as_leaf, logits, pick
+from .typing import Callback, Classes, Images, Target
 
 MOMENTUM = 0.75  # alpha of the paper: how much of a step is the gradient's
 RISING = 0.75  # rho: a step size that rises less often is halved
@@ -78,21 +81,21 @@ def checkpoints(steps):
 
 @aimed_by_name
 def apgd(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    target=None,
-    label=None,
-    epsilon=8 / 255,
-    norm="linf",
-    loss="cross_entropy",
-    steps=100,
-    samples=1,
-    seed=0,
-    key=None,
-    progress=False,
-    callback=None,
-):
+    target: Target | None = None,
+    label: Classes | None = None,
+    epsilon: float = 8 / 255,
+    norm: str = "linf",
+    loss: str = "cross_entropy",
+    steps: int = 100,
+    samples: int = 1,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """Auto-PGD (Croce and Hein 2020, algorithm 1): projected gradient ascent with momentum and steps that halve.
 
         z = project(x_k + size * d)        x_(k+1) = project(x_k + 3/4 (z - x_k) + 1/4 (x_k - x_(k-1)))
@@ -210,20 +213,20 @@ class _Climb:
 
 @aimed_by_name
 def auto_attack(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    label=None,
-    epsilon=8 / 255,
-    norm="linf",
-    steps=100,
-    targets=9,
-    queries=5000,
-    samples=1,
-    seed=0,
-    key=None,
-    progress=False,
-):
+    label: Classes | None = None,
+    epsilon: float = 8 / 255,
+    norm: str = "linf",
+    steps: int = 100,
+    targets: int = 9,
+    queries: int = 5000,
+    samples: int = 1,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+) -> np.ndarray:
     """APGD on the cross-entropy, APGD on the targeted logits ratio, and the Square attack, one after the other.
 
     This is AutoAttack (Croce and Hein 2020, section 5) without FAB: each attack gets the images that withstood those

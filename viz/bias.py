@@ -4,12 +4,15 @@ Over a folder of photographs: the share of the attribution's mass that falls ins
 and for the wrong ones, class by class.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from .table import Table
 
 
-def mass_inside(heat, mask):
+def mass_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(N,): the share of each map's |value| that lies inside its mask; NaN for a map that is zero all over.
 
     heat: (N,H,W). mask: (N,H,W), or (H,W) for all, bool.
@@ -21,7 +24,7 @@ def mass_inside(heat, mask):
     return np.divide((heat * mask).sum((1, 2)), total, out=np.full(len(heat), np.nan), where=total > 0)
 
 
-def central_box(height, width, share=0.5):
+def central_box(height: int, width: int, share: float = 0.5) -> np.ndarray:
     """(H,W) bool: the box around the centre with the image's proportions and this share of its area."""
     if not 0 < share <= 1:
         raise ValueError(f"central_box: share must be in (0, 1], got {share}")
@@ -30,7 +33,7 @@ def central_box(height, width, share=0.5):
     return np.outer(np.abs(rows - height / 2) <= side * height / 2, np.abs(columns - width / 2) <= side * width / 2)
 
 
-def bias_table(inside, area, label, named, names):
+def bias_table(inside: np.ndarray, area: np.ndarray, label: Any, named: np.ndarray, names: Sequence[str]) -> list:
     """Rows of plain numbers, one for each class in `label` and last one for all.
 
     inside: (N,) from `mass_inside`. area: (N,) the masks' share of the image, what a map that knows nothing would get.

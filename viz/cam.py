@@ -5,17 +5,20 @@ With A (N,C,h,w) the activations of `layer`, y the class score and g = dy/dA, al
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 from tqdm import trange
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 
 from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits_layer, require_units
+from .typing import Images, Target, Unit
 
 __all__ = [
     "default_layer",
@@ -30,7 +33,16 @@ __all__ = [
 ]
 
 
-def grad_cam(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False, upsample=True):
+def grad_cam(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    signed: bool = False,
+    counterfactual: bool = False,
+    upsample: bool = True,
+) -> np.ndarray:
     """(N,H,W): Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391).
 
         a_k = mean over positions of dy_c/dA_k        L = ReLU(sum_k a_k A_k)
@@ -58,7 +70,9 @@ def grad_cam_and_scores(model, image, target=None, layer=None, unit=None, signed
     return cam.numpy(), upsampled(cam, image), None if scores is None else scores.numpy()
 
 
-def guided_grad_cam(model, image, target=None, layer=None, unit=None):
+def guided_grad_cam(
+    model: Module, image: Images, target: Target | None = None, layer: str | None = None, unit: Unit | None = None
+) -> np.ndarray:
     """(N,3,H,W), signed: guided backpropagation times the upsampled Grad-CAM map (Selvaraju et al., section 3.2).
 
     Where floats do not hold the product, as of gradients near 1e-25, an image's map is in other units: a power of two.
@@ -76,7 +90,14 @@ def _product(a, b):
     return a * np.ldexp(b, np.where(fits, 0, -largest[1]))
 
 
-def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsample=True):
+def grad_cam_plus_plus(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    upsample: bool = True,
+) -> np.ndarray:
     """(N,H,W): Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063).
 
         alpha_kij = g_kij^2 / (2 g_kij^2 + (sum_ab A_kab) g_kij^3)                      (equation 19)
@@ -94,7 +115,14 @@ def grad_cam_plus_plus(model, image, target=None, layer=None, unit=None, upsampl
     return finished("grad_cam_plus_plus", F.relu((weights * a).sum(axis=1)), image, upsample)
 
 
-def layer_cam(model, image, target=None, layer=None, unit=None, upsample=True):
+def layer_cam(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    upsample: bool = True,
+) -> np.ndarray:
     """(N,H,W): Layer-CAM (Jiang et al. 2021, IEEE TIP), L = ReLU(sum_k ReLU(g_k) * A_k): a weight for every place."""
     image = as_images(model, image)
     y, a = score_and_maps("layer_cam", model, image, target, layer, unit)
@@ -102,7 +130,15 @@ def layer_cam(model, image, target=None, layer=None, unit=None, upsample=True):
     return finished("layer_cam", F.relu((weights * a.detach()).sum(axis=1)), image, upsample)
 
 
-def hires_cam(model, image, target=None, layer=None, unit=None, signed=False, upsample=True):
+def hires_cam(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    signed: bool = False,
+    upsample: bool = True,
+) -> np.ndarray:
     """(N,H,W): HiResCAM (Draelos and Carin 2020, arXiv:2011.08891), L = ReLU(sum_k g_k * A_k): no mean over positions.
 
     Where a linear layer (and an average) is all that follows, the signed map adds up to the score but for the bias.
@@ -115,7 +151,14 @@ def hires_cam(model, image, target=None, layer=None, unit=None, signed=False, up
     return finished("hires_cam", cam if signed else F.relu(cam), image, upsample)
 
 
-def xgrad_cam(model, image, target=None, layer=None, unit=None, upsample=True):
+def xgrad_cam(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    upsample: bool = True,
+) -> np.ndarray:
     """(N,H,W): XGrad-CAM (Fu et al. 2020, arXiv:2008.02312, equation 10).
 
         w_k = sum_ij A_kij g_kij / sum_ij A_kij        L = ReLU(sum_k w_k A_k)
@@ -130,7 +173,14 @@ def xgrad_cam(model, image, target=None, layer=None, unit=None, upsample=True):
     return finished("xgrad_cam", F.relu((weights * a).sum(axis=1)), image, upsample)
 
 
-def eigen_cam(model, image, target=None, layer=None, unit=None, upsample=True):
+def eigen_cam(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    upsample: bool = True,
+) -> np.ndarray:
     """(N,H,W): Eigen-CAM, A projected on its first principal direction (Muhammad and Yeasin 2020, arXiv:2008.00299).
 
     With A as a matrix (h*w, C) = U S V^T, not centred, L = A V_1, its sign chosen so that L adds up to at least 0. No
@@ -148,8 +198,16 @@ def eigen_cam(model, image, target=None, layer=None, unit=None, upsample=True):
 
 
 def score_cam(
-    model, image, target=None, layer=None, unit=None, baseline=0.0, batch_size=32, upsample=True, progress=False
-):
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    baseline: Any = 0.0,
+    batch_size: int = 32,
+    upsample: bool = True,
+    progress: bool = False,
+) -> np.ndarray:
     """(N,H,W): Score-CAM, which needs no gradient (Wang et al. 2020, arXiv:1910.01279, definition 3 and algorithm 1).
 
         H_k = A_k upsampled to the image and scaled to [0,1]      C_k = y_c(x * H_k) - y_c(x_b)

@@ -16,21 +16,25 @@ in viz/fidelity.py.
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm, trange
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.nn import Module
 
 from .perturbation import filling, watched
 from .random import drawn, stream, streams, taken_for
 from .ranges import require
 from .target import as_image, classes, fixed_target, in_pixels, is_class, logits, require_units, value_range
+from .typing import Images, Method, Target, Unit
 
 
-def per_pixel(attribution, how="magnitude"):
+def per_pixel(attribution: np.ndarray, how: str = "magnitude") -> np.ndarray:
     """(N,H,W) of an attribution (N,3,H,W) or (N,H,W): the channels' sum of |a| ("magnitude"), of a ("signed"), or the
     positive part of that ("positive")."""
     if how not in ("magnitude", "signed", "positive"):
@@ -44,7 +48,15 @@ def per_pixel(attribution, how="magnitude"):
     return a.sum(1) if how == "signed" else np.maximum(a.sum(1), 0)
 
 
-def completeness(model, image, attribution, target=None, layer=None, unit=None, baseline=0.0):
+def completeness(
+    model: Module,
+    image: Images,
+    attribution: np.ndarray,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    baseline: Any = 0.0,
+) -> np.ndarray:
     """(N,): the sum of the attributions minus (y(x) - y(baseline)), 0 for a complete method (Sundararajan et al. 2017).
 
     baseline: a number or an array that broadcasts to the image; None for methods that share out y(x) itself, as LRP.
@@ -96,8 +108,17 @@ class Curves:
 
 
 def insertion_deletion(
-    model, image, maps, target=None, steps=32, fill=0.5, blur="gaussian", seed=0, key=None, progress=False
-):
+    model: Module,
+    image: Images,
+    maps: np.ndarray,
+    target: Target | None = None,
+    steps: int = 32,
+    fill: Any = 0.5,
+    blur: Any = "gaussian",
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+) -> Any:
     """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
 
     Where a network has one output, whose probability is always 1, or the target is no class, they are of the score
@@ -151,7 +172,7 @@ def _blurred(model, x, blur):
 # ---- where the attribution falls -------------------------------------------------------------------------------------
 
 
-def pointing_game(maps, boxes, tolerance=15):
+def pointing_game(maps: np.ndarray, boxes: np.ndarray, tolerance: int = 15) -> np.ndarray:
     """(N,) bool: whether the maximum of each map (N,H,W) lies in its box (Zhang et al. 2016, arXiv:1608.00507).
 
     boxes: (N,4) ints, top, left, bottom, right, in pixels, the last two outside. tolerance: pixels by which a maximum
@@ -165,7 +186,7 @@ def pointing_game(maps, boxes, tolerance=15):
     return inside & (maps.max((1, 2)) > maps.min((1, 2)))
 
 
-def positive_share(maps, boxes):
+def positive_share(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """(N,): the part of each map's positive sum that lies in its box (Boehle et al. 2021, arXiv:2104.00032).
 
     maps (N,H,W) and boxes as for `pointing_game`. 0 for a map without positive values.
@@ -177,7 +198,7 @@ def positive_share(maps, boxes):
     return np.array(inside) / np.where(whole > 0, whole, 1)
 
 
-def mosaics(images, labels, count, seed=0):
+def mosaics(images: np.ndarray, labels: Any, count: int, seed: int = 0) -> Any:
     """Pictures of four images of different classes, for the grid pointing game (Boehle et al. 2021, section 3.2).
 
     images: (M,3,H,W); labels: (M,) ints. Returns pictures (count,3,2H,2W), the classes (count,) to explain, and the
@@ -208,7 +229,7 @@ def _checked_boxes(name, maps, boxes):
     return maps, boxes
 
 
-def sparseness(maps):
+def sparseness(maps: np.ndarray) -> np.ndarray:
     """(N,): the Gini index of each map's |values| (Chalasani et al. 2020, arXiv:1810.06583).
 
         G = 1 - 2 sum_k a_k / sum(a) * (d - k + 1/2) / d,  with a_1 <= ... <= a_d
@@ -225,7 +246,16 @@ def sparseness(maps):
 # ---- small changes of the image --------------------------------------------------------------------------------------
 
 
-def sensitivity(model, image, method, target=None, radius=0.02, samples=10, seed=0, key=None):
+def sensitivity(
+    model: Module,
+    image: Images,
+    method: Method,
+    target: Target | None = None,
+    radius: float = 0.02,
+    samples: int = 10,
+    seed: int = 0,
+    key: Any = None,
+) -> np.ndarray:
     """(N,): max over |d| <= radius of ||a(x + d) - a(x)|| / ||a(x)|| (Yeh et al. 2019; relative, as in their code).
 
     method: `method(model, image, target)` returns an attribution, such as viz.saliency. One that draws, as SmoothGrad,
@@ -269,7 +299,9 @@ class Randomization:
         return maps(self.maps[:, 0], [f"{name}: {r:.2f}" for name, r in steps], shared=False)._repr_png_()
 
 
-def model_randomization(model, image, method, target=None, seed=0, progress=False):
+def model_randomization(
+    model: Module, image: Images, method: Method, target: Target | None = None, seed: int = 0, progress: bool = False
+) -> Any:
     """The cascading randomisation test (Adebayo et al. 2018, arXiv:1810.03292, section 4.1), as a `Randomization`.
 
     Layer after layer with weights, from the top, is drawn anew as before training (in a copy of the model), and the map
@@ -293,7 +325,9 @@ def model_randomization(model, image, method, target=None, seed=0, progress=Fals
     return Randomization(tuple(names), np.stack(maps), likeness[..., 0], likeness[..., 1])
 
 
-def random_logit(model, image, method, target=None, seed=0, key=None):
+def random_logit(
+    model: Module, image: Images, method: Method, target: Target | None = None, seed: int = 0, key: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(rank correlation, SSIM), each (N,): the map's likeness to that of another class (Sixt et al. 2020).
 
     arXiv:1912.09818. The other class of each image is drawn from seed and key; both maps are compared as magnitudes, as
@@ -312,7 +346,7 @@ def random_logit(model, image, method, target=None, seed=0, key=None):
     return likeness[:, 0], likeness[:, 1]
 
 
-def smoothed(method, samples=50, sigma=0.1, seed=0):
+def smoothed(method: Method, samples: int = 50, sigma: float = 0.1, seed: int = 0) -> Callable[..., Any]:
     """`method` averaged over noisy images, for the smooth randomisation test (Hedstroem et al. 2023, arXiv:2401.06465):
 
         model_randomization(model, image, smoothed(viz.saliency))

@@ -9,6 +9,7 @@ import numpy as np
 from .defenses import jpeg
 from .random import streams
 from .target import as_pixels
+from .typing import Images
 
 SEVERITIES = {
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation
@@ -22,7 +23,7 @@ SEVERITIES = {
 }
 
 
-def corrupt(image, kind, severity=3, seed=0):
+def corrupt(image: Images, kind: str, severity: int = 3, seed: int = 0) -> np.ndarray:
     """`image` (N,3,H,W) in [0, 1] after the corruption `kind` (a key of SEVERITIES) of severity 1 to 5, clipped.
 
     seed: with the kind and its pixels it says what a photograph's noise is (see viz/random.py).

@@ -4,17 +4,30 @@
 photograph of one class (its shape) to one of another (its texture), and whoever names it decides between the two.
 """
 
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .attacks import scores
 from .style import style_transfer
 from .target import as_pixels, classes
+from .typing import Callback, Images
 
 
-def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callback=None, **options):
+def cue_conflict(
+    model: Module,
+    content: Images,
+    style: Images,
+    steps: int = 60,
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+    **options: Any,
+) -> np.ndarray:
     """(N,3,H,W): the shapes of `content` in the textures of `style`, both (N,3,H,W) in [0, 1], pair by pair.
 
     model: the network whose layers style transfer looks at. steps and `options` as in viz.style_transfer; callback(n,
@@ -39,7 +52,7 @@ def cue_conflict(model, content, style, steps=60, seed=0, progress=False, callba
     return np.concatenate(made)
 
 
-def shape_decisions(model, image, shape, texture):
+def shape_decisions(model: Module, image: Images, shape: Any, texture: Any) -> dict[str, Any]:
     """Who decides: {"shape", "texture", "neither": shares of the images, "shape_bias": shape / (shape + texture)}.
 
     image: (N,3,H,W). shape, texture: (N,) classes, indices or names, different in every image. shape_bias is None where

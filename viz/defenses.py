@@ -11,6 +11,7 @@ Letters: N images, C channels, H W height and width.
 
 import io
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.device import to_device, to_numpy
+from minigrad.nn import Module
 
 from .network import described_as
 from .random import pixels_key, stream
@@ -146,7 +148,7 @@ def reduce_bit_depth(image, bits):
     return np.rint(np.clip(image, 0, 1) * steps) / steps
 
 
-def defend(model, defence):
+def defend(model: Module, defence: Module) -> Any:
     """The network that first passes its images through `defence`, a Module; its layers are the model's own.
 
     An attribution or attack treats it like any network: with the layer names of the model, and its labels.

@@ -1,18 +1,32 @@
 """DeepDream: a photograph in which a layer sees more of whatever it sees already (Mordvintsev et al. 2015)."""
 
+from typing import Any
+
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 
 from .objective import Objective, energy, evaluate
-from .optimize import Course, warn_if_flat
+from .optimize import Course, Optimized, warn_if_flat
 from .random import stream
 from .ranges import require
 from .target import as_image, as_pixels, in_pixels
+from .typing import Images
 
 
 def deep_dream(
-    model, image, layer, octaves=4, octave_scale=1.4, steps=10, lr=0.006, jitter=32, clip=True, seed=0, **course
-):
+    model: Module,
+    image: Images,
+    layer: str,
+    octaves: int = 4,
+    octave_scale: float = 1.4,
+    steps: int = 10,
+    lr: float = 0.006,
+    jitter: int = 32,
+    clip: bool = True,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """`image` (N,3,H,W) in [0,1], changed so that the activations of `layer` grow. Returns an Optimized.
 
         x <- x + lr * g / mean |g|,    g the gradient of the layer's mean square activation

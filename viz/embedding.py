@@ -4,17 +4,21 @@ Letters: N images, F features, K components.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from minigrad.nn import Module
 
 from .inside import activation_maps
 from .random import stream
 from .ranges import require
 from .target import as_images
+from .typing import Images
 
 
-def features(model, image, layer, batch_size=32, progress=False):
+def features(model: Module, image: Images, layer: str, batch_size: int = 32, progress: bool = False) -> np.ndarray:
     """(N,F): the activations of `layer` for images (N,3,H,W), flattened."""
     image, found = as_images(model, image), []
     for start in tqdm(range(0, len(image) or 1, batch_size), "features", disable=not progress):
@@ -23,7 +27,7 @@ def features(model, image, layer, batch_size=32, progress=False):
     return np.concatenate(found)
 
 
-def pca(x, components=2):
+def pca(x: Any, components: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Principal components of points x (N,F) (Pearson 1901), by singular value decomposition.
 
     The sign of a component, which is arbitrary, is fixed: its entry of largest size is positive.
@@ -42,7 +46,7 @@ def pca(x, components=2):
     return u[:, :components] * s[:components] * sign, vt[:components] * sign[:, None], shares
 
 
-def tsne(x, perplexity=30.0, seed=0):
+def tsne(x: Any, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
     """(N,2): t-SNE of points x (N,F) (van der Maaten and Hinton 2008), scikit-learn's, from at most 50 principal axes.
 
     Distances between far clusters and their sizes mean nothing. perplexity: about how many neighbours count; at most
@@ -61,7 +65,7 @@ def tsne(x, perplexity=30.0, seed=0):
     return TSNE(2, perplexity=perplexity, init="pca", random_state=drawn).fit_transform(points.astype(np.float32))
 
 
-def silhouette(x, label):
+def silhouette(x: Any, label: Any) -> float:
     """How well classes lie apart, from -1 to 1: the mean over points of (b - a) / max(a, b) (Rousseeuw 1987).
 
     a: the mean distance to the other points of the own class; b: to those of the nearest other class. A point alone in

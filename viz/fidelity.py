@@ -5,27 +5,32 @@ the mean change, which no linear map predicts: any noise lowers a score. `relati
 an uninformative map has a known value. Of `faithfulness_correlation` (Bhatt et al. 2020, arXiv:2005.00631) it is 0.
 """
 
+from typing import Any
+
 import numpy as np
+
+from minigrad.nn import Module
 
 from .perturbation import filling, watched
 from .random import drawn, streams
 from .ranges import require
 from .target import as_image, fixed_target, in_pixels, value_range
+from .typing import Images, Target, Unit
 
 
 def infidelity(
-    model,
-    image,
-    attribution,
-    target=None,
-    layer=None,
-    unit=None,
-    samples=128,
-    sigma=0.1,
-    scaled=False,
-    seed=0,
-    key=None,
-):
+    model: Module,
+    image: Images,
+    attribution: np.ndarray,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    samples: int = 128,
+    sigma: float = 0.1,
+    scaled: bool = False,
+    seed: int = 0,
+    key: Any = None,
+) -> np.ndarray:
     """(N,): E[(I . a - (y(x) - y(x - I)))^2] over noise I ~ N(0, sigma^2) (Yeh et al. 2019, definition 2.1).
 
     attribution: a, (N,3,H,W), or (N,H,W), which then counts for every channel. scaled: multiply a by the number that
@@ -42,8 +47,17 @@ def infidelity(
 
 
 def relative_infidelity(
-    model, image, attribution, target=None, layer=None, unit=None, samples=128, sigma=0.1, seed=0, key=None
-):
+    model: Module,
+    image: Images,
+    attribution: np.ndarray,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    samples: int = 128,
+    sigma: float = 0.1,
+    seed: int = 0,
+    key: Any = None,
+) -> np.ndarray:
     """(N,): the share of the variance of y(x) - y(x - I) that the best scaled I . a leaves unexplained, 0 to 1.
 
     It is the infidelity without the means of both, over that of no attribution at all: 1 - r^2 of their correlation. A
@@ -59,24 +73,24 @@ def relative_infidelity(
     return 1 - (predicted * actual).sum(0) ** 2 / np.where(norm > 0, norm, 1)
 
 
-def chance_infidelity(samples):
+def chance_infidelity(samples: int) -> float:
     """The relative infidelity of a map that knows nothing, on average: noise in `samples` draws is fitted by chance."""
     return 1 - 1 / (samples - 1)
 
 
 def faithfulness_correlation(
-    model,
-    image,
-    attribution,
-    target=None,
-    layer=None,
-    unit=None,
-    fraction=0.1,
-    fill=0.0,
-    samples=100,
-    seed=0,
-    key=None,
-):
+    model: Module,
+    image: Images,
+    attribution: np.ndarray,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    fraction: float = 0.1,
+    fill: Any = 0.0,
+    samples: int = 100,
+    seed: int = 0,
+    key: Any = None,
+) -> np.ndarray:
     """(N,): the correlation of sum_S a with y(x) - y(x where S is filled), over random sets S of pixels (Bhatt 2020).
 
     From -1 to 1, 0 on average for a map that knows nothing, and 0 where the map or the

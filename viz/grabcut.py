@@ -13,12 +13,22 @@ mean |z_m - z_n|^2).
 import numpy as np
 
 from .random import pixels_key, stream
+from .typing import Callback, Images
 
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # to four neighbours; the other four are the same pairs seen from there
 VARIANCE = 1.0  # of a grey level, added to every component's: flat colours have none of their own
 
 
-def grabcut(image, foreground, background, components=5, iterations=5, gamma=50.0, seed=0, callback=None):
+def grabcut(
+    image: Images,
+    foreground: np.ndarray,
+    background: np.ndarray,
+    components: int = 5,
+    iterations: int = 5,
+    gamma: float = 50.0,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """The object in an image: (H,W) bool.
 
     image: (C,H,W) in [0, 1]. foreground, background: masks (H,W) of pixels that are certain and stay so; the colours of

@@ -12,11 +12,13 @@ All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 from tqdm import trange
 
 import minigrad as mg
+from minigrad.nn import Module
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls
 
@@ -35,9 +37,17 @@ from .target import (
     pick,
     require_units,
 )
+from .typing import Callback, Images, Target, Unit
 
 
-def gradient(model, image, target=None, layer=None, unit=None, rules=None):
+def gradient(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    rules: Any = None,
+) -> np.ndarray:
     """(N,3,H,W): dy/dx, signed, with `rules` for the backward pass as in `mg.grad`."""
     return _gradient_at(model, as_images(model, image), target, layer, unit, rules)
 
@@ -48,7 +58,7 @@ def _gradient_at(model, image, target, layer, unit, rules=None):
     return mg.grad(score(model, x, target, layer, unit).sum(), x, rules=rules).numpy()
 
 
-def loss_gradient(model, image, target=None):
+def loss_gradient(model: Module, image: Images, target: Target | None = None) -> np.ndarray:
     """(N,3,H,W): the gradient by x of each image's cross-entropy, -log softmax(y)_c, signed.
 
     Of a network with one output, whose softmax is always 1, it is that of -y.
@@ -58,7 +68,14 @@ def loss_gradient(model, image, target=None):
     return mg.grad(-pick(log_probabilities(y), classes(model, y, target)).sum(), x).numpy()
 
 
-def saliency(model, image, target=None, layer=None, unit=None, reduce="max"):
+def saliency(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    reduce: str = "max",
+) -> np.ndarray:
     """(N,H,W): M = max over channels of |dy/dx| (Simonyan et al. 2013, arXiv:1312.6034, section 3).
 
     reduce: "max", as the paper; "sum" of the channels' |dy/dx|; "l2", their Euclidean norm; or "none", the signed
@@ -85,7 +102,9 @@ _REDUCTIONS = {
 }
 
 
-def deconvnet(model, image, target=None, layer=None, unit=None):
+def deconvnet(
+    model: Module, image: Images, target: Target | None = None, layer: str | None = None, unit: Unit | None = None
+) -> np.ndarray:
     """(N,3,H,W), signed: the deconvolutional network (Zeiler and Fergus 2013, arXiv:1311.2901, section 2.1).
 
     ReLU passes back R = g * [g > 0], whatever its input was. Max-pooling unpools by the switches of the forward pass:
@@ -95,7 +114,14 @@ def deconvnet(model, image, target=None, layer=None, unit=None):
     return _by_rectifiers("deconvnet", Rectifiers(gates=False), model, image, target, layer, unit)
 
 
-def guided_backprop(model, image, target=None, layer=None, unit=None, only_convolutional=False):
+def guided_backprop(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    only_convolutional: bool = False,
+) -> np.ndarray:
     """(N,3,H,W), signed: guided backpropagation (Springenberg et al. 2014, arXiv:1412.6806, section 3.4).
 
     ReLU passes back R = g * [g > 0] * [x > 0]: positive evidence, through open gates. Without a rectifier this is the
@@ -130,7 +156,9 @@ def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
     return found
 
 
-def input_x_gradient(model, image, target=None, layer=None, unit=None):
+def input_x_gradient(
+    model: Module, image: Images, target: Target | None = None, layer: str | None = None, unit: Unit | None = None
+) -> np.ndarray:
     """(N,3,H,W), signed: x * dy/dx (Shrikumar et al. 2016, arXiv:1605.01713), in units of score.
 
     It adds up to y(x) - y(0) for a piecewise linear network without biases.
@@ -138,7 +166,16 @@ def input_x_gradient(model, image, target=None, layer=None, unit=None):
     return gradient(model, image, target, layer, unit) * as_image(model, image).numpy()
 
 
-def integrated_gradients(model, image, target=None, layer=None, unit=None, baseline=0.0, steps=50, progress=False):
+def integrated_gradients(
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    baseline: Any = 0.0,
+    steps: int = 50,
+    progress: bool = False,
+) -> np.ndarray:
     """(N,3,H,W), signed: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365, equation 1).
 
         (x - x') * integral over a from 0 to 1 of dy/dx at x' + a (x - x')
@@ -161,18 +198,18 @@ def integrated_gradients(model, image, target=None, layer=None, unit=None, basel
 
 
 def smooth_grad(
-    model,
-    image,
-    target=None,
-    layer=None,
-    unit=None,
-    samples=50,
-    sigma=0.15,
-    seed=0,
-    key=None,
-    progress=False,
-    callback=None,
-):
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    samples: int = 50,
+    sigma: float = 0.15,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """(N,3,H,W), signed: SmoothGrad (Smilkov et al. 2017, arXiv:1706.03825), dy/dx averaged over noisy copies of x.
 
     samples: how many copies. sigma: the noise's standard deviation as a fraction of max - min of each image.

@@ -3,6 +3,8 @@
 Letters: N channels (the paper's N_l), M positions (M_l) of a layer's map; B images, each on its own.
 """
 
+from typing import Any
+
 import numpy as np
 
 from minigrad import functional as F
@@ -10,7 +12,7 @@ from minigrad import functional as F
 NORMALIZATIONS = ("gatys", "chw", "hw")
 
 
-def content_loss(a, wanted):
+def content_loss(a: Any, wanted: Any) -> Any:
     """1/2 sum (F - P)^2 (eq. 1): a and wanted are the activations of the same layer, (B,N,...)."""
     if a.shape != wanted.shape:
         raise ValueError(f"content_loss: activations of shape {a.shape}, wanted ones of shape {wanted.shape}")
@@ -23,7 +25,7 @@ def in_float32_at_least(a):
     return a.astype(np.promote_types(a.dtype, np.float32))
 
 
-def gram(a):
+def gram(a: Any) -> Any:
     """(B,N,N): G_ij = sum_k F_ik F_jk (eq. 3), the products of channels i and j summed over the positions of a."""
     if a.ndim != 4:
         raise ValueError(f"gram: activations must be (B,channels,rows,columns), got shape {a.shape}")
@@ -37,7 +39,7 @@ def mean_gram(a):
     return gram(a) / float(a.shape[2] * a.shape[3])
 
 
-def style_loss(a, wanted, normalization="gatys"):
+def style_loss(a: Any, wanted: Any, normalization: str = "gatys") -> Any:
     """How far the Gram matrices of activations a (B,N,rows,columns) are from `wanted`, a `mean_gram` (B or 1,N,N).
 
     With G the Gram matrix of a, A that of the style and M the positions:

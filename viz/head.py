@@ -4,10 +4,13 @@ The head starts where places end (a pool over all of them, a flattening), or at 
 that comes earlier, as in SqueezeNet.
 """
 
+from collections.abc import Sequence
+
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.autograd import functions_before
 from minigrad.functional.shape import Cat, Permute
+from minigrad.nn import Module
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, several, traced
 
@@ -17,7 +20,7 @@ from .target import channels
 TO_THE_END, FROM_THE_END = (0, 2, 3, 1), (0, 3, 1, 2)  # of channels
 
 
-def default_layer(model, image_shape=None):
+def default_layer(model: Module, image_shape: Sequence[int] | None = None) -> str:
     """The name of the last maps before the head: layer4 of a ResNet, relu5_3 of VGG16 (14x14), fire9 of SqueezeNet.
 
     Maps are activations (N,C,h,w) of more than one place. Rectified ones are preferred, and those before a pool to what

@@ -9,12 +9,14 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.nn import Module
 
 from .sizes import activations
 from .target import as_image, channels
+from .typing import Images
 
 
-def weight_images(model, layer, shared=False):
+def weight_images(model: Module, layer: str, shared: bool = False) -> np.ndarray:
     """(O,C,KH,KW) in [0, 1]: the weights of a convolution or linear layer, from smallest (0) to largest (1).
 
     layer: a name. shared: one range for all filters; otherwise each filter has its own. A filter without any range is
@@ -63,13 +65,13 @@ def _row_shape(model, layer, features):
     return 1, height, features // height
 
 
-def activation_maps(model, image, layer):
+def activation_maps(model: Module, image: Images, layer: str) -> np.ndarray:
     """The activations of `layer` for images (N,3,H,W): (N,O,h,w) after a convolution, (N,O) after a linear layer."""
     with mg.no_grad():
         return activations(model, as_image(model, image), [layer])[layer].numpy()
 
 
-def strongest_channels(activations, count):
+def strongest_channels(activations: np.ndarray, count: int) -> np.ndarray:
     """(count,) channels of `activations` (N,O,h,w) or (N,O), those with the largest mean first."""
     mean = activations.mean(tuple(i for i in range(activations.ndim) if i != 1))
     return np.argsort(-mean, kind="stable")[:count]

@@ -4,6 +4,7 @@ An `Estimate` is a float that knows its interval, so that a table cannot show a 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Estimate(float):
         return f"{form.format(float(self))} ({form.format(self.low)} to {form.format(self.high)})"
 
 
-def estimate(values):
+def estimate(values: Any) -> Any:
     """The mean of values as an Estimate.
 
     values: (N,), one for each photograph, or (D,N), for each of D draws too, of which either may be drawn again. NaN is
@@ -56,7 +57,7 @@ def estimate(values):
     return Estimate(values.mean(), *np.quantile(means, [0.025, 0.975]))
 
 
-def difference(values, others):
+def difference(values: Any, others: Any) -> Any:
     """The mean of values - others, pairs of the same photographs, as an Estimate: what they share cancels."""
     return estimate(np.asarray(values, np.float64) - np.asarray(others, np.float64))
 

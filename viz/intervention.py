@@ -7,6 +7,7 @@ Letters: N images, C channels of a layer.
 """
 
 import copy
+from typing import Any
 
 import numpy as np
 from tqdm import trange
@@ -14,11 +15,13 @@ from tqdm import trange
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.nn import Module
 
 from .network import described_as
 from .perturbation import watched
 from .sizes import activations
 from .target import as_image, channel_numbers, fixed_target
+from .typing import Images, Target
 
 
 class SwitchedOff(nn.Module):
@@ -39,7 +42,7 @@ class SwitchedOff(nn.Module):
         return F.where(mg.from_numpy(off).to(y.device), mg.from_numpy(instead).to(y.device), y)
 
 
-def switched_off(model, layer, channels, value=0.0):
+def switched_off(model: Module, layer: str, channels: Any, value: float = 0.0) -> Any:
     """The network in which `channels` of `layer` say `value`, whatever they see: for any attribution, attack or score.
 
     layer: a name, of any wiring; a layer that runs several times is changed each time. channels: one or several. value:
@@ -62,7 +65,9 @@ def _with_layer(module, name, layer):
     return found
 
 
-def switch_off(model, image, layer, channels, target=None, value=0.0):
+def switch_off(
+    model: Module, image: Images, layer: str, channels: Any, target: Target | None = None, value: float = 0.0
+) -> np.ndarray:
     """(N,): how far the score of `target` falls where `channels` of `layer` are switched off; negative where it rises.
 
     image: (N,3,H,W). target: a class, one for each image, or None for the top class of the whole network. layer,
@@ -73,7 +78,9 @@ def switch_off(model, image, layer, channels, target=None, value=0.0):
     return watched(model, x, target) - watched(switched_off(model, layer, channels, value), x, target)
 
 
-def channel_effects(model, image, layer, target=None, value=0.0, progress=False):
+def channel_effects(
+    model: Module, image: Images, layer: str, target: Target | None = None, value: float = 0.0, progress: bool = False
+) -> np.ndarray:
     """(N,C): the fall of the score with each channel of `layer` switched off alone, a pass for each.
 
     What two channels do together is not the sum of these: one may stand in for the other. value: a number.

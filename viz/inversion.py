@@ -1,34 +1,38 @@
 """Which images look the same to a layer? Inverting its activations (Mahendran and Vedaldi 2015, arXiv:1412.0035)."""
 
+from typing import Any
+
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 
 from .gram import in_float32_at_least
 from .maximize import start_image
-from .optimize import optimize_image
+from .optimize import Optimized, optimize_image
 from .random import streams
 from .ranges import require
 from .regularize import alpha_norm, total_variation
 from .sizes import activations
 from .target import as_image, as_pixels
+from .typing import Images
 
 
 def invert(
-    model,
-    image,
-    layer,
-    start="noise",
-    optimizer="adam",
-    lr=0.03,
-    steps=400,
-    alpha=6.0,
-    alpha_weight=0.01,
-    beta=2.0,
-    tv_weight=1.0,
-    clip=True,
-    seed=0,
-    **course,
-):
+    model: Module,
+    image: Images,
+    layer: str,
+    start: Any = "noise",
+    optimizer: Any = "adam",
+    lr: float = 0.03,
+    steps: int = 400,
+    alpha: float = 6.0,
+    alpha_weight: float = 0.01,
+    beta: float = 2.0,
+    tv_weight: float = 1.0,
+    clip: bool = True,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """An image whose activations in `layer` are those of `image` (N,3,H,W) in [0,1]. Returns an Optimized.
 
         minimise  |A(x) - A(image)|^2 / |A(image)|^2                                        "features"

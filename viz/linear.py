@@ -3,19 +3,24 @@
 Letters: N images, K classes, C H W of an image.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.nn import Module
 
 from .random import stream
 from .ranges import require
 from .target import check_pixels
+from .typing import Callback, Classes, Images
 
 
-def linear_classifier(shape, classes, seed=0):
+def linear_classifier(shape: Sequence[int], classes: int, seed: int = 0) -> Any:
     """A network whose score of a class is w.(x - 1/2) + b: layers "centre", "flatten" and "fc", w drawn small from
     `seed`.
 
@@ -38,8 +43,17 @@ class Centre(nn.Module):
 
 
 def train_linear(
-    model, image, label, epochs=20, lr=1e-3, weight_decay=0.0, batch_size=64, seed=0, progress=False, callback=None
-):
+    model: Module,
+    image: Images,
+    label: Classes,
+    epochs: int = 20,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> list[float]:
     """Train a `linear_classifier` in place, where it is, by Adam on the cross-entropy; returns the losses by epoch.
 
     image: (N,C,H,W) in [0, 1]. label: (N,) class indices. weight_decay: decoupled; it smooths the templates.
@@ -71,6 +85,6 @@ def train_linear(
     return losses
 
 
-def templates(model):
+def templates(model: Module) -> np.ndarray:
     """(K,C,H,W): the weights of a `linear_classifier` as images, signed: what speaks for each class, pixel by pixel."""
     return model["fc"].weight.numpy().reshape(-1, *model.image_shape).copy()

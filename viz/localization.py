@@ -3,14 +3,17 @@
 Letters: N images, H W height and width. Boxes are (top, left, bottom, right) in pixels, the last two exclusive.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .grabcut import grabcut
 from .ranges import require
 from .target import as_pixels
+from .typing import Images
 
 
-def localize(heat, fraction=0.15):
+def localize(heat: np.ndarray, fraction: float = 0.15) -> Any:
     """The largest connected region of each map (N,H,W) that reaches `fraction` of its maximum, and its box.
 
     0.15 is what Selvaraju et al. (2017, section 4.1) take for Grad-CAM. Regions are connected over edges and corners.
@@ -47,7 +50,7 @@ def bounding_box(mask):
     return rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
 
 
-def box_iou(a, b):
+def box_iou(a: Any, b: Any) -> Any:
     """Area of the intersection over area of the union of boxes a (...,4) and b (...,4); 0 for two empty ones."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
@@ -67,7 +70,15 @@ def seeds(heat, foreground=0.95, background=0.3):
     return (heat >= high) & (heat > low), heat <= low
 
 
-def segment(image, heat, foreground=0.95, background=0.3, components=5, iterations=5, seed=0):
+def segment(
+    image: Images,
+    heat: np.ndarray,
+    foreground: Any = 0.95,
+    background: Any = 0.3,
+    components: int = 5,
+    iterations: int = 5,
+    seed: int = 0,
+) -> Any:
     """Weakly supervised segmentation (Simonyan et al. 2013, section 3.2): GrabCut from the seeds of an attribution map.
 
     image: (3,H,W) in [0, 1]. heat: (H,W), such as a saliency map. foreground, background: quantiles, see `seeds`.

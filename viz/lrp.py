@@ -36,6 +36,7 @@ signs: where an output has none below 0, it hands on alpha times R_j.
 
 import warnings
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ from minigrad import functional as F
 from minigrad.autograd import functions_before
 from minigrad.functional import convert, elementwise, normalize, pool, reduce, shape
 from minigrad.interchange import ToDevice
+from minigrad.nn import Module
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, functions_between, several
 
@@ -52,21 +54,22 @@ from .lrp_shares import COMPOSITES, RULES, Shares, stable
 from .objective import explained, looked_at
 from .ranges import require
 from .target import as_image, channel_numbers
+from .typing import Images, Target, Unit
 
 
 def lrp(
-    model,
-    image,
-    target=None,
-    layer=None,
-    unit=None,
-    rule="composite",
-    rules=None,
-    through=None,
-    epsilon=1e-6,
-    gamma=0.25,
-    alpha=2.0,
-):
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    rule: str = "composite",
+    rules: Any = None,
+    through: Any = None,
+    epsilon: float = 1e-6,
+    gamma: float = 0.25,
+    alpha: float = 2.0,
+) -> np.ndarray:
     """(N,3,H,W), signed: the relevance of each input value for the score of `target` (or for `layer` and `unit`).
 
     What is shared out is what each output contributes to the score, its value times the derivative: all of the score
@@ -95,7 +98,9 @@ def lrp(
     return walk.relevance(hidden, handed * _only(hidden, *through), [walk.x])[0].numpy()
 
 
-def channel_relevance(model, image, target=None, layer=None, **options):
+def channel_relevance(
+    model: Module, image: Images, target: Target | None = None, layer: str | None = None, **options: Any
+) -> np.ndarray:
     """(N,C): how much of the score's relevance each channel of `layer` holds, summed over its places.
 
     options: rule, rules, epsilon, gamma and alpha, as of `lrp`, which shows a channel's part with through=(layer, c).

@@ -9,10 +9,12 @@ Simonyan et al. 2013 (arXiv:1312.6034, section 2), Yosinski et al. 2015 (arXiv:1
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .fourier import FourierImage
 from .network import without_preprocessing
@@ -28,21 +30,21 @@ PARAMETERIZATIONS = ("pixels", "fourier")
 
 
 def maximize(
-    model,
-    objective,
-    start="noise",
-    size=None,
-    parameterization="pixels",
-    optimizer="adam",
-    lr=0.05,
-    steps=256,
-    penalties=None,
-    after_step=(),
-    transforms=None,
-    clip=True,
-    seed=0,
-    **course,
-):
+    model: Module,
+    objective: Any,
+    start: Any = "noise",
+    size: Any = None,
+    parameterization: Any = "pixels",
+    optimizer: Any = "adam",
+    lr: float = 0.05,
+    steps: int = 256,
+    penalties: Any = None,
+    after_step: Any = (),
+    transforms: Any = None,
+    clip: bool = True,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """The image that makes `objective` large. Returns an Optimized; its `.image` is (N,3,H,W) in [0,1].
 
         minimise  - sum_i objective_i(x_i) + sum of penalties(x)
@@ -82,7 +84,16 @@ def maximize(
     return optimize_image(losses, x, optimizer, lr, steps, clip, decode, after_step, **course)
 
 
-def maximize_as_blog(model, target, start=None, size=None, steps=1000, tv_steps=1000, seed=0, **course):
+def maximize_as_blog(
+    model: Module,
+    target: Any,
+    start: Any = None,
+    size: Any = None,
+    steps: int = 1000,
+    tv_steps: int = 1000,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """An "ideal image" as a widely read blog post makes it: no preprocessing, no clipping, cross-entropy, plain steps.
 
         x ~ N(0,1);  x <- x - grad( CE(x, target) )                         `steps` times

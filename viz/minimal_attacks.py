@@ -9,19 +9,30 @@ from tqdm import tqdm
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import optim
+from minigrad.nn import Module
 
 from .attacks import aim, aimed_by_name, checked_images, distance, measured
 from .objective import Objective
 from .ranges import require
 from .target import as_leaf, logits, pick
+from .typing import Callback, Classes, Images, Target
 
 # ---- DeepFool --------------------------------------------------------------------------------------------------------
 
 
 @aimed_by_name
 def deepfool(
-    model, image, *, label=None, norm="l2", candidates=10, overshoot=0.02, steps=50, progress=False, callback=None
-):
+    model: Module,
+    image: Images,
+    *,
+    label: Classes | None = None,
+    norm: str = "l2",
+    candidates: int = 10,
+    overshoot: float = 0.02,
+    steps: int = 50,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """DeepFool (Moosavi-Dezfooli, Fawzi and Frossard 2016, arXiv:1511.04599, algorithm 2): over the nearest border.
 
     At each step the network is taken as linear. With f_k = y_k - y_label and w_k its gradient, the border to class k is
@@ -99,19 +110,19 @@ def _to_nearest_border(f, w, norm):
 
 @aimed_by_name
 def carlini_wagner(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    target=None,
-    label=None,
-    kappa=0.0,
-    c=0.1,
-    searches=6,
-    steps=200,
-    lr=0.01,
-    progress=False,
-    callback=None,
-):
+    target: Target | None = None,
+    label: Classes | None = None,
+    kappa: float = 0.0,
+    c: float = 0.1,
+    searches: int = 6,
+    steps: int = 200,
+    lr: float = 0.01,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """Carlini and Wagner's L2 attack (2017, arXiv:1608.04644, section VI).
 
     Minimises |x - x0|_2^2 + c * max(margin(x), -kappa) over w, where x = (tanh(w) + 1) / 2 is always valid, by Adam.

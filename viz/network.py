@@ -1,9 +1,12 @@
 """Networks made from a network, sharing its layers: without its preprocessing, or with average for max pooling."""
 
+from typing import Any
+
 from minigrad import nn
+from minigrad.nn import Module
 
 
-def without_preprocessing(model):
+def without_preprocessing(model: Module) -> Any:
     """The network after its first layer "preprocess": it takes what that layer would give, whatever its range.
 
     Layers and weights are shared with `model`. Raises ValueError if the first layer has another name.
@@ -16,7 +19,7 @@ def without_preprocessing(model):
     return network
 
 
-def with_average_pooling(model):
+def with_average_pooling(model: Module) -> Any:
     """`model` with every MaxPool2d replaced by the AvgPool2d of the same windows, for which the gradient flows to every
     pixel (Gatys et al. 2016, section 2). Layers and weights are shared. Padding is not averaged in.
 

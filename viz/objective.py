@@ -51,7 +51,7 @@ class Objective:
         return self + -other
 
 
-def class_score(target):
+def class_score(target: int | str) -> Objective:
     """The raw score of a class (index or name): its logit, before the softmax (Simonyan et al. 2013, section 2).
 
     A probability can also be raised by lowering the other classes; the score cannot.
@@ -63,7 +63,7 @@ def class_score(target):
     return Objective(f"class {target}", [LOGITS], score)
 
 
-def log_probability(target):
+def log_probability(target: int | str) -> Objective:
     """The logarithm of a class's probability, which is minus the cross-entropy with that class.
 
     Where a network has one output, the score itself: its probability would always be 1.
@@ -76,12 +76,12 @@ def log_probability(target):
     return Objective(f"log probability of class {target}", [LOGITS], score)
 
 
-def channel(layer, index):
+def channel(layer: str, index: int) -> Objective:
     """The mean activation of one channel of a layer over its positions (Olah et al. 2017)."""
     return Objective(f"{layer}[{index}]", [_named(layer)], lambda _, found: unit_activation(found[layer], index))
 
 
-def neuron(layer, index, row=None, column=None):
+def neuron(layer: str, index: int, row: int | None = None, column: int | None = None) -> Objective:
     """The activation of channel `index` of a layer at one position; by default at the centre of the map."""
 
     def score(_, found):
@@ -95,7 +95,7 @@ def neuron(layer, index, row=None, column=None):
     return Objective(f"{layer}[{index}, {where}]", [_named(layer)], score)
 
 
-def energy(layer):
+def energy(layer: str) -> Objective:
     """The mean square of all activations of a layer: DeepDream's "more of whatever is there" (Mordvintsev 2015)."""
 
     def score(_, found):

@@ -8,15 +8,18 @@ Letters: N images, C channels of the layer, K patches, RH RW of the receptive fi
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .gradients import deconvnet, guided_backprop
 from .sizes import activations
 from .target import as_image, as_images
+from .typing import Images
 
 METHODS = {"guided_backprop": guided_backprop, "deconvnet": deconvnet}
 
@@ -47,7 +50,9 @@ class Patches:
         return pictures(list(self.pixels), [f"{a:.3g}" for a in self.activation], title)._repr_png_()
 
 
-def channel_maxima(model, image, layers, batch_size=16, progress=False):
+def channel_maxima(
+    model: Module, image: Images, layers: Any, batch_size: int = 16, progress: bool = False
+) -> dict[str, Any]:
     """{layer: (largest activation (N,C), row (N,C), column (N,C))} of images (N,3,H,W), in one pass for all layers."""
     for layer in layers:
         model[layer]  # which says what there is, if there is none of this name
@@ -67,7 +72,16 @@ def channel_maxima(model, image, layers, batch_size=16, progress=False):
     return {layer: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for layer, parts in found.items()}
 
 
-def top_patches(model, image, layer, channel, count=9, maxima=None, batch_size=16, progress=False):
+def top_patches(
+    model: Module,
+    image: Images,
+    layer: str,
+    channel: int,
+    count: int = 9,
+    maxima: Any = None,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> Any:
     """The `count` images of (N,3,H,W) where `channel` of `layer` responds most, as Patches.
 
     maxima: the layer's entry of `channel_maxima`, where it is known already.
@@ -106,7 +120,7 @@ def crop(image, box, fill):
     return part
 
 
-def projections(model, image, patches, method="guided_backprop"):
+def projections(model: Module, image: Images, patches: Any, method: Any = "guided_backprop") -> np.ndarray:
     """(K,3,RH,RW), signed: each patch's unit projected back to pixels and cropped as the patch; 0 beyond the image.
 
     image: the (N,3,H,W) that `patches` came from. method: "guided_backprop" or "deconvnet". Outside its receptive field
@@ -123,7 +137,7 @@ def projections(model, image, patches, method="guided_backprop"):
     return found
 
 
-def live_channels(maxima, count, needed, rng):
+def live_channels(maxima: Any, count: int, needed: int, rng: np.random.Generator) -> np.ndarray:
     """`count` channels drawn by `rng`, ascending, of those that respond at all in at least `needed` images.
 
     maxima: a layer's entry of `channel_maxima`. Fewer come back where fewer are alive.

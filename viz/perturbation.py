@@ -6,11 +6,15 @@ return NumPy arrays (N,H,W). `output` says what is watched: "logit", the score i
 through the network `batch_size` at a time.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 from models.layers import Preprocess
 
 from .objective import score
@@ -27,21 +31,22 @@ from .target import (
     probabilities,
     require_units,
 )
+from .typing import Callback, Images, Target, Unit
 
 
 def occlusion(
-    model,
-    image,
-    target=None,
-    layer=None,
-    unit=None,
-    patch=16,
-    stride=8,
-    fill=0.5,
-    output="logit",
-    batch_size=32,
-    progress=False,
-):
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    patch: int | Sequence[int] = 16,
+    stride: int | Sequence[int] = 8,
+    fill: Any = 0.5,
+    output: str = "logit",
+    batch_size: int = 32,
+    progress: bool = False,
+) -> np.ndarray:
     """(N,H,W), signed: how much the score falls when a square covers a pixel (Zeiler and Fergus 2013, section 4.2).
 
     A patch of `fill` slides over the image; a pixel gets the mean of y(x) - y(covered) over the patches that cover it.
@@ -79,21 +84,21 @@ def occlusion(
 
 
 def rise(
-    model,
-    image,
-    target=None,
-    layer=None,
-    unit=None,
-    samples=2000,
-    cells=7,
-    keep=0.5,
-    fill=0.0,
-    output="probability",
-    seed=0,
-    batch_size=32,
-    progress=False,
-    callback=None,
-):
+    model: Module,
+    image: Images,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    samples: int = 2000,
+    cells: int = 7,
+    keep: float = 0.5,
+    fill: Any = 0.0,
+    output: str = "probability",
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """(N,H,W): RISE, the mean of random masks weighted by what is scored behind them (Petsiuk et al. 2018).
 
         S = 1 / (keep * samples) * sum_i y(x * M_i) M_i                                                  (equation 6)

@@ -4,6 +4,8 @@ Penalties are scalars to be made small: functions of an image Tensor (N,C,H,W), 
 The others change the image itself between two steps: functions of arrays.
 """
 
+from typing import Any
+
 import numpy as np
 
 from minigrad import functional as F
@@ -14,12 +16,12 @@ GREY = 0.5  # the middle of [0,1]; what the papers call zero, since their images
 # ---- penalties -------------------------------------------------------------------------------------------------------
 
 
-def l2(x, weight=1.0, centre=GREY):
+def l2(x: Any, weight: float = 1.0, centre: float = GREY) -> Any:
     """weight * sum (x - centre)^2 (Simonyan et al. 2013, eq. 1)."""
     return F.square(x - centre).sum() * weight
 
 
-def alpha_norm(x, alpha=6, weight=1.0, centre=GREY):
+def alpha_norm(x: Any, alpha: float = 6, weight: float = 1.0, centre: float = GREY) -> Any:
     """weight * sum |x - centre|^alpha; a large even alpha keeps values in a range (Mahendran and Vedaldi 2015)."""
     return (F.abs(x - centre) ** alpha).sum() * weight
 
@@ -27,7 +29,7 @@ def alpha_norm(x, alpha=6, weight=1.0, centre=GREY):
 TV_KINDS = ("l1", "l1_mean", "l2", "jcjohnson", "beta")
 
 
-def total_variation(x, kind="l1", weight=1.0, beta=2.0):
+def total_variation(x: Any, kind: str = "l1", weight: float = 1.0, beta: float = 2.0) -> Any:
     """weight * how much neighbouring pixels of x (N,C,H,W) differ, in one of the conventions in use.
 
     With dx the differences of horizontal neighbours (N,C,H,W-1), dy of vertical ones (N,C,H-1,W):
@@ -64,7 +66,7 @@ def total_variation(x, kind="l1", weight=1.0, beta=2.0):
 # ---- changes of the image between two steps --------------------------------------------------------------------------
 
 
-def gaussian_blur(x, sigma):
+def gaussian_blur(x: Any, sigma: float) -> Any:
     """x (N,C,H,W) convolved with a Gaussian of `sigma` pixels, the edge repeated outwards (Yosinski et al. 2015)."""
     rows, columns = (array_module(x).asarray(_blur_matrix(n, sigma), dtype=x.dtype) for n in x.shape[2:])
     return rows @ x @ columns.T
@@ -76,13 +78,13 @@ def _blur_matrix(size, sigma):
     return gaussian_filter1d(np.eye(size), sigma, axis=0, mode="nearest")
 
 
-def clip_small_norm(x, percentile, centre=GREY):
+def clip_small_norm(x: Any, percentile: float, centre: float = GREY) -> Any:
     """x (N,C,H,W) with the pixels nearest to grey made grey: the `percentile` % whose |x - centre| over channels is
     smallest (Yosinski et al. 2015, "clipping pixels with small norm")."""
     return _grey_below(x, array_module(x).sqrt(((x - centre) ** 2).sum(1, keepdims=True)), percentile, centre)
 
 
-def clip_small_contribution(x, gradient, percentile, centre=GREY):
+def clip_small_contribution(x: Any, gradient: Any, percentile: float, centre: float = GREY) -> Any:
     """x (N,C,H,W) with those pixels made grey that matter least: the `percentile` % whose |sum_c (x_c - centre) g_c| is
     smallest, which is to first order the change that greying them makes (Yosinski et al. 2015).
 

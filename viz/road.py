@@ -11,15 +11,20 @@ one sparse system of linear equations for each image, with the weights scaled to
 Letters: N images, S shares of pixels removed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from minigrad.nn import Module
 
 from .perturbation import watched
 from .random import streams
 from .ranges import require
 from .target import as_image, fixed_target
+from .typing import Images, Target
 
 SHARES = tuple(k / 10 for k in range(1, 10))  # as published
 NEIGHBOURS = {(r, c): 1 / 12 if r and c else 1 / 6 for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)}
@@ -48,7 +53,17 @@ class Road:
         return curves(lines, "share of the pixels removed", "probability of the class")._repr_png_()
 
 
-def road(model, image, maps, target=None, shares=SHARES, noise=0.01, seed=0, key=None, progress=False):
+def road(
+    model: Module,
+    image: Images,
+    maps: np.ndarray,
+    target: Target | None = None,
+    shares: Sequence[float] = SHARES,
+    noise: float = 0.01,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+) -> Any:
     """The class probability as pixels go in the order of `maps` (N,H,W) and against it, as a `Road`.
 
     shares: of the pixels, each above 0 and below 1. noise: the deviation of what is added to an imputed value, in units

@@ -11,12 +11,16 @@ An attack, defence or corruption that refuses these networks or images has its s
 (first) number; where all do, it is raised.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.nn import Module
 
 from .attack_report import as_saved, distances
 from .attacks import require_classes, scores
@@ -26,9 +30,10 @@ from .intervals import estimate, median
 from .network import described_as
 from .table import Table
 from .target import as_images, classes
+from .typing import Classes, Images
 
 
-def accuracy(model, image, label):
+def accuracy(model: Module, image: Images, label: Classes) -> Any:
     """The share of images (N,3,H,W) whose highest score is that of `label` (N,), as an Estimate."""
     return estimate(is_right(model, image, label))
 
@@ -60,7 +65,14 @@ def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=N
     return np.concatenate(attacked)
 
 
-def attack_table(model, image, label, attacks, batch_size=32, progress=False):
+def attack_table(
+    model: Module,
+    image: Images,
+    label: Classes,
+    attacks: Mapping[str, Any],
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Any:
     """How often each of `attacks` ({name: attack}) changes a right class, and how far it had to go.
 
     Only images that the model gets right count. Rows: "attack", "images", "success" (in floating point),
@@ -110,7 +122,16 @@ def _raise_if_all_refused(rows, key):
         raise ValueError(sentences[0])
 
 
-def defence_table(model, image, label, defences, attack, samples=8, batch_size=32, progress=False):
+def defence_table(
+    model: Module,
+    image: Images,
+    label: Classes,
+    defences: Mapping[str, Any],
+    attack: Any,
+    samples: int = 8,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Any:
     """What each of `defences` ({name: Module of viz/defenses.py}) is worth against `attack`.
 
     Rows, the first without a defence: "defence", "images", and three accuracies of the defended model: "clean",
@@ -141,7 +162,9 @@ def defence_table(model, image, label, defences, attack, samples=8, batch_size=3
     return rows
 
 
-def transfer_table(models, image, label, attack, batch_size=32, progress=False):
+def transfer_table(
+    models: Mapping[str, Any], image: Images, label: Classes, attack: Any, batch_size: int = 32, progress: bool = False
+) -> Any:
     """Whether images attacked on one of `models` ({name: model}, of the same classes) fool the others.
 
     Rows, one for each model attacked: "attacked", "images", and under each model's name the share of its right answers
@@ -172,7 +195,16 @@ def transfer_table(models, image, label, attack, batch_size=32, progress=False):
     return rows
 
 
-def robustness_table(models, image, label, attacks, severity=3, seed=0, batch_size=32, progress=False):
+def robustness_table(
+    models: Mapping[str, Any],
+    image: Images,
+    label: Classes,
+    attacks: Mapping[str, Any],
+    severity: int = 3,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Any:
     """Accuracy of `models` ({name: model}, of the same classes) under the same attacks, noises and corruptions.
 
     Rows, one for each model: "model", "images", "clean", each of `attacks` ({name: attack}) made on that model, each
@@ -226,7 +258,7 @@ class ClassGroups(nn.Module):
         return {"groups": self.groups}
 
 
-def regroup(model, groups, labels=None):
+def regroup(model: Module, groups: Any, labels: Any = None) -> Any:
     """The network whose class g is the best of the model's classes in groups[g]: 1,000 classes beside 12, say.
 
     groups: a sequence of sequences of class indices. labels: the names of the groups.

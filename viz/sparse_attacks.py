@@ -4,11 +4,13 @@
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .attack_report import as_saved
 from .attacks import aim, aimed_by_name, checked_images, distance, is_reached, measured, require_class, scores
@@ -16,25 +18,26 @@ from .objective import Objective
 from .random import streams
 from .ranges import require
 from .target import as_leaf, logits, pick
+from .typing import Callback, Classes, Images, Target
 
 # ---- one pixel -------------------------------------------------------------------------------------------------------
 
 
 @aimed_by_name
 def one_pixel(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    target=None,
-    label=None,
-    pixels=1,
-    population=400,
-    generations=100,
-    seed=0,
-    key=None,
-    progress=False,
-    callback=None,
-):
+    target: Target | None = None,
+    label: Classes | None = None,
+    pixels: int = 1,
+    population: int = 400,
+    generations: int = 100,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """The one-pixel attack (Su, Vargas and Sakurai 2019, arXiv:1710.08864): differential evolution, no gradient.
 
     A candidate is, for each pixel, its row, its column and its colour. The first candidates are drawn uniformly in
@@ -130,7 +133,17 @@ class _PixelSearch:
 
 
 @aimed_by_name
-def jsma(model, image, *, target, theta=1.0, gamma=0.02, candidates=512, progress=False, callback=None):
+def jsma(
+    model: Module,
+    image: Images,
+    *,
+    target: Target,
+    theta: float = 1.0,
+    gamma: float = 0.02,
+    candidates: int = 512,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """The Jacobian-based saliency map attack (Papernot et al. 2016, arXiv:1511.07528, algorithms 2 and 3).
 
     With a = dZ_target/dx_i and b = sum over j != target of dZ_j/dx_i, both summed over a pair of values (p, q), each

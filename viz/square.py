@@ -7,11 +7,13 @@ Letters: N images, C H W of an image, s the side of a square.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .attacks import (
     aim,
@@ -26,26 +28,27 @@ from .attacks import (
 )
 from .random import drawn, streams
 from .ranges import require
+from .typing import Callback, Classes, Images, Target
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: where the squares' area is halved
 
 
 @aimed_by_name
 def square_attack(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    target=None,
-    label=None,
-    epsilon=8 / 255,
-    norm="linf",
-    queries=5000,
-    area=0.8,
-    seed=0,
-    key=None,
-    progress=False,
-    callback=None,
-):
+    target: Target | None = None,
+    label: Classes | None = None,
+    epsilon: float = 8 / 255,
+    norm: str = "linf",
+    queries: int = 5000,
+    area: float = 0.8,
+    seed: int = 0,
+    key: Any = None,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> np.ndarray:
     """The Square attack (Andriushchenko et al. 2020, algorithms 1 to 3), in L-infinity or L2.
 
     From vertical stripes of +-epsilon (in L2: a grid of 5 x 5 bumps of random sign), each query changes what lies in a

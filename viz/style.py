@@ -8,11 +8,13 @@ The image is what is optimised; the model only looks at it, up to the deepest la
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 
 from .gram import content_loss, mean_gram, style_loss
 from .maximize import start_image
@@ -23,6 +25,7 @@ from .ranges import require
 from .regularize import total_variation
 from .sizes import activations
 from .target import as_image, as_pixels, channels, require_rgb
+from .typing import Images
 
 # Default layers by the names a network has: VGG's (Gatys et al.), those of a truncated or small VGG, and SqueezeNet's.
 CONTENT_LAYERS = (("relu4_2",), ("relu4_1",), ("relu3_1",), ("fire4.relu_expand",))
@@ -36,27 +39,27 @@ STYLE_ALONE = 1e3  # the weight of the style half where there is no content to w
 
 
 def style_transfer(
-    model,
-    content,
-    style,
-    content_layers=None,
-    style_layers=None,
-    content_weight=1.0,
-    style_weight=None,
-    tv_weight=0.0,
-    layer_weights=None,
-    blend=None,
-    normalization="gatys",
-    style_scale=1.0,
-    average_pooling=False,
-    original_colors=False,
-    start="content",
-    optimizer="lbfgs",
-    lr=0.02,
-    steps=200,
-    seed=0,
-    **course,
-):
+    model: Module,
+    content: Images,
+    style: Any,
+    content_layers: Any = None,
+    style_layers: Any = None,
+    content_weight: float = 1.0,
+    style_weight: float | None = None,
+    tv_weight: float = 0.0,
+    layer_weights: Any = None,
+    blend: Any = None,
+    normalization: str = "gatys",
+    style_scale: float = 1.0,
+    average_pooling: bool = False,
+    original_colors: bool = False,
+    start: Any = "content",
+    optimizer: Any = "lbfgs",
+    lr: float = 0.02,
+    steps: int = 200,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """The content of one image in the style of another, or of several. Returns an Optimized.
 
         minimise  content_weight * 1/2 sum (F - P)^2, summed over content layers                          "content"
@@ -114,8 +117,17 @@ def style_transfer(
 
 
 def reconstruct_content(
-    model, image, layers=None, tv_weight=0.0, start="noise", optimizer="lbfgs", lr=0.05, steps=200, seed=0, **course
-):
+    model: Module,
+    image: Images,
+    layers: Any = None,
+    tv_weight: float = 0.0,
+    start: Any = "noise",
+    optimizer: Any = "lbfgs",
+    lr: float = 0.05,
+    steps: int = 200,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """An image with the activations of `image` (N,3,H,W) in one layer or in several: the content half, alone.
 
     minimise 1/2 sum (F - P)^2, summed over `layers` (a name or a list; by default the content layer), plus tv_weight *
@@ -137,22 +149,22 @@ def reconstruct_content(
 
 
 def synthesize_texture(
-    model,
-    style,
-    layers=None,
-    size=None,
-    layer_weights=None,
-    weight=STYLE_ALONE,
-    normalization="gatys",
-    style_scale=1.0,
-    average_pooling=False,
-    tv_weight=0.0,
-    optimizer="lbfgs",
-    lr=0.05,
-    steps=200,
-    seed=0,
-    **course,
-):
+    model: Module,
+    style: Any,
+    layers: Any = None,
+    size: Any = None,
+    layer_weights: Any = None,
+    weight: float = STYLE_ALONE,
+    normalization: str = "gatys",
+    style_scale: float = 1.0,
+    average_pooling: bool = False,
+    tv_weight: float = 0.0,
+    optimizer: Any = "lbfgs",
+    lr: float = 0.05,
+    steps: int = 200,
+    seed: int = 0,
+    **course: Any,
+) -> Optimized:
     """A new image with the texture of `style` (1,3,h,w): its Gram matrices, from noise (Gatys et al. 2015, the texture
     paper, arXiv:1505.07376): the style half, alone.
 
@@ -176,7 +188,7 @@ def synthesize_texture(
     return optimize_image(losses, x, optimizer, lr, steps, **course)
 
 
-def default_layers(model, content_layers=None, style_layers=None):
+def default_layers(model: Module, content_layers: Any = None, style_layers: Any = None) -> tuple[list[str], list[str]]:
     """(content layers, style layers) as lists of names: those given, or the first default that this model has.
 
     For VGG: relu4_2, and relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as far as the network goes. Raises ValueError

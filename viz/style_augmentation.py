@@ -5,20 +5,32 @@ Geirhos et al. 2019 (arXiv:1811.12231) train on photographs in the style of pain
 these from the optimisation of `viz.style_transfer`, cut short.
 """
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 
 from .gram import content_loss, in_float32_at_least, mean_gram, style_losses
 from .optimize import optimize_image
 from .style import default_layers
 from .target import as_image, as_pixels
+from .typing import Images
 
 
 def stylize(
-    model, content, style, content_layers=None, style_layers=None, strength=10.0, steps=10, lr=0.03, progress=False
-):
+    model: Module,
+    content: Images,
+    style: Images,
+    content_layers: Any = None,
+    style_layers: Any = None,
+    strength: float = 10.0,
+    steps: int = 10,
+    lr: float = 0.03,
+    progress: bool = False,
+) -> np.ndarray:
     """(N,3,H,W) in [0,1]: each image of `content` in the style of the image of `style` beside it.
 
     What `viz.style_transfer(..., optimizer="adam", steps=steps, lr=lr)` makes of each pair, for all pairs together:

@@ -11,14 +11,16 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.nn import Module
 from models.images import load_image
 from models.labels import find_class
 from models.layers import Preprocess
 
 from .sizes import activations
+from .typing import Images
 
 
-def as_images(model, image, whole=False):
+def as_images(model: Module, image: Images, whole: bool = False) -> np.ndarray:
     """`image` as floats (N,C,H,W): the one place where pictures become what networks take.
 
     image: a picture, that is a PIL image or an array of uint8, (H,W) or (H,W,1|3|4); a list of pictures; or floats,

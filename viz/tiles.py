@@ -1,9 +1,14 @@
 """Pictures made of pictures: tiles in a grid, and outlines drawn on an image. Arrays in, arrays out."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from .typing import Images
 
-def tile(images, columns=None, gap=1, fill=1.0):
+
+def tile(images: np.ndarray, columns: int | None = None, gap: int = 1, fill: Any = 1.0) -> np.ndarray:
     """(3,H,W): images (K,3,h,w) or (K,1,h,w) in rows of `columns` (about a square by default), `gap` pixels apart."""
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -20,7 +25,7 @@ def tile(images, columns=None, gap=1, fill=1.0):
     return sheet
 
 
-def outline_box(image, box, colour=(1.0, 0.85, 0.0), width=1):
+def outline_box(image: Images, box: Any, colour: Sequence[float] = (1.0, 0.85, 0.0), width: int = 1) -> np.ndarray:
     """(3,H,W): `image`, (3,H,W) or (1,H,W), with the edge of `box` drawn inside it.
 
     box: top, left, bottom, right; the last two exclusive.
@@ -34,7 +39,9 @@ def outline_box(image, box, colour=(1.0, 0.85, 0.0), width=1):
     return drawn
 
 
-def outline_mask(image, mask, colour=(1.0, 0.85, 0.0), outside=0.35):
+def outline_mask(
+    image: Images, mask: np.ndarray, colour: Sequence[float] = (1.0, 0.85, 0.0), outside: float = 0.35
+) -> np.ndarray:
     """(3,H,W): `image`, as there, with the rim of `mask` (H,W) coloured, and what is outside it times `outside`."""
     mask = np.asarray(mask, bool)
     inside = np.pad(mask, 1)
@@ -53,7 +60,7 @@ def _coloured(name, image):
     return np.repeat(image, 3, 0) if len(image) == 1 else image.copy()
 
 
-def enlarge(images, side):
+def enlarge(images: np.ndarray, side: int) -> np.ndarray:
     """Each of `images` (K,3,h,w) a whole factor larger, by the nearest pixel, to sides of at least `side` pixels."""
     factor = max(1, -(-side // min(images.shape[2:])))
     return images.repeat(factor, 2).repeat(factor, 3)

@@ -61,7 +61,7 @@ def rotate_among(angles):
     return lambda x, rng: rotated(x, rng.choice(angles))
 
 
-def robust(like="minigrad"):
+def robust(like: str = "minigrad") -> list:
     """Transforms in turn: a frame, jitter, scale, rotation, and jitter again.
 
     like: "article" are those that Olah et al. 2017 list: a frame of 16, jitter by up to 16, a scale of 0.95, 0.975, 1,

@@ -12,12 +12,14 @@ Letters: M other photographs, R rivals, P other methods, H W of the photograph.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.nn import Module
 
 from .cam import grad_cam
 from .checks import insertion_deletion, model_randomization, per_pixel, sensitivity
@@ -25,6 +27,7 @@ from .gradients import integrated_gradients, saliency
 from .intervals import Estimate, estimate
 from .perturbation import occlusion
 from .target import as_image, fixed_target
+from .typing import Images, Method, Target
 
 PANEL = {  # what other methods say, each with per_pixel's `how`
     "saliency": (saliency, "magnitude"),
@@ -138,20 +141,20 @@ def _verb(names, verb):
 
 
 def trust(
-    model,
-    image,
-    method,
-    target=None,
+    model: Module,
+    image: Images,
+    method: Method,
+    target: Target | None = None,
     *,
-    others,
-    how="magnitude",
-    panel=None,
-    draws=5,
-    steps=16,
-    radius=0.02,
-    seed=0,
-    progress=False,
-):
+    others: Any,
+    how: str = "magnitude",
+    panel: Any = None,
+    draws: int = 5,
+    steps: int = 16,
+    radius: float = 0.02,
+    seed: int = 0,
+    progress: bool = False,
+) -> Any:
     """What can be said against `method`'s map of one photograph, as a Trust.
 
     method: `method(model, image, target)` gives an attribution, such as viz.grad_cam; how: what makes of it one number
@@ -206,7 +209,7 @@ def _measured(model, x, target, own, elsewhere, steps, seed):
     return found | {"itself": (float(found["itself"].insertion[0]), float(found["itself"].deletion[0]))}
 
 
-def centre_blob(height, width):
+def centre_blob(height: int, width: int) -> np.ndarray:
     """(H,W): a bump at the centre, whatever the image: photographers put their subject there."""
     y, x = np.mgrid[:height, :width]
     return np.exp(-(((y - (height - 1) / 2) / height) ** 2 + ((x - (width - 1) / 2) / width) ** 2) * 8)

@@ -1,30 +1,35 @@
 """One perturbation for all images."""
 
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
+
+from minigrad.nn import Module
 
 from .attacks import aimed_by_name, check_budget, checked_images, scores
 from .minimal_attacks import deepfool
 from .random import stream
 from .ranges import require
 from .target import check_pixels
+from .typing import Callback, Images
 
 
 @aimed_by_name
 def universal_perturbation(
-    model,
-    image,
+    model: Module,
+    image: Images,
     *,
-    epsilon=10 / 255,
-    norm="linf",
-    fooling_rate=0.8,
-    epochs=5,
-    candidates=10,
-    steps=10,
-    seed=0,
-    progress=False,
-    callback=None,
-):
+    epsilon: float = 10 / 255,
+    norm: str = "linf",
+    fooling_rate: float = 0.8,
+    epochs: int = 5,
+    candidates: int = 10,
+    steps: int = 10,
+    seed: int = 0,
+    progress: bool = False,
+    callback: Callback | None = None,
+) -> Any:
     """A perturbation v that changes the class of most images (Moosavi-Dezfooli et al. 2017, arXiv:1610.08401, algorithm
     1).
 
@@ -65,7 +70,7 @@ def universal_perturbation(
     return best
 
 
-def apply_perturbation(image, v):
+def apply_perturbation(image: Images, v: np.ndarray) -> np.ndarray:
     """clip(image + v, 0, 1): images (N,3,H,W) with the perturbation v (1,3,H,W), of the image's dtype."""
     check_pixels("apply_perturbation", "image", image)
     return np.clip(image + v, 0, 1).astype(image.dtype)
