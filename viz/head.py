@@ -29,9 +29,31 @@ def default_layer(model: Module, image_shape: Sequence[int] | None = None) -> st
     image_shape: (C, H, W) of the pass that shows them; by default the model's `input_size`. Raises ValueError where
     there are none.
     """
-    if image_shape is None and getattr(model, "input_size", None) is not None:
-        image_shape = (channels(model), *model.input_size)
-    return _last_maps(model, *traced(model, image_shape))
+    return _last_maps(model, *traced(model, image_shape or _own_shape(model)))
+
+
+def stages(model, image_shape=None):
+    """The names of the last maps of each size, from the largest: relu, layer1, ..., layer4 of a ResNet.
+
+    Maps and image_shape as for `default_layer`; pools, what lies before the first layer with weights, and the head are
+    left out. Raises ValueError where there are none.
+    """
+    x, calls = traced(model, image_shape or _own_shape(model))
+    functions, names, weighted = _read(model, x, calls)
+    functions = _without_head(functions, weighted)
+    last = {}
+    for f in functions[functions.index(weighted[0]) :] if weighted and weighted[0] in functions else ():
+        if f in names and not isinstance(f, F.MaxPool2d | F.AvgPool2d):
+            last[_places(f)] = names[f]
+    if not last:
+        raise ValueError("this network has no maps (N,C,h,w) of more than one place: name a layer")
+    return [last[hw] for hw in sorted(last, key=lambda hw: -hw[0] * hw[1])]
+
+
+def _own_shape(model):
+    """(C, H, W) of the images that a model says it takes, or None."""
+    size = getattr(model, "input_size", None)
+    return None if size is None else (channels(model), *size)
 
 
 def pass_with_default_layer(model, x):
@@ -44,13 +66,8 @@ def pass_with_default_layer(model, x):
 
 def _last_maps(model, x, calls):
     """The layer's name, from a recorded pass of x: calls as in Calls."""
-    functions = _depending_on(x, functions_before(several(calls[-1][-1])))
-    turned = _channels_last(functions)
-    names = {f: name for f, name in _names_of_maps(calls).items() if f not in turned}
-    weighted = _weighted(model, functions)
-    ends_in_maps = bool(functions) and _has_places(functions[-1])
-    before_the_last = functions if ends_in_maps else _before(functions, weighted[-1:])
-    for part in (before_the_last, functions):
+    functions, names, weighted = _read(model, x, calls)
+    for part in (_without_head(functions, weighted), functions):
         rectified = [i for i, f in enumerate(part) if f in names and _is_rectified(f)]
         if rectified:
             chosen = part[rectified[-1]]
@@ -64,6 +81,14 @@ def _last_maps(model, x, calls):
         "the default layer is the last one whose output are maps (N,C,h,w) of more than one place, and the scores of "
         "this network come from none: name a layer"
     )
+
+
+def _read(model, x, calls):
+    """The Functions that x has a part in, in order; {Function: name} of those that give maps; those with weights."""
+    functions = _depending_on(x, functions_before(several(calls[-1][-1])))
+    turned = _channels_last(functions)
+    names = {f: name for f, name in _names_of_maps(calls).items() if f not in turned}
+    return functions, names, _weighted(model, functions)
 
 
 def _names_of_maps(calls):
@@ -109,6 +134,11 @@ def _weighted(model, functions):
         return any(id(t) in parameters or (t.function and t.function not in own) for t in f.inputs)
 
     return [f for f in functions if takes_weights(f)]
+
+
+def _without_head(functions, weighted):
+    """Those that led to the last layer with weights; all of them where a network ends in maps."""
+    return functions if functions and _has_places(functions[-1]) else _before(functions, weighted[-1:])
 
 
 def _before(functions, last):

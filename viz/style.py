@@ -17,6 +17,7 @@ from minigrad import functional as F
 from minigrad.nn import Module
 
 from .gram import content_loss, mean_gram, style_loss
+from .head import stages
 from .maximize import start_image
 from .network import with_average_pooling
 from .optimize import Optimized, optimize_image
@@ -191,8 +192,9 @@ def synthesize_texture(
 def default_layers(model: Module, content_layers: Any = None, style_layers: Any = None) -> tuple[list[str], list[str]]:
     """(content layers, style layers) as lists of names: those given, or the first default that this model has.
 
-    For VGG: relu4_2, and relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as far as the network goes. Raises ValueError
-    for a layer that is named twice.
+    For VGG: relu4_2, and relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as far as the network goes. Of a network with
+    other names the style layers are the last maps of each size, and the content layer the last of these but one. Raises
+    ValueError for a layer that is named twice.
     """
     names = set(model.names())
     if content_layers is None:
@@ -201,7 +203,9 @@ def default_layers(model: Module, content_layers: Any = None, style_layers: Any 
         found = ([layer for layer in layers if layer in names] for layers in STYLE_LAYERS)
         style_layers = next((layers for layers in found if len(layers) > 1), None)
     if content_layers is None or style_layers is None:
-        raise ValueError("this network has no layers with the names of VGG or SqueezeNet: name the layers to use")
+        found = stages(model)
+        content_layers = found[-2:][:1] if content_layers is None else content_layers
+        style_layers = found if style_layers is None else style_layers
     both = [[layers] if isinstance(layers, str) else layers for layers in (content_layers, style_layers)]
     for layers in both:
         if not isinstance(layers, list | tuple) or not all(isinstance(layer, str) for layer in layers):

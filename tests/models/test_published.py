@@ -54,6 +54,22 @@ def test_the_default_layer_and_its_shape(name):
     assert build(name + "_features", seed=None).labels is None
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("resnet18", ["relu", "layer1", "layer2", "layer3", "layer4"]),
+        ("efficientnet_lite0", ["blocks.1.relu0", "blocks.3.relu0", "blocks.5.relu0", "blocks.11.relu0", "relu1"]),
+        ("googlenet", ["conv1", "conv3", "inception3b", "inception4e", "inception5b"]),
+        ("squeezenet1_1", ["relu1", "fire3", "fire5", "fire9"]),
+    ],
+)
+def test_the_stages_are_the_last_maps_of_each_size(name, wanted):
+    model = build(name, seed=None)
+    assert viz.head.stages(model) == wanted
+    content, style = viz.default_layers(model)
+    assert (content, style) == (wanted[-2:-1], wanted) or name == "squeezenet1_1"
+
+
 def test_names_are_those_of_the_published_files():
     names = build("resnet50", seed=None).state_dict().keys()
     assert {"conv1.weight", "layer1.0.downsample.1.running_var", "layer4.2.bn3.bias", "fc.bias"} <= names

@@ -102,9 +102,9 @@ def test_zeiler_fergus(written, folder):
 
 
 def test_the_stages_end_before_the_pools():
-    from viz.commands.zeiler_fergus import stage_ends
+    from viz.head import stages
 
-    assert stage_ends(models.build("minivgg", seed=None)) == ["relu1_1", "relu2_2", "relu3_2", "relu4_2", "relu5_2"]
+    assert stages(models.build("minivgg", seed=None)) == ["relu1_1", "relu2_2", "relu3_2", "relu4_2", "relu5_2"]
 
 
 def test_localize(written, photograph):

@@ -6,14 +6,16 @@ neurons, a class or a contrast of two can take the layer's place.
 """
 
 import viz
-from models.mistakes import UserError
 from viz import plot
+from viz.head import stages
 
 from .options import parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
 from .target import ANYTHING
 
-options = parser(__doc__, "photo.jpg --target relu4_1 --gif 2", target="relu4_1, or fire7.relu_expand", kind=ANYTHING)
+options = parser(
+    __doc__, "photo.jpg --target relu4_1 --gif 2", target="a layer in the middle of the network", kind=ANYTHING
+)
 number = options.number
 number("--octaves", 4, "sizes, from small to full")
 number("--octave-scale", 1.4, "from one size to the next")
@@ -49,4 +51,5 @@ def dreamer(model):
     for name in ("relu4_1", "fire7.relu_expand"):
         if name in model:
             return name
-    raise UserError("name the layer that is to dream: --target LAYER")
+    found = stages(model)
+    return found[len(found) // 2]

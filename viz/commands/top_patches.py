@@ -8,6 +8,7 @@ import numpy as np
 
 import viz
 from minigrad import nn
+from minigrad.nn.activations import Activation
 from models.mistakes import UserError
 from viz import plot
 from viz.cam import default_layer
@@ -64,12 +65,13 @@ def run(job):
 
 
 def of_parts(model):
-    """The last ReLU whose receptive field is less than half of a photograph in each direction, or the default layer."""
+    """The last activation whose receptive field is less than half of a photograph in each direction, or the default
+    layer."""
     rows = model.layers((channels_of(model), *model.input_size))
     small = [
         row.name
         for row in rows
-        if isinstance(model[row.name], nn.ReLU)
+        if isinstance(model[row.name], nn.ReLU | Activation)
         and len(row.output_shape) == 3
         and all(2 * n < side for n, side in zip(row.receptive_field.size, model.input_size, strict=True))
     ]

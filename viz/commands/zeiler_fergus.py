@@ -7,9 +7,9 @@ pixels by the deconvnet, each patch exactly the receptive field. Deeper layers s
 import numpy as np
 
 import viz
-from minigrad import nn
 from models.mistakes import UserError
 from viz import plot
+from viz.head import stages
 from viz.patches import METHODS
 
 from .labelled import add_data_options, labelled_images
@@ -18,7 +18,7 @@ from .options import names, parser
 options = parser(__doc__, "--data photos --per-layer 3", image=False, target=False)
 add_data_options(options, count=240)
 add = options.add_argument
-add("--layers", metavar="A,B,...", help="(default: the last rectified convolution of each of the first five stages)")
+add("--layers", metavar="A,B,...", help="(default: the last maps of each of the first five sizes)")
 options.number("--per-layer", 3, "channels of each, drawn by --seed from those that respond", low=1)
 options.renamed("--channels", "--per-layer")
 add("--method", choices=tuple(METHODS), default="deconvnet", help="(default %(default)s)")
@@ -27,7 +27,7 @@ SIDE = 60  # pixels of a patch's side on the page, at least
 
 def run(job):
     args, model = job.args, job.model
-    layers = names(args.layers) or stage_ends(model)
+    layers = names(args.layers) or stages(model)[:5]
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
     maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
     pictures, labels, numbers = [], [], {}
@@ -51,15 +51,3 @@ def run(job):
         arrays={f"{label}_{n}": p for n, (label, p) in enumerate(zip(labels, pictures, strict=True))},
         numbers=numbers,
     )
-
-
-def stage_ends(model):
-    """The last ReLU before each max pool, and the last one that has a map, at most five."""
-    rows = [row for row in model.layers() if len(row.output_shape) == 3]
-    ends, relu = [], None
-    for row in rows:
-        if isinstance(model[row.name], nn.ReLU):
-            relu = row.name
-        if isinstance(model[row.name], nn.MaxPool2d) and relu and relu not in ends:
-            ends.append(relu)
-    return (ends if relu in ends else [*ends, relu])[:5]

@@ -6,9 +6,9 @@ import minigrad as mg
 import viz
 from minigrad import nn
 from viz import plot
+from viz.head import stages
 from viz.target import as_image
 
-from ..zeiler_fergus import stage_ends
 from . import embed
 from .notes import SECTIONS
 
@@ -49,7 +49,7 @@ def activation_row(study, row, a):
 def patches(study):
     """For some channels of the last layer of each stage, the strongest patches and their projections."""
     images, _ = study.pool
-    layers, budget, rng = stage_ends(study.model), study.budget, np.random.default_rng(study.job.args.seed)
+    layers, budget, rng = stages(study.model), study.budget, np.random.default_rng(study.job.args.seed)
     maxima = viz.channel_maxima(study.model, images, layers)
     study.did()
     groups = []

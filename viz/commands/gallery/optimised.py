@@ -3,9 +3,9 @@
 import numpy as np
 
 import viz
+from viz.head import stages
 
 from ..pictures import fitted
-from ..zeiler_fergus import stage_ends
 from . import embed
 from .notes import SECTIONS
 
@@ -24,7 +24,7 @@ def optimised(study):
         films.append(study.grown[c])
 
     channels = []
-    for layer in stage_ends(study.model)[1:][-budget.channel_layers :]:
+    for layer in stages(study.model)[1:][-budget.channel_layers :]:
         if job.stopped:
             break
         layer = unrectified(study.model, layer)
