@@ -21,10 +21,14 @@ def network(channels=3, seed=0):
         if block in (1, 2):
             layers[f"pool{block}"] = nn.MaxPool2d(2)
     layers |= {"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(8, len(CLASSES), rng=rng)}
-    model = models.Model(layers, "tiny", (16, 16), CLASSES).eval()
+    return balanced(models.Model(layers, "tiny", (16, 16), CLASSES).eval(), channels)
+
+
+def balanced(model, channels=3):
+    """The model, whose last layer "fc" is changed so that all classes are named, as often."""
     y = model(_drawn(np.random.default_rng(1), 100, channels).repeat(4, 2).repeat(4, 3)).numpy()
-    layers["fc"].weight.data = layers["fc"].weight.data / y.std(0)[:, None]  # so that all classes are named, as often
-    layers["fc"].bias.data = (layers["fc"].bias.data - y.mean(0)) / y.std(0)
+    model["fc"].weight.data = model["fc"].weight.data / y.std(0)[:, None]
+    model["fc"].bias.data = (model["fc"].bias.data - y.mean(0)) / y.std(0)
     return model
 
 
@@ -40,10 +44,11 @@ def write(folder, channels=3):
     return path
 
 
-def photographs(folder, channels=3, each=3):
-    """A folder of class folders with `each` pictures that the network puts there, and the path of one of them."""
+def photographs(folder, channels=3, each=3, model=None):
+    """A folder of class folders with `each` pictures that the model, by default `network`, puts there, and the path of
+    one of them."""
     drawn = _drawn(np.random.default_rng(0), 200, channels).repeat(4, 2).repeat(4, 3)
-    named = network(channels)(drawn).numpy().argmax(1)
+    named = (model or network(channels))(drawn).numpy().argmax(1)
     for index, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for n, picture in enumerate(drawn[named == index][:each]):
