@@ -109,7 +109,8 @@ def deconvnet(
 
     ReLU passes back R = g * [g > 0], whatever its input was. Max-pooling unpools by the switches of the forward pass:
     to the first maximum of a window in row-major order, also where the whole window is 0. Without a rectifier this is
-    the plain gradient, which a warning says.
+    the plain gradient, and without a max pool next to nothing depends on the image (Springenberg et al. 2014, section
+    3.4), which warnings say.
     """
     return _by_rectifiers("deconvnet", Rectifiers(gates=False), model, image, target, layer, unit)
 
@@ -145,6 +146,12 @@ def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
         warnings.warn(
             f"{name}: this is the plain gradient at the smooth activations {', '.join(names[:3])}{more}: "
             f"only rectifiers, of which there are {rectifiers.met}, have a rule",
+            stacklevel=3,
+        )
+    if rectifiers.met and not rectifiers.gates and not rectifiers.pools:
+        warnings.warn(
+            f"{name}: no max pool lies between the image and what is explained, and its switches are what a deconvnet "
+            "takes from the image: this shows the network, and hardly the image (guided_backprop shows both)",
             stacklevel=3,
         )
     if not rectifiers.met:

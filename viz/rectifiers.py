@@ -28,16 +28,21 @@ class Rectifiers:
 
     gates: whether those of its inputs that are not positive let nothing pass (guided backpropagation), or do not matter
         (deconvnet). only_maps: leave alone those whose inputs are no feature maps. met: how many the pass came by.
-        smooth: the activations it came by that stand in a rectifier's place and are none, by their own derivative.
+        pools: how many max pools. smooth: the activations it came by that stand in a rectifier's place and are none,
+        by their own derivative.
     """
 
     def __init__(self, gates, only_maps=False):
-        self.gates, self.only_maps, self.met, self.smooth = gates, only_maps, 0, []
+        self.gates, self.only_maps, self.met, self.pools, self.smooth = gates, only_maps, 0, 0, []
 
     def table(self):
         """{Function class: rule}, as `mg.grad` takes them."""
         rules = dict.fromkeys((*_OWN, Maximum, Clamp, Where, Mul), self.rule) | {Sub: self.difference}
-        return rules | dict.fromkeys(_SMOOTH, self.noted)
+        return rules | dict.fromkeys(_SMOOTH, self.noted) | {F.MaxPool2d: self.pooled}
+
+    def pooled(self, f, g):
+        self.pools += 1
+        return f.vjp(g)
 
     def noted(self, f, g):
         self.smooth.append(f)

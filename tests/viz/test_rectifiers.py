@@ -180,10 +180,19 @@ def test_smooth_activations_beside_rectifiers_are_named(method, x):
         getattr(viz, method)(nn.Sequential(layers), x, 1)
 
 
+def test_a_deconvnet_without_a_max_pool_shows_the_network_alone(network, x):
+    model = network(F.relu)
+    with pytest.warns(UserWarning, match="deconvnet: no max pool lies between"):
+        found = viz.deconvnet(model, x, 1)
+    with pytest.warns(UserWarning, match="hardly the image"):
+        np.testing.assert_array_equal(viz.deconvnet(model, x[:, :, ::-1].copy(), 1), found)
+
+
 def test_networks_with_a_rectifier_do_not_warn(network, x, small_network):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        viz.deconvnet(network(POSITIVE["where"]), x, 1)
+        viz.guided_backprop(network(POSITIVE["where"]), x, 1)
+        viz.deconvnet(small_network(), x, 1)
         viz.guided_backprop(small_network(), x, 1)
         viz.guided_grad_cam(small_network(), x, 1)
 
