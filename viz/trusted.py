@@ -29,11 +29,18 @@ from .perturbation import occlusion
 from .target import as_image, fixed_target
 from .typing import Images, Method, Target
 
+
+def _occlusion(model, image, target):
+    """By squares of 24 pixels, or as large as a smaller photograph has room for, two thirds apart."""
+    side = min(24, *np.shape(image)[2:])
+    return occlusion(model, image, target, patch=side, stride=max(1, 2 * side // 3))
+
+
 PANEL = {  # what other methods say, each with per_pixel's `how`
     "saliency": (saliency, "magnitude"),
     "integrated_gradients": (partial(integrated_gradients, steps=16), "signed"),
     "grad_cam": (grad_cam, "signed"),
-    "occlusion": (partial(occlusion, patch=24, stride=16), "signed"),
+    "occlusion": (_occlusion, "signed"),
 }
 GRID = 14  # maps are compared with each other as means over GRID x GRID fields: some are no finer
 SHIFTS = 4  # the map is shifted by quarters of the picture, in each direction

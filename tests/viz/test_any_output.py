@@ -125,7 +125,7 @@ def test_how_alike_two_pictures_are():
     model, x = network(), pictures()
     for _, layer in model.named_modules():
         if getattr(layer, "bias", None) is not None:
-            layer.bias.data = layer.bias.data * 0
+            layer.bias.data = (layer.bias.detach() * 0.0).data
     plain = nn.Sequential({name: layer for name, layer in model.children() if name != "preprocess"})
     (other, *_) = plain.activations(viz.target.as_image(plain, x[1:]), ["flatten"]).values()
     alike = viz.Objective("alike", ["flatten"], lambda _, found: (found["flatten"] * other.detach()).sum(1))
