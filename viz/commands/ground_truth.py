@@ -5,8 +5,8 @@ Guide: docs/techniques/ground_truth.md.
 mark, object, background: rendered scenes of four parts of which one decides, and networks trained on each. gain is how
 much of the map's positive part lies on it, 0 for a map that knows nothing, 1 for one that lies inside; precision, how
 many of as many highest pixels as it has; null, whether a map fits its own scene better than others, chance 1/2; rank,
-the correlation over the parts with what changing each does to the score; missed and invented, parts of which the map
-is silent or speaks wrongly.
+the correlation over the parts of what the map has there beyond its area with what changing each does to the score,
+chance 0; missed and invented, parts of which the map is silent or speaks wrongly.
 
 gridpg, difull, dipart: grids of four scenes, in the last two of which the other cells cannot matter, or hardly (Boehle
 et al. 2021, Rao et al. 2022); gain of the right cell.

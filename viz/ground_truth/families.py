@@ -41,13 +41,13 @@ class Cue:
     def marks(self, method):
         """gain, precision and null of the cue's mask; rank, missed and invented of the four parts."""
         maps, masks = method(self.model, self.scenes.images, self.target), self.scenes.masks
-        sums = scores.part_sums(maps, masks)
-        missed, invented = scores.missed_and_invented(sums, masks, self.effects)
+        excess = scores.part_excess(maps, masks)
+        missed, invented = scores.missed_and_invented(excess, self.effects)
         found = {
             "gain": scores.gain(maps, masks[self.part]),
             "precision": scores.top_k_precision(maps, masks[self.part]),
             "null": scores.null_test(maps, masks[self.part]),
-            "rank": scores.rank_correlation(sums, self.effects),
+            "rank": scores.rank_correlation(excess, self.effects),
             "missed": missed,
             "invented": invented,
         }

@@ -51,9 +51,12 @@ def null_test(maps, masks):
     return (better.sum(1) - 0.5) / (len(maps) - 1)
 
 
-def part_sums(maps, masks):
-    """(N,P): the sum of each map in each of P masks, {part: (N,H,W)}, in their order."""
-    return np.stack([(np.asarray(maps, np.float64) * mask).sum((1, 2)) for mask in masks.values()], 1)
+def part_excess(maps, masks):
+    """(N,P): how much more of each map lies in each of P masks, {part: (N,H,W)}, than by their areas would: of a map
+    that knows nothing 0 on average, however large the part."""
+    maps = np.asarray(maps, np.float64)
+    whole = maps.sum((1, 2))
+    return np.stack([(maps * mask).sum((1, 2)) - whole * np.asarray(mask).mean((1, 2)) for mask in masks.values()], 1)
 
 
 def part_effects(model, scenes, target, batch_size=100):
@@ -70,26 +73,23 @@ def part_effects(model, scenes, target, batch_size=100):
     return effects / (KINDS - 1)
 
 
-def rank_correlation(sums, effects):
+def rank_correlation(excess, effects):
     """(N,): Spearman's, over the parts of each scene (N,P); 0 where either says the same of all."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(values, axis=1) for values in (sums, effects)]
+    ranks = [rankdata(values, axis=1) for values in (excess, effects)]
     a, b = (r - r.mean(1, keepdims=True) for r in ranks)
     norm = np.sqrt((a**2).sum(1) * (b**2).sum(1))
     return (a * b).sum(1) / np.where(norm > 0, norm, 1)
 
 
-def missed_and_invented(sums, masks, effects):
+def missed_and_invented(excess, effects):
     """(missed, invented), each (N,): the share of the parts that matter which the map does not name, and the share of
     those that do not which it names; NaN where a scene has no such part.
 
-    A part matters if its effect is at least a fifth of the scene's largest. The map names it if a pixel there gets
-    more, on average, than a pixel of the picture. sums: see `part_sums`.
+    A part matters if its effect is at least a fifth of the scene's largest. The map names it if it has an excess there.
     """
-    area = np.stack([np.asarray(mask).mean((1, 2)) for mask in masks.values()], 1)
-    matters = effects >= MATTERS * effects.max(1, keepdims=True)
-    named = sums > area * sums.sum(1, keepdims=True)
+    matters, named = effects >= MATTERS * effects.max(1, keepdims=True), excess > 0
     return tuple(_share(wrong, among) for wrong, among in ((~named, matters), (named, ~matters)))
 
 

@@ -41,11 +41,13 @@ def test_the_null_test_sees_through_a_preference_for_one_place(drawn):
     assert np.isnan(scores.null_test(centre[:1], masks[:1]))
 
 
-def test_sums_of_parts_are_shares_of_the_map(drawn):
+def test_the_excess_of_parts_is_none_of_a_flat_map_and_adds_up_to_none(drawn):
     maps = np.random.default_rng(0).normal(size=(30, SIZE, SIZE))
-    sums = scores.part_sums(maps, drawn.masks)
-    np.testing.assert_allclose(sums.sum(1), maps.sum((1, 2)))
-    np.testing.assert_allclose(sums[3, 1], maps[3][drawn.masks["object"][3]].sum())
+    excess = scores.part_excess(maps, drawn.masks)
+    np.testing.assert_allclose(excess.sum(1), 0, atol=1e-9)
+    mask = drawn.masks["object"][3]
+    np.testing.assert_allclose(excess[3, 1], maps[3][mask].sum() - maps[3].sum() * mask.mean())
+    np.testing.assert_allclose(scores.part_excess(np.ones(maps.shape), drawn.masks), 0, atol=1e-9)
 
 
 def test_effects_of_a_network_that_sums_pixels(drawn):
@@ -79,11 +81,8 @@ def test_rank_correlation_of_parts():
 
 
 def test_missed_and_invented_parts():
-    masks = {part: np.zeros((3, 2, 2), bool) for part in PARTS}
-    for n, part in enumerate(PARTS):
-        masks[part][:, n // 2, n % 2] = True
     effects = np.array([[10.0, 0, 5, 1], [10, 0, 5, 1], [1, 1, 1, 1]])
-    sums = np.array([[5.0, 0, 5, 0], [1, 9, 1, 9], [4, 0, 0, 0]])
-    missed, invented = scores.missed_and_invented(sums, masks, effects)
+    excess = np.array([[5.0, -5, 5, -5], [-4, 4, -4, 4], [3, -1, -1, -1]])
+    missed, invented = scores.missed_and_invented(excess, effects)
     np.testing.assert_allclose(missed, [0, 1, 3 / 4])
     np.testing.assert_allclose(invented, [0, 1, np.nan])
