@@ -19,6 +19,11 @@ import models  # noqa: E402  (found in ROOT)
 import viz  # noqa: E402
 from minigrad import functional as F  # noqa: E402
 from viz import plot  # noqa: E402
+from viz.commands.ground_truth import fitted  # noqa: E402
+from viz.commands.methods import METHODS  # noqa: E402
+from viz.ground_truth.families import CUES  # noqa: E402
+from viz.ground_truth.networks import trained  # noqa: E402
+from viz.ground_truth.scenes import scenes  # noqa: E402
 
 WIDTH = 1100
 CLASSES = ("cat", "zebra")
@@ -161,6 +166,17 @@ def checks():
     columns = ["trained", *(f"random from {names[k]}" for k in kept[1:])]
     rows = ["saliency", "guided backprop", "Grad-CAM"]
     return plot.attribution_grid(image[0], maps, rows, columns, "What is left of a map without training", over=())
+
+
+def ground_truth():
+    """One scene, and networks trained on one of its parts each: half a minute to two of training, kept in out."""
+    methods = ("saliency", "guided_backprop", "lrp", "grad_cam", "layer_cam", "occlusion")
+    scene, maps = scenes(1, first=4), []
+    for cue in CUES:
+        model = trained("residual", cue, ROOT / "out" / "ground_truth")
+        maps.append([fitted(m, METHODS[m], cue).map(model, scene.images, scene.kinds[cue])[0] for m in methods])
+    rows = [f"the {cue} decides" for cue in CUES]
+    return plot.attribution_grid(scene.images[0], maps, rows, methods, "Where is what decides?", over=())
 
 
 def curves():
@@ -406,7 +422,7 @@ PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
     + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, switch_off, trust)
-    + (alike,)
+    + (alike, ground_truth)
 }
 
 
