@@ -333,7 +333,7 @@ def targeted_ascent(
     """
     image = checked_images("targeted_ascent", model, image)
     check_budget("targeted_ascent", image, step_size, "l2", "step_size")
-    require("targeted_ascent", steps=steps)
+    require("targeted_ascent", steps=steps, confidence=confidence)
     if objective not in ("score", "cross_entropy"):
         raise ValueError(f'targeted_ascent: objective must be "score" or "cross_entropy", got {objective!r}')
     if target is None:

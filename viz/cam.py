@@ -17,6 +17,7 @@ from minigrad.nn import Module
 from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
+from .ranges import require
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits_layer, require_units
 from .typing import Images, Target, Unit
 
@@ -216,6 +217,7 @@ def score_cam(
     baseline: x_b, what is left where H_k is 0, a number or an array that broadcasts to the image; the masked image is
         x_b + (x - x_b) H_k. batch_size: masked images in one forward pass; there are as many as the layer has channels.
     """
+    require("score_cam", batch_size=batch_size)
     require_units(model, "score_cam: baseline", baseline)
     image = as_images(model, image)
     with mg.no_grad():

@@ -132,6 +132,7 @@ def insertion_deletion(
     As the paper's authors measure, so that numbers can be set beside theirs: steps=H, fill="mean", blur="authors",
     whose kernel is the Gaussian folded back at its 11 pixels, nearly flat, on a picture framed in the mean colour.
     """
+    require("insertion_deletion", steps=steps)
     target = fixed_target(model, image, target)
     x = as_image(model, image).numpy()
     grey = filling("insertion_deletion", model, fill, x)
@@ -178,6 +179,7 @@ def pointing_game(maps: np.ndarray, boxes: np.ndarray, tolerance: int = 15) -> n
     boxes: (N,4) ints, top, left, bottom, right, in pixels, the last two outside. tolerance: pixels by which a maximum
     may miss, 15 as published. The first of equal maxima counts; a map that is the same everywhere is a miss.
     """
+    require("pointing_game", tolerance=tolerance)
     maps, boxes = _checked_boxes("pointing_game", maps, boxes)
     top, left, bottom, right = boxes.T
     row, column = np.divmod(_rows(maps).argmax(1), maps.shape[2])
@@ -262,6 +264,7 @@ def sensitivity(
         draws the same for x + d as for x, so that only what the image does is measured.
     d is uniform, `samples` times, each photograph's own, from seed and key (see viz/random.py).
     """
+    require("sensitivity", radius=radius, samples=samples)
     if value_range(model) == (0, 1):
         in_pixels("sensitivity", "radius", radius)
     target = fixed_target(model, image, target)

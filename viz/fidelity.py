@@ -121,6 +121,7 @@ def faithfulness_correlation(
 
 def _changes(name, model, image, attribution, target, layer, unit, samples, sigma, seed, key):
     """I . a and y(x) - y(x - I) for each noise I, both (samples, N)."""
+    require(name, sigma=sigma, samples=samples)
     if value_range(model) == (0, 1):
         in_pixels(name, "sigma", sigma)
     target = fixed_target(model, image, target, layer)

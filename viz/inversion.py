@@ -44,7 +44,7 @@ def invert(
     positions, so that their weights do not depend on the image's size. start: "zeros", "grey", "noise", or images.
     optimizer, lr, steps, clip, course: as in `maximize`. Works at any size that the layers up to `layer` take.
     """
-    require("invert", alpha_weight=alpha_weight, beta=beta, tv_weight=tv_weight)
+    require("invert", alpha=alpha, alpha_weight=alpha_weight, beta=beta, tv_weight=tv_weight)
     original = as_image(model, as_pixels("invert", model, image))
     with mg.no_grad():
         wanted = in_float32_at_least(activations(model, original, [layer])[layer])

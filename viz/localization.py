@@ -85,6 +85,7 @@ def segment(
 
     Returns (H,W) bool: the largest connected part of what GrabCut calls object.
     """
+    require("segment", components=components, iterations=iterations)
     certain, outside = seeds(heat, foreground, background)
     image = as_pixels("segment", None, image)[0]
     return largest_component(grabcut(image, certain, outside, components, iterations, seed=seed))

@@ -159,11 +159,9 @@ def jsma(
     Returns (N,3,H,W) of the image's dtype.
     """
     image = checked_images("jsma", model, image)
-    if not 0 < abs(theta) <= 1 or not 0 < gamma <= 1 or candidates < 2:
-        raise ValueError(
-            "jsma: needs theta from -1 to 1 and not 0, gamma in (0, 1], candidates >= 2, "
-            f"got {theta}, {gamma}, {candidates}"
-        )
+    if not 0 < abs(theta) <= 1:
+        raise ValueError(f"jsma: needs theta from -1 to 1 and not 0, got {theta}")
+    require("jsma", gamma=gamma, candidates=candidates)
     if target is None:
         raise ValueError("jsma: needs a target, the class to reach")
     targets, _ = aim("jsma", model, image, target, None)

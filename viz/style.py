@@ -172,7 +172,7 @@ def synthesize_texture(
     size: (H, W) of the result; by default that of `style`. weight: of the style loss, which has an effect only beside
     tv_weight. The rest is as in `style_transfer`. Returns an Optimized.
     """
-    require("synthesize_texture", tv_weight=tv_weight, style_scale=style_scale)
+    require("synthesize_texture", weight=weight, tv_weight=tv_weight, style_scale=style_scale)
     style = _photograph(model, "style", style)
     model = with_average_pooling(model) if average_pooling else model
     _, layers = default_layers(model, (), layers)

@@ -15,6 +15,7 @@ from minigrad.nn import Module
 
 from .gram import content_loss, in_float32_at_least, mean_gram, style_losses
 from .optimize import optimize_image
+from .ranges import require
 from .style import default_layers
 from .target import as_image, as_pixels
 from .typing import Images
@@ -41,6 +42,7 @@ def stylize(
     strength: how many times more the style loss of the content image weighs than all of the content, 1/2 sum P^2. Ten
         steps with the default change colours and textures and leave shapes; `style_transfer` itself takes 40.
     """
+    require("stylize", strength=strength)
     content, style = (
         as_pixels("stylize", model, one, whole=True, argument=name)
         for name, one in {"content": content, "style": style}.items()

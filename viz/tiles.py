@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .ranges import require
 from .typing import Images
 
 
@@ -43,6 +44,7 @@ def outline_mask(
     image: Images, mask: np.ndarray, colour: Sequence[float] = (1.0, 0.85, 0.0), outside: float = 0.35
 ) -> np.ndarray:
     """(3,H,W): `image`, as there, with the rim of `mask` (H,W) coloured, and what is outside it times `outside`."""
+    require("outline_mask", outside=outside)
     mask = np.asarray(mask, bool)
     inside = np.pad(mask, 1)
     surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
