@@ -167,12 +167,12 @@ def as_pixels(name, model, image, whole=False, argument="image"):
     require_pixels(name, model)
     image = np.asarray(as_images(model, image, whole))
     check_pixels(name, argument, image)
-    return image
+    return np.clip(image, 0, 1)
 
 
 def check_pixels(name, argument, image):
-    """Refuse an array whose values are not all in [0, 1]."""
-    if image.size and not (image.min() >= 0 and image.max() <= 1):
+    """Refuse an array whose values are not all in [0, 1], but for rounding."""
+    if image.size and not (image.min() >= -1e-6 and image.max() <= 1 + 1e-6):
         hint = ": divide 0-255 by 255" if image.min() >= 0 else ""
         raise ValueError(
             f"{name}: {argument} must lie in [0, 1], it goes from {image.min():.4g} to {image.max():.4g}{hint}"

@@ -199,3 +199,11 @@ def test_an_image_that_is_not_kept_in_the_range_may_begin_outside():
 def test_numbers_in_other_units_are_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call(without_preprocessing(network()), pictures())
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_what_rounding_makes_of_white_and_black_is_taken(name):
+    """0.299 + 0.587 + 0.114 may be a little more than 1."""
+    model, x = without_preprocessing(network()), pictures()[:1]
+    x[:, :, 0, 0], x[:, :, 0, 1] = np.nextafter(np.float32(1), np.float32(2)), -1e-7
+    PIXELS[name](model, x, x)
