@@ -169,6 +169,7 @@ def trust(
         Contrast, an Objective; None for the top class.
     others: other photographs (M,3,H,W), four at least, of which the method explains the top class.
     panel: {name: (method, how)} of other methods to compare with; by default PANEL without `method`.
+        Those that refuse the network have no part in it; where all do, the sentence is raised.
     draws: of the weights, and of the noise. steps: of the insertion and deletion curves. radius: of the noise.
 
     Insertion, deletion and the rivals' share are those of Petsiuk et al. 2018 (viz.insertion_deletion); randomisation
@@ -227,12 +228,18 @@ def _agreement(model, x, target, others, own, panel):
     from scipy.stats import spearmanr
 
     field = _fields(own[None])[0]
-    agreement, by_chance = {}, []
+    agreement, by_chance, refused = {}, [], None
     for name, (method, how) in panel.items():
-        maps = [_fields(per_pixel(method(model, *one), how)) for one in ((x, target), (others, None))]
+        try:
+            maps = [_fields(per_pixel(method(model, *one), how)) for one in ((x, target), (others, None))]
+        except (NotImplementedError, ValueError) as error:
+            refused = error
+            continue
         ranks = [[_or_nothing(spearmanr(field, other).statistic) for other in part] for part in maps]
         agreement[name] = float(ranks[0][0])
         by_chance.append(ranks[1])
+    if refused is not None and not agreement:
+        raise refused
     return agreement, _mean(np.mean(by_chance, 0))
 
 

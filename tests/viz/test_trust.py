@@ -143,3 +143,11 @@ def test_what_speaks_against_a_map(changed, name, against):
 def test_what_allows_no_answer_is_refused(count, draws, sentence, detector, pictures):
     with pytest.raises(ValueError, match="^trust: .*" + sentence):
         viz.trust(detector, pictures[0], viz.saliency, 1, others=pictures[1][:count], panel=PANEL, draws=draws)
+
+
+def test_a_method_of_the_panel_that_refuses_the_network_is_left_out(detector, pictures):
+    panel = PANEL | {"grad_cam": (viz.grad_cam, "signed")}  # of a network without maps
+    found = tried(detector, pictures, viz.input_x_gradient, panel=panel)
+    assert found.agreement == tried(detector, pictures, viz.input_x_gradient).agreement
+    with pytest.raises(ValueError, match="name a layer"):
+        tried(detector, pictures, viz.input_x_gradient, panel={"grad_cam": (viz.grad_cam, "signed")})
