@@ -68,7 +68,21 @@ def completeness(
     expected = watched(model, x, target, layer, unit)
     if baseline is not None:
         expected = expected - watched(model, x * 0 + np.asarray(baseline, x.dtype), target, layer, unit)
-    return _rows(attribution).sum(1) - expected
+    return _rows(checked_attribution("completeness", attribution, x)).sum(1) - expected
+
+
+def checked_attribution(name, attribution, x):
+    """`attribution`, (N,3,H,W) or (N,H,W), as an array of numbers, one for each of the images x."""
+    a = np.asarray(attribution)
+    if a.shape not in (x.shape, (len(x), *x.shape[2:])):
+        raise ValueError(f"{name}: the attribution must be {x.shape} or {(len(x), *x.shape[2:])}, got {a.shape}")
+    return finite(name, "the attribution", a)
+
+
+def finite(name, what, values):
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: {what} has NaN or infinite values")
+    return values
 
 
 def _rows(attribution):
@@ -139,6 +153,7 @@ def insertion_deletion(
     n, c, h, w = x.shape
     if np.shape(maps) != (n, h, w):
         raise ValueError(f"insertion_deletion: maps must be {(n, h, w)}, one for each image, got {np.shape(maps)}")
+    finite("insertion_deletion", "the map", maps)
     blurred = _blurred(model, x, blur)
     ties = drawn(streams(seed, "insertion_deletion", x, key), lambda rng: rng.random(h * w))
     order = np.empty((n, h * w), int)
@@ -228,7 +243,7 @@ def _checked_boxes(name, maps, boxes):
     maps, boxes = np.asarray(maps), np.asarray(boxes)
     if maps.ndim != 3 or boxes.shape != (len(maps), 4):
         raise ValueError(f"{name}: maps must be (N,H,W) and boxes (N,4), got {maps.shape} and {boxes.shape}")
-    return maps, boxes
+    return finite(name, "the map", maps), boxes
 
 
 def sparseness(maps: np.ndarray) -> np.ndarray:

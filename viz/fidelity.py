@@ -11,6 +11,7 @@ import numpy as np
 
 from minigrad.nn import Module
 
+from .checks import checked_attribution
 from .perturbation import filling, watched
 from .random import drawn, streams
 from .ranges import require
@@ -103,7 +104,7 @@ def faithfulness_correlation(
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     filled = filling("faithfulness_correlation", model, fill, x)
-    a = np.asarray(attribution, np.float64)
+    a = checked_attribution("faithfulness_correlation", attribution, x).astype(np.float64)
     a = (a if a.ndim == 3 else a.sum(1)).reshape(len(x), x.shape[2] * x.shape[3])
     size = max(1, round(fraction * a.shape[1]))
     rngs = streams(seed, "faithfulness_correlation", x, key)
@@ -126,7 +127,7 @@ def _changes(name, model, image, attribution, target, layer, unit, samples, sigm
         in_pixels(name, "sigma", sigma)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
-    a = np.asarray(attribution, np.float64)
+    a = checked_attribution(name, attribution, x).astype(np.float64)
     a = np.broadcast_to(a[:, None] if a.ndim == 3 else a, x.shape)
     rngs = streams(seed, name, x, key)
     before = watched(model, x, target, layer, unit)

@@ -23,6 +23,8 @@ def localize(heat: np.ndarray, fraction: float = 0.15) -> Any:
     heat = np.asarray(heat)
     if heat.ndim != 3:
         raise ValueError(f"localize: heat must be maps (N,H,W), got shape {heat.shape}")
+    if not np.isfinite(heat).all():
+        raise ValueError("localize: the map has NaN or infinite values")
     require("localize", fraction=fraction)
     peak = heat.max((1, 2), keepdims=True)
     masks, boxes = (heat >= fraction * peak) & (peak > 0), np.empty((len(heat), 4), int)

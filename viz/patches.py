@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.functional.window import ints
 from minigrad.nn import Module
 
 from .gradients import deconvnet, guided_backprop
@@ -86,7 +87,7 @@ def top_patches(
 
     maxima: the layer's entry of `channel_maxima`, where it is known already.
     """
-    image = as_images(model, image)
+    image, (channel,) = as_images(model, image), ints("top_patches", "channel", channel)
     if maxima is None:
         maxima = channel_maxima(model, image, [layer], batch_size, progress)[layer]
     activation, rows, columns = maxima

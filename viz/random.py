@@ -21,6 +21,8 @@ def stream(seed, method, key=b""):
 
     seed: as numpy's: an int or ints, none negative. method: the name of what draws. key: bytes or a name.
     """
+    if seed is None:
+        raise ValueError(f"{method}: seed must be an int or ints, so that the result can be had again, got None")
     words = np.random.SeedSequence(seed).generate_state(8)
     parts = [words.tobytes(), method.encode(), key if isinstance(key, bytes) else str(key).encode()]
     digest = blake2b(digest_size=32)

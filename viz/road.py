@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from minigrad.nn import Module
 
+from .checks import finite
 from .perturbation import watched
 from .random import streams
 from .ranges import require
@@ -78,6 +79,7 @@ def road(
     n, c, h, w = x.shape
     if np.shape(maps) != (n, h, w):
         raise ValueError(f"road: maps must be {(n, h, w)}, one for each image, got {np.shape(maps)}")
+    finite("road", "the map", maps)
     rngs = streams(seed, "road", x, key)
     order = np.empty((n, h * w), int)
     for row, rng, m in zip(order, rngs, np.asarray(maps, np.float64), strict=True):

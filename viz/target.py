@@ -11,6 +11,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.functional.window import ints
 from minigrad.nn import Module
 from models.images import load_image
 from models.labels import find_class
@@ -335,13 +336,13 @@ def pick(y, chosen):
 def unit_activation(a, unit=None):
     """(N,) Tensor: the mean of activations a (N,C,...) over all channels, of one channel, or one neuron of it."""
     if unit is not None:
-        unit = (unit,) if isinstance(unit, int | np.integer) else tuple(unit)
+        unit = ints("an activation", "unit", unit)
         if len(unit) not in (1, a.ndim - 1):
             raise ValueError(f"unit {unit} must be a channel or name one neuron in a layer of shape {a.shape[1:]}")
         for i, n in zip(unit, a.shape[1:], strict=False):
             if not 0 <= i < n:
                 raise ValueError(f"unit {unit} is out of range: the layer has shape {a.shape[1:]}")
-        a = a[(slice(None), *(int(i) for i in unit))]
+        a = a[(slice(None), *unit)]
     return a.mean(axis=tuple(range(1, a.ndim))) if a.ndim > 1 else a
 
 

@@ -290,3 +290,55 @@ def test_the_smooth_randomisation_test_runs_on_a_smoothed_method(golden):
     model, image, target, _ = golden
     test = viz.model_randomization(model, image, viz.smoothed(viz.saliency, samples=3), target)
     assert test.spearman[0].min() == 1 and (test.spearman[-1] < 0.99).all()
+
+
+# ---- attributions and maps that are none of these images' ------------------------------------------------------------
+
+MEASURES = {
+    "completeness": lambda m, x, a: viz.completeness(m, x, a, 1),
+    "infidelity": lambda m, x, a: viz.infidelity(m, x, a, 1, samples=3),
+    "relative_infidelity": lambda m, x, a: viz.relative_infidelity(m, x, a, 1, samples=3),
+    "faithfulness_correlation": lambda m, x, a: viz.faithfulness_correlation(m, x, a, 1, samples=3),
+}
+OF_MAPS = {
+    "insertion_deletion": lambda m, x, maps: viz.insertion_deletion(m, x, maps, 1, steps=3),
+    "road": lambda m, x, maps: viz.road(m, x, maps, 1, shares=(0.2,)),
+    "pointing_game": lambda m, x, maps: viz.pointing_game(maps, np.zeros((3, 4), int)),
+    "positive_share": lambda m, x, maps: viz.positive_share(maps, np.zeros((3, 4), int)),
+    "localize": lambda m, x, maps: viz.localize(maps),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_an_attribution_of_another_shape_is_not_broadcast(name, small_network, images):
+    model, x = small_network(), images(2)
+    a = viz.gradient(model, x, 1)
+    MEASURES[name](model, x, a)
+    MEASURES[name](model, x, a.sum(1))
+    for wrong in (a[:1], a[:, :1], a[0], a[:, :, :1], a[:, :, :, :1]):
+        with pytest.raises(ValueError, match=f"{name}: the attribution must be .2, 3, 6, 5. or .2, 6, 5., got"):
+            MEASURES[name](model, x, wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", [*MEASURES, *OF_MAPS])
+def test_an_attribution_that_is_no_number_is_refused(name, value, small_network, images):
+    model, x = small_network(), images(3)
+    a = viz.gradient(model, x, 1)
+    a[1, 1, 2, 3] = value
+    with pytest.raises(ValueError, match=f"{name}: the (attribution|map) has NaN or infinite values"):
+        MEASURES[name](model, x, a) if name in MEASURES else OF_MAPS[name](model, x, a[:, 1])
+
+
+def test_units_and_channels_are_whole_numbers_and_seeds_are_given(small_network, images):
+    model, x = small_network(), images(2)
+    for call in (
+        lambda: viz.saliency(model, x, layer="relu2", unit=1.5),
+        lambda: viz.saliency(model, x, layer="relu2", unit=(1, 1.5, 0)),
+        lambda: viz.maximize(model, viz.neuron("relu2", 1, 0.5, 1), size=6, steps=1),
+        lambda: viz.top_patches(model, x, "relu1", 1.5),
+    ):
+        with pytest.raises(TypeError, match="(unit|channel) must be an int or a sequence of ints, got"):
+            call()
+    with pytest.raises(ValueError, match="smooth_grad: seed must be an int or ints, so that the result can be had"):
+        viz.smooth_grad(model, x, 1, samples=2, seed=None)
