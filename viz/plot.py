@@ -43,7 +43,7 @@ def attribution_grid(images, maps, rows, columns, title="", over=None):
     """Maps side by side: `maps[r][c]` over `images[r]`, each on its own scale, and the image itself at the left.
 
     images: one for all rows, or a list with one for each. rows, columns: labels, such as classes and methods.
-    over: the columns whose maps lie over the image, others stand alone (fine ones show better so); None for all.
+    over: the rows and columns whose maps lie over the image, others stand alone (fine ones show better); None for all.
     In a map's place a sentence may stand, why there is none.
     """
     if len(maps) != len(rows) or any(len(row) != len(columns) for row in maps):
@@ -51,15 +51,15 @@ def attribution_grid(images, maps, rows, columns, title="", over=None):
     images = list(images) if isinstance(images, list | tuple) else [images] * len(rows)
     scales = []
 
-    def cell(image, column, heat):
+    def cell(image, row, column, heat):
         if isinstance(heat, str):
             return heat
         scales.append(scale := Scale.of(as_map(heat)))
-        return overlay(image, heat, scale) if over is None or column in over else scale.colours(heat)
+        return overlay(image, heat, scale) if over is None or {row, column} & set(over) else scale.colours(heat)
 
     cells = [
-        [as_picture(image), *(cell(image, column, heat) for column, heat in zip(columns, row, strict=True))]
-        for image, row in zip(images, maps, strict=True)
+        [as_picture(image), *(cell(image, name, column, heat) for column, heat in zip(columns, row, strict=True))]
+        for image, name, row in zip(images, rows, maps, strict=True)
     ]
     captions = [["photograph", *columns]] + [[""] * (len(columns) + 1)] * (len(rows) - 1)
     kinds = sorted({scale.signed for scale in scales})
@@ -219,7 +219,7 @@ class _Sheet:
         aspects = [cell.shape[1] / cell.shape[0] for row in cells for cell in row if hasattr(cell, "shape")]
         aspect = float(np.exp(np.mean(np.log(aspects))))  # width / height of a cell
         count = max(len(row) for row in cells)
-        side = min(2.6, max(0.9, 10 / count))
+        side = min(2.6, max(0.9, 10 / count), max(1.2, 14 / len(cells)))
         stretch = min(math.sqrt(aspect), 2.0) if aspect > 1 else max(math.sqrt(aspect), 0.5)
         width = max(side * stretch, 0.6)
         height = max(width / aspect, 0.15)

@@ -53,6 +53,7 @@ RANGES = {
     "kappa": WEIGHT,
     "keep": SHARE,
     "l2_weight": WEIGHT,
+    "layer_weights": WEIGHT,
     "lr": Range(above=0, high=1000, unit="learning rate"),
     "lrp.alpha": Range(1, 1e6),
     "lrp.epsilon": Range(above=0, high=1e6),

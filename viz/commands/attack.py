@@ -56,15 +56,34 @@ def run(job):
     epsilon = (8 / 255 if args.epsilon is None else args.epsilon) if limited else None
     with job.stoppable():
         attacked = METHODS[args.method](job, image, target)
+    farther = 1.0
+    if args.method in ("deepfool", "cw"):
+        farther, attacked = surviving(job, image, attacked, target)
     (found,) = viz.report_attack(job.model, image, attacked, target=target, epsilon=epsilon)
     saved = viz.round_within(attacked, image, epsilon) if limited else viz.as_saved(attacked)
     job.write(
-        line(job, found),
-        figure=figure(job, image, saved, found),
+        line(job, found, farther),
+        figure=figure(job, image, saved, found, farther),
         arrays={"image": image, "attacked": attacked, "saved": saved},
-        numbers=found,
+        numbers=found | {"farther": farther},
         pictures={"original": image, "adversarial": saved},
     )
+
+
+FARTHER = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+
+
+def surviving(job, image, attacked, target):
+    """(how much farther, picture): the attack as far along its way as it takes to survive 8 bits, or as it was.
+
+    The smallest attacks end just over the border, and rounding takes them back.
+    """
+    for farther in FARTHER:
+        x = (image + farther * (attacked - image)).clip(0, 1).astype(image.dtype)
+        (found,) = viz.report_attack(job.model, image, x, target=target)
+        if found["saved"]["success"]:
+            return farther, x
+    return 1.0, attacked
 
 
 def check_options(job):
@@ -185,18 +204,22 @@ METHODS = {
 }
 
 
+def way(farther):
+    return f", {farther - 1:.0%} farther than it found, to survive 8 bits" if farther > 1 else ""
+
+
 def outcome(job, state):
     return f"{job.class_name(state['class'])} (p = {state['probability']:.3g})"
 
 
-def line(job, found):
+def line(job, found, farther):
     kept = {True: "succeeds", False: "fails"}[found["saved"]["success"]]
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.3g}, L0 {found['saved']['l0']}"
     states = ", ".join(f"{name} {outcome(job, found[name])}" for name in ("original", "attacked", "saved"))
-    return f"{job.args.method} {kept}: {states}; saved {moved}"
+    return f"{job.args.method} {kept}: {states}; saved {moved}" + way(farther)
 
 
-def figure(job, image, saved, found):
+def figure(job, image, saved, found, farther):
     difference = saved - image
     labels = [
         f"photograph: {outcome(job, found['original'])}",
@@ -208,5 +231,5 @@ def figure(job, image, saved, found):
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
     pictures = [image, plot.centred(difference), saved]
     kept = "" if found["saved"]["success"] else "; what is left of it in 8 bits fails"
-    title = job.heading(f"{job.args.method}{wanted}: {moved}{kept}")
+    title = job.heading(f"{job.args.method}{wanted}: {moved}{way(farther)}{kept}")
     return plot.pictures(pictures, labels, title, columns=3)

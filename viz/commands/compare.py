@@ -1,8 +1,8 @@
 """Several attribution methods and several classes side by side, every method with its default settings.
 
-A row is a class, a column a method; coarse maps lie over the photograph, fine ones stand alone. Maps of three channels
-are summed over them. Where a method does not apply to the network, the sentence that says why stands in its place. For
-the equations and papers see --help of each method.
+A row is a class, a column a method, or the other way round where there are many methods. Coarse maps lie over the
+photograph, fine ones stand alone; maps of three channels are summed over them. Where a method does not apply to the
+network, the sentence that says why stands in its place. For the equations and papers see --help of each method.
 """
 
 from models.mistakes import UserError
@@ -14,6 +14,7 @@ from .options import chosen, names, once, parser
 from .target import SCORE, Target, read_target
 
 CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "xgrad_cam", "score_cam", "eigen_cam")
+WIDEST = 5  # columns of methods; more would be small
 COARSE = (*CAMS, "occlusion", "rise")
 
 EXAMPLE = "photo.jpg --methods saliency,guided_backprop,grad_cam --targets cat,zebra"
@@ -43,7 +44,7 @@ def run(job):
     rows = [f"{name} (p = {', '.join(f'{p:.3g}' for p in some)})" for name, some in zip(classes, shares, strict=True)]
     title = f"{job.image_name}, seen by {job.model.name}"
     job.write(
-        figure=plot.attribution_grid(job.image, maps, rows, methods, title, over=COARSE),
+        figure=grid(job.image, maps, rows, methods, title),
         arrays={"image": job.image, **arrays},
         numbers={
             "probabilities": {job.class_name(c): job.probabilities[c] for target in targets for c in target.classes},
@@ -51,6 +52,15 @@ def run(job):
         },
         line=f"{', '.join(methods)} for {', '.join(classes)}",
     )
+
+
+def grid(image, maps, rows, methods, title):
+    """A row for each target and a column for each method, or the other way round where there are many methods."""
+    names = [COMMANDS[method].heading.format(rule="composite") for method in methods]
+    over = [COMMANDS[method].heading for method in COARSE]
+    if len(methods) <= WIDEST:
+        return plot.attribution_grid(image, maps, rows, names, title, over=over)
+    return plot.attribution_grid(image, list(zip(*maps, strict=True)), names, rows, title, over=over)
 
 
 def chosen_targets(job):

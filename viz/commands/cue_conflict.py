@@ -20,7 +20,8 @@ add_data_options(options, count=24)
 add, number = options.add_argument, options.number
 add("--styled-by", metavar="MODEL", help="the network whose layers style transfer looks at (default: --model)")
 number("--steps", 60, "of style transfer")
-number("--style-weight", float, "against the content", shown="default: one that suits the network")
+number("--style-weight", float, shown="default: one that suits the network")
+number("--content-weight", 20.0, "of the shape, which is to stay recognisable")
 
 
 def run(job):
@@ -38,6 +39,7 @@ def run(job):
             steps=args.steps,
             seed=args.seed,
             style_weight=args.style_weight,
+            content_weight=args.content_weight,
             progress=job.progress,
             callback=job.until_stopped(args.count, lambda n, _: n + 1),
         )

@@ -21,6 +21,7 @@ from tqdm import tqdm
 import minigrad as mg
 import viz
 from models.mistakes import UserError
+from viz import plot
 from viz.target import as_image, logits
 
 from .labelled import add_data_options, labelled_images, model_for
@@ -60,7 +61,7 @@ def run(job):
     model, images, labels = right_ones(job)
     mosaics = pictured(job, images, labels) if "grid" in measures else None
 
-    measured, refused, arrays = {}, {}, {}
+    measured, refused, arrays, before = {}, {}, {}, []
     with job.stoppable():
         for name, method in methods.items():
             if job.stopped:
@@ -75,7 +76,7 @@ def run(job):
                 arrays |= {f"{name}_{key}": value for key, value in found.items()}
             job.done = len(measured) + len(refused), len(methods)
             if measured:
-                write(job, name, measured, refused, arrays, len(images))
+                before = write(job, name, measured, refused, arrays, len(images), before)
     refusals(measured | refused)
 
 
@@ -86,27 +87,50 @@ def pictured(job, images, labels):
     return viz.mosaics(images if job.args.tiles == "full" else halved(images), labels, len(images), job.args.seed)
 
 
-def write(job, name, measured, refused, arrays, count):
-    """After each method, so that nothing is lost if the run is cut off."""
-    chance = {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(job.args.noises)}
+def write(job, name, measured, refused, arrays, count, before):
+    """After each method, so that nothing is lost if the run is cut off: until the last one under the part "so_far".
+
+    before: the paths of that part, which go once all is there. Returns them.
+    """
+    done, of = job.done
+    numbers, whole = tables(measured, refused, count, job.args.noises), done == of or job.stopped
+    line = f"{name}, {done} of {of}"
+    if whole:
+        line = f"\n{numbers['table']}\n{numbers.get('differences_table', '')}"
+    written = job.write(line, chart(job, measured, count), arrays, numbers, part="" if whole else "so_far")
+    if not whole:
+        return written
+    for path in before:
+        path.unlink()
+    return []
+
+
+def tables(measured, refused, count, noises):
+    """The numbers of the record, with the tables in Markdown."""
+    chance = {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(noises)}
     rows = [{"method": name} | {k: viz.estimate(v) for k, v in found.items()} for name, found in measured.items()]
-    last = ", ".join(f"{key} {value.text()}" for key, value in rows[-1].items() if key != "method")
-    last = refused.get(name, last)
     by_chance = {"method": "chance"} | {key: chance.get(key) for key in rows[0] if key != "method"}
     text = markdown(with_refusals([*rows, by_chance], refused), "{:.3f}")
     numbers = {"images": count, "chance": chance, "rows": rows, "refused": refused, "table": text}
-    if "centre" in measured:
-        against = [
-            {"less the centre": name} | {k: viz.difference(v, measured["centre"][k]) for k, v in found.items()}
-            for name, found in measured.items()
-            if name != "centre"
-        ]
-        numbers |= {"differences": against, "differences_table": markdown(against, "{:+.3f}") if against else ""}
-    job.write(
-        arrays=arrays,
-        numbers=numbers,
-        line=f"{name}: {last}",
-    )
+    if "centre" not in measured:
+        return numbers
+    against = [
+        {"less the centre": name} | {k: viz.difference(v, measured["centre"][k]) for k, v in found.items()}
+        for name, found in measured.items()
+        if name != "centre"
+    ]
+    return numbers | {"differences": against, "differences_table": markdown(against, "{:+.3f}") if against else ""}
+
+
+ARROWS = {"insertion": "higher", "deletion": "lower", "pointing": "higher", "share": "higher", "infidelity": "lower"}
+
+
+def chart(job, measured, count):
+    """The means as a table of shades, each measure with what is better."""
+    columns = [key for key in next(iter(measured.values())) if key in ARROWS]
+    means = [[found[key].mean() for key in columns] for found in measured.values()]
+    title = job.heading(f"Attributions of {job.model.name} measured, means over {count} photographs")
+    return plot.matrix(means, list(measured), [f"{key} ({ARROWS[key]} is better)" for key in columns], title)
 
 
 def halved(images):

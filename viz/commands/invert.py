@@ -1,14 +1,15 @@
 """What a layer still knows of a photograph: an image, found from noise, with the same activations.
 
 minimise |A(x) - A(photo)|^2 / |A(photo)|^2 + penalties on the range and the roughness of x
-(Mahendran and Vedaldi 2015, arXiv:1412.0035, equation 5). Several layers, one beside the other.
+(Mahendran and Vedaldi 2015, arXiv:1412.0035, equation 5). Several layers, one beside the other. A deep layer may be
+met closely by a picture far from the photograph: what sets them apart is what the layer does not know.
 """
 
 import viz
 from viz import plot
 
 from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fitted
+from .pictures import LEAST, add_course_options, course, fitted, start_of
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
@@ -17,19 +18,23 @@ number("--alpha", 6.0, "power of the penalty on range", above=0, high=100)
 number("--alpha-weight", 0.01)
 number("--beta", 2.0, "power of the total variation")
 number("--tv-weight", 1.0)
-add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
+add("--start", metavar="noise|grey|zeros|IMAGE", default="noise", help="(default %(default)s)")
 number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=300, lr=0.03, optimizer="adam")
+
+
+TITLE = "What the layers know: how far the layer is off (square error, of its square sum), and the pixels (mean)"
 
 
 def run(job):
     args = job.args
     image = fitted(job, args.image, args.size)
+    start = start_of(job, args.start, image.shape[2:])
     layers = names(args.layers) or viz.default_layers(job.model, ())[1]
     penalties = {name: getattr(args, name) for name in ("alpha", "alpha_weight", "beta", "tv_weight")}
     found, frames = {}, []
     for layer in layers:
-        plain = {"start": args.start, "optimizer": args.optimizer, "lr": args.lr, "steps": args.steps}
+        plain = {"start": start, "optimizer": args.optimizer, "lr": args.lr, "steps": args.steps}
         try:
             found[layer] = viz.invert(job.model, image, layer, **plain, **penalties, **course(job))
         except KeyboardInterrupt:
@@ -41,16 +46,18 @@ def run(job):
         job.left(found[layer], args.steps)
         if job.stopped:
             break
+    pixels = {layer: float(abs(result.image - image).mean()) for layer, result in found.items()}
     misses = {layer: result.losses["features"][-1] for layer, result in found.items()}
+    off = {layer: f"off by {miss:.2%}, pixels by {pixels[layer]:.2f}" for layer, miss in misses.items()}
     job.write(
-        f"inverted {', '.join(f'{layer} (off by {miss:.2g})' for layer, miss in misses.items())}",
+        f"inverted {'; '.join(f'{layer}: {text}' for layer, text in off.items())}",
         figure=plot.pictures(
             [image, *(result.image for result in found.values())],
-            ["photograph", *(f"{layer}: off by {miss:.2g}" for layer, miss in misses.items())],
-            job.heading("What the layers know"),
+            ["photograph", *(f"{layer}: {text}" for layer, text in off.items())],
+            job.heading(TITLE),
         ),
         arrays={"image": image} | {f"result_{layer}": result.image for layer, result in found.items()},
-        numbers={"features": misses},
+        numbers={"features": misses, "pixels": pixels},
         pictures={layer: result.image for layer, result in found.items()},
         frames=frames,
         settings={"layers": layers},

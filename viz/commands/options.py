@@ -37,6 +37,7 @@ class Parser(argparse.ArgumentParser):
         within = range_of(flag.lstrip("-").replace("-", "_"), of) or Range(low, high, above, unit)
         values = default if isinstance(default, list | tuple) else [default]
         kind, default = (default, None) if callable(default) else (type(values[0]), default)
+        default = more["type"](default) if isinstance(default, str) else default
         facts = ", ".join(filter(None, (within.unit, str(within))))
         what = f"{help} ({facts}; {shown or 'default ' + ' '.join(map(str, values))})".strip()
         action = self.add_argument(flag, **{"type": kind, "default": default, "help": what} | more)

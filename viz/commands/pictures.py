@@ -49,6 +49,16 @@ def history(result):
     return {"result": result.image} | {f"loss_{name}": values for name, values in result.losses.items()}
 
 
+STARTS = ("noise", "grey", "zeros")
+
+
+def start_of(job, start, size):
+    """--start as viz takes it: one of its words as it is, or the picture of that path at `size`, (H, W)."""
+    if start in (*STARTS, "content", "style"):
+        return start
+    return in_channels(job.model, models.load_image(start, size))
+
+
 def fall(values):
     """ "from 12.3 to 0.45 (-96.3 %)"."""
     change = f" ({100 * (values[-1] / values[0] - 1):+.1f} %)" if values[0] else ""

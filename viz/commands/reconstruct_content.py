@@ -8,14 +8,14 @@ import viz
 from viz import plot
 
 from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fall, fitted
+from .pictures import LEAST, add_course_options, course, fall, fitted, start_of
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
 add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
 add("--together", action="store_true", help="one image for all layers")
 number("--tv-weight", 0.0, "of the sum of squared differences")
-add("--start", choices=("noise", "grey", "zeros"), default="noise", help="(default %(default)s)")
+add("--start", metavar="noise|grey|zeros|IMAGE", default="noise", help="(default %(default)s)")
 number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
@@ -23,10 +23,11 @@ add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 def run(job):
     args = job.args
     image = fitted(job, args.image, args.size)
+    start = start_of(job, args.start, image.shape[2:])
     layers = names(args.layers) or viz.default_layers(job.model, ())[1]
     found, frames = {}, []
     for group in [layers] if args.together else [[layer] for layer in layers]:
-        plain = {name: getattr(args, name) for name in ("tv_weight", "start", "optimizer", "lr", "steps")}
+        plain = {name: getattr(args, name) for name in ("tv_weight", "optimizer", "lr", "steps")} | {"start": start}
         try:
             result = viz.reconstruct_content(job.model, image, group, **plain, **course(job))
         except KeyboardInterrupt:

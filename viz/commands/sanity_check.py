@@ -24,9 +24,12 @@ from .tables import markdown, with_refusals
 
 FLAT = ("random", "centre")
 DEFAULT = ",".join(name for name in METHODS if name not in SLOW + FLAT)
+DRAWN = 8  # methods whose maps are drawn; more would make a figure of several screens
 
 options = parser(__doc__, "photo.jpg --methods saliency,guided_backprop,grad_cam")
-options.add_argument("--methods", default=DEFAULT, metavar="A,B,...", help="(default %(default)s)")
+options.add_argument(
+    "--methods", default=DEFAULT, metavar="A,B,...", help=f"any of {', '.join(METHODS)} (default %(default)s)"
+)
 options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
 options.number("--count", 20, "how many photographs of --data", low=1)
 options.number("--draws", 10, "of the weights", low=1)
@@ -72,15 +75,18 @@ def write(job, images, found):
         for name, draws in found.items()
     ]
     shown = sorted(k for k in {0, 1, 2, len(layers) // 2, len(layers)} if k <= len(layers))
-    maps = [[first.maps[k][0] for k in shown] for first, *_ in found.values()]
+    drawn_of = list(found)[:DRAWN]
+    maps = [[found[name][0].maps[k][0] for k in shown] for name in drawn_of]
     maps += [[sentence] * len(shown) for sentence in refused.values()]
     columns = ["trained", *(f"down to {layers[k - 1]}" for k in shown[1:])]
     table = markdown(with_refusals(rows, refused), "{:.2f}")
     likeness = {f"{name}_{kind}": drawn(draws, kind) for name, draws in found.items() for kind in ("spearman", "ssim")}
     curves = {name: likeness[f"{name}_spearman"].mean((0, 2)) for name in found}
-    title = job.heading("Maps as layers are randomised")
+    some = f", of the first {DRAWN} of {len(found)} methods" if len(found) > DRAWN else ""
+    title = job.heading("Maps as layers are randomised" + some)
+    likeness_title = job.heading("Rank correlation with the trained network's map: near 1, it shows nothing learned")
     job.write(
-        figure=plot.attribution_grid(images[0], maps, [*found, *refused], columns, title, over=()),
+        figure=plot.attribution_grid(images[0], maps, [*drawn_of, *refused], columns, title, over=()),
         arrays=likeness,  # each (draws, layers + 1, photographs)
         numbers={
             "layers": layers,
@@ -93,11 +99,11 @@ def write(job, images, found):
         line=f"sanity check of {', '.join(found)}",
     )
     job.write(
-        figure=plot.curves(
-            curves, "layers randomised, from the top", "rank correlation", job.heading("Likeness to the trained map")
+        figure=plot.matrix(
+            list(curves.values()), list(curves), ["trained", *layers], likeness_title, "layers randomised, down to"
         ),
         line=f"\n{table}",
-        part="curves",
+        part="likeness",
     )
 
 

@@ -9,7 +9,7 @@ import viz
 from viz import plot
 
 from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fall, fitted, history
+from .pictures import LEAST, add_course_options, course, fall, fitted, history, start_of
 
 options = parser(__doc__, "photo.jpg --style painting.jpg", target=False)
 add, number = options.add_argument, options.number
@@ -24,8 +24,18 @@ add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the
 number("--style-scale", 1.0, "resize the style: below 1, finer strokes")
 add("--average-pooling", action="store_true", help="in place of max pooling")
 add("--original-colours", action="store_true", help="keep the photograph's colours (luminance transfer)")
-add("--start", choices=("content", "style", "noise"), default="content", help="(default %(default)s)")
-number("--size", 320, "longest side of the pictures", low=LEAST, high=8192, unit="pixels")
+number(
+    "--layer-weights",
+    float,
+    "one for each style layer",
+    nargs="+",
+    low=0,
+    high=1e12,
+    metavar="W",
+    shown="default: equal",
+)
+add("--start", metavar="content|style|noise|grey|zeros|IMAGE", default="content", help="(default %(default)s)")
+number("--size", 512, "longest side of the pictures", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
 
 
@@ -34,7 +44,9 @@ def run(job):
     content = fitted(job, args.image, args.size)
     styles = [fitted(job, path, args.size) for path in args.style]
     plain = {name: getattr(args, name) for name in ("blend", "content_weight", "style_weight", "tv_weight")}
-    plain |= {name: getattr(args, name) for name in ("normalization", "style_scale", "average_pooling", "start")}
+    plain |= {
+        name: getattr(args, name) for name in ("normalization", "style_scale", "average_pooling", "layer_weights")
+    }
     result = viz.style_transfer(
         job.model,
         content,
@@ -42,6 +54,7 @@ def run(job):
         names(args.content_layers),
         names(args.style_layers),
         **plain,
+        start=start_of(job, args.start, content.shape[2:]),
         original_colors=args.original_colours,
         optimizer=args.optimizer,
         lr=args.lr,
@@ -53,7 +66,7 @@ def run(job):
     job.write(
         f"style loss {fall(result.losses['style'])}, content loss {fall(result.losses['content'])}",
         figure=plot.pictures(
-            [content, *styles, result.image],
+            [content, *(like(style, content) for style in styles), result.image],
             [*labels, "result"],
             job.heading("Style transfer"),
             columns=len(styles) + 2,
@@ -64,3 +77,11 @@ def run(job):
         frames=result.frames,
         settings=result.settings,
     )
+
+
+def like(style, content):
+    """The middle of a style, of the shape of the content, for a figure without empty cells."""
+    (h, w), (height, width) = style.shape[2:], content.shape[2:]
+    rows, columns = min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))
+    top, left = (h - rows) // 2, (w - columns) // 2
+    return style[:, :, top : top + rows, left : left + columns]

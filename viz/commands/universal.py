@@ -4,6 +4,8 @@ Half of the photographs make it, the other half measure it. No true class is ask
 network still says what it said.
 """
 
+import numpy as np
+
 import viz
 from models.mistakes import UserError
 from viz import plot
@@ -48,19 +50,18 @@ def run(job):
         )
     before, after = scores(model, others).argmax(1), scores(model, saved(others, v)).argmax(1)
     fooled = before != after
-    random = saved(others, args.epsilon * (2 * job.rng.integers(0, 2, v.shape) - 1).astype(v.dtype))
-    chance = float((scores(model, random).argmax(1) != before).mean()) if args.norm == "linf" else None
+    chance = float((scores(model, saved(others, noise(v, args, job.rng))).argmax(1) != before).mean())
     numbers = {
         "held_out": len(others),
         "fooling_rate": float(fooled.mean()),
-        "fooling_rate_of_random_signs": chance,
+        "fooling_rate_of_noise": chance,
         "fooling_rate_by_round": rates,
         "linf": abs(v).max(),
         "l2": float((v.astype(float) ** 2).sum() ** 0.5),
     }
     job.write(
-        f"{fooled.mean():.1%} of {len(others)} other photographs change class (random signs: {chance or 0:.1%})",
-        figure=figure(job, v, others, saved(others, v), before, after, fooled),
+        f"{fooled.mean():.1%} of {len(others)} other photographs change class (noise of that size: {chance:.1%})",
+        figure=figure(job, v, others, saved(others, v), before, after, fooled, chance),
         arrays={"perturbation": v, "before": before, "after": after},
         numbers=numbers,
     )
@@ -70,10 +71,18 @@ def saved(images, v):
     return viz.as_saved(viz.apply_perturbation(images, v))
 
 
-def figure(job, v, clean, attacked, before, after, fooled):
+def noise(v, args, rng):
+    """What the perturbation is to be compared with: random signs, or in L2 normal noise, of the same size."""
+    if args.norm == "linf":
+        return (args.epsilon * rng.choice((-1, 1), v.shape)).astype(v.dtype)
+    drawn = rng.standard_normal(v.shape)
+    return (drawn * (args.epsilon / np.linalg.norm(drawn))).astype(v.dtype)
+
+
+def figure(job, v, clean, attacked, before, after, fooled, chance):
     shown = fooled.nonzero()[0][:: max(1, fooled.sum() // 7)][:7]
     pictures = [plot.centred(v)] + [attacked[n] for n in shown]
     labels = ["the perturbation, made visible"]
     labels += [f"{job.class_name(before[n])}, now {job.class_name(after[n])}" for n in shown]
-    share = f"{fooled.mean():.0%} of {len(clean)} photographs change class"
+    share = f"{fooled.mean():.0%} of {len(clean)} photographs change class, {chance:.0%} by noise of that size"
     return plot.pictures(pictures, labels, job.heading(f"{255 * abs(v).max():.0f}/255 at most: {share}"), columns=4)
