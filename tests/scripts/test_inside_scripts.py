@@ -128,7 +128,7 @@ def test_bias_with_a_box_and_with_masks(written, script, folder, tmp_path):
     assert (code, err) == (0, "")
     (path,) = (tmp_path / "masked").glob("*.npz")
     with np.load(path) as file:
-        maps = file["maps"]
+        maps = file["map"]
         np.testing.assert_allclose(file["inside"], maps[:, :64].sum((1, 2)) / maps.sum((1, 2)), rtol=1e-5)
 
 

@@ -94,9 +94,9 @@ def write(job, name, measured, refused, arrays, count, before):
     """
     done, of = job.done
     numbers, whole = tables(measured, refused, count, job.args.noises), done == of or job.stopped
-    line = f"{name}, {done} of {of}"
+    line = f"{name}: {refused[name]}" if name in refused else f"{name}, {done} of {of}"
     if whole:
-        line = f"\n{numbers['table']}\n{numbers.get('differences_table', '')}"
+        line += f"\n\n{numbers['table']}\n{numbers.get('differences_table', '')}"
     written = job.write(line, chart(job, measured, count), arrays, numbers, part="" if whole else "so_far")
     if not whole:
         return written
