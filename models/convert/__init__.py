@@ -179,11 +179,10 @@ def info(source):
     source = Path(source)
     name, stem = source.name, source.stem if source.is_file() else source.name
     into = f"--out {stem}.h5" if f"{stem}.h5" != name and not stem.endswith(".weights") else "--out converted.h5"
-    told = f"it does not say how pictures are prepared: python -m models convert {name} --preprocessing NAME {into}"
     if is_onnx(source):
-        return [*describe_onnx(source), told]
+        return describe_onnx(source)
     if _is_keras_archive(source):
-        return [*describe_keras(source), told]
+        return describe_keras(source)
     known = source.is_dir()
     source = timm_folder(source)[0] if known else source
     found = read(source)

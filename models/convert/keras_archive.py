@@ -21,7 +21,7 @@ from ..hdf5 import WeightsError, dataset, group, shown
 from .assemble import Step, assembled
 from .keras_layers import LAYERS, ONLY_IN_TRAINING, for_each_channel
 from .preprocessing import for_channels
-from .whole import asked_for, sides_of, whole
+from .whole import asked_for, described, sides_of, whole
 
 LARGEST_CONFIG = 16 << 20
 DEEPEST = 8
@@ -58,13 +58,11 @@ def describe_keras(path):
             counts[str(one["class_name"])] += 1
             waiting += one["config"].get("layers", [])
         counts.subtract([config["class_name"]])
-        sides = " x ".join(str(side or "?") for side in _input_shape(config)[1:3])
-        lines = [f"{path.name}: Keras archive, {counts.total()} layers, pictures of {sides} pixels"]
+        sides = _input_shape(config)[1:3]
         known = LAYERS.keys() | FUNCTIONS.keys() | ONLY_IN_TRAINING | {*NETWORKS, *SEVERAL, "InputLayer"}
-        for kind, count in counts.most_common(200):
-            if count:
-                lines.append(f"  {shown(kind, 40):24}{count:6}{'' if kind in known else '  has no layer here'}")
-        return lines
+        head = f"Keras archive, {counts.total()} layers, pictures of {' x '.join(str(n or '?') for n in sides)} pixels"
+        free = ["--size PIXELS"] * (None in sides)
+        return described(path, [f"{path.name}: {head}"], +counts, known, free)
 
 
 def read_keras_archive(path, size=None):

@@ -21,7 +21,7 @@ from .assemble import Step, assembled
 from .onnx_names import path_of, paths
 from .onnx_operators import OPERATORS
 from .preprocessing import for_channels
-from .whole import asked_for, sides_of, whole
+from .whole import asked_for, described, sides_of, whole
 
 MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs
 MOST_CONSTANT = 1 << 20  # of a constant that is computed, where its inputs do not say as much
@@ -91,18 +91,30 @@ def describe_onnx(source):
     model = _parsed(source)
     graph = model.graph
     counts = collections.Counter(node.op_type for node in graph.node)
-    known = OPERATORS.keys() | FOLDED
     what = f"ONNX, {len(graph.node)} nodes, {len(graph.initializer)} arrays"
-    lines = [f"{Path(source).name}: {what}, by {shown(model.producer_name or 'unknown', 40)}"]
-    given = {one.name for one in graph.initializer}
+    lines = [f"{source.name}: {what}, by {shown(model.producer_name or 'unknown', 40)}"]
+    given, images = {one.name for one in graph.initializer}, []
     for kind, values in (("input", graph.input), ("output", graph.output)):
         for one in values:
             if one.name not in given:
-                shape = " x ".join(str(n or "?") for n in _dimensions(one))
-                lines.append(f"{kind} {shown(one.name, 60)}: {shape or '?'}")
-    for name, count in counts.most_common(200):
-        lines.append(f"  {shown(name, 40):24}{count:6}{'' if name in known else '  has no layer here'}")
-    return lines
+                shape = _dimensions(one)
+                lines.append(f"{kind} {shown(one.name, 60)}: {' x '.join(str(n or '?') for n in shape) or '?'}")
+                images += [shape] if kind == "input" and len(shape) == 4 else []
+    free = ["--size PIXELS"] * any(0 in shape[1:] for shape in images)
+    free += ["--input NAME"] * (len(images) > 1) + ["--output NAME"] * (len(graph.output) > 1)
+    known = OPERATORS.keys() | FOLDED
+    of_outputs = [{node.op_type for node in _needed(graph, one.name)} for one in graph.output]
+    return described(source, lines, counts, known, free, min(of_outputs, key=lambda ops: len(ops - known), default=()))
+
+
+def _needed(graph, output):
+    """The nodes that a value is computed by, in order."""
+    wanted, found = {output}, []
+    for node in reversed(graph.node):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(node.input)
+            found.append(node)
+    return found[::-1]
 
 
 def _image_input(graph, constants, wanted, size):
@@ -189,8 +201,8 @@ class Reader:
             permuted = mg.nn.Call("permute", dims=(0, 2, 3, 1))
             self._run(("channels_last",), permuted, [source], "channels last")
             self._same[source] = "channels last"
-        named = paths(self.graph.node, self.constants)
-        for proto, path in zip(self.graph.node, named, strict=True):
+        nodes = _needed(self.graph, output)
+        for proto, path in zip(nodes, paths(nodes, self.constants), strict=True):
             node = Node(proto, self.opset)
             self._path = path or path_of(node)
             node.inputs = [self._same.get(one, one) for one in node.inputs]

@@ -23,6 +23,20 @@ def asked_for(given, source):
     return prepared(given)
 
 
+def described(path, head, counts, known, free, needed=None):
+    """Lines on a network in a file: `head`, its kinds of layers with their counts, and what to type next.
+
+    known: kinds that have a layer here. free: options that the file leaves open, such as "--size PIXELS". needed: the
+    kinds without which there is nothing, if not all of them."""
+    lines, unknown = list(head), [kind for kind in counts if kind not in known]
+    for kind, count in counts.most_common(200):
+        lines.append(f"  {shown(kind, 40):24}{count:6}{'  has no layer here' if kind in unknown else ''}")
+    if missing := [kind for kind in unknown if needed is None or kind in needed]:
+        return [*lines, f"it cannot be converted, for want of {shown(', '.join(missing), 200)}"]
+    command = " ".join(["--preprocessing NAME", *free, f"--out {path.stem}.h5"])
+    return [*lines, f"it does not say how pictures are prepared: python -m models convert {path.name} {command}"]
+
+
 def sides_of(told, asked):
     """(H, W) of the pictures: `asked` for, or what the file tells, whose lengths are None or 0 where it leaves them
     free. Raises ValueError for a size that is missing, WeightsError for one that is absurd or not the file's."""

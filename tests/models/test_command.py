@@ -77,5 +77,12 @@ def test_info_of_a_keras_archive(tmp_path, capsys):
     assert main(["info", str(tmp_path / "net.keras")]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "net.keras: Keras archive, 7 layers, pictures of 8 x 8 pixels"
-    assert [line.split(maxsplit=2) for line in said if "Lambda" in line] == [["Lambda", "1", "has no layer here"]]
-    assert said[-1].endswith("python -m models convert net.keras --preprocessing NAME --out net.h5")
+    assert [line.split(maxsplit=2) for line in said if line.startswith("  Lambda")] == [
+        ["Lambda", "1", "has no layer here"]
+    ]
+    assert said[-1] == "it cannot be converted, for want of Lambda"
+    keras.write(tmp_path / "net.keras", [keras.layer("InputLayer", "i", batch_shape=[None, None, 8, 3]), *layers[1:6]])
+    assert main(["info", str(tmp_path / "net.keras")]) == 0
+    said = capsys.readouterr().out
+    assert "pictures of ? x 8 pixels" in said
+    assert said.endswith("python -m models convert net.keras --preprocessing NAME --size PIXELS --out net.h5\n")

@@ -332,6 +332,19 @@ def test_loading_and_what_is_asked_for(tmp_path, capsys):
     assert "net.onnx: ONNX, 1 nodes" in said and "input x: ? x 3 x ? x ?" in said and "GlobalAveragePool" in said
 
 
+def test_what_another_output_needs_does_not_matter(tmp_path, capsys):
+    nodes = [node("Conv", "x w", "s"), node("ArgMax", "s", "best"), node("Det", "x", "d")]
+    content = graph(nodes, [weight("w", 4, 3, 3, 3)], outputs=("s", "best"))
+    assert list(read_onnx(content, "unit", output_name="s")) == ["preprocess", "s"]
+    with pytest.raises(WeightsError, match="node 'best', operator ArgMax"):
+        read_onnx(content, "unit", output_name="best")
+    (tmp_path / "net.onnx").write_bytes(content)
+    assert main(["info", str(tmp_path / "net.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "ArgMax                       1  has no layer here" in said
+    assert said.endswith("convert net.onnx --preprocessing NAME --output NAME --out net.h5\n")
+
+
 def test_channels_last_and_named_values():
     arrays = [weight("w", 4, 3, 1, 1)]
     nodes = [node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Conv", "t w"), node("Relu", "y", "z")]
