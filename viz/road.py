@@ -24,7 +24,7 @@ from .checks import finite
 from .perturbation import watched
 from .random import streams
 from .ranges import require
-from .target import as_image, fixed_target
+from .target import as_image, fixed_target, is_class
 from .typing import Images, Target
 
 SHARES = tuple(k / 10 for k in range(1, 10))  # as published
@@ -65,7 +65,8 @@ def road(
     key: Any = None,
     progress: bool = False,
 ) -> Any:
-    """The class probability as pixels go in the order of `maps` (N,H,W) and against it, as a `Road`.
+    """The class probability as pixels go in the order of `maps` (N,H,W) and against it, as a `Road`; of a target that
+    is no class, its score.
 
     shares: of the pixels, each above 0 and below 1. noise: the deviation of what is added to an imputed value, in units
     of the image; 0.01 as published. seed, key: of the noise and of the order of equal pixels, each photograph's own
@@ -93,7 +94,7 @@ def road(
             filled = np.empty_like(x)
             for place, one, mask, rng in zip(filled, x, removed.reshape(n, h, w), rngs, strict=True):
                 place[:] = imputed(one, mask, noise, rng)
-            curves[name].append(watched(model, filled, target, output="probability"))
+            curves[name].append(watched(model, filled, target, output="probability" if is_class(target) else "logit"))
     return Road(np.asarray(shares), *(np.stack(curve, 1) for curve in curves.values()))
 
 

@@ -84,3 +84,14 @@ def test_layers_are_found_by_what_they_are(weights):
     model = models.load(weights)
     assert viz.default_layer(model) == "second"
     assert viz.head.stages(model) == ["first", "second"]
+
+
+@pytest.mark.parametrize("name", ["classify", "saliency", "grad_cam", "lrp", "occlusion", "attack", "compare"])
+def test_a_network_of_dense_maps_is_one_sentence(name, folder, photographs, capsys):
+    layers = {"stem": nn.Conv2d(3, C, 3, padding=1, rng=np.random.default_rng(0)), "act": nn.ReLU()}
+    models.save_weights(models.Model({"preprocess": models.Preprocess(), **layers}, "dense", (16, 16)), folder / "d.h5")
+    words = [*tiny.arguments(name, *photographs), "--model", str(folder / "d.h5"), "--out", str(folder / "out")]
+    code = main(name, find(name).options, find(name).run, words)
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"{name}: the network's output is (1, 8, 16, 16), not the scores of classes" in err
