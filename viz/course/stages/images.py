@@ -100,7 +100,7 @@ noise out better than the penalty, and an image may be a set of Fourier coeffici
 ## Hints
 
 1. `adam`: m and v start as `np.zeros_like(image)`; for t from 1, `x = Tensor(image)`, `g = grad(loss(x), [x])[0].data`.
-   Keep the pixels' dtype: Python's numbers do no harm, arrays of float64 would.
+   Keep the pixels' dtype: Python's numbers do no harm, but `np.sqrt(2)` is a float64 of NumPy's, and makes float64.
 2. `ideal`: a function of x for `adam`: `lambda x: -class_score(network(x), target) + ...`, and the penalty is
    `((x - 0.5) ** 2).sum() * penalty`.
 3. `fgsm`: `image + epsilon * np.sign(g)`, then `np.clip(..., 0, 1)`, in this order.
