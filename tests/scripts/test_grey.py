@@ -10,7 +10,7 @@ from viz.commands.pictures import in_channels
 from viz.commands.techniques import COMMANDS
 
 NAMES = sorted({name for name, *_ in COMMANDS.values()} - {"gallery"})
-NO_MODEL = {"linear_demo", "templates"}
+NO_MODEL = {"ground_truth", "linear_demo", "templates"}
 
 
 @pytest.fixture(scope="module")
