@@ -118,7 +118,7 @@ def test_functions_refuse_what_their_options_refuse(function, name):
 @pytest.mark.parametrize(
     "name, words, said",
     [
-        ("maximize", ["--size", "3"], "at least 4 x 4 pixels up to fc, this image has 3 x 3"),
+        ("maximize", ["--preset", "paper", "--size", "3"], "at least 4 x 4 pixels up to fc, this image has 3 x 3"),
         ("dream", ["--size", "16", "--octaves", "30", "--target", "relu4_1"], "at least 4 x 4 pixels up to relu4_1"),
         ("texture", ["--width", "2"], "this network takes images of at least 4 x 4 pixels"),
         ("style_transfer", ["--style-scale", "0.01"], "this network takes images of at least 4 x 4 pixels"),

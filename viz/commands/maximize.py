@@ -1,12 +1,14 @@
 """The image that a class, a channel or a neuron likes best, by gradient ascent on the pixels.
 
---preset paper (the default) makes a raw score large (Simonyan et al. 2013, arXiv:1312.6034, section 2): the network
-sees the image through its preprocessing, pixels stay in [0,1] after every step, and the image is kept from becoming
-noise as Yosinski et al. 2015 (arXiv:1506.06579) do: a little blur every few steps, jitter, an L2 penalty. All of it
-can be changed by the options below.
+--preset fourier (the default) takes colour-decorrelated Fourier coefficients in place of pixels, and shows the network
+the image padded, shifted, scaled and turned (Olah et al. 2017, https://distill.pub/2017/feature-visualization). The
+default network, minivgg_robust, was trained against attacks: what it likes best can be recognised, what minivgg likes
+best cannot (Engstrom et al. 2019, arXiv:1906.00945).
 
---preset fourier takes colour-decorrelated Fourier coefficients in place of pixels, and shows the network the image
-padded, shifted, scaled and turned (Olah et al. 2017, https://distill.pub/2017/feature-visualization).
+--preset paper makes a raw score large (Simonyan et al. 2013, arXiv:1312.6034, section 2): the network sees the image
+through its preprocessing, pixels stay in [0,1] after every step, and the image is kept from becoming noise as Yosinski
+et al. 2015 (arXiv:1506.06579) do: a little blur every few steps, jitter, an L2 penalty. All of it can be changed by the
+options below. It is the default for networks that see grey, and with options that change pixels.
 
 --preset blog follows a widely read blog post to the letter, and differs in everything: x ~ N(0,1) goes into the network
 WITHOUT its preprocessing, the CROSS-ENTROPY with the class falls by plain steps x <- x - grad, NOTHING IS CLIPPED, and
@@ -14,6 +16,8 @@ nothing regularises the first 1000 steps; 1000 more follow with 10 * cross-entro
 pixels have no particular range: the picture shows them scaled from their smallest to their largest value, and its
 probabilities are those of the network without preprocessing.
 """
+
+from pathlib import Path
 
 import numpy as np
 
@@ -52,12 +56,16 @@ PRESETS = {
     "blog": {"steps": 1000},
 }
 
+ON_PIXELS = ("start", "blur", "blur_every", "clip_norm", "clip_contribution")  # options that fourier has no use for
+LARGER = {"minivgg": 160, "minivgg_robust": 160}  # pixels of a side, where several objects fit in
+SIZE = "default: the model's, 160 for minivgg and minivgg_robust"
+
 options = parser(__doc__, "--targets cat,zebra", image=False, target="none, one of the two is needed", kind=ANYTHING)
 add, number = options.add_argument, options.number
 add("--targets", metavar="A,B,...", help="several classes, an image for each, in place of --target")
 add("--centre", action="store_true", help="with --target LAYER:CHANNEL: the neuron at the centre of that channel's map")
-add("--preset", choices=PRESETS, default="paper", help="see above (default %(default)s); options override it")
-number("--size", int, "side of the image", low=1, high=8192, unit="pixels", shown="default: the model's")
+add("--preset", choices=PRESETS, help="see above (default: fourier); options override it")
+number("--size", int, "side of the image", low=1, high=8192, unit="pixels", shown=SIZE)
 number("--steps", int, shown="paper 400, fourier 256, blog 1000 and 1000 more")
 add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
 add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
@@ -89,6 +97,7 @@ number("--jitter", int, "shift by up to so many", shown="paper 8")
 add("--robust", action="store_true", default=None, help="pad, jitter, scale and turn (fourier: on)")
 add("--no-clip", action="store_true", help="let pixels leave [0,1]")
 number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
+options.set_defaults(model="minivgg_robust")
 options.renamed("--l2", "--l2-weight")
 options.renamed("--tv", "--tv-weight")
 
@@ -96,8 +105,11 @@ options.renamed("--tv", "--tv-weight")
 def run(job):
     if channels(job.model) not in (1, 3):
         raise UserError(f"images of {channels(job.model)} channels cannot be shown: call viz.maximize in Python")
-    objectives, targets, part = wanted(job)
     args = job.args
+    if args.preset is None:
+        pixels = args.optimizer == LBFGS or any(getattr(args, name) is not None for name in ON_PIXELS)
+        args.preset = "paper" if pixels or channels(job.model) == 1 else "fourier"
+    objectives, targets, part = wanted(job)
     result = blog(job, targets) if job.args.preset == "blog" else ascend(job, objectives)
     job.left(result, steps_asked(args))
     shown, network = result.image, job.model
@@ -108,6 +120,7 @@ def run(job):
     if job.args.preset == "blog":
         network = viz.without_preprocessing(network)
 
+    network_name = Path(args.model).stem
     saved = low + viz.as_saved(shown) * (high - low)  # what the 8-bit picture, put back in its range, holds
     numbers = {"range": (low, high), "losses": {name: (v[0], v[-1]) for name, v in result.losses.items()}}
     labels = [job.target_name()] if not targets else []
@@ -117,8 +130,8 @@ def run(job):
         numbers["probabilities_saved"] = {job.class_name(t): p for t, p in zip(targets, after, strict=True)}
         labels = [f"{job.class_name(t)} (p = {p:.3g})" for t, p in zip(targets, after, strict=True)]
     job.write(
-        f"{job.args.preset}: {', '.join(labels)}, from the 8-bit pictures" if targets else ", ".join(labels),
-        figure=plot.pictures(list(shown), labels, job.heading(f"What {job.model.name} likes best ({job.args.preset})")),
+        f"{args.preset}, by {network_name}: {', '.join(labels)}" + (", from the 8-bit pictures" if targets else ""),
+        figure=plot.pictures(list(shown), labels, job.heading(f"What {network_name} likes best ({args.preset})")),
         arrays=history(result),
         numbers=numbers,
         pictures={str(i): image[None] for i, image in enumerate(shown)},
@@ -173,7 +186,7 @@ def blog(job, targets):
 def ascend(job, objectives):
     args = job.args
     chosen = settings(args)
-    start, size = chosen["start"], args.size or job.model.input_size
+    start, size = chosen["start"], args.size or LARGER.get(args.model, job.model.input_size)
     if start not in ("zeros", "grey", "noise"):
         start = in_channels(job.model, models.load_image(start, size))
 
