@@ -114,8 +114,8 @@ def test_apgd_reaches_the_optimum_of_a_linear_model(linear_model, images):
     weight = np.random.default_rng(3).standard_normal((2, 90))
     w = (weight[1] - weight[0]).reshape(3, 6, 5)
     x = images(2)
-    found = viz.apgd(linear_model(weight), x, label=0, epsilon=0.05, steps=10)
-    np.testing.assert_allclose(found, np.clip(x + 0.05 * np.sign(w), 0, 1), atol=1e-12)
+    found = viz.apgd(linear_model(weight), x, label=1, epsilon=0.05, steps=10)  # that is what both are called
+    np.testing.assert_allclose(found, np.clip(x - 0.05 * np.sign(w), 0, 1), atol=1e-12)
 
 
 def test_a_loss_that_the_network_has_too_few_classes_for_is_refused(small_network, images):
