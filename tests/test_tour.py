@@ -51,6 +51,11 @@ def shown(cells, kind):
     return [output.data[kind] for cell in cells for output in cell.outputs if kind in output.get("data", {})]
 
 
+def words(cells, kind):
+    """Texts without their decimals, which are another machine's to rounding."""
+    return [re.sub(r"-?\d+\.\d+(e[+-]?\d+)?", "#", text) for text in shown(cells, kind)]
+
+
 def pictures(cells):
     """Grey pictures of 64 pixels a side."""
     found = [Image.open(io.BytesIO(base64.b64decode(jpeg))) for jpeg in shown(cells, "image/jpeg")]
@@ -66,7 +71,7 @@ def test_it_shows_pictures_and_tables(executed):
 
 
 def test_what_is_kept_is_what_a_run_shows(kept, executed):
-    """To rounding: the same outputs, words and sizes, and pictures that look alike. `python docs/notebook.py` renews."""
+    """To rounding: the same outputs, words and sizes, pictures that look alike. `python docs/notebook.py` renews it."""
     assert [[sorted(o.get("data", o)) for o in cell.outputs] for cell in kept] == [
         [sorted(o.get("data", o)) for o in cell.outputs] for cell in executed
     ]

@@ -9,10 +9,12 @@ Letters: K optimised pictures, N photographs of what they stand for, M of other 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad.nn import Module
 
 from .sizes import activations
 from .target import as_image, as_images
@@ -45,7 +47,9 @@ class NaturalPath:
         return curves(lines, f"layer: {', '.join(self.layers)}", "likeness to photographs")._repr_png_()
 
 
-def natural_path(model, made, natural, other, layers, batch_size=32):
+def natural_path(
+    model: Module, made: np.ndarray, natural: np.ndarray, other: np.ndarray, layers: Any, batch_size: int = 32
+) -> Any:
     """How optimised pictures `made` (K,3,H,W) go through the network, beside photographs, as a NaturalPath.
 
     natural: (N,3,H,W), two at least, photographs that the pictures stand for: of the class, or those that drive the
