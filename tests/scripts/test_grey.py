@@ -10,7 +10,7 @@ from viz.commands.pictures import in_channels
 from viz.commands.techniques import COMMANDS
 
 NAMES = sorted({name for name, *_ in COMMANDS.values()} - {"gallery"})
-NO_MODEL = {"ground_truth", "linear_demo", "templates"}
+NO_MODEL = {name for name in NAMES if "--model" not in find(name).options._option_string_actions}
 
 
 @pytest.fixture(scope="module")

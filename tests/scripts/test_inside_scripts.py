@@ -96,9 +96,9 @@ def test_top_patches(written, folder):
 
 
 def test_zeiler_fergus(written, folder):
-    argv = ["--data", folder, "--count", "12", "--per-layer", "1", "--layers", "relu1_1,relu2_2"]
+    argv = ["--data", folder, "--count", "12", "--per-layer", "1", "--layers", "relu2_1,relu2_2"]
     _, numbers = written("zeiler_fergus", *argv)
-    assert numbers["relu1_1"]["receptive_field"] == [3, 3] and numbers["relu2_2"]["receptive_field"] == [12, 12]
+    assert numbers["relu2_1"]["receptive_field"] == [8, 8] and numbers["relu2_2"]["receptive_field"] == [12, 12]
 
 
 def test_the_stages_end_before_the_pools():
@@ -142,7 +142,7 @@ def test_one_map_on_trial(script, photograph, small_weights, folder, tmp_path):
     argv = [photograph, "--model", small_weights, "--draws", "2", "--steps", "2", "--quiet"]
     code, out, err = script("trust", *argv, "--method", "saliency", "--data", folder, "--count", "4")
     assert (code, err) == (0, "")
-    (path,) = (tmp_path / "out").glob("trust_*_saliency.json")
+    (path,) = (tmp_path / "out").glob("trust_*_saliency*.json")
     numbers = json.loads(path.read_text())["numbers"]
     assert numbers["verdict"].endswith(".") and len(numbers["findings"]) == 5
     assert {kind: len(one["insertion"]) for kind, one in numbers["rivals"].items()} == {

@@ -51,8 +51,7 @@ def together(job, layer):
             ["these", "others, mean of draws"], [fall, chance.mean()], f"{layer}: {len(chosen)} off", label="fall"
         ),
         numbers={"layer": layer, "channels": chosen, "fall": fall, "others": viz.estimate(chance), "as_much": larger},
-        arrays={"others": chance},
-        subject=f"{job.subject}_{'_'.join(map(str, chosen[:8]))}",
+        arrays={"image": job.image, "others": chance},
     )
 
 
@@ -93,6 +92,11 @@ def one_by_one(job, layer):
         f"{job.title(f'channels of {layer} switched off')}: channel {top[0]} alone lowers the score of {score:.3g} by "
         f"{effects[top[0]]:.3g}; effect and relevance correlate by {agree:.2f}\n{markdown(rows, '{:.3g}')}",
         figure=figure,
-        arrays={"effects": effects, "relevance": relevance, **{f"score_{k}": v for k, v in curves.items()}},
+        arrays={
+            "image": job.image,
+            "effects": effects,
+            "relevance": relevance,
+            **{f"score_{k}": v for k, v in curves.items()},
+        },
         numbers={"layer": layer, "score": score, "channels off": xs, "correlation": agree, "strongest": rows},
     )

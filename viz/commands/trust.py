@@ -79,7 +79,6 @@ def run(job):
             "agreement": found.agreement,
             "agreement by chance": found.chance,
         },
-        subject=f"{job.subject}_{args.method}",
     )
 
 
