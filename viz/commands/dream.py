@@ -2,8 +2,11 @@
 
 x <- x + lr * g / mean |g|, g the gradient of the layer's mean square activation, from the smallest octave of the image
 to full size (https://research.google/blog/inceptionism-going-deeper-into-neural-networks). One of its channels or
-neurons, a class or a contrast of two can take the layer's place.
+neurons, a class or a contrast of two can take the layer's place. The default network, minivgg_robust, was trained
+against attacks: its dreams have things in them, those of minivgg textures (Engstrom et al. 2019, arXiv:1906.00945).
 """
+
+from pathlib import Path
 
 import viz
 from viz import plot
@@ -22,22 +25,23 @@ number("--octave-scale", 1.4, "from one size to the next")
 number("--jitter", 32, "shift by up to so many", metavar="PIXELS")
 number("--size", 384, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=10, lr=0.006)
+options.set_defaults(model="minivgg_robust")
 
 
 def run(job):
     args = job.args
     if args.target is None:
         args.target = dreamer(job.model)
-    objective, name = job.wanted.objective(), job.target_name()
+    objective, name, network = job.wanted.objective(), job.target_name(), Path(args.model).stem
     image = fitted(job, args.image, args.size)
     octaves = {"octaves": args.octaves, "octave_scale": args.octave_scale, "jitter": args.jitter}
     result = viz.deep_dream(job.model, image, objective, steps=args.steps, lr=args.lr, **octaves, **course(job))
     job.left(result, args.octaves * args.steps)
     at_full_size = result.losses["objective"][-min(args.steps, len(result.losses["objective"]) - 1) - 1 :]
     job.write(
-        f"dream of {name}: objective {fall([-v for v in at_full_size])} at full size",
+        f"dream of {name} by {network}: objective {fall([-v for v in at_full_size])} at full size",
         figure=plot.pictures(
-            [image, result.image], ["photograph", f"{job.model.name} dreams of {name}"], job.heading("DeepDream")
+            [image, result.image], ["photograph", f"{network} dreams of {name}"], job.heading("DeepDream")
         ),
         arrays={"image": image} | history(result),
         numbers={"objective": [-v for v in result.losses["objective"]]},
