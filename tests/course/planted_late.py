@@ -44,6 +44,13 @@ MISTAKES = {
         ("[()].astype(np.float32)", "[()].astype(float)", "float64 creeps in"),
         ("[()].astype(np.float32)", "[()].astype(np.float32).T", "the weight is transposed: keep (O, I)"),
         ("[()].astype(np.float32)", "", "this is not read yet"),
+        ("tuple(group[kind]", "set(group[kind]", "unhashable type"),
+        (
+            'tuple(group[kind][()].astype(np.float32) for kind in ("weight", "bias"))',
+            "dict(group)",
+            "two arrays are expected: (weight, bias)",
+        ),
+        ("                found[name] = x\n", "                found[name] = x.data\n", "its values are Tensors"),
         ('in ("weight", "bias"))', 'in ("bias", "weight"))', "weight and bias are swapped"),
         ("conv2d(x, weight, bias, padding)", "conv2d(x, weight, bias, 0)", "padding is left out"),
         ("conv2d(x, weight, bias, padding)", "conv2d(x, weight, bias, 1)", "padding is always 1"),

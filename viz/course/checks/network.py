@@ -112,8 +112,9 @@ def weights(student):
         sentence = "its keys are the layers' names"
         require(set(found) == {"fc1", "fc2"}, sentence, example, names, ", ".join(map(repr, found)))
         for name, more in (("fc1", 0), ("fc2", 10)):
-            pair = found[name]
-            require(len(pair) == 2, "two arrays are expected, weight and bias", f'{example}["{name}"]', 2, len(pair))
+            pair, words = found[name], "two arrays are expected: (weight, bias)"
+            shown = f'{example}["{name}"]', "(weight, bias)", type(pair).__name__
+            require(isinstance(pair, tuple | list) and len(pair) == 2, words, *shown)
             if isinstance(pair[0], h5py.Dataset):
                 raise Mistake("this is not read yet, and cannot be once the file is closed: dataset[()]", example)
             stored = np.asarray(pair[0]).dtype == np.float16
@@ -184,6 +185,8 @@ def named(student):
     require(isinstance(found, dict), "a dictionary {name: Tensor} is expected", example, "a dict", type(found).__name__)
     sentence = "its keys are the names asked for"
     require(set(found) == {"a", "b"}, sentence, example, "'a', 'b'", ", ".join(map(repr, found)))
+    sentence = "its values are Tensors, so that gradients can be taken by them"
+    require(all(isinstance(one, engine().Tensor) for one in found.values()), sentence, example)
     same(
         f'{example}["a"]', found["a"], np.array([2, 3], F32), {"this is what goes into a layer": np.array([1, 2], F32)}
     )
@@ -206,7 +209,7 @@ def highest(student):
     example = 'top(scores [[0, 3, 1, 2]], ["ant", "bee", "cat", "dog"], k=2)'
     found = student.top(engine().Tensor(scores), labels, 2)
     require(found is not None, "nothing came back (None): a `return` is missing", example)
-    pairs = isinstance(found, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in found)
+    pairs = isinstance(found, list | tuple) and all(isinstance(one, tuple | list) and len(one) == 2 for one in found)
     require(pairs, "a list of pairs (label, probability) is expected", example, "[('bee', ...), ...]", found)
     names = [name for name, _ in found]
     sentence = "these are the lowest, or the order is backwards: the highest comes first"

@@ -95,7 +95,8 @@ left out: strides, groups and float16, networks that branch, sentences for mista
 
 `viz/maximize.py`, `viz/attacks.py`, `viz/gram.py` and `viz/style.py` on one loop, `viz/optimize.py`. There the steps
 are those of any optimiser of `minigrad/optim.py`, what the network sees is shifted a little at each step, which keeps
-noise out better than the penalty, and an image may be a set of Fourier coefficients.
+noise out better than the penalty, and an image may be a set of Fourier coefficients. `viz.fgsm` leaves an image alone
+that is named wrong already.
 
 ## Hints
 
