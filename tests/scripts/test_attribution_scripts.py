@@ -61,7 +61,7 @@ def written(script, colours, tmp_path):
 
     def run(name, *argv):
         code, out, err = script(name, colours[1] / "blue" / "0.png", "--model", colours[0], *argv)
-        assert (code, err) == (0, "")
+        assert code == 0 and (not err or "no max pool lies" in err)  # deconvnet of a network without one
         path = Path(out.split(" -> ")[1].split()[-1])
         assert path.parent == tmp_path / "out" and path.name.startswith(f"{name}_0")
         assert path.with_suffix(".png").stat().st_size > 5_000
