@@ -38,7 +38,10 @@ def stages(model, image_shape=None):
     Maps and image_shape as for `default_layer`; pools, what lies before the first layer with weights, and the head are
     left out. Raises ValueError where there are none.
     """
-    x, calls = traced(model, image_shape or _own_shape(model))
+    shape = image_shape or _own_shape(model)
+    if shape is None:
+        raise ValueError("the network does not say how large its images are, as its input_size: name the layers")
+    x, calls = traced(model, shape)
     functions, names, weighted = _read(model, x, calls)
     functions = _without_head(functions, weighted)
     last = {}

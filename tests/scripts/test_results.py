@@ -1,15 +1,16 @@
 """What commands leave behind: arrays under one name each, settings in effect, and where they were stopped."""
 
+import itertools
 import json
 import os
 import signal
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
 import viz
+from minigrad.nn import observe
 from tests.scripts import tiny
 from viz import sheet
 from viz.commands import attribution, record
@@ -122,15 +123,20 @@ def titles(monkeypatch):
     return texts
 
 
-@contextmanager
-def ctrl_c_after(seconds):
-    before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+@pytest.fixture
+def ctrl_c_in_pass(monkeypatch):
+    """ctrl_c_in_pass(n): Ctrl-C is pressed when a network is called for the n-th time from now on."""
+
+    def press(number):
+        def counted(module, *inputs):
+            if not observe._running.depth and next(passes) == number:
+                os.kill(os.getpid(), signal.SIGINT)
+            return observe.called(module, *inputs)
+
+        passes = itertools.count(1)
+        monkeypatch.setattr("minigrad.nn.module.called", counted)
+
+    return press
 
 
 def says_where_it_was_stopped(folder, out, titles, of):
@@ -147,9 +153,9 @@ def says_where_it_was_stopped(folder, out, titles, of):
     "name, more", [*STEPPED.items(), *(("attack", ["--method", method, *more]) for method, more in ATTACKS.items())]
 )
 @pytest.mark.filterwarnings("ignore")
-def test_a_stopped_run_says_where(name, more, words, titles, tmp_path, capsys):
-    with ctrl_c_after(1.0):
-        assert run(name, words(name, *more, "--out", tmp_path)) == 130
+def test_a_stopped_run_says_where(name, more, words, titles, ctrl_c_in_pass, tmp_path, capsys):
+    ctrl_c_in_pass(12)
+    assert run(name, words(name, *more, "--out", tmp_path)) == 130
     of = {"cue_conflict": 3000, "attack": 6 * MANY if "cw" in more else MANY}.get(name, MANY)
     says_where_it_was_stopped(tmp_path, capsys.readouterr().out, titles, of)
 

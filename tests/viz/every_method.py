@@ -67,12 +67,12 @@ METHODS = {
     "synthesize_texture": lambda model, x, seed: (
         viz.synthesize_texture(model, x[:1], ["conv1", "conv2"], steps=1, seed=seed).image
     ),
-    "fgsm": lambda model, x, seed: viz.fgsm(model, x, label=1),
-    "pgd": lambda model, x, seed: viz.pgd(model, x, label=1, steps=2, seed=seed),
-    "pgd, l2": lambda model, x, seed: viz.pgd(model, x, label=1, epsilon=1.0, norm="l2", steps=2, seed=seed),
-    "apgd": lambda model, x, seed: viz.apgd(model, x, label=1, steps=3, seed=seed),
+    "fgsm": lambda model, x, seed: viz.fgsm(model, x),
+    "pgd": lambda model, x, seed: viz.pgd(model, x, steps=2, seed=seed),
+    "pgd, l2": lambda model, x, seed: viz.pgd(model, x, epsilon=1.0, norm="l2", steps=2, seed=seed),
+    "apgd": lambda model, x, seed: viz.apgd(model, x, steps=3, seed=seed),
     "apgd, dlr": lambda model, x, seed: viz.apgd(model, x, target=1, loss="dlr", norm="l2", steps=3, seed=seed),
-    "square_attack": lambda model, x, seed: viz.square_attack(model, x, label=1, queries=4, seed=seed),
+    "square_attack": lambda model, x, seed: viz.square_attack(model, x, queries=4, seed=seed),
     "square_attack, l2": lambda model, x, seed: viz.square_attack(model, x, target=1, norm="l2", queries=4, seed=seed),
     "auto_attack": lambda model, x, seed: viz.auto_attack(model, x, epsilon=1 / 255, steps=2, queries=3, seed=seed),
     "targeted_ascent": lambda model, x, seed: viz.targeted_ascent(model, x, target=1, steps=2),

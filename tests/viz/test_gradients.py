@@ -160,7 +160,7 @@ def test_the_class_of_the_image_itself_is_followed(method, linear_model):
     model = linear_model(weight, np.array([0.0, 0.5]))
     image = np.full((1, 3, 2, 2), 0.1)
     image[0, 0, 0, 0] = 0.2  # scores 1.3 and -0.8
-    options = {"steps": 8} if method is viz.integrated_gradients else {"samples": 8, "sigma": 50.0}
+    options = {"steps": 8} if method is viz.integrated_gradients else {"samples": 8, "sigma": 1.0}
     expected = image if method is viz.integrated_gradients else np.ones((1, 3, 2, 2))
     np.testing.assert_allclose(method(model, image, **options), expected)
 
