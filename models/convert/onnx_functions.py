@@ -1,6 +1,7 @@
 """ONNX's operators of arithmetic, of sums and on shapes, as functions of ours: onnx_operators.py goes on here."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -251,12 +252,18 @@ def _pad(reader, node):
     reader.emit(node, nn.Call("pad", pad=tuple(widths), mode=mode, **given), node.inputs[:1])
 
 
+def _as_meant(scale):
+    """The number that a float32 stands for: 0.7, and not 0.699999988, by which 20 pixels would become 13."""
+    simple = Fraction(float(scale)).limit_denominator(1000)
+    return float(simple) if np.float32(float(simple)) == scale else float(str(scale))
+
+
 @operator("Resize", "Upsample")
 def _resize(reader, node):
     shape = reader.shape(node.inputs[0])
     at = 2 if node.op == "Resize" and node.opset > 10 else 1
     scales, sizes = reader.optional(node, at), reader.optional(node, 3)
-    scales = node.attribute("scales", None) if scales is None or scales.size == 0 else scales.tolist()
+    scales = node.attribute("scales", None) if scales is None or scales.size == 0 else map(_as_meant, scales)
     size = None if sizes is None else sizes.tolist()
     axes = [axis % len(shape) for axis in node.attribute("axes", range(len(shape)))]
     given = dict(zip(axes, scales if size is None else size, strict=True))
@@ -272,6 +279,8 @@ def _resize(reader, node):
     if mode is None or node.attribute("antialias", 0):
         raise ValueError(f"its mode {node.attribute('mode', 'nearest')!r}, or antialias, has no counterpart here")
     rounding = node.attribute("nearest_mode", "floor" if old else "round_prefer_floor") if mode == "nearest" else None
+    if (coordinates, rounding) == ("asymmetric", "floor"):  # torch's nearest, whose rounding is that of float32
+        coordinates = rounding = None
     pair = (given[2], given[3])
     reader.allow(
         (shape[1], *(n if size is not None else n * s for n, s in zip(pair if size else shape[2:], pair, strict=True)))

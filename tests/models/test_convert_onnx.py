@@ -253,6 +253,33 @@ def test_operators_against_onnx_own_reference(tmp_path, case):
     np.testing.assert_allclose(found.reshape(wanted.shape), wanted, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("scale", [0.35, 0.7, 1 / 3, 5 / 6, 1.15, 1.2, 1.3, 1.6, 2.5, 1.2345678])
+def test_scales_are_the_numbers_that_their_float32_stand_for(mode, scale):
+    """Sizes and pixels as of the exact scale: 20 pixels by float32's 0.7, which is less, are 14 and not 13."""
+    scales = [INT(np.float32([]), "r"), INT(np.float32([1, 1, scale, scale]), "s")]
+    place = {"nearest": {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}, "linear": {}}[mode]
+    model = read_onnx(graph([node("Resize", "x r s", mode=mode, **place)], scales, (1, 3, 20, 33)), "unit")
+    images = mg.Tensor(np.random.default_rng(1).random((2, 3, 20, 33), dtype=np.float32))
+    wanted = F.interpolate(images, scale_factor=scale, mode={"linear": "bilinear"}.get(mode, mode)).numpy()
+    found = model(images).numpy()
+    assert found.shape == wanted.shape == (2, 3, int(20 * scale + 1e-9), int(33 * scale + 1e-9))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("scale", [0.35, 0.7, 1 / 3, 1.15, 1.2, 1.3, 1.6, 2.5])
+def test_scales_of_torch(mode, scale):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.Upsample(scale_factor=scale, mode=mode))
+    for side in (20, SIDE):
+        model = read_onnx(exported(network, dynamo=False, side=side), "unit")
+        images = np.random.default_rng(1).random((2, 3, side, side), dtype=np.float32)
+        wanted = network(torch.tensor(images)).numpy()
+        np.testing.assert_allclose(model(mg.Tensor(images)).numpy(), wanted, rtol=0, atol=1e-5)
+
+
 def test_casts_between_floats_are_left_out():
     nodes = [node("Cast", "x", "h", to=TensorProto.FLOAT16), node("Neg", "h", "n"), node("Cast", "n", to=1)]
     x = np.random.default_rng(1).random((2, 3, 8, 8), dtype=np.float32)
