@@ -7,7 +7,6 @@ import inspect
 from contextlib import nullcontext
 
 import viz
-from models.mistakes import UserError
 from viz import sheet
 
 from .options import by_layer, channels, parser
@@ -249,9 +248,7 @@ class CAM(Attribution):
     at_layer = True
 
     def explained(self, job):
-        if job.wanted.layer is not None:
-            raise UserError(f"{self.name} explains classes, {job.args.target} is a layer: --layer says where to look")
-        return job.explained
+        return job.explained_classes
 
 
 class GradCAM(CAM):

@@ -156,6 +156,14 @@ class Job:
         return self.wanted.arguments
 
     @property
+    def explained_classes(self):
+        """{"target": a class or a Contrast of two}, for techniques that explain no layer."""
+        if self.wanted.layer is not None:
+            hint = "--layer says where to look" if "layer" in vars(self.args) else "give a class, or A-B for two"
+            raise UserError(f"{self.name} explains classes, {self.args.target} is a layer: {hint}")
+        return self.wanted.arguments
+
+    @property
     def target(self):
         """The index of the class asked for, or of the top one, for techniques that explain or reach one class."""
         if len(self.wanted.classes) != 1:

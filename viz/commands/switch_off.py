@@ -36,13 +36,13 @@ def run(job):
 def together(job, layer):
     """The set that was asked for, against random sets of as many channels that respond at all."""
     chosen, alive = sorted(set(job.args.channels)), live(job, layer)
-    fall = viz.switch_off(job.model, job.image, layer, chosen, **job.explained)[0]
+    fall = viz.switch_off(job.model, job.image, layer, chosen, **job.explained_classes)[0]
     rng = stream(job.args.seed, "switch_off")
     others = np.setdiff1d(alive, chosen)
     if len(others) < len(chosen):
         raise UserError(f"only {len(others)} other channels of {layer} respond: name fewer --channels")
     sets = [rng.permutation(others)[: len(chosen)] for _ in range(job.args.draws)]
-    chance = np.array([viz.switch_off(job.model, job.image, layer, one, **job.explained)[0] for one in sets])
+    chance = np.array([viz.switch_off(job.model, job.image, layer, one, **job.explained_classes)[0] for one in sets])
     larger = viz.estimate(chance >= fall)
     job.write(
         f"{job.title(f'{layer}, channels {chosen} off')}: the score falls by {fall:.3g}; {len(chosen)} others by "
@@ -62,7 +62,7 @@ def live(job, layer):
 
 
 def one_by_one(job, layer):
-    explained = job.explained
+    explained = job.explained_classes
     effects = viz.channel_effects(job.model, job.image, layer, **explained, progress=job.progress)[0]
     relevance = viz.channel_relevance(job.model, job.image, layer=layer, rule="epsilon", **explained)[0]
     score = watched(job.model, job.image, **explained)[0]

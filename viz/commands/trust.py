@@ -48,7 +48,7 @@ def run(job):
             job.model,
             job.image,
             method,
-            **job.explained,
+            **job.explained_classes,
             others=others(job),
             how=method.how,
             panel=panel,
