@@ -375,6 +375,12 @@ def linear_attack(weight: Any, image: Images, *, epsilon: float = 8 / 255) -> An
 
     Returns (attacked images (N,3,H,W), not clipped to [0, 1], and the move, a float).
     """
+    if isinstance(weight, Module):
+        raise TypeError(
+            f"linear_attack: takes the weights (3,H,W) of a score, no network, got {type(weight).__name__}: "
+            "of a viz.linear_classifier give viz.templates(model)[c], c the class; viz.fgsm attacks any network"
+        )
+    weight, image = np.asarray(weight), np.asarray(image)
     check_pixels("linear_attack", "image", image)
     if image.shape[1:] != weight.shape:
         raise ValueError(f"linear_attack: weight has shape {weight.shape}, expected one image's, {image.shape[1:]}")

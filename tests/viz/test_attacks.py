@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+import viz
 from minigrad import functional as F
 from minigrad import nn
 from models import load_image, save_image
@@ -187,6 +188,18 @@ def test_linear_attack_moves_the_score_by_epsilon_times_the_l1_norm(images):
     np.testing.assert_allclose(((attacked - x) * w).sum((1, 2, 3)), move, rtol=1e-12)
     assert move == pytest.approx(0.03 * np.abs(w).sum())
     assert np.abs(attacked - x).max() <= 0.03 + 1e-15
+
+
+def test_linear_attack_takes_the_weights_of_a_score_and_no_network(images):
+    x = images(2)
+    model = viz.linear_classifier(SHAPE, 4)
+    with pytest.raises(TypeError, match=r"^linear_attack: takes the weights \(3,H,W\) of a score, no network, got Seq"):
+        viz.linear_attack(model, x)
+    wanted, move = viz.linear_attack(viz.templates(model)[1], x)
+    for weight in (mg.Tensor(viz.templates(model)[1]), viz.templates(model)[1].tolist()):
+        found, moved = viz.linear_attack(weight, x)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert moved == pytest.approx(move)
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
