@@ -29,7 +29,8 @@ def load_image(source: Any, size: int | tuple[int, int] | None = None, short_sid
     """A picture as a (1, 3, H, W) float32 array, RGB in [0, 1].
 
     source      a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W),
-                (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1].
+                (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1]. A PIL image
+                of mode "I" must be that of a file: one made in memory may hold 8 bits or 16.
     size        None keeps the picture's size; an int s means (s, s); (h, w) resizes the picture, sides in proportion,
                 until it just covers h x w, and takes the centre. Resizing is bicubic and antialiased.
     short_side  resize to this short side instead before taking the centre: networks are usually tested on the centre
@@ -176,6 +177,7 @@ def _planes(image):
 
     tags = getattr(image, "tag_v2", {})
     bits, photometric, sign = tags.get(258, (16,)), tags.get(262, 1), tags.get(339, (1,))
+    whole_numbers = image.mode == "I" and image.format is None  # of 32 bits, by `convert` or `fromarray`
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -183,6 +185,8 @@ def _planes(image):
         if image.mode != "F":
             if bits not in ((12,), (16,)) or sign != (1,):
                 raise ImageError("a TIFF of signed or 32-bit whole numbers has no known range: save it with 16 bits")
+            if whole_numbers:
+                raise ImageError('an image of mode "I" has no known range: give uint8, uint16 or floats in [0, 1]')
             transparent = grey == image.info.get("transparency", -1)
             grey = grey.astype(np.float32) / (2 ** bits[0] - 1)  # I and I;16 hold 16-bit greys, and those of 12
             grey = np.where(transparent, np.float32(1), grey)

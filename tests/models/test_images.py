@@ -74,6 +74,23 @@ def test_sixteen_bits_keep_their_depth(tmp_path):
     np.testing.assert_allclose(load_image(tmp_path / "float.tiff")[0, 2], deep / 65535, atol=1e-7)
 
 
+def test_whole_numbers_in_memory_have_no_known_range(tmp_path, picture):
+    """Those of an 8-bit picture, read as 16, would be nearly black; a file says which it is."""
+    grey, levels = Image.fromarray(picture[:, :, 0]), picture[:, :, 0].astype(np.int32)
+    for made in (grey.convert("I"), Image.fromarray(levels), Image.fromarray(257 * levels), grey.convert("I").copy()):
+        assert made.mode == "I"
+        with pytest.raises(ImageError, match='mode "I" has no known range: give uint8, uint16 or floats'):
+            load_image(made)
+    Image.fromarray((257 * levels).astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray((257 * levels).astype(np.uint16)).save(tmp_path / "deep.pgm", format="PPM")
+    for name in ("deep.png", "deep.pgm"):  # which Pillow opens as "I;16" or "I"
+        with Image.open(tmp_path / name) as opened:
+            np.testing.assert_allclose(load_image(opened)[0, 0], levels / 255, atol=1e-6)
+        np.testing.assert_allclose(load_image(tmp_path / name)[0, 0], levels / 255, atol=1e-6)
+    in_memory = Image.fromarray((257 * levels).astype(np.uint16))
+    np.testing.assert_allclose(load_image(in_memory)[0, 0], levels / 255, atol=1e-6)
+
+
 def test_transparency_goes_over_white(tmp_path, picture):
     alpha = np.linspace(0, 255, 60).astype(np.uint8) * np.ones((40, 1), np.uint8)
     Image.fromarray(np.dstack([picture, alpha])).save(tmp_path / "rgba.png")
