@@ -5,6 +5,37 @@ MISTAKES = {
     1: (
         ("(other.value, self.value)", "(self.value, other.value)", "slopes of a product are swapped"),
         ("(n * self.value ** (n - 1),)", "(n * self.value**n,)", "exponent is not taken down"),
+        ("(n * self.value ** (n - 1),)", "(n * self.value,)", "x stands where x^(n-1) should"),
+        ("(self, other), (1.0, 1.0))", "(self, other), (self.value, other.value))", "the slopes of a sum are 1 and 1"),
+        (
+            "        other = number(other)\n        return Number(self.value + other.value,",
+            "        return Number(self.value + number(other).value,",
+            "a parent is a plain number",
+        ),
+        ("    for x in reversed(order(last)):\n", "    for x in order(last):\n", "no gradient when its turn comes"),
+        ("    found = {last: 1.0}\n", "    found = {}\n", "no gradient when its turn comes"),
+        (
+            "    found = {last: 1.0}\n",
+            "    found = dict.fromkeys(order(last), 0.0)\n",
+            "last has the gradient 1 by itself",
+        ),
+        (
+            "    for x in reversed(order(last)):\n",
+            "    found = dict.fromkeys(order(last), 0.0) | found\n    for x in order(last):\n",
+            "only one of two uses counted",
+        ),
+        (
+            "    for x in reversed(order(last)):\n",
+            "    todo = [last]\n    for x in todo:\n        todo += {p for p in x.parents if p not in todo}\n",
+            "handed its gradient on before all its users",
+        ),
+        (
+            "    for x in reversed(order(last)):\n",
+            "    todo, seen = [last], {last}\n    while todo:\n        x = todo.pop()\n"
+            "        todo += set(x.parents) - seen\n        seen.update(x.parents)\n",
+            "handed its gradient on before all its users",
+        ),
+        ("    return found\n", "    return {id(x): g for x, g in found.items()}\n", "the keys are to be Numbers"),
         ("found[parent] = found.get(parent, 0.0) + found[x]", "found[parent] = found[x]", "overwritten where a value"),
         ("            if top not in done:\n", "            if True:\n", "visited twice"),
         ("    return result\n", "    return result[::-1]\n", "backwards: parents come first"),
@@ -48,6 +79,15 @@ MISTAKES = {
     2: (
         ("np.asarray(data, np.float32)", "np.asarray(data)", "float64 creeps in"),
         ("np.asarray(data) if isinstance(data, np.ndarray | np.generic) else ", "", "an array's own float64 is lost"),
+        ("np.ndarray | np.generic", "np.ndarray", "NumPy's own numbers keep their dtype"),
+        (
+            "sum_to(g * b, a.shape), sum_to(g * a, b.shape)",
+            "sum_to(g, a.shape) * b, sum_to(g, b.shape) * a",
+            "multiply first",
+        ),
+        ("/ (2 * h)", "/ 2 * h", "divide by (2 * h)"),
+        ("np.ndindex(x.shape)", "np.ndindex(x.shape[:1])", "a whole row is moved"),
+        ("    return found\n", "    return found.astype(np.float32)\n", "the result is float32"),
         ("    return g.sum(axis=stretched, keepdims=True)\n", "    return g\n", "broadcast axes are not summed"),
         ("axis=stretched, keepdims=True", "axis=stretched", "keepdims is missing"),
         ("g.sum(axis=stretched", "g.mean(axis=stretched", "the mean is taken"),
@@ -109,6 +149,7 @@ MISTAKES = {
             "[found[id(x)] for x in inputs]",
             "has the gradient 0",
         ),
+        ("np.ones_like(output.data)", "np.zeros_like(output.data)", "has the gradient 1 by itself"),
         (
             "                found[id(x)] = found[id(x)] + part if",
             "                found[id(x)] = Tensor(found[id(x)].data + part.data) if",
@@ -150,6 +191,60 @@ MISTAKES = {
         (", w) + b\n", ", w)\n", "the bias is left out"),
         ("(p, p)))", "(p, p)), 'edge')", "padded with the edge"),
         ("axis=2)", "axis=1)", "the taps come before the channels"),
+        ("axis=2)", "axis=-1)", "taps and places are swapped"),
+        ("windows.reshape(len(x), -1, h * w)", "windows.reshape(len(x), -1, h * w).swapaxes(1, 2)", "taps and places"),
+        (
+            "windows.reshape(len(x), -1, h * w)",
+            "windows.swapaxes(3, 4).reshape(len(x), -1, h * w)",
+            "height and width are swapped: the places",
+        ),
+        ("for u in range(k) for v in range(k)]", "for v in range(k) for u in range(k)]", "swapped within the window"),
+        (
+            "        h, w = x.shape[2] - k + 1, x.shape[3] - k + 1\n",
+            "        w, h = x.shape[2] - k + 1, x.shape[3] - k + 1\n",
+            "height and width are swapped",
+        ),
+        (
+            "        x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))\n        h, w",
+            "        h, w",
+            "x is not padded",
+        ),
+        (
+            "        x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))\n"
+            "        h, w = x.shape[2] - k + 1, x.shape[3] - k + 1",
+            "        h, w = x.shape[2] + 2 * p - k + 1, x.shape[3] + 2 * p - k + 1",
+            "x is not padded",
+        ),
+        (
+            "columns.reshape(n, c, k, k, h, w)",
+            "columns.reshape(n, c, h, w, k, k).transpose(0, 1, 4, 5, 2, 3)",
+            "taps and places are swapped",
+        ),
+        (
+            "columns.reshape(n, c, k, k, h, w)",
+            "columns.reshape(n, c, k, k, w, h).swapaxes(4, 5)",
+            "height and width are swapped",
+        ),
+        ("+= columns[:, :, u, v]", "+= columns[:, :, v, u]", "swapped within the window"),
+        (
+            "width + 2 * p - k + 1\n        columns",
+            "width + 2 * p - k + 1\n        h, w = w, h\n        columns",
+            "swapped",
+        ),
+        ("p : p + height, p : p + width]", "p : p + width, p : p + height]", "where the border is cut off"),
+        ("p : p + height, p : p + width]", "p:-p, p:-p]", "p:-p is empty for p = 0"),
+        ("Unfold(k, padding)(x)", "Unfold(k, padding).forward(x)", "forward takes arrays"),
+        ("Unfold(k, padding)(x)", "Unfold(k, padding).forward(x.data)", "no gradient arrives"),
+        (" + b.reshape((o, 1, 1))", " + b.data.reshape((o, 1, 1))", "no gradient arrives"),
+        ("    windows = x.reshape(", "    x = type(x)(x.data)\n    windows = x.reshape(", "no gradient arrives"),
+        ("    return (windows * mask).sum(-1)\n", "    return (windows.data * mask).sum(-1)\n", "a Tensor is expected"),
+        ("(0, 1, 2, 4, 3, 5)", "(0, 1, 2, 4, 5, 3)", "row by row, counts"),
+        (
+            "np.eye(4, dtype=x.dtype)[windows.data.argmax(-1)]",
+            "(lambda m: m / m.sum(-1, keepdims=True))"
+            "((windows.data == windows.data.max(-1, keepdims=True)).astype(x.dtype))",
+            "shared out among equal pixels",
+        ),
         ("+= columns", "= columns", "overwritten where windows overlap"),
         ("    x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))\n    y", "    y", "padding is left out"),
         ("x.shape[3] - k + 1), x.dtype)", "x.shape[3] - k + 1))", "float64 creeps in"),

@@ -46,6 +46,36 @@ def test_a_planted_mistake_is_named(stage, old, new, words, solved, monkeypatch)
     assert words in first.sentence, first
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "sum_to(g @ swap(b), a.shape)",
+            "sum_to(g @ swap(b) * 2.0, a.shape)",
+            "; stage 3 is not right (8 of 10): check 3",
+        ),
+        ("        return a @ b\n", "        return b @ a\n", "; stage 3 is not right (8 of 10): check 3 first"),
+    ],
+)
+def test_an_earlier_stage_that_is_wrong_is_told_of(old, new, words, solved):
+    text = STAGES[2].solution()
+    assert text.count(old) == 1
+    (solved / "tensor.py").write_text(text.replace(old, new), "utf-8")
+    wrong = [result for result in check(STAGES[4], solved) if not result.right]
+    assert wrong and all(words in result.sentence for result in wrong), wrong
+
+
+def test_an_earlier_stage_that_is_missing_is_told_of(solved):
+    words = "(write stage 3 first, or: python -m viz course start FOLDER --at 5)"
+    (solved / "tensor.py").write_text(STAGES[2].stub(), "utf-8")
+    *_, pooled = check(STAGES[4], solved)
+    assert "tensor.py, line" in pooled.sentence and pooled.sentence.endswith(words)
+    (solved / "tensor.py").unlink()
+    first, *_ = check(STAGES[4], solved)
+    assert "No module named 'tensor'" in first.sentence and first.sentence.endswith(words)
+    assert [stage.number for stage in STAGES[4].needs] == [2, 3] and not STAGES[0].needs
+
+
 def test_every_stage_has_mistakes_hints_and_what_to_try():
     assert set(MISTAKES) == {stage.number for stage in STAGES}
     for stage in STAGES:
@@ -77,6 +107,9 @@ def test_from_start_to_a_right_answer(tmp_path, capsys, monkeypatch):
 def test_hints_one_at_a_time(capsys):
     assert main(["course", "hint", "1"]) == 0 and "1 of " in capsys.readouterr().out
     assert main(["course", "hint", "1", "99"]) == 2 and "stage 1 has" in capsys.readouterr().err
+    assert main(["course", "hint", "5", "max_pool"]) == 0 and "4 of 4: `max_pool`" in capsys.readouterr().out
+    assert main(["course", "hint", "3", "MatMul"]) == 0 and "3 of 6: `MatMul.vjp`" in capsys.readouterr().out
+    assert main(["course", "hint", "5", "min_pool"]) == 2 and "name of a function" in capsys.readouterr().err
     assert main(["course", "hint", "99"]) == 2
     assert main(["course"]) == 2
 
@@ -93,7 +126,7 @@ def test_a_missing_file_and_a_process_that_ends(solved):
     stage = STAGES[0]
     (solved / stage.file).unlink()
     (missing,) = check(stage, solved)
-    assert "there is no number.py" in missing.sentence
+    assert "there is no number.py" in missing.sentence and "cd FOLDER" in missing.sentence
     (solved / stage.file).write_text(
         stage.solution().replace("    found = {last: 1.0}\n", "    import os; os._exit(7)\n")
     )

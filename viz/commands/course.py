@@ -2,13 +2,14 @@
 
 python -m viz course start FOLDER     lays the stubs and the pages into a new folder; then, in it:
 python -m viz course check [STAGE]    what is right, or which mistake it is
-python -m viz course hint STAGE [N]   the N-th hint
+python -m viz course hint STAGE [N]   the N-th hint, or that for a function by its name: hint 5 max_pool
 python -m viz course solution STAGE   the solution
 python -m viz course measure          the finished engine beside the project's: lines, time, rounding
 """
 
 import argparse
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -67,13 +68,16 @@ def described(result):
 
 
 def hint(args):
-    """Prints one hint, and how many there are."""
+    """Prints one hint, by its number or its function's name, and how many there are."""
     hints = STAGES[args.stage - 1].hints
-    if not 1 <= args.step <= len(hints):
-        raise UserError(f"stage {args.stage} has {len(hints)} hints: give a number from 1 to {len(hints)}")
-    more = f"python -m viz course hint {args.stage} {args.step + 1}"
+    named = (i for i, words in enumerate(hints, 1) if re.match(rf"`(\w+\.)?{re.escape(args.step)}[`.]", words))
+    step = int(args.step) if args.step.isdecimal() else next(named, 0)
+    if not 1 <= step <= len(hints):
+        wanted = f"give a number from 1 to {len(hints)}, or the name of a function"
+        raise UserError(f"stage {args.stage} has {len(hints)} hints: {wanted}")
+    more = f"python -m viz course hint {args.stage} {step + 1}"
     last = f"that was the last; python -m viz course solution {args.stage}"
-    print(f"{args.step} of {len(hints)}: {hints[args.step - 1]}\n({more if args.step < len(hints) else last})")
+    print(f"{step} of {len(hints)}: {hints[step - 1]}\n({more if step < len(hints) else last})")
 
 
 def solution(args):
@@ -117,7 +121,7 @@ def options():
     one.add_argument("--json", action="store_true", help="for those who grade: all checks of all stages, as JSON")
     one = command(hint, "hint", "one hint; the next by its number")
     one.add_argument("stage", type=int, choices=numbers)
-    one.add_argument("step", type=int, nargs="?", default=1)
+    one.add_argument("step", nargs="?", default="1", help="its number (default 1), or a function's name")
     one = command(solution, "solution", "print a stage's solution")
     one.add_argument("stage", type=int, choices=numbers)
     one = command(measure, "measure", "your finished engine beside the project's: lines, time, rounding")

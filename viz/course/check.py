@@ -9,17 +9,57 @@ import tempfile
 from pathlib import Path
 
 from .child import Result, place
+from .compare import UNNAMED
 
 LIMIT = 30.0  # seconds for one check: the slowest solution takes a tenth of it
 
 
 def check(stage, folder, seconds=LIMIT):
-    """[Result] of all checks of a Stage on the files in `folder`; a check takes `seconds` at most."""
-    folder = Path(folder).resolve()
+    """[Result] of all checks of a Stage on the files in `folder`; a check takes `seconds` at most.
+
+    A failure that names no mistake may be an earlier stage's: then that one is told of.
+    """
+    results = _checked(stage, Path(folder).resolve(), seconds)
+    wrong = [result for result in results if not result.right]
+    for result in wrong:
+        result.sentence += _not_there(stage, result.sentence)
+    unnamed = [result for result in wrong if _is_unnamed(stage, result.sentence)]
+    if unnamed:
+        blamed = _not_right(stage, Path(folder).resolve(), seconds)
+        for result in unnamed:
+            result.sentence += blamed
+    return results
+
+
+def _not_there(stage, sentence):
+    """What to add where an earlier stage that this one needs is not written, or has no file."""
+    for need in stage.needs:
+        still = sentence.startswith(f"{need.file}, line ") and "is still to be written" in sentence
+        if still or f"No module named '{need.name}'" in sentence:
+            return f" (write stage {need.number} first, or: python -m viz course start FOLDER --at {stage.number})"
+    return ""
+
+
+def _is_unnamed(stage, sentence):
+    broken = any(sentence.startswith(f"{need.file}, line ") for need in stage.needs)
+    return sentence.startswith(UNNAMED) or (broken and "is still to be written" not in sentence)
+
+
+def _not_right(stage, folder, seconds):
+    """What to add where the first of the stages that this one needs is not right; nothing where all are."""
+    for need in stage.needs:
+        results = _checked(need, folder, seconds)
+        right = sum(result.right for result in results)
+        if right < len(results):
+            return f"; stage {need.number} is not right ({right} of {len(results)}): check {need.number} first"
+    return ""
+
+
+def _checked(stage, folder, seconds):
+    """What the stage's own checks say."""
     if not (folder / stage.file).is_file():
-        return [
-            Result(stage.file, sentence=f"there is no {stage.file} in {folder}: python -m viz course start makes it")
-        ]
+        missing = f"there is no {stage.file} in {folder}: python -m viz course start FOLDER makes it"
+        return [Result(stage.file, sentence=f"{missing}; or go into the folder it made: cd FOLDER")]
     with tempfile.TemporaryDirectory() as own:
         results, stack = Path(own, "results"), Path(own, "stack")
         code = run(folder, stage.number, results, stack, seconds)

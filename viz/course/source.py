@@ -45,6 +45,13 @@ class Stage:
         text, _, hints = ast.get_docstring(ast.parse(self.text)).partition("## Hints\n")
         return text.strip(), [" ".join(hint.split()) for hint in re.split(r"^\d+\. ", hints, flags=re.MULTILINE)[1:]]
 
+    @cached_property
+    def needs(self):
+        """The stages whose files this one imports, and what they import, in order."""
+        imported = re.findall(r"^from (\w+) import", self.code(), re.MULTILINE)
+        direct = [stage for stage in STAGES if stage.name in imported]
+        return sorted({need for stage in direct for need in (stage, *stage.needs)}, key=lambda stage: stage.number)
+
     @property
     def title(self):
         return self._page[0].splitlines()[0]

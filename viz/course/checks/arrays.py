@@ -11,7 +11,12 @@ def dtypes(student):
     sentence = "an array's own float64 is lost: only what was no array becomes float32"
     lost = getattr(found, "dtype", None) == np.float32
     require(not lost, sentence, "as_array(np.zeros(2))", "float64", "float32")
+    found = student.as_array(np.float64(0.5))
+    sentence = "NumPy's own numbers keep their dtype, as arrays do: ask for np.generic, too"
+    lost = getattr(found, "dtype", None) == np.float32
+    require(not lost, sentence, "as_array(np.float64(0.5))", "float64", "float32")
     for example, data, expected in (
+        ("as_array(np.float64(0.5))", np.float64(0.5), np.float64(0.5)),
         ("as_array(0.5)", 0.5, np.float32(0.5)),
         ("as_array([1.0, 2.0])", [1.0, 2.0], np.array([1, 2], np.float32)),
         ("as_array(np.zeros(2, np.float32))", np.zeros(2, np.float32), np.zeros(2, np.float32)),
@@ -66,9 +71,9 @@ def sum_and_product(student):
     """add_back and mul_back: a gradient for each, of its shape"""
     a, b = np.array([[1], [2], [3]], np.float32), np.array([10, 20, 30, 40], np.float32)
     g = np.ones((3, 4), np.float32)
-    for name, expected, wrong in (
-        ("add_back", (np.full((3, 1), 4), np.full(4, 3)), ()),
-        ("mul_back", (np.full((3, 1), 100), np.full(4, 6)), (a * 4, b * 3)),
+    for name, expected, swapped, late in (
+        ("add_back", (np.full((3, 1), 4), np.full(4, 3)), (), ()),
+        ("mul_back", (np.full((3, 1), 100), np.full(4, 6)), (a * 4, b * 3), (4 * g * b, 3 * g * a)),
     ):
         found = getattr(student, name)(g, a, b)
         example = f"{name}(g, a, b), g all ones (3, 4), a of shape (3, 1), b of shape (4,)"
@@ -76,8 +81,9 @@ def sum_and_product(student):
             raise Mistake("two gradients are expected, for a and for b", example)
         for i, letter in enumerate("ab"):
             mistakes = {"broadcast axes are not summed": (g, g * b if i == 0 else g * a)[name == "mul_back"]}
-            if wrong:
-                mistakes["the factors are swapped: by a it is g times b"] = wrong[i]
+            if swapped:
+                mistakes["the factors are swapped: by a it is g times b"] = swapped[i]
+                mistakes["it is added up before the product is taken: multiply first, then add up"] = late[i]
             same(f"by {letter} of {example}", found[i], expected[i].astype(np.float32), mistakes)
 
 
@@ -86,7 +92,7 @@ def sum_over_an_axis(student):
     g = np.array([1, 2, 3], np.float32)
     repeated = np.repeat(g[:, None], 3, 1)
     same(
-        "sum_back(np.array([1, 2, 3]), (3, 3), axis=1)",
+        "sum_back(np.array([1., 2., 3.], np.float32), (3, 3), axis=1)",
         student.sum_back(g, (3, 3), 1),
         repeated,
         {
@@ -94,7 +100,8 @@ def sum_over_an_axis(student):
             "the gradient is shared out: each element gets all of it": repeated / 3,
         },
     )
-    same("sum_back(np.array([1, 2, 3]), (2, 3), axis=0)", student.sum_back(g, (2, 3), 0), np.stack([g, g]))
+    example = "sum_back(np.array([1., 2., 3.], np.float32), (2, 3), axis=0)"
+    same(example, student.sum_back(g, (2, 3), 0), np.stack([g, g]))
 
 
 def by_differences(student):
@@ -106,12 +113,25 @@ def by_differences(student):
         "the difference is one-sided: take x + h and x - h, and divide by 2 h": ((y + h) ** 3 - y**3) / h,
         "only x + h is moved, and x itself taken for x - h": ((y + h) ** 3 - y**3) / (2 * h),
         "the division is by h, the two points are 2 h apart": 2 * (3 * y**2 + h**2),
+        "/ 2 * h divides by 2 and then multiplies by h: divide by (2 * h)": (3 * y**2 + h**2) * h**2,
     }
-    seen = set()
-    student.differences(lambda x: seen.add(x.dtype.name) or 0.0, x)
+    seen = []
+    student.differences(lambda x: seen.append(x.copy()) or 0.0, x)
     sentence = "rounding spoils it: differences in float32 see only a few digits, copy x to float64"
-    require("float32" not in seen, sentence, "differences(f, x), x float32", "f gets float64", "f gets float32")
+    require(
+        all(moved.dtype != np.float32 for moved in seen),
+        sentence,
+        "differences(f, x), x float32",
+        "f gets float64",
+        "f gets float32",
+    )
+    elements = next((n for moved in seen if (n := np.count_nonzero(moved != x))), 0)
+    sentence = "a whole row is moved at once: go through np.ndindex(x.shape), one element after the other"
+    require(elements <= 1, sentence, "differences(f, x), x (2, 2)", "1 element", f"{elements} elements")
     found = student.differences(lambda x: (x**3).sum(), x, h)
+    rounded = getattr(found, "dtype", None) == np.float32
+    sentence = "the result is float32, which rounds the digits away: make it float64"
+    require(not rounded, sentence, "differences(f, x), x float32", "float64", "float32")
     expected = 3 * y**2 + h**2
     same("differences(lambda x: (x**3).sum(), x, h=1e-3)", found, expected, mistakes, tolerance=1e-9, other_dtype=True)
     same("x, after differences(f, x)", x, before, {"x itself was changed: work on a copy": found})

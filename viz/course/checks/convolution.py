@@ -1,12 +1,17 @@
 """Stage 5: convolution against SciPy's correlation, its gradients against sums by hand, pooling with ties."""
 
 import importlib
+from contextlib import contextmanager
 
 import numpy as np
 
-from ..compare import same
+from ..compare import Mistake, require, same
 
 F32 = np.float32
+NO_GRADIENT = (
+    "no gradient arrives: something was computed on .data; call the Function on the Tensor, Unfold(k, padding)(x)"
+)
+SWAPPED = "height and width are swapped"
 
 
 def engine():
@@ -59,24 +64,84 @@ def definition(student):
         same(example, student.conv_by_definition(x, w, b, p), by_scipy(x, w, b, p), mistakes_of(x, w, b, p))
 
 
+def windows(x, k):
+    """The windows of x (H,W) as columns (1, k k, places)."""
+    return np.lib.stride_tricks.sliding_window_view(x, (k, k)).transpose(2, 3, 0, 1).reshape(1, k * k, -1)
+
+
+def forwarded(function, array, sentence, example, simpler):
+    """function.forward(array); slices that do not fit together are the mistake in `sentence`, if simpler() works."""
+    try:
+        return function.forward(array)
+    except ValueError as error:
+        simpler()
+        raise Mistake(sentence, example, "", f"ValueError: {error}") from None
+
+
 def columns(student):
     """Unfold: each window is a column"""
-    x = np.arange(1, 10, dtype=F32).reshape(1, 1, 3, 3)
-    expected = np.array([[[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]]], F32)
-    mistakes = {"each window is a row: windows are columns, channels and taps the rows": expected[:, [0, 1, 3, 2]]}
-    same("Unfold(2, 0).forward(x), x = 1 ... 9 as (1, 1, 3, 3)", student.Unfold(2, 0).forward(x), expected, mistakes)
-    two = np.stack([x[0, 0], x[0, 0] + 10])[None]
-    both = np.concatenate([expected, expected + 10], 1)
+
+    def square():
+        student.Unfold(2, 0).forward(np.ones((1, 1, 3, 3), F32))
+
+    x = np.arange(1, 13, dtype=F32).reshape(1, 1, 3, 4)
+    expected = windows(x[0, 0], 2)
+    swapped = "taps and places are swapped: a window is a column"
+    mistakes = {
+        swapped: expected.transpose(0, 2, 1),
+        f"{swapped}, so stack on axis 2": expected.transpose(0, 2, 1).reshape(expected.shape),
+        f"{SWAPPED}: the places go row by row": expected.reshape(1, 4, 2, 3).transpose(0, 1, 3, 2).reshape(1, 4, 6),
+        f"{SWAPPED} within the window: it goes row by row": expected[:, [0, 2, 1, 3]],
+    }
+    example = "Unfold(2, 0).forward(x), x = 1 ... 12 as (1, 1, 3, 4)"
+    same(example, forwarded(student.Unfold(2, 0), x, SWAPPED, example, square), expected, mistakes)
+    example = "Unfold(3, 1).forward(x), x = 1 ... 12 as (1, 1, 3, 4)"
+    sentence = "x is not padded: put zeros around it first, at all four sides"
+    mistakes = {
+        sentence: windows(x[0, 0], 3),
+        "the border is padded with the edge's values, it is zeros": windows(np.pad(x[0, 0], 1, "edge"), 3),
+    }
+    found = forwarded(student.Unfold(3, 1), x, sentence, example, square)
+    same(example, found, windows(np.pad(x[0, 0], 1), 3), mistakes)
+    two = np.stack([x[0, 0], x[0, 0] + 20])[None]
+    both = np.concatenate([expected, expected + 20], 1)
     mistakes = {"the taps come before the channels: stack on axis 2": both[:, [0, 4, 1, 5, 2, 6, 3, 7]]}
     same("Unfold(2, 0).forward of two channels", student.Unfold(2, 0).forward(two), both, mistakes)
+
+
+def added_up(taps):
+    """(1,1,3,4): what Fold makes of taps (2,2,2,3), row and column of the window, row and column of its place."""
+    x = np.zeros((1, 1, 3, 4), F32)
+    for u, v in np.ndindex(2, 2):
+        x[0, 0, u : u + 2, v : v + 3] += taps[u, v]
+    return x
 
 
 def pixels(student):
     """Fold: columns add up where their pixels came from"""
     counts = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], F32).reshape(1, 1, 3, 3)
-    mistakes = {"overwritten where windows overlap: the gradients of copies add up": np.ones((1, 1, 3, 3), F32)}
+    mistakes = {
+        "overwritten where windows overlap: the gradients of copies add up": np.ones((1, 1, 3, 3), F32),
+        "p:-p is empty for p = 0: cut the border off with p : p + H and p : p + W": np.ones((1, 1, 0, 0), F32),
+    }
     fold = student.Fold((1, 1, 3, 3), 2, 0)
     same("Fold((1, 1, 3, 3), 2, 0).forward(ones)", fold.forward(np.ones((1, 4, 4), F32)), counts, mistakes)
+    x = np.arange(1, 13, dtype=F32).reshape(1, 1, 3, 4)
+    laid_out = windows(x[0, 0], 2)
+    expected = x * np.outer([1, 2, 1], [1, 2, 2, 1]).astype(F32)
+    mistakes = {
+        "taps and places are swapped: a window is a column": added_up(
+            laid_out.reshape(2, 3, 2, 2).transpose(2, 3, 0, 1)
+        ),
+        f"{SWAPPED}: the places go row by row": added_up(laid_out.reshape(2, 2, 3, 2).transpose(0, 1, 3, 2)),
+        f"{SWAPPED} within the window: it goes row by row": added_up(
+            laid_out.reshape(2, 2, 2, 3).transpose(1, 0, 2, 3)
+        ),
+        f"{SWAPPED} where the border is cut off": expected[..., :3],
+    }
+    example = "Fold((1, 1, 3, 4), 2, 0).forward(columns), those of Unfold(2, 0) for x = 1 ... 12"
+    found = student.Fold((1, 1, 3, 4), 2, 0)  # of a square image it went well, above
+    same(example, forwarded(found, laid_out, SWAPPED, example, lambda: None), expected, mistakes)
     inner = np.full((1, 1, 2, 2), 4, F32)
     fold = student.Fold((1, 1, 2, 2), 3, 1)
     border = np.outer([1, 2, 2, 1], [1, 2, 2, 1]).astype(F32).reshape(1, 1, 4, 4)
@@ -88,23 +153,50 @@ def pixels(student):
     same("Fold((1, 1, 2, 2), 3, padding=1).forward(ones)", fold.forward(np.ones((1, 9, 4), F32)), inner, mistakes)
 
 
+@contextmanager
+def forward_takes_arrays(function):
+    """A class of Functions refuses a Tensor where its forward is called by hand."""
+    forward = function.forward
+
+    def checked(self, x):
+        sentence = f"forward takes arrays: call the Function itself, {function.__name__}(...)(x)"
+        require(not isinstance(x, engine().Tensor), sentence)
+        return forward(self, x)
+
+    function.forward = checked
+    try:
+        yield
+    finally:
+        function.forward = forward
+
+
+def is_tensor(y, example):
+    """Raise Mistake unless y can be differentiated."""
+    found = type(y).__name__
+    require(isinstance(y, engine().Tensor), "a Tensor is expected, so that it has a gradient", example, "Tensor", found)
+
+
 def one_product(student):
     """conv2d: as one product, and its gradients"""
     arrays = case()
     for p in (0, 1):
         x, w, b = (engine().Tensor(a) for a in arrays)
-        y = student.conv2d(x, w, b, p)
+        with forward_takes_arrays(student.Unfold):
+            y = student.conv2d(x, w, b, p)
         example = f"conv2d(x, w, b, padding={p}), x {x.shape}, w {w.shape}"
         expected = by_scipy(*arrays, p)
         same(example, y, expected, mistakes_of(*arrays, p))
+        is_tensor(y, example)
         by_x, by_w, by_b = engine().grad(y, [x, w, b])
         ones = np.ones(expected.shape, F32)
         flipped = arrays[1].transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
-        same(f"{example}, the gradient by x", by_x, by_scipy(ones, flipped, np.zeros(3, F32), 2 - p))
+        right = by_scipy(ones, flipped, np.zeros(3, F32), 2 - p)
+        none = [{NO_GRADIENT: 0 * a} for a in arrays]
+        same(f"{example}, the gradient by x", by_x, right, none[0])
         padded = np.pad(arrays[0], ((0, 0), (0, 0), (p, p), (p, p))).transpose(1, 0, 2, 3)
         weights = by_scipy(padded, ones.transpose(1, 0, 2, 3), np.zeros(4, F32), 0).transpose(1, 0, 2, 3)
-        same(f"{example}, the gradient by w", by_w, weights)
-        same(f"{example}, the gradient by b", by_b, ones.sum((0, 2, 3)))
+        same(f"{example}, the gradient by w", by_w, weights, none[1])
+        same(f"{example}, the gradient by b", by_b, ones.sum((0, 2, 3)), none[2])
 
 
 def pooling(student):
@@ -119,14 +211,23 @@ def pooling(student):
         ),
     }
     same("max_pool([[1, 2, 0, 0], [3, 4, 0, 0]])", y, np.array([4, 0], F32).reshape(1, 1, 1, 2), mistakes)
+    is_tensor(y, "max_pool(x)")
     expected = np.array([[0, 0, 1, 0], [0, 1, 0, 0]], F32).reshape(x.shape)
     all_of_them = np.array([[0, 0, 1, 1], [0, 1, 1, 1]], F32).reshape(x.shape)
     last = np.array([[0, 0, 0, 0], [0, 1, 0, 1]], F32).reshape(x.shape)
+    shared = np.array([[0, 0, 0.25, 0.25], [0, 1, 0.25, 0.25]], F32).reshape(x.shape)
     mistakes = {
+        NO_GRADIENT: 0 * x,
+        "ties of the maximum: the gradient is shared out among equal pixels, the first gets all of it": shared,
         "ties of the maximum: each of the equal pixels gets all of the gradient, the first alone should": all_of_them,
         "ties of the maximum: the last of equal pixels gets the gradient, the first should": last,
     }
     same("its gradient, where the second window is all 0", engine().grad(y, [t])[0], expected, mistakes)
+    t = engine().Tensor(np.array([[1, 2], [2, 0]], F32).reshape(1, 1, 2, 2))
+    expected, by_columns = (np.array(rows, F32).reshape(t.shape) for rows in ([[0, 1], [0, 0]], [[0, 0], [1, 0]]))
+    mistakes = {"ties of the maximum: of equal pixels the first, row by row, counts": by_columns}
+    example = "the gradient of max_pool([[1, 2], [2, 0]])"
+    same(example, engine().grad(student.max_pool(t), [t])[0], expected, mistakes)
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 6)).astype(F32)
     largest = np.max([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0)
     same("max_pool(x), x (2, 3, 4, 6)", student.max_pool(engine().Tensor(x)), largest)

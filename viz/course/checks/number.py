@@ -12,7 +12,17 @@ def sums_and_products(student):
     """sums, products and powers, with a slope for each parent"""
     N = student.Number
     for example, found, value, slopes, mistakes in (
-        ("Number(2.0) + Number(5.0)", N(2.0) + N(5.0), 7.0, (1.0, 1.0), {}),
+        (
+            "Number(2.0) + Number(5.0)",
+            N(2.0) + N(5.0),
+            7.0,
+            (1.0, 1.0),
+            {
+                "these are the values: the slopes of a sum are 1 and 1": (2.0, 5.0),
+                "the slopes of a sum are 1 and 1, these are a product's": (5.0, 2.0),
+            },
+        ),
+        ("Number(2.0) + 1.0", N(2.0) + 1.0, 3.0, (1.0, 1.0), {}),
         (
             "Number(2.0) * Number(5.0)",
             N(2.0) * N(5.0),
@@ -29,6 +39,7 @@ def sums_and_products(student):
             {
                 "the exponent is not taken down by one: the slope of x^n is n x^(n-1)": (24.0,),
                 "the factor n is missing: the slope of x^n is n x^(n-1)": (4.0,),
+                "x stands where x^(n-1) should: the slope of x^n is n x^(n-1)": (6.0,),
             },
         ),
     ):
@@ -38,6 +49,9 @@ def sums_and_products(student):
         require(
             len(found.parents) == len(slopes), "the parents are incomplete", example, len(slopes), len(found.parents)
         )
+        shown = dict(example=f"({example}).parents", found=[type(parent).__name__ for parent in found.parents])
+        plain = not all(isinstance(parent, N) for parent in found.parents)
+        require(not plain, "a parent is a plain number: make it a Number with number(other)", **shown)
         same(f"({example}).slopes", found.slopes, slopes, mistakes)
 
 
@@ -54,7 +68,9 @@ def topological_order(student):
     require(result is not None, "nothing came back (None): a `return` is missing", example)
     found = [names.get(x, "?") for x in result]
     shown = dict(example=example, expected="a b c d", found=" ".join(found))
-    require(len(set(found)) == len(found), "a node is visited twice: remember which are in the order already", **shown)
+    require(
+        len(set(found)) == len(found), "a Number is visited twice: remember which are in the order already", **shown
+    )
     require(set(found) == set("abcd"), "some Numbers are missing, or do not belong", **shown)
     require(found != list("dcba"), "this is the order backwards: parents come first", **shown)
     require(found == list("abcd"), "a Number comes before one of its parents", **shown)
@@ -62,36 +78,48 @@ def topological_order(student):
 
 def used_twice(student):
     """gradients: what is used twice gets the sum"""
-    a, b = student.Number(2.0), student.Number(3.0)
-    found = student.gradients(a * b + a)
-    require(isinstance(found, dict), "a dictionary {Number: gradient} is expected", "gradients(a * b + a)")
-    require(a in found and b in found, "a Number of the graph has no gradient", "gradients(a * b + a)")
+    a, b = student.Number(2.0), student.Number(7.0)  # values for which no two mistakes give the same
+    example = "gradients(a * b + a)"
+    try:
+        found = student.gradients(a * b + a)
+    except KeyError as error:
+        if not isinstance(error.args[0], student.Number):
+            raise
+        sentence = (
+            "a Number has no gradient when its turn comes: begin with 1.0 for last, go through the order backwards"
+        )
+        raise Mistake(sentence, example, "", "KeyError") from None
+    require(isinstance(found, dict), "a dictionary {Number: gradient} is expected", example)
+    by_number = all(isinstance(key, student.Number) for key in found)
+    require(by_number, "the keys are to be Numbers", example, "Number", {type(key).__name__ for key in found})
+    require(a in found and b in found, "a Number of the graph has no gradient", example)
     same(
-        "gradients(a * b + a)[a], a = 2, b = 3",
+        f"{example}[a], a = 2, b = 7",
         found[a],
-        4.0,
+        8.0,
         {
-            "the gradient is overwritten where a value is used twice: add to what is there": 1.0,
-            "the gradients of the two uses are averaged: they add up": 2.0,
-            "the gradient is overwritten where a value is used twice: add to what is there (the last one won)": 3.0,
+            "only one of two uses counted: the other was overwritten, or the order was not walked backwards": 1.0,
+            "the gradient is overwritten where a value is used twice: add to what is there (the last one won)": 7.0,
+            "the gradients of the two uses are averaged: they add up": 4.0,
+            "the slopes of a product are swapped: the first check says more": 3.0,
+            "last has the gradient 1 by itself: begin with {last: 1.0}": 0.0,
         },
     )
-    same("gradients(a * b + a)[b], a = 2, b = 3", found[b], 2.0)
+    same(f"{example}[b], a = 2, b = 7", found[b], 2.0, {"the slopes of a product are swapped": 7.0})
     x = student.Number(3.0)
     same("gradients(x * x)[x], x = 3", student.gradients(x * x)[x], 6.0, {"overwritten: x * x uses x twice": 3.0})
 
 
 def complete_before_handed_on(student):
     """gradients: a gradient is complete before it is handed on"""
-    x = student.Number(2.0)
-    y = x * x
-    z = y * 3.0 + y * y  # 3 x^2 + x^4
-    same(
-        "y = x * x; gradients(y * 3.0 + y * y)[x], x = 2",
-        student.gradients(z)[x],
-        44.0,
-        {"y handed its gradient on before all its uses had been visited": 12.0},
-    )
+    sentence = "a Number handed its gradient on before all its users had added to it: go through order(last) backwards"
+    for text, function, expected in (
+        ("y * 3.0 + y * y", lambda y: y * 3.0 + y * y, 44.0),  # wrong if a stack is walked instead
+        ("y + (y * 3.0) * 3.0", lambda y: y + (y * 3.0) * 3.0, 40.0),  # wrong by a queue: one way to y is longer
+    ):
+        x = student.Number(2.0)
+        found = student.gradients(function(x * x))[x]
+        same(f"y = x * x; gradients({text})[x], x = 2", found, expected, {sentence: found})
 
 
 def twice_the_same(student):

@@ -13,13 +13,14 @@ the image first, so that a 3x3 kernel with padding 1 keeps the size.
 Four nested loops say that and are slow. So copy: `Unfold` lays each window out as a column, (N, C·k·k, places), and
 the convolution is **one product** of the weights as a matrix (O, C·k·k) with them. A pixel is copied into up to k·k
 columns; on the way back their gradients add up in it (stage 1, once more): that is `Fold`. The two are each other's
-vjp. A column holds channel after channel, each channel's window row by row; the places go row by row, too. `Unfold` and
-`Fold` compute on arrays; `conv2d` and `max_pool` on Tensors, which have `+`, `-`, `*`, `@`, `reshape`, `permute` and
-`sum`, but no indexing.
+vjp. A column holds channel after channel, each channel's window row by row; the places go row by row, too. The
+`forward` of `Unfold` and `Fold` computes on arrays, but in `conv2d` you call the Function on a Tensor,
+`Unfold(k, padding)(x)`, so that the graph knows of it. `conv2d` and `max_pool` compute on Tensors, which have `+`, `-`,
+`*`, `@`, `reshape`, `permute` and `sum`, but no indexing; `reshape` and `permute` take one tuple.
 
-A 2x2 max pool keeps the largest of four. Its gradient goes to the pixel that won, and of equal ones to the **first**:
-share it out to all and it counts double. With a mask that is 1 at the winner, the pool is a product and a sum, and
-needs no derivative of its own.
+A 2x2 max pool keeps the largest of four. Its gradient goes to the pixel that won, and of equal ones to the **first**,
+row by row: give all of it to each of them and it counts double. With a mask that is 1 at the winner, the pool is a
+product and a sum, and needs no derivative of its own. The mask is an array, computed from `x.data`, of x's dtype.
 
 ## The mathematics
 
@@ -51,8 +52,8 @@ shape: blocks that fit into caches, or Winograd's algorithm.
 1. `conv_by_definition`: `np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))`, loops over i and j, and for each place
    `np.einsum("ncuv,ocuv->no", window, w) + b`.
 2. `Unfold.forward`: pad, then for u and v below k the slice `x[:, :, u : u + h, v : v + w]`; `np.stack` them on axis
-   2 and reshape to (N, C k k, h w), where h = H + 2p - k + 1.
-3. `Fold.forward` does the reverse: reshape to (N, C, k, k, h, w), `+=` each (u, v) into its slice of zeros of the
+   2 and reshape to (N, C k k, P Q), where P = h = H + 2p - k + 1, and Q = w likewise from W.
+3. `Fold.forward` does the reverse: reshape to (N, C, k, k, P, Q), `+=` each (u, v) into its slice of zeros of the
    padded size, and cut the border off.
 4. `max_pool`: windows by reshape to (N, C, H/2, 2, W/2, 2), permute to (0, 1, 2, 4, 3, 5), reshape to (..., 4). The
    mask: `np.eye(4, dtype=...)[windows.data.argmax(-1)]`.
@@ -63,7 +64,7 @@ from tensor import Function
 
 
 def conv_by_definition(x, w, b, padding):
-    """(N,O,h,w), an array: x (N,C,H,W), w (O,C,k,k), b (O,); h = H + 2 padding - k + 1, w likewise. Slow and plain."""
+    """(N,O,P,Q), an array: x (N,C,H,W), w (O,C,k,k), b (O,); P = H + 2 padding - k + 1, Q likewise. Slow and plain."""
     # YOURS: pad with zeros; for each place the sum over channels and window of pixels times weights, and the bias
     k, p = w.shape[-1], padding
     x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
@@ -82,7 +83,7 @@ class Unfold(Function):
         self.k, self.padding = k, padding
 
     def forward(self, x):
-        """An array (N, C k k, h w), from an array (N,C,H,W)."""
+        """An array (N, C k k, P Q), from an array (N,C,H,W)."""
         # YOURS: pad; take the slice of each (u, v) of the window; stack them on axis 2 and reshape
         k, p = self.k, self.padding
         x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
@@ -102,7 +103,7 @@ class Fold(Function):
         self.shape, self.k, self.padding = shape, k, padding
 
     def forward(self, columns):
-        """An array of self.shape, (N,C,H,W), from an array (N, C k k, h w)."""
+        """An array of self.shape, (N,C,H,W), from an array (N, C k k, P Q)."""
         # YOURS: add each (u, v) of the columns to its slice of zeros of the padded size; cut the border off
         (n, c, height, width), k, p = self.shape, self.k, self.padding
         h, w = height + 2 * p - k + 1, width + 2 * p - k + 1
@@ -119,7 +120,7 @@ class Fold(Function):
 
 
 def conv2d(x, w, b, padding):
-    """(N,O,h,w), a Tensor: as conv_by_definition, of Tensors, by one product."""
+    """(N,O,P,Q), a Tensor: as conv_by_definition, of Tensors, by one product."""
     # YOURS: w as a matrix (O, C k k) times the columns, reshaped, and b with two more axes
     n, _, height, width = x.shape
     o, _, k, _ = w.shape
@@ -129,7 +130,7 @@ def conv2d(x, w, b, padding):
 
 
 def max_pool(x):
-    """(N,C,H/2,W/2), a Tensor: the largest of each 2x2 of x (N,C,H,W), H and W even; of equal ones the first counts."""
+    """(N,C,H/2,W/2), a Tensor: the largest of each 2x2 of x (N,C,H,W), H and W even; of equal ones the first."""
     # YOURS: bring the four of a window to the last axis; times a mask that is 1 at the first largest; sum
     n, c, h, w = x.shape
     windows = x.reshape((n, c, h // 2, 2, w // 2, 2)).permute((0, 1, 2, 4, 3, 5)).reshape((n, c, h // 2, w // 2, 4))

@@ -26,17 +26,18 @@ outweighs all others.
 
 ## The mathematics
 
-With g the gradient and t = 1, 2, ...: Adam, with β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸,
+With g the gradient, η the learning rate (`lr`) and t = 1, 2, ...: Adam, with β₁ = 0.9, β₂ = 0.999,
 
 $$ m \leftarrow \beta_1 m + (1 - \beta_1)\,g, \quad v \leftarrow \beta_2 v + (1 - \beta_2)\,g^2, \quad
-x \leftarrow \mathrm{clip}\Bigl(x - \eta\,\frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}\Bigr) $$
+x \leftarrow \mathrm{clip}\Bigl(x - \eta\,\frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + 10^{-8}}\Bigr) $$
 
-The ideal class, and FGSM with L the cross-entropy of the right label:
+The ideal class, with λ its `penalty`, and FGSM with L the cross-entropy of the right label:
 
 $$ -\,y(x) + \lambda \sum (x - \tfrac12)^2 \to \min, \qquad
 x' = \mathrm{clip}\bigl(x + \epsilon\,\mathrm{sign}(\partial L / \partial x)\bigr) $$
 
-Style, with F a layer's activations as a matrix (C, hw), and G and A the Gram matrices of the image and of the style:
+Style, with F a layer's activations as a matrix (C, hw), P the content's, G and A the Gram matrices of the image and of
+the style, and w the style's `weight`:
 
 $$ G = F F^T, \qquad E = \frac{1}{4\,C^2\,(hw)^2} \sum (G - A)^2, \qquad
 \frac12 \sum (F - P)^2 + w\,\frac{1}{\text{layers}} \sum_{\text{layers}} E \to \min $$
@@ -136,7 +137,7 @@ def adam(loss, image, steps, lr):
 
 
 def ideal(network, image, target, steps=100, lr=0.05, penalty=0.001):
-    """(N,3,H,W), an array: from `image` on, the class's score made large and penalty times (x - 1/2)^2 small."""
+    """(N,3,H,W), an array: from `image` on, the class's score large, penalty times the sum of (x - 1/2)^2 small."""
     # YOURS: the loss as a function of x, and adam
     return adam(lambda x: ((x - 0.5) ** 2).sum() * penalty - class_score(network(x), target), image, steps, lr)
     # END

@@ -106,7 +106,7 @@ def flatten(x):
 
 
 def read_weights(file):
-    """{layer name: (weight, bias)}, arrays of float32, of an open HDF5 file: see above where they lie."""
+    """{layer name: (weight, bias)}, arrays of float32, of an open HDF5 file: see the page for where they lie."""
     # YOURS: go through the groups of layers in the file, read the two arrays, and make float32 of them
     groups = file["layers"].items()
     return {name: tuple(group[kind][()].astype(np.float32) for kind in ("weight", "bias")) for name, group in groups}

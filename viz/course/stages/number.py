@@ -12,7 +12,9 @@ grows by a little. For a product a·b the slope by a is b, and by b it is a.
 
 The chain rule, walked backwards: the last number has the gradient 1 by itself. Whoever has the gradient g hands g
 times its slope to each parent. A number that is used twice gets a contribution from each use, and the two **add up**.
-A Number can be a key of a dictionary: two are equal only if they are the same object.
+A Number can be a key of a dictionary: two are equal only if they are the same object. The file gives
+`Number(value, parents=(), slopes=())`, and `number(x)`, which makes a Number of a plain number and hands on what is
+one already.
 
 So a number may hand on its own gradient only when all its users have been visited: the order matters, and it is the
 order in which the numbers were made, backwards.
@@ -24,8 +26,9 @@ $$ \frac{\partial\,\text{last}}{\partial x} = \sum_{y\ \text{made from}\ x} \fra
 
 An order in which parents come before what was made from them is called topological. To find one: keep a list of what
 is still to do, with `last` on it. Look at the number on top. If some of its parents are not in the order yet, put
-these on top; else it goes into the order. It takes a loop and a list; a function that calls itself would do for small
-graphs, but Python stops it at a depth of about 1000, and a network with a training loop is deeper.
+these on top; else it leaves the list and goes into the order, unless it is there already. It takes a loop and a list;
+a function that calls itself would do for small graphs, but Python stops it at a depth of about 1000, and a network with
+a training loop is deeper.
 
 ## When it works
 
@@ -54,8 +57,8 @@ asking twice gives the same answer.
    `(other.value, self.value)`: by self it is the *other* one's value.
 2. `order`: `stack = [last]`, and while it holds something, look at `stack[-1]`. A set of what is in the order already
    (`done`) answers whether a parent is missing. A number may be on the stack twice: skip it the second time.
-3. `gradients`: begin with `found = {last: 1.0}`, go through `reversed(order(last))`, and for each parent
-   `found[parent] = found.get(parent, 0.0) + found[number] * slope`.
+3. `gradients`: a dictionary that begins with 1.0 for `last`, and a loop through `reversed(order(last))`. To each
+   parent goes the number's own gradient times the slope, added to what the parent has; `get(parent, 0.0)` is that.
 """
 
 

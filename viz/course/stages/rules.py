@@ -65,8 +65,8 @@ plt.savefig("looked_at.png")
 print("looked_at.png")
 ```
 
-Grad-CAM is lowest on the left eye, and the project's map is the same: it shows where this network found evidence, not
-where we would look. Ask for another class than the cat, the zebra say. Which of the three pictures changes, and which
+Grad-CAM is lowest at the left eye, and the project's map is the same: it shows where this network found evidence, not
+where we would look. Ask for another class than the cat, the zebra say. Which of the three maps changes, and which
 hardly does?
 
 ## In the engine

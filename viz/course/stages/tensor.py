@@ -13,6 +13,9 @@ each of its inputs. (vjp is for vector-Jacobian product: g times the matrix of a
 What `forward` takes are arrays; what `vjp` takes and returns are **Tensors**, computed with the same functions. That
 is the whole trick: the gradient then has a graph too, and second derivatives cost not one line more.
 
+Python's numbers become Tensors of float32, by stage 2's rule, in a graph of float64 too: there `x / 3.0` and `x.mean()`
+have float32's seven digits. Networks here compute in float32; where digits count, write `np.float64(3)`.
+
 Two functions undo each other's shapes. `SumTo` adds up to a shape and its vjp stretches: `Expand`. The vjp of
 `Expand` is `SumTo`. Reshape and permute go back by the reverse reshape and permute. And `relu` passes g where its
 input was above 0: the mask is a constant, it has no derivative.
