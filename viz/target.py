@@ -220,15 +220,24 @@ def logits_layer(model):
     return names[-1]
 
 
+class NoScores(ValueError):
+    """The network's output is not the scores of classes. found: what it is, in words; output: itself."""
+
+    def __init__(self, output):
+        self.found = f"the network's output is {_shapes(output)}, not the scores of classes (N, classes)"
+        self.output = output
+        super().__init__(
+            f"{self.found}: say as target= what is explained, by a function of the output that gives one number for "
+            f"each image, such as {_example(output)}"
+        )
+
+
 def as_logits(y):
     """(N,K) of the last layer's output (N,K) or (N,K,1,1)."""
     if isinstance(y, mg.Tensor) and y.ndim > 2 and y.shape[2:] == (1,) * (y.ndim - 2):
         y = F.flatten(y, 1)
     if not isinstance(y, mg.Tensor) or y.ndim != 2:
-        raise ValueError(
-            f"the network's output is {_shapes(y)}, not the scores of classes (N, classes): say as target= what is "
-            f"explained, by a function of the output that gives one number for each image, such as {_example(y)}"
-        )
+        raise NoScores(y)
     return y
 
 

@@ -36,6 +36,8 @@ import sys
 import warnings
 
 from models.exits import exit_code
+from models.mistakes import UserError
+from viz.target import NoScores, logits_layer
 
 from . import attribution, techniques
 from .job import Job
@@ -78,7 +80,19 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
             defaults = {key: options.get_default(key) for key in vars(args)}
             job = Job(name, args, argv, program, own_process, written, defaults)
             with job.on_device():
-                run(job)
+                try:
+                    run(job)
+                except NoScores as error:
+                    raise UserError(no_scores(job, error, options.layer_was_target)) from None
             return 130 if job.stopped else 0
 
     return exit_code(name, work, written)
+
+
+def no_scores(job, error, takes_layers):
+    """The sentence of a NoScores: at a command line the target is no function, but may be a layer's channel."""
+    if not takes_layers:
+        return f"{error.found}, which {job.name} needs"
+    ndim, last = getattr(error.output, "ndim", 0), logits_layer(job.model)
+    such = f", such as --target {last}{':0' if ndim > 1 else ''}" if ndim else ""
+    return f"{error.found}: give --target LAYER:CHANNEL{such}"

@@ -88,7 +88,9 @@ def _take_layer_for_target(found):
     if found.target is not None:
         raise UserError("give --target or --layer, not both: one of them is explained")
     found.target = layer if unit is None else f"{layer}:{','.join(map(str, read_unit(unit)))}"
-    warnings.warn(f"what is explained is one option now: --target {found.target}", FutureWarning, stacklevel=3)
+    warnings.warn(
+        f"what is explained is one option now: taken for --target {found.target}", FutureWarning, stacklevel=3
+    )
 
 
 A_MODEL = (

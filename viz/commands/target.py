@@ -88,7 +88,10 @@ def a_class(model, text):
     try:
         return models.find_class(model, text)
     except ValueError:
-        near = near_names(model, text.partition(":")[0])[:3]
+        name, *unit = text.partition(":")
+        near = [one + "".join(unit) for one in near_names(model, name)[:3]]
+        if not near and re.fullmatch(r":\d[\d,]*", "".join(unit)):
+            raise UserError(f"there is no layer {name!r}: --target is LAYER:CHANNEL, or a class") from None
         if not near:
             raise
         raise UserError(f"there is no class or layer {text!r}, did you mean {' or '.join(near)}?") from None
