@@ -8,6 +8,7 @@ scores = model(image)                               # (1, classes), before the s
 models.find_class(model, "cat")
 """
 
+from . import installed  # noqa: F401  isort: skip: before all that needs it
 from .architectures import build
 from .catalogue import load
 from .convert.from_torch import from_torch

@@ -21,6 +21,9 @@ def exit_code(name, work, written=None):
 
     work returns a code of its own, or None for 0. written: the list of files that are there when Ctrl-C comes.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed before the start, `>&-`
+            setattr(sys, stream, open(os.devnull, "w"))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # until now scripts/begin.py's
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,6 +24,10 @@ MINIVGG_CLASSES = (
 )
 
 
+class AmbiguousClass(ValueError):
+    """A name that several classes have."""
+
+
 class Label(str):
     """A class's short name; `.names` holds all its names and `.synset` its WordNet id ("" if it has none).
 
@@ -87,9 +91,9 @@ def find_class(model: Model, wanted: int | str) -> int:
     """The index of a class of `model`, given as an index (284, "284"), a name, a WordNet id or a part of one name.
 
     "_" counts as a space, and case matters only between Cardigan (a dog) and cardigan. The first of these that fits
-    decides: a class's short name, any of its names, whole words of one short name only, whole words of the other names
-    of one class only. Raises ValueError that lists the candidates of an ambiguous name, the names near an unknown one,
-    or the range of indices.
+    decides: a class's short name, any of its names, whole words of the names of one class only, whole words of one
+    short name only. Raises ValueError that lists the candidates of an ambiguous name, those called so
+    by their second names too (AmbiguousClass), the names near an unknown one, or the range of indices.
     """
     labels = tuple(
         label if isinstance(label, Label) else Label(str(label)) for label in (getattr(model, "labels", None) or ())
@@ -115,8 +119,14 @@ def find_class(model: Model, wanted: int | str) -> int:
         if len(found) == 1:
             return found[0]
         if found:
-            raise ValueError(f"class {wanted!r} is ambiguous, it may be {_listing(labels, found)}")
+            found = [i for i, label in enumerate(labels) if i in found or _is_kind(label, name)]
+            raise AmbiguousClass(f"class {wanted!r} is ambiguous, it may be {_listing(labels, found)}")
     raise ValueError(f"no class is called {wanted!r}{_near(labels, name)}")
+
+
+def _is_kind(label, name):
+    """Whether a name of the class ends in these words: a tabby cat is a cat."""
+    return any(other.casefold().endswith(f" {name}") for other in label.names)
 
 
 def _has_words(text, words):

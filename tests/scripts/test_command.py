@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ import pytest
 from PIL import Image
 
 import minigrad.functional as F
+from models import installed
+from models.labels import imagenet_labels
 from models.mistakes import UserError
 from viz.commands.command import main
 from viz.commands.options import parser
 from viz.commands.record import file_stem, plain
+from viz.commands.target import read_target
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RUNNABLE = sorted(p.name for p in SCRIPTS.glob("*.py") if '\nif __name__ == "__main__"' in p.read_text("utf-8"))
@@ -69,6 +73,16 @@ def test_mistakes_of_the_user(script, argv, said, tmp_path):
     assert (code, out) == (2, "")
     assert sentence(err).startswith("saliency: ") and said in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_contrast_of_kinds_says_which_is_ambiguous():
+    class Network(dict):
+        labels = imagenet_labels()
+
+    assert read_target(Network(), "pug-dog").classes == (254,)  # a name with a hyphen
+    for text, half in (("cat-dog", "cat"), ("zebra-dog", "dog"), ("cat-zebra", "cat")):
+        with pytest.raises(ValueError, match=f"class '{half}' is ambiguous, it may be"):
+            read_target(Network(), text)
 
 
 def test_no_gpu_is_a_users_mistake(script):
@@ -317,6 +331,30 @@ def test_without_an_installation(tmp_path):
     environment["PYTHONPATH"] = sysconfig.get_path("purelib")
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "") and "python scripts/saliency.py photo.jpg" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["viz", "models"])
+def test_a_package_without_an_installation(package):
+    """The same of `python -m`, which reads the whole package before it runs any of it."""
+    command = [sys.executable, "-S", "-m", package]
+    done = subprocess.run(command, cwd=SCRIPTS.parent, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence(done.stderr).startswith(f"{package}: numpy is not installed: run `make demo` in ")
+    wanted = tomllib.loads((SCRIPTS.parent / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    names = {re.match(r"[\w-]+", one)[0] for one in wanted}
+    assert {"pillow" if name == "PIL" else name for name in installed.NEEDED} == names
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes what a shell closes")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(closed, weights, photograph, tmp_path):
+    words = ["-m", "viz", "rise", photograph, "--samples", "2", "--model", weights, "--out", tmp_path]
+    command = f"{shlex.join(map(str, [sys.executable, *words]))} {closed}"
+    done = subprocess.run(command, shell=True, cwd=SCRIPTS.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and list(tmp_path.glob("rise_*.json"))
+    nowhere = shlex.join([sys.executable, "-m", "viz", "saliency", "nowhere.jpg"])
+    done = subprocess.run(f"{nowhere} {closed}", shell=True, cwd=SCRIPTS.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and (done.stderr == "") == ("2>" in closed)
 
 
 def test_a_closed_pipe_is_no_error(weights, photograph, tmp_path):

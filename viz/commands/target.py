@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import models
 import viz
+from models.labels import AmbiguousClass
 from models.mistakes import UserError
 from models.model import near_names
 
@@ -68,6 +69,16 @@ def class_or_none(model, text):
         return None
 
 
+def is_name(model, text):
+    """Whether a class is called so, or several are."""
+    try:
+        return models.find_class(model, text) is not None
+    except AmbiguousClass:
+        return True
+    except ValueError:
+        return False
+
+
 def contrast(model, text):
     """(class, class) of "A-B", whose names may hold hyphens too; None if it is no contrast."""
     pairs = [(text[:i].strip(), text[i + 1 :].strip()) for i in range(1, len(text) - 1) if text[i] == "-"]
@@ -77,8 +88,9 @@ def contrast(model, text):
         raise UserError(f"--target {text} may be several contrasts: give the classes' indices")
     if both and both[0][0] == both[0][1]:
         raise UserError(f"--target {text}: a class less itself is nothing")
-    if not both and len(pairs) == 1 and any(index is not None for index in known[0]):
-        for name in pairs[0]:
+    begun = [pair for pair in pairs if any(is_name(model, name) for name in pair)]
+    if not both and len(begun) == 1:
+        for name in begun[0]:
             models.find_class(model, name)  # says what is near the one that is not known
     return tuple(both[0]) if both else None
 
