@@ -10,7 +10,7 @@ from .objective import Objective, energy, evaluate
 from .optimize import Course, Optimized, warn_if_flat
 from .random import stream
 from .ranges import require
-from .target import as_image, as_pixels, in_pixels
+from .target import as_image, as_pixels
 from .typing import Images
 
 
@@ -41,7 +41,6 @@ def deep_dream(
     are enlarged to full size.
     """
     require("deep_dream", octaves=octaves, octave_scale=octave_scale, steps=steps, lr=lr, jitter=jitter)
-    in_pixels("deep_dream", "lr", lr)
     objective = layer if isinstance(layer, Objective) else energy(layer)
     photograph, rng = (
         as_image(model, as_pixels("deep_dream", model, image, whole=True)).detach(),

@@ -40,6 +40,7 @@ RANGES = {
     "components": COUNT,
     "confidence": GREY,
     "content_weight": WEIGHT,
+    "deep_dream.lr": Range(above=0, high=1, unit="of pixels in [0, 1]"),
     "epochs": COUNT,
     "fill": GREY,
     "fooling_rate": SHARE,

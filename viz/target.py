@@ -183,10 +183,8 @@ def check_pixels(name, argument, image):
 def in_pixels(name, argument, value, most=1.0):
     """Refuse a distance of `most` or more, the whole range of pixels: it was meant in levels of 255."""
     if value >= most:
-        raise ValueError(
-            f"{name}: {argument} is in units of pixels, which lie in [0, 1], got {value:g}: "
-            f"for {value:g} of 255 levels give {value:g} / 255"
-        )
+        levels = f": for {value:g} of 255 levels give {value:g} / 255" if value <= 255 * most else ""
+        raise ValueError(f"{name}: {argument} is in units of pixels, which lie in [0, 1], got {value:g}{levels}")
 
 
 # ---- what comes out --------------------------------------------------------------------------------------------------

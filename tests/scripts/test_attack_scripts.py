@@ -8,6 +8,9 @@ import pytest
 
 import models
 import viz
+from viz.attacks import scores
+from viz.commands import attack, linear_demo
+from viz.linear import linear_classifier
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +159,37 @@ def test_linear_demo(script, folder, tmp_path):
     assert (code, err) == (0, "")
     rows = record(tmp_path / "out", "linear_demo_")["numbers"]["rows"]
     assert [row["dimensions"] for row in rows] == [192, 432]
-    for row in rows:
-        assert row["measured_move"] == pytest.approx(row["predicted_move"], rel=1e-3)
+    assert all((row["measured_move"] is None) == (row["clean"] == 0) for row in rows)
+
+
+def test_linear_demo_measures_the_lead_of_what_is_named_right():
+    model, rng = linear_classifier((3, 4, 4), 4), np.random.default_rng(0)
+    images = rng.random((40, 3, 4, 4), np.float32)
+    labels = rng.integers(4, size=40)
+    z = scores(model, images)
+    right = z.argmax(1) == labels
+    numbers, _ = linear_demo.measure(model, images, labels, 1 / 255, rng)
+    ranked = np.sort(z[right], 1)
+    assert 0 < right.mean() < 1 and numbers["clean"] == right.mean()
+    assert numbers["median_lead"] == pytest.approx(np.median(ranked[:, -1] - ranked[:, -2]), rel=1e-5)
+    w = model["fc"].weight.numpy()
+    first, second = np.argsort(z[right], 1)[:, :-3:-1].T
+    moves = abs(w[first] - w[second]).sum(1) / 255
+    assert numbers["predicted_move"] == pytest.approx(np.median(moves), rel=1e-5)
+    assert numbers["measured_move"] == pytest.approx(numbers["predicted_move"], rel=1e-3)
+    assert f"{right.mean():.1%} of 40 new photographs that are named right" in linear_demo.line(numbers)
+
+    numbers, _ = linear_demo.measure(model, images[~right], labels[~right], 1 / 255, rng)
+    assert numbers["median_lead"] is numbers["measured_move"] is None and linear_demo.figure([], 1 / 255) is None
+    assert "none of" in linear_demo.line(numbers)
+
+
+@pytest.mark.parametrize(
+    "found, saved, said",
+    [(1, 1, "succeeds"), (1, 0, "succeeds, but what is left in 8 bits fails"), (0, 0, "fails")],
+)
+def test_an_attack_says_where_it_failed(found, saved, said):
+    assert attack.end({"attacked": {"success": bool(found)}, "saved": {"success": bool(saved)}}) == said
 
 
 def test_robustness_writes_every_table(script, folder, small_weights, weights, tmp_path):

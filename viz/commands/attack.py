@@ -21,12 +21,12 @@ import viz
 from models.mistakes import UserError
 from viz import plot
 
-from .options import distance, parser
+from .options import MOST, distance, parser
 
 options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255", target="any but the present one")
 add, number = options.add_argument, options.number
 add("--method", default="pgd", metavar="NAME", help="of attack, one of those above (default %(default)s)")
-number("--epsilon", distance, "the budget of those down to auto", above=0, shown="default 8/255, or 1 in L2")
+number("--epsilon", distance, f"the budget of those down to auto, {MOST}", above=0, shown="default 8/255, or 1 in L2")
 add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
 number(
     "--steps",
@@ -208,15 +208,21 @@ def way(farther):
     return f", {farther - 1:.0%} farther than it found, to survive 8 bits" if farther > 1 else ""
 
 
+def end(found):
+    """How it came out, in the pixels as found and in those of the file."""
+    if found["saved"]["success"]:
+        return "succeeds"
+    return "succeeds, but what is left in 8 bits fails" if found["attacked"]["success"] else "fails"
+
+
 def outcome(job, state):
     return f"{job.class_name(state['class'])} (p = {state['probability']:.3g})"
 
 
 def line(job, found, farther):
-    kept = {True: "succeeds", False: "fails"}[found["saved"]["success"]]
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.3g}, L0 {found['saved']['l0']}"
     states = ", ".join(f"{name} {outcome(job, found[name])}" for name in ("original", "attacked", "saved"))
-    return f"{job.args.method} {kept}: {states}; saved {moved}" + way(farther)
+    return f"{job.args.method} {end(found)}: {states}; saved {moved}" + way(farther)
 
 
 def figure(job, image, saved, found, farther):
@@ -230,6 +236,5 @@ def figure(job, image, saved, found, farther):
     changed = f"{found['saved']['l0']} pixel{'' if found['saved']['l0'] == 1 else 's'}"
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
     pictures = [image, plot.centred(difference), saved]
-    kept = "" if found["saved"]["success"] else "; what is left of it in 8 bits fails"
-    title = job.heading(f"{job.args.method}{wanted}: {moved}{way(farther)}{kept}")
+    title = job.heading(f"{job.args.method}{wanted}: {moved}{way(farther)}; {end(found)}")
     return plot.pictures(pictures, labels, title, columns=3)

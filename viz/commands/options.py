@@ -171,6 +171,9 @@ def folder(text):
     return Path(text)
 
 
+MOST = "below 1, or in L2 below the root of the number of values"
+
+
 def distance(text):
     """ "8/255" or "0.03" as a float."""
     try:

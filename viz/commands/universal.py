@@ -12,12 +12,12 @@ from viz import plot
 from viz.attacks import scores
 
 from .labelled import add_data_options, labelled_images
-from .options import distance, parser
+from .options import MOST, distance, parser
 
 options = parser(__doc__, "--data photos --epsilon 10/255", image=False, target=False)
 add_data_options(options, count=200)
 add, number = options.add_argument, options.number
-number("--epsilon", "10/255", "the budget", above=0, type=distance)
+number("--epsilon", "10/255", f"the budget, {MOST}", above=0, type=distance)
 add("--norm", choices=("linf", "l2"), default="linf", help="of the budget (default %(default)s)")
 number("--fooling-rate", 0.8, "stop once this share is fooled")
 number("--epochs", 5, "rounds through the photographs")
