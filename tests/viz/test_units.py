@@ -189,7 +189,7 @@ def test_an_image_that_is_not_kept_in_the_range_may_begin_outside():
     ("call", "sentence"),
     [
         (lambda m, x: viz.smooth_grad(m, x, sigma=38), "smooth_grad: sigma must be from 0 to 1, got 38"),
-        (lambda m, x: viz.deep_dream(m, x, "conv2", lr=1.5), "deep_dream: lr is .* give 1.5 / 255"),
+        (lambda m, x: viz.deep_dream(m, x, "conv2", lr=1.5), "deep_dream: lr must be above 0 and at most 1, got 1.5"),
         (lambda m, x: viz.jsma(m, x, target=1, theta=255), "jsma: needs theta from -1 to 1 and not 0"),
         (lambda m, x: viz.jsma(m, x, target=1, theta=np.nan), "jsma: needs theta from -1 to 1 and not 0"),
         (lambda m, x: viz.occlusion(m, x, patch=4, stride=4, fill=np.nan), "occlusion: fill has NaN or infinite"),
