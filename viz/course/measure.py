@@ -5,7 +5,7 @@ import io
 import sys
 import time
 import tokenize
-from contextlib import chdir, contextmanager, nullcontext
+from contextlib import chdir, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -68,7 +68,6 @@ def _students(folder):
         lambda image: loaded(tensor.Tensor(image)).data,
         lambda image: rules.saliency(loaded, image, CLASS),
         lambda image: rules.grad_cam(loaded, image, CLASS, LAYER),
-        nullcontext(),
     )
 
 
@@ -87,37 +86,35 @@ def _importable():
 def _projects(model):
     """The same on the project's."""
     return (
-        lambda image: model(image).numpy(),
+        mg.no_grad()(lambda image: model(image).numpy()),
         lambda image: viz.saliency(model, image, CLASS),
         lambda image: viz.grad_cam(model, image, CLASS, LAYER),
-        mg.no_grad(),
     )
 
 
-def _measured(scores, saliency, cam, without_graph, image):
+def _measured(scores, saliency, cam, image):
     """{row's name: its entry} of one engine."""
+    functions = {"scores of the photograph": scores, "saliency": saliency, "Grad-CAM": cam}
+    times, results = _milliseconds(functions.values(), image), [function(image) for function in functions.values()]
     right, exact = reference.network(), image.astype(np.float64)
-    with without_graph:
-        found = {"scores of the photograph": (_milliseconds(scores, image), scores(image))}
-    found["saliency"] = _milliseconds(saliency, image), saliency(image)
-    found["Grad-CAM"] = _milliseconds(cam, image), cam(image)
     expected = (right(exact).numpy(), viz.saliency(right, exact, CLASS), viz.grad_cam(right, exact, CLASS, LAYER))
     errors = {
         f"error of {name.split()[0]}": f"{abs(result - wanted).max() / abs(wanted).max():.1e}"
-        for (name, (_, result)), wanted in zip(found.items(), expected, strict=True)
+        for name, result, wanted in zip(functions, results, expected, strict=True)
     }
-    return {f"{name}, ms": f"{time:.0f}" for name, (time, _) in found.items()} | errors
+    return {f"{name}, ms": f"{least:.0f}" for name, least in zip(functions, times, strict=True)} | errors
 
 
-def _milliseconds(function, image):
-    """The least of REPEATS runs, after one that does not count."""
-    function(image)
+def _milliseconds(functions, image):
+    """Of each function the least of REPEATS runs; they take turns, as another's load on the machine comes and goes."""
     times = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        function(image)
-        times.append(time.perf_counter() - begin)
-    return 1000 * min(times)
+    for _ in range(REPEATS + 1):  # the first round does not count
+        for function in functions:
+            begin = time.perf_counter()
+            function(image)
+            times.append(time.perf_counter() - begin)
+    rounds = np.reshape(times, (REPEATS + 1, -1))[1:]
+    return 1000 * rounds.min(axis=0)
 
 
 def _lines(folder):

@@ -72,22 +72,23 @@ Take 200 steps for each of the two that learn. Then measure your engine beside t
 
 ## Yours and the project's
 
-`python -m viz course measure`, on the solutions, with two cores of a shared x86-64 server:
+`OMP_NUM_THREADS=1 python -m viz course measure`, on the solutions, on a shared x86-64 server:
 
 | | yours | the project, textbook kernels | the project |
 |---|---:|---:|---:|
-| lines of the engine (stages 1 to 5) | 293 | 3945 | 5242 |
-| lines of what stands on it (6 to 8) | 123 | 1370 | 1370 |
-| scores of the photograph, ms | 152 | 17 | 7 |
-| saliency, ms | 396 | 34 | 33 |
-| Grad-CAM, ms | 128 | 18 | 9 |
+| lines of the engine (stages 1 to 5) | 293 | 4149 | 5446 |
+| lines of what stands on it (6 to 8) | 123 | 1710 | 1710 |
+| scores of the photograph, ms | 35 | 16 | 6 |
+| saliency, ms | 114 | 36 | 16 |
+| Grad-CAM, ms | 43 | 19 | 9 |
 | error of scores | 4.5e-08 | 4.0e-08 | 1.0e-07 |
 | error of saliency | 1.2e-07 | 1.6e-07 | 1.3e-06 |
 | error of Grad-CAM | 3.8e-07 | 3.8e-07 | 8.5e-07 |
 
 Lines hold code: no comments, docstrings or empty ones; yours are with what the stubs give, the project's without what
-is for GPUs and for looking at networks. Times are the least of fifteen, errors the largest differences from the project
-in float64, of the largest value. What the rest of the code buys is above all time: your convolution copies each pixel
+is for GPUs and for looking at networks. Times are the least of fifteen, on one thread; an engine's three take turns, so
+that another's load meets all of them. Errors are the largest differences from the project in float64, of the largest
+value. What the rest of the code buys is above all time: your convolution copies each pixel
 nine times, and your `grad` also takes the gradients by the weights that a layer's vjp returns and nobody wants. It buys
 no accuracy: Winograd's algorithm, the fastest, even costs a digit of the gradient. The other lines are for what you
 left out: strides, groups and float16, networks that branch, sentences for mistakes, second thoughts about memory.
