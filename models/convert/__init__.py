@@ -15,7 +15,7 @@ from ..hdf5 import WeightsError, shown
 from ..labels import class_names
 from ..model import Model
 from . import names, partial
-from .fitting import CANDIDATES, Found, finished, fit, recognised
+from .fitting import CANDIDATES, Found, finished, fit, lost_head, recognised
 from .hdf5_file import read_keras
 from .keras_archive import describe_keras, is_keras_archive, keras_network
 from .npz_file import read_npz
@@ -130,7 +130,9 @@ def _from_timm(folder, architecture, preprocessing, labels):
     """The model in a folder of timm's, prepared as its config.json says."""
     weights, told = timm_folder(folder)
     name = architecture or (told["architecture"] if told["architecture"] in ARCHITECTURES else None)
-    model = _from_weights(weights, name, preprocessing or told["preprocess"], labels or class_names(told["labels"]))
+    if labels is None and not (name or "").endswith(FEATURES):
+        labels = class_names(told["labels"])
+    model = _from_weights(weights, name, preprocessing or told["preprocess"], labels)
     size, short_side = told["input_size"], told["short_side"]
     return Model(dict(model.children()), model.name, size, model.labels, model.provenance, short_side)
 
@@ -205,6 +207,8 @@ def _becomes(found, prepared_by):
         return [str(error)]
     usual = prepared_by or f"preprocessing {_usual_preprocessing(found, one.model)}, {USUAL} {found.format}"
     left = f"; left over: {shown(', '.join(one.left))}" if one.left else ""
+    if not partial.is_hed(found.layers) and (lost := lost_head(one)):
+        left += f"; THE CLASSIFIER IS LEFT OUT: {lost}"
     becomes = f"becomes {one.model.name}, {len(found.layers) - len(one.left)} layers matched {one.how}{left}"
     if partial.is_hed(found.layers):
         becomes = f"becomes {hed.NAME}, an edge detector; or, with --arch {one.model.name}, {one.model.name}{left}"
@@ -237,12 +241,17 @@ def _fitted(source, found, architecture, labels):
         alike = one.alike
         if labels and not architecture:
             one = fit(found, one.model.name, labels)
+        lost = lost_head(one)
+        if labels and one.model.name.endswith(FEATURES):
+            raise WeightsError(f"labels are given, and {lost or f'{one.model.name} has no classifier: leave them out'}")
         before = len(one.arrays)
         model = finished(one)
     except WeightsError as error:
         raise WeightsError(f"{source}: {shown(error)}") from None
     done = f"{'taken' if architecture else 'recognised'} as {model.name}; {before} arrays matched {one.how}, "
     done += f"left over: {shown(', '.join(one.left))}" if one.left else "none left over"
+    if lost and not architecture:
+        done += f"; THE CLASSIFIER WAS LEFT OUT: {lost}"
     if alike:
         done += f"; weights of {' and '.join(alike)} look the same: say which it is (--arch, architecture=)"
     if model.labels is None and not model.name.endswith("_features"):

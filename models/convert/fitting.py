@@ -136,7 +136,7 @@ def _matched(model, found):
         layer, _, kind = key.rpartition(".")
         wanted.setdefault(layer, {})[kind] = tensor
     missing, extra = [name for name in wanted if name not in layers], [name for name in layers if name not in wanted]
-    if missing or (extra and not model.name.endswith(FEATURES)):
+    if missing or not (model.name.endswith(FEATURES) or _aside(extra, model, found, layers, wanted)):
         what = [f"{verb} {', '.join(some[:4])}" for verb, some in (("lacks", missing), ("has also", extra)) if some]
         rest = ""
         if missing and f"{model.name}{FEATURES}" in CANDIDATES:
@@ -161,6 +161,37 @@ def _matched(model, found):
                 raise WeightsError(f"{layer}.{kind} is {array.dtype} {array.shape}, expected {tensor.shape}")
             arrays[f"{layer}.{kind}"] = array
     return Fit(model, arrays, extra, how)
+
+
+def _aside(extra, model, found, layers, wanted):
+    """Whether layers that a known network lacks can stand beside it, as a projection for a loss does: no convolution or
+    norm, no part of a stage, and no dense layer that may come before or behind the head."""
+    if not extra or model.name not in NAMES:
+        return not extra
+    taken = [layers[name] for name in wanted]
+    stages = {name.partition(".")[0] for name, arrays in found.layers.items() if any(arrays is one for one in taken)}
+    last = _channels_last(layers, wanted) if found.channels_last is None else found.channels_last
+    classes, features = list(wanted.values())[-1]["weight"].shape[:2]
+    for name in extra:
+        shape = layers[name].get("weight", np.zeros(())).shape
+        into, out = (1, 0) if not last else (0, 1)
+        chained = len(shape) == 2 and (shape[into] == classes or shape[out] == features)
+        if name.partition(".")[0] in stages or len(shape) in (1, 4) or chained:
+            return False
+    return True
+
+
+def lost_head(one):
+    """What a Fit leaves of a classifier, as a sentence; None where it has one, or nothing was left over."""
+    if not (isinstance(one.model, Model) and one.model.name.endswith(FEATURES) and one.left):
+        return None
+    name = one.model.name.removesuffix(FEATURES)
+    whole = {key.rpartition(".")[0] for key, _ in _built(name, False, None).named_tensors()}
+    head = sorted(whole - {key.rpartition(".")[0] for key, _ in one.model.named_tensors()})
+    return (
+        f"the layers {shown(', '.join(one.left), 200)} fit none of the classifier of {name} ({', '.join(head)}): "
+        "rename its tensors to these, or export the network to ONNX"
+    )
 
 
 def _check_order(name, array, tensor, last):
