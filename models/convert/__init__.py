@@ -22,7 +22,7 @@ from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
 from .preprocessing import prepared
 from .safetensors_file import is_safetensors, read_safetensors, timm_folder
-from .torch_file import read_state_dict
+from .torch_file import read_checkpoint
 from .whole import sized
 
 ARCHITECTURES = (*CANDIDATES, partial.NAME, hed.NAME)
@@ -169,7 +169,10 @@ def read(source):
     if start[:2] == b"PK" and _is_npz(source):
         return _grouped(source, read_npz(source), "NumPy npz", channels_last=None)
     if start[:2] == b"PK" or start[:2] in PICKLES:
-        return _grouped(source, read_state_dict(source), "torch state dict", channels_last=False)
+        arrays, note = read_checkpoint(source)
+        found = _grouped(source, arrays, "torch state dict", channels_last=False)
+        found.note = note
+        return found
     raise WeightsError(f"{source} is none of the files that are read ({READ}), or is cut short; {ELSE}")
 
 
@@ -193,6 +196,7 @@ def info(source):
         for name, arrays in found.layers.items()
     ]
     what = f"{name}: {found.format}, {len(found.layers)} layers with weights"
+    what += f"; {found.note}" if found.note else ""
     becomes = _becomes(found, "preprocessing by its config.json" if known else None)
     return [what, *becomes, *layers, *([f"python -m models convert {name} {into}"] if len(becomes) > 1 else [])]
 
@@ -250,6 +254,7 @@ def _fitted(source, found, architecture, labels):
         raise WeightsError(f"{source}: {shown(error)}") from None
     done = f"{'taken' if architecture else 'recognised'} as {model.name}; {before} arrays matched {one.how}, "
     done += f"left over: {shown(', '.join(one.left))}" if one.left else "none left over"
+    done += f"; {found.note}" if found.note else ""
     if lost and not architecture:
         done += f"; THE CLASSIFIER WAS LEFT OUT: {lost}"
     if alike:

@@ -29,6 +29,7 @@ class Found:
     channels_last: bool | None  # kernels (height, width, in, out) or (out, in, height, width); None: by their shapes
     torchvision: bool = False
     ordered: bool = True  # whether the layers come in the order of the network
+    note: str = ""  # which of several sets of weights these are
 
 
 @dataclass

@@ -35,7 +35,14 @@ WRAPPERS += ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema
 
 
 def read_state_dict(path):
-    """{name: NumPy array} of the tensors in a .pth file: a state dict, alone or within a checkpoint, or TorchScript.
+    """{name: NumPy array} of the tensors in a .pth file: the first that `read_checkpoint` gives."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path):
+    """({name: NumPy array}, note) of the tensors in a .pth file: a state dict, alone or within a checkpoint, or
+    TorchScript. note: which of a checkpoint's several state dicts (trained and averaged weights, say) was taken, and
+    which were left; "" where there is one.
 
     Arrays are read-only views of the file's data, whatever their strides; bfloat16 becomes float32.
     Raises WeightsError for anything else, anything damaged, and anything that asks for code to be run.
@@ -46,12 +53,12 @@ def read_state_dict(path):
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"PK"
-        arrays = _read_zip(path) if zipped else _read_legacy(path)
+        found = _read_zip(path) if zipped else _read_legacy(path)
     except WeightsError as error:
         raise WeightsError(f"{path}: {shown(error)}") from None
     except Exception as error:  # zipfile, pickletools and damaged values raise a dozen kinds
         raise WeightsError(f"{path} is damaged, or no .pth file ({shown(error)})") from None
-    return arrays
+    return found
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -79,7 +86,7 @@ def _read_zip(path):
 
         order = entries.get(f"{folder}byteorder")
         big = order is not None and order.file_size < 16 and archive.read(order).strip() == b"big"
-        tensors = _state_dict(run(io.BytesIO(archive.read(pickles[0]))))
+        tensors, note = _state_dict(run(io.BytesIO(archive.read(pickles[0]))))
 
         loaded = {}  # storages are shared by tied weights
 
@@ -89,7 +96,7 @@ def _read_zip(path):
                 loaded[storage.key] = _numbers(data, storage.kind, "><"[not big])
             return loaded[storage.key]
 
-        return {name: _array(name, record, data_of) for name, record in tensors.items()}
+        return {name: _array(name, record, data_of) for name, record in tensors.items()}, note
 
 
 def _read_legacy(path):
@@ -104,7 +111,7 @@ def _read_legacy(path):
         if not run(stream).get("little_endian"):
             raise WeightsError("it was written on a big-endian machine in torch's old format: save it again there")
         storages = {}  # those of an optimiser too
-        tensors = _state_dict(run(stream, storages))
+        tensors, note = _state_dict(run(stream, storages))
         keys = run(stream)
 
         data = {}
@@ -115,7 +122,8 @@ def _read_legacy(path):
             if not 0 <= numel * dtype.itemsize <= len(stream) - stream.tell():
                 raise WeightsError(f"it ends within the numbers of its storage {key!r}: the file is cut short")
             data[key] = _numbers(stream.read(numel * dtype.itemsize), storages[key].kind, "<")
-        return {name: _array(name, record, lambda storage: data[storage.key]) for name, record in tensors.items()}
+        arrays = {name: _array(name, record, lambda storage: data[storage.key]) for name, record in tensors.items()}
+        return arrays, note
 
 
 def _numbers(data, kind, order):
@@ -131,20 +139,32 @@ def _numbers(data, kind, order):
 
 
 def _state_dict(top, depth=0):
-    """The {name: TensorRecord} in what a pickle built; entries that are no tensors (an epoch, say) are left out."""
+    """({name: TensorRecord}, note) of what a pickle built; entries that are no tensors (an epoch, say) are left out."""
     if not isinstance(top, dict):
         raise WeightsError(f"it holds no state dict, but a {type(top).__name__}: save model.state_dict(), a dict")
     for wrapper in WRAPPERS:
-        if isinstance(top.get(wrapper), dict) and depth < 3:
-            return _state_dict(top[wrapper], depth + 1)
+        if isinstance(top.get(wrapper), dict) and type(top) is not ScriptObject and depth < 3:
+            tensors, note = _state_dict(top[wrapper], depth + 1)
+            return tensors, note or _note(wrapper, top)
     tensors = _flat(top)
     if tensors:
-        return tensors
+        return tensors, ""
     inside = [key for key, value in top.items() if isinstance(value, dict) and _flat(value)]
     if len(inside) == 1:
-        return _flat(top[inside[0]])
+        return _flat(top[inside[0]]), ""
     held = f"it holds {', '.join(map(str, list(top)[:6]))}" if top else "it is an empty dict"
     raise WeightsError(f"there is no state dict in it ({held}): save torch.save(model.state_dict(), FILE)")
+
+
+def _note(taken, top):
+    """Which of several state dicts was taken; an optimiser's tensors lie deeper, and are none."""
+    others = {key: value for key, value in top.items() if key != taken and isinstance(value, dict)}
+    left = [str(key) for key, value in others.items() if _flat(value) or _wraps(value)]
+    return f"weights of its {taken!r} taken, those of {shown(', '.join(map(repr, left)))} left" if left else ""
+
+
+def _wraps(values):
+    return any(isinstance(values.get(wrapper), dict) and _flat(values[wrapper]) for wrapper in WRAPPERS)
 
 
 def _flat(values):

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import models
 from models import WeightsError
-from models.convert.torch_file import read_state_dict
+from models.convert import convert, info
+from models.convert.torch_file import read_checkpoint, read_state_dict
 from tests.models.torch_format import (
     ORDERED_DICT,
     group,
@@ -107,6 +109,44 @@ def test_checkpoints_with_an_optimisers_tensors(tmp_path, wrapper, legacy):
     assert list(found) == ["w"] and found["w"].tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "taken, left, deeper",
+    [
+        ("model", "ema", False),
+        ("state_dict", "state_dict_ema", False),
+        ("model_ema", "ema_of_my_own", False),
+        ("model", "ema", True),
+    ],
+)
+def test_of_trained_and_averaged_weights_it_is_said_which(tmp_path, taken, left, deeper, legacy):
+    def dictionary(**items):
+        return pickled(items)[2:-1]
+
+    averaged = dictionary(w=tensor("1", "f4", (2,), legacy=legacy))
+    optimiser = dictionary(state=dictionary(first=dictionary(exp_avg=tensor("2", "f4", (2,), legacy=legacy))))
+    items = {left: dictionary(module=averaged) if deeper else averaged, "optimizer": optimiser, "epoch": integer(3)}
+    items[taken] = dictionary(w=tensor("0", "f4", (2,), legacy=legacy))
+    storages = {"1": np.ones(2, "<f4"), "2": np.ones(2, "<f4"), "0": np.array([1, 2], "<f4")}
+    (write_legacy if legacy else write_zip)(tmp_path / "w.pth", pickled(items), storages)
+    found, note = read_checkpoint(tmp_path / "w.pth")
+    assert found["w"].tolist() == [1, 2] and note == f"weights of its '{taken}' taken, those of '{left}' left"
+
+
+def test_a_conversion_says_which_weights_it_took(tmp_path):
+    arrays = models.build("squeezenet1_1", seed=0, labels=["cat", "dog"]).state_dict()
+
+    def dictionary(number):
+        tensors = {key: tensor(f"{number}{key}", "f4", array.shape) for key, array in arrays.items()}
+        return pickled(tensors)[2:-1]
+
+    storages = {f"{number}{key}": array + np.float32(number) for number in (0, 1) for key, array in arrays.items()}
+    write_zip(tmp_path / "w.pth", pickled({"ema": dictionary(1), "model": dictionary(0)}), storages)
+    model, told = convert(tmp_path / "w.pth"), "weights of its 'model' taken, those of 'ema' left"
+    np.testing.assert_array_equal(model["conv1"].weight.numpy(), arrays["conv1.weight"])
+    assert told in model.provenance["conversion"] and told in info(tmp_path / "w.pth")[0]
+
+
 def test_texts_of_python_2(tmp_path):
     made = b"\x80\x02" + ORDERED_DICT + b"U\x01w" + tensor("0", "f4", (2,)) + b"s."
     write_zip(tmp_path / "w.pth", made, {"0": np.array([1, 2], "<f4")})
@@ -190,6 +230,16 @@ def test_torchscript_gives_its_weights(tmp_path, how):
     assert set(found) == set(wanted)
     for key, value in wanted.items():
         np.testing.assert_array_equal(found[key], value.numpy())
+
+
+@pytest.mark.torch
+def test_a_part_of_torchscript_that_is_called_model_is_no_wrapper(tmp_path):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential()
+    network.add_module("model", torch.nn.Conv2d(3, 4, 3))
+    network.add_module("head", torch.nn.Conv2d(4, 2, 1))
+    torch.jit.trace(network, torch.ones(1, 3, 8, 8)).save(tmp_path / "w.pt")
+    assert set(read_state_dict(tmp_path / "w.pt")) == set(network.state_dict())
 
 
 @pytest.mark.torch
