@@ -131,7 +131,7 @@ class _Pass:
         with observed(model, self.calls):
             found = looked_at(model, self.x, [*watched, *objective.layers])
         self.explained, self.starts = _shared_out(model, objective, found)
-        _warn_of_epsilon(rules.epsilon, max((float(abs(a).max()) for a in self.explained if a.size), default=0.0))
+        _warn_of_epsilon(rules.epsilon, self.explained, self.starts, len(self.x))
         self.watched = {one: found[one] for one in watched}
         functions = functions_before(self.explained)
         for one, hidden in self.watched.items():
@@ -172,12 +172,25 @@ def _cut(output, outputs, leaves):
     return leaves[-1]
 
 
-def _warn_of_epsilon(epsilon, largest):
-    """Warn where the outputs explained, the largest of this size, are lost in it."""
-    if 0 < largest < 100 * epsilon:
+def _warn_of_epsilon(epsilon, outputs, starts, count):
+    """Warn where epsilon keeps more than a hundredth of what one of `count` images starts with: of the relevance R_j of
+    an output z_j that is |R_j| epsilon / (|z_j| + epsilon), whatever else is in the batch or beside z_j."""
+    score, kept, by_size = np.zeros((3, count))
+    for output, start in zip(outputs, starts, strict=True):
+        if output.shape[:1] == (count,) and output.size:
+            z, r = (abs(one.detach().numpy().astype(np.float64)).reshape(count, -1) for one in (output, start))
+            z = np.where(r > 0, z, 1.0)
+            score, kept, by_size = (
+                score + r.sum(1),
+                kept + (r * epsilon / (z + epsilon)).sum(1),
+                by_size + (r / z).sum(1),
+            )
+    lost = np.divide(kept, score, out=np.zeros(count), where=score > 0)
+    if lost.max(initial=0) > 0.01:
+        size = score[lost.argmax()] / by_size[lost.argmax()]
         warnings.warn(
-            f"lrp: what is explained is as small as epsilon, {epsilon:g}, which then keeps its relevance: make epsilon "
-            f"less than a thousandth of {largest:.3g}",
+            f"lrp: what is explained is as small as {size:.3g}, of which epsilon, {epsilon:g}, keeps up to "
+            f"{lost.max():.0%}: make epsilon less than {size / 1000:.1g}",
             stacklevel=4,
         )
 

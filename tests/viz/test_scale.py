@@ -1,5 +1,6 @@
 """Scores a network gives in very small or very large numbers: the same maps up to that scale, the same images."""
 
+import re
 import warnings
 
 import numpy as np
@@ -81,12 +82,48 @@ def test_relevance_with_an_epsilon_of_the_scores_size(scale):
 
 
 def test_an_epsilon_that_keeps_the_relevance_is_warned_of():
-    with pytest.warns(UserWarning, match="lrp: what is explained is as small as epsilon, 1e-06, which then keeps its"):
+    with pytest.warns(
+        UserWarning, match="lrp: what is explained is as small as 1.*, of which epsilon, 1e-06, keeps up to 99%"
+    ):
         viz.lrp(scaled(1e-8), pictures(), 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         viz.lrp(network(), pictures(), 1)
         viz.lrp(scaled(1e-8), pictures(), 1, epsilon=1e-15)
+
+
+EXPLAINED = {  # class 1, alone and beside others, whose scores are larger
+    "a class": {"target": 1},
+    "a class for each image": {"target": [0, 1]},
+    "a unit": {"layer": "fc", "unit": 1},
+    "a function": {"target": lambda y: y[:, 1]},
+}
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-25])
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_more_than_a_hundredth_kept_is_warned_of_and_mended_by_what_is_said(name, scale):
+    """Where one class alone has small scores; what is kept is measured."""
+    model, x, given = network(), pictures(), EXPLAINED[name]
+    for tensor in (model["fc"].weight, model["fc"].bias):
+        values = tensor.numpy().copy()
+        values[1] *= scale
+        tensor.data = values
+
+    def relevance(epsilon):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = viz.lrp(model, x, **given, rule="epsilon", epsilon=epsilon).astype(np.float64)
+        return found.sum((1, 2, 3)), [str(one.message) for one in caught]
+
+    whole, _ = relevance(1e-35)
+    left, said = relevance(1e-6)
+    kept = (1 - left / whole).max()
+    assert bool(said) == (kept > 0.01), (kept, said)
+    if said:
+        assert float(re.search("keeps up to ([0-9]+)%", said[0])[1]) / 100 == pytest.approx(kept, abs=0.01)
+        left, said = relevance(float(said[0].split("make epsilon less than ")[1]))
+        assert not said and (1 - left / whole).max() < 0.01
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e22, 1e30])
