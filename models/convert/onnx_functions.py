@@ -14,6 +14,7 @@ from .onnx_operators import operator
 ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "MatMul": "matmul"}
 ARITHMETIC |= {"Max": "maximum", "Min": "minimum", "Sum": "add"}
 COMMUTING = ("add", "mul", "maximum", "minimum")
+GATED = {nn.Sigmoid: nn.SiLU, nn.Hardsigmoid: nn.Hardswish}
 
 
 @operator(*(name for name in ARITHMETIC if name != "MatMul"))
@@ -22,11 +23,22 @@ def _binary(reader, node):
     axis = node.attribute("axis", None)  # before opset 7
     if axis is not None and axis + len(reader.shape(others[0])) != len(reader.shape(first)):
         raise ValueError("it broadcasts as before opset 7: bring the file up to date by onnx.version_converter")
+    if node.op == "Mul" and (gated := _gated(reader, *node.inputs)):
+        return reader.emit(node, *gated)
     for place, other in enumerate(others):
         output = None if place == len(others) - 1 else f"partial{place}"
         first = _of_two(reader, node, function, first, other, output)
     if not others:
         reader.same(node.outputs[0], first)
+
+
+def _gated(reader, a, b):
+    """(layer, [x]) of x sigmoid(x) or x hardsigmoid(x), in which exporters write SiLU and Hardswish; None of others."""
+    for x, gate in ((a, b), (b, a)):
+        layers = (step.module for step in reader.steps if step.output == gate and step.inputs == [x])
+        if (layer := next(layers, None)) is not None and type(layer) in GATED:
+            return GATED[type(layer)](), [x]
+    return None
 
 
 def _of_two(reader, node, function, a, b, output):

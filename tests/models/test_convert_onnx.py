@@ -280,6 +280,39 @@ def test_scales_of_torch(mode, scale):
         np.testing.assert_allclose(model(mg.Tensor(images)).numpy(), wanted, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("inputs", ["x g", "g x"])
+@pytest.mark.parametrize(
+    "gate, attributes, layer",
+    [("Sigmoid", {}, mg.nn.SiLU), ("HardSigmoid", {"alpha": 1 / 6}, mg.nn.Hardswish), ("HardSigmoid", {}, None)],
+)
+def test_activations_that_are_written_as_products(gate, attributes, layer, inputs):
+    """x sigmoid(x) is SiLU, which is no rectifier: guided backpropagation warns of it."""
+    gated = [node("Conv", "x w", "c"), node(gate, "c", "g", **attributes), node("Mul", inputs.replace("x", "c"), "m")]
+    pooled = [node("Relu", "m", "r"), node("GlobalAveragePool", "r", "p"), node("Flatten", "p")]
+    content = graph([*gated, *pooled], [weight("w", 4, 3, 3, 3)])
+    model = read_onnx(content, "unit")
+    kinds = {type(model[name]) for name in model.names()}
+    assert kinds & {mg.nn.SiLU, mg.nn.Hardswish, mg.nn.Sigmoid, mg.nn.Hardsigmoid} == ({layer} if layer else set())
+    images = np.random.default_rng(1).random((1, 3, 8, 8), dtype=np.float32)
+    from onnx.reference import ReferenceEvaluator
+
+    wanted = ReferenceEvaluator(onnx.load_model_from_string(content)).run(None, {"x": images})[0]
+    np.testing.assert_allclose(model(mg.Tensor(images)).numpy(), wanted, rtol=1e-5, atol=1e-6)
+    if layer:
+        with pytest.warns(UserWarning, match="guided_backprop: .*the smooth activations"):
+            viz.guided_backprop(model, images, 0)
+
+
+def test_gates_of_something_else_stay_products():
+    """Squeeze and excitation; a gate that is read elsewhere too."""
+    other = read_onnx(graph([node("Relu", "x", "r"), node("Sigmoid", "r", "g"), node("Mul", "x g")]), "unit")
+    assert mg.nn.SiLU not in {type(other[name]) for name in other.names()}
+    both = [node("Sigmoid", "x", "g"), node("Mul", "x g", "m"), node("Add", "m g")]
+    x = np.random.default_rng(1).random((2, 3, 8, 8))
+    gate = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(read_onnx(graph(both), "unit")(mg.Tensor(x)).numpy(), x * gate + gate, rtol=1e-6)
+
+
 def test_casts_between_floats_are_left_out():
     nodes = [node("Cast", "x", "h", to=TensorProto.FLOAT16), node("Neg", "h", "n"), node("Cast", "n", to=1)]
     x = np.random.default_rng(1).random((2, 3, 8, 8), dtype=np.float32)
