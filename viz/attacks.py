@@ -380,7 +380,7 @@ def linear_attack(weight: Any, image: Images, *, epsilon: float = 8 / 255) -> An
             f"linear_attack: takes the weights (3,H,W) of a score, no network, got {type(weight).__name__}: "
             "of a viz.linear_classifier give viz.templates(model)[c], c the class; viz.fgsm attacks any network"
         )
-    weight, image = np.asarray(weight), np.asarray(image)
+    weight, image = np.asarray(weight.numpy() if isinstance(weight, mg.Tensor) else weight), np.asarray(image)
     check_pixels("linear_attack", "image", image)
     if image.shape[1:] != weight.shape:
         raise ValueError(f"linear_attack: weight has shape {weight.shape}, expected one image's, {image.shape[1:]}")

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+import minigrad as mg
 import viz
 from tests.viz.every_method import arrays, network, pictures
 from viz.sparse_attacks import best_pair
@@ -106,9 +107,9 @@ def test_more_than_a_hundredth_kept_is_warned_of_and_mended_by_what_is_said(name
     """Where one class alone has small scores; what is kept is measured."""
     model, x, given = network(), pictures(), EXPLAINED[name]
     for tensor in (model["fc"].weight, model["fc"].bias):
-        values = tensor.numpy().copy()
-        values[1] *= scale
-        tensor.data = values
+        factor = np.ones((4, *(1,) * (tensor.ndim - 1)), tensor.dtype)
+        factor[1] = scale
+        tensor.data = (tensor * mg.from_numpy(factor).to(tensor.device)).data
 
     def relevance(epsilon):
         with warnings.catch_warnings(record=True) as caught:
