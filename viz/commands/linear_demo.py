@@ -18,7 +18,7 @@ from .options import distance, once, parser
 
 options = parser(__doc__, "--data photos --epsilon 8/255", image=False, target=False, model=None)
 add_data_options(options, count=600)
-options.number("--epsilon", "8/255", "the step in every value, below 1", above=0, type=distance)
+options.number("--epsilon", "8/255", "the step in every value", above=0, high=1, type=distance)
 options.number("--sizes", [8, 16, 32, 64], "sides", low=1, high=8192, unit="pixels", nargs="+")
 options.number("--epochs", 15, "of training, at each size")
 
