@@ -32,7 +32,7 @@ def main(argv=None):
 
 def words_for(name):
     """The command and the options that a name stands for."""
-    name = name.lower().replace("-", "_")
+    name = name.lower().replace("-", "_").replace("++", "_plus_plus")
     if name in COMMANDS:
         return COMMANDS[name]
     if name in TECHNIQUES:

@@ -160,6 +160,16 @@ def test_a_stopped_run_says_where(name, more, words, titles, ctrl_c_in_pass, tmp
     says_where_it_was_stopped(tmp_path, capsys.readouterr().out, titles, of)
 
 
+@pytest.mark.parametrize("name, more", [("invert", []), ("reconstruct_content", ["--optimizer", "sgd"])])
+@pytest.mark.filterwarnings("ignore")
+def test_a_stopped_run_says_in_which_layer(name, more, words, titles, ctrl_c_in_pass, tmp_path, capsys):
+    ctrl_c_in_pass(12)
+    layers = ["--layers", "relu1_1,relu2_1,relu3_1", "--steps", MANY]
+    assert run(name, words(name, *layers, *more, "--out", tmp_path)) == 130
+    said = f" of {MANY}, in relu1_1; not begun: relu2_1, relu3_1"
+    assert said in capsys.readouterr().out and any(said in " ".join(text.split()) for text in titles)
+
+
 @pytest.mark.parametrize("name", ["evaluate_attribution", "sanity_check"])
 def test_a_stopped_comparison_says_how_many_methods(name, words, titles, tmp_path, capsys, monkeypatch):
     def interrupted(model, image, target):
@@ -170,6 +180,7 @@ def test_a_stopped_comparison_says_how_many_methods(name, words, titles, tmp_pat
     stopped = []
     monkeypatch.setitem(METHODS, "saliency", Method(interrupted, "signed"))
     assert run(name, words(name, "--out", tmp_path)) == 130
-    assert "stopped at 1 of 2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "stopped at 1 of 2" in out and "\n," not in out
     assert any("stopped at 1 of 2" in " ".join(text.split()) for text in titles)
     assert all(path.stem.partition(".")[0].endswith("stopped-at-1-of-2") for path in tmp_path.glob("*.json"))

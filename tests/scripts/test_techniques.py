@@ -12,7 +12,7 @@ import pytest
 
 import viz
 from models.mistakes import UserError
-from viz.__main__ import main
+from viz.__main__ import main, words_for
 from viz.commands.command import find
 from viz.commands.techniques import COMMANDS, FAMILIES, TECHNIQUES
 
@@ -74,6 +74,10 @@ def test_one_is_described(capsys):
     assert not end.value.code and shown.startswith("usage: python -m viz grad_cam [-h]")
     assert "a_k = mean over positions" in shown and "python -m viz grad_cam photo.jpg --target cat" in shown
     assert "arXiv:1610.02391" in shown and "viz.grad_cam" in shown and "docs/techniques/cam.md" in shown
+
+
+def test_a_name_is_taken_as_papers_write_it():
+    assert words_for("Grad-CAM++") == ["grad_cam_plus_plus"] and words_for("Score-CAM") == ["score_cam"]
 
 
 def test_one_is_run_by_its_functions_name(weights, photograph, tmp_path, capsys):

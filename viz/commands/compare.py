@@ -70,7 +70,7 @@ def chosen_targets(job):
     layers = [target.layer for target in found if target.layer is not None]
     if layers:
         raise UserError(f"--targets are classes or contrasts of two, {layers[0]} is a layer")
-    once([target.classes if len(target.classes) > 1 else target.classes[0] for target in found], "class")
+    once([target.classes for target in found], "class", lambda classes: " less ".join(map(job.class_name, classes)))
     return found
 
 

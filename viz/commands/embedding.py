@@ -10,7 +10,7 @@ from viz import plot
 from viz.target import logits_layer
 
 from .labelled import add_data_options, labelled_images
-from .options import names, parser
+from .options import names, once, parser
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 
@@ -24,15 +24,17 @@ options.renamed("--by", "--method")
 
 def run(job):
     args = job.args
+    layers = once(names(args.layers), "layer") or [logits_layer(job.model)]
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
     if len(data.labels) < 5:
         raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
-    if args.method == "tsne" and args.perplexity > (len(data.labels) - 1) / 3:
+    if args.method != "tsne":
+        options.refuse(args, ["perplexity"], "without --method tsne")
+    elif args.perplexity > (len(data.labels) - 1) / 3:
         raise UserError(
             f"--perplexity must be at most a third of the other photographs, {(len(data.labels) - 1) / 3:.3g}, got "
             f"{args.perplexity:g}: give a smaller one, or a larger --count"
         )
-    layers = names(args.layers) or [logits_layer(job.model)]
     for layer in layers:
         x = viz.features(job.model, data.images, layer, progress=job.progress)
         apart = viz.silhouette(x, data.labels)

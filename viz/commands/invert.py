@@ -8,8 +8,8 @@ met closely by a picture far from the photograph: what sets them apart is what t
 import viz
 from viz import plot
 
-from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fitted, start_of
+from .options import names, once, parser
+from .pictures import LEAST, add_course_options, course, fitted, start_of, stopped_in
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
@@ -30,7 +30,7 @@ def run(job):
     args = job.args
     image = fitted(job, args.image, args.size)
     start = start_of(job, args.start, image.shape[2:])
-    layers = names(args.layers) or viz.default_layers(job.model, ())[1]
+    layers = once(names(args.layers), "layer") or viz.default_layers(job.model, ())[1]
     penalties = {name: getattr(args, name) for name in ("alpha", "alpha_weight", "beta", "tv_weight")}
     found, frames = {}, []
     for layer in layers:
@@ -50,11 +50,11 @@ def run(job):
     misses = {layer: result.losses["features"][-1] for layer, result in found.items()}
     off = {layer: f"off by {miss:.2%}, pixels by {pixels[layer]:.2f}" for layer, miss in misses.items()}
     job.write(
-        f"inverted {'; '.join(f'{layer}: {text}' for layer, text in off.items())}",
+        stopped_in(job, f"inverted {'; '.join(f'{layer}: {text}' for layer, text in off.items())}", layers, found),
         figure=plot.pictures(
             [image, *(result.image for result in found.values())],
             ["photograph", *(f"{layer}: {text}" for layer, text in off.items())],
-            job.heading(TITLE),
+            stopped_in(job, TITLE, layers, found),
         ),
         arrays={"image": image} | {f"result_{layer}": result.image for layer, result in found.items()},
         numbers={"features": misses, "pixels": pixels},

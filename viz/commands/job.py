@@ -256,7 +256,7 @@ class Job:
         subject = self.subject(part) if subject is None else subject
         base, arrays, paths = self._base(subject), arrays or {}, []
         if self.stopped and self.ending not in line:
-            line += f", {self.ending}"
+            line += self.ending if line.endswith("\n") else f", {self.ending}"
         if figure is not None:
             paths.append(save(base, ".png", lambda path: save_figure(figure, path)))
         for name, picture in (pictures or {}).items():

@@ -144,10 +144,12 @@ def run(job):
 def wanted(job):
     """The objectives, the classes they stand for (an empty list for others), and for --targets a name of the files."""
     args = job.args
-    if (args.target is None) == (args.targets is None):
+    if args.target is not None and args.targets is not None:
+        raise UserError("give --target or --targets, not both")
+    if args.target is None and args.targets is None:
         raise UserError("say what to maximise: --target TARGET, or several classes, --targets A,B")
     if args.targets is not None:
-        targets = once([models.find_class(job.model, name) for name in names(args.targets)], "class")
+        targets = once([models.find_class(job.model, name) for name in names(args.targets)], "class", job.class_name)
     else:
         targets = list(job.wanted.classes) if len(job.wanted.classes) == 1 else []
     if args.centre and (args.targets is not None or len(job.wanted.unit or ()) != 1):
@@ -186,6 +188,8 @@ def blog(job, targets):
 def ascend(job, objectives):
     args = job.args
     chosen = settings(args)
+    if not chosen["tv_weight"]:
+        options.refuse(args, ["tv_kind"], "without --tv-weight")
     start, size = chosen["start"], args.size or LARGER.get(args.model, job.model.input_size)
     if start not in ("zeros", "grey", "noise"):
         start = in_channels(job.model, models.load_image(start, size))

@@ -69,6 +69,12 @@ class Parser(argparse.ArgumentParser):
                     raise UserError(f"{flag} must be {within}, got {number}")
         return found
 
+    def refuse(self, found, names, why):
+        """Refuse those of the options `names` that were given, as without effect. why: "without --data"."""
+        for name in names:
+            if getattr(found, name) != self.get_default(name):
+                raise UserError(f"--{name.replace('_', '-')} has no effect {why}: leave it out")
+
 
 class _Renamed(argparse.Action):
     """Stores as the option of the new name, `const`, does."""
@@ -195,9 +201,9 @@ def chosen(text, known, kind="method"):
     return once(names(text), kind)
 
 
-def once(found, kind):
-    """The list `found`, if nothing in it comes twice."""
-    twice = next((one for one in found if found.count(one) > 1), None)
+def once(found, kind, said=lambda one: one):
+    """The list `found`, or None, if nothing in it comes twice. said: what the sentence calls one of it."""
+    twice = next((one for one in found or () if found.count(one) > 1), None)
     if twice is not None:
-        raise UserError(f"the {kind} {twice!r} is named twice: name it once")
+        raise UserError(f"the {kind} {said(twice)!r} is named twice: name it once")
     return found

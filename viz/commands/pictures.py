@@ -59,6 +59,17 @@ def start_of(job, start, size):
     return in_channels(job.model, models.load_image(start, size))
 
 
+def stopped_in(job, text, groups, found):
+    """The text, and, if the work was stopped, in which of `groups` (an image for each) and which were not begun.
+
+    found: the images of the first of them.
+    """
+    if not job.stopped:
+        return text
+    rest = ", ".join(groups[len(found) :])
+    return f"{text}, {job.ending}, in {groups[len(found) - 1]}" + (f"; not begun: {rest}" if rest else "")
+
+
 def fall(values):
     """ "from 12.3 to 0.45 (-96.3 %)"."""
     change = f" ({100 * (values[-1] / values[0] - 1):+.1f} %)" if values[0] else ""

@@ -7,8 +7,8 @@ of its own; --together takes one image for the sum over all of them.
 import viz
 from viz import plot
 
-from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fall, fitted, start_of
+from .options import names, once, parser
+from .pictures import LEAST, add_course_options, course, fall, fitted, start_of, stopped_in
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
@@ -24,9 +24,10 @@ def run(job):
     args = job.args
     image = fitted(job, args.image, args.size)
     start = start_of(job, args.start, image.shape[2:])
-    layers = names(args.layers) or viz.default_layers(job.model, ())[1]
-    found, frames = {}, []
-    for group in [layers] if args.together else [[layer] for layer in layers]:
+    layers = once(names(args.layers), "layer") or viz.default_layers(job.model, ())[1]
+    groups = [layers] if args.together else [[layer] for layer in layers]
+    titles, found, frames = [", ".join(group) for group in groups], {}, []
+    for group in groups:
         plain = {name: getattr(args, name) for name in ("tv_weight", "optimizer", "lr", "steps")} | {"start": start}
         try:
             result = viz.reconstruct_content(job.model, image, group, **plain, **course(job))
@@ -40,12 +41,13 @@ def run(job):
         job.left(result, args.steps)
         if job.stopped:
             break
+    losses = "; ".join(f"{name}: content loss {fall(result.losses['content'])}" for name, result in found.items())
     job.write(
-        "; ".join(f"{name}: content loss {fall(result.losses['content'])}" for name, result in found.items()),
+        stopped_in(job, losses, titles, found),
         figure=plot.pictures(
             [image, *(result.image for result in found.values())],
             ["photograph", *found],
-            job.heading("Content, reconstructed"),
+            stopped_in(job, "Content, reconstructed", titles, found),
         ),
         arrays={"image": image} | {f"result_{name}": result.image for name, result in found.items()},
         numbers={name: (result.losses["content"][0], result.losses["content"][-1]) for name, result in found.items()},

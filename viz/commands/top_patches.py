@@ -16,7 +16,7 @@ from viz.patches import METHODS
 from viz.target import channels as channels_of
 
 from .labelled import add_data_options, labelled_images
-from .options import parser
+from .options import once, parser
 
 options = parser(__doc__, "--data photos --layer relu3_1 --channels 3 17", False, False)
 add_data_options(options, count=240)
@@ -34,6 +34,7 @@ add("--method", choices=tuple(METHODS), default="guided_backprop", help="(defaul
 def run(job):
     args, model = job.args, job.model
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
+    once(args.channels, "channel")
     layer = args.layer or of_parts(model)
     maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
     channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)
