@@ -173,21 +173,28 @@ def scatter(points, classes, names, title="", x="", y=""):
     return figure
 
 
-def matrix(values, rows, columns, title="", x="", y="", form="{:.2f}"):
-    """A table (R,C) of numbers as shades with the numbers written in. form: how a number is written."""
+def matrix(values, rows, columns, title="", x="", y="", form="{:.2f}", shades=None):
+    """A table (R,C) of numbers as shades with the numbers written in, a dash for NaN. form: how a number is written.
+
+    shades: (R,C) in [0,1], white to dark, where the shade is not to be the number.
+    """
     values = np.asarray(values, dtype=np.float64)
+    drawn = values if shades is None else np.asarray(shades, dtype=np.float64)
     width, height = max(2.0, 0.5 * len(columns)), max(0.8, 0.3 * len(rows))
     left = 0.25 + max(_width(str(row), SMALL) for row in rows) + (0.25 if y else 0)
+    each = width / len(columns)  # names of columns lean to the left, by the cosine of 40 degrees
+    left = max(left, *(0.77 * _width(str(name), SMALL) - (c + 0.5) * each + 0.1 for c, name in enumerate(columns)))
     foot = 0.2 + 0.7 * max(_width(str(column), SMALL) for column in columns) + (0.3 if x else 0)
     titled, top = _wrapped(title, left + width, TITLE)
     figure = _figure(left + width + 2 * MARGIN, foot + height + top + MARGIN)
     _text(figure, titled, MARGIN, foot + height + top, TITLE)
     axes = figure.add_axes(_inches(figure)(left, foot, width, height))
-    scale = Scale.of(values, percentile=100)
-    axes.imshow(values, cmap="RdBu_r" if scale.signed else "Blues", norm=scale.norm, aspect="auto")
+    scale = Scale.of(values, percentile=100) if shades is None else Scale(1.0, False, False)
+    axes.imshow(drawn, cmap="RdBu_r" if scale.signed else "Blues", norm=scale.norm, aspect="auto")
     for (r, c), value in np.ndenumerate(values):
-        dark = abs(value) > 0.6 * scale.high
-        axes.text(c, r, form.format(value), ha="center", va="center", fontsize=SMALL, color="white" if dark else INK)
+        dark = abs(drawn[r, c]) > 0.6 * scale.high
+        text = "–" if math.isnan(value) else form.format(value)
+        axes.text(c, r, text, ha="center", va="center", fontsize=SMALL, color="white" if dark else INK)
     axes.set_xticks(range(len(columns)), [str(c) for c in columns], rotation=40, ha="right", parse_math=False)
     axes.set_yticks(range(len(rows)), [str(r) for r in rows], parse_math=False)
     _quiet(axes, x, y)

@@ -1,7 +1,9 @@
 """The scripts of the attribution methods write what viz computes; the two that measure methods measure right."""
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import models
 import viz
 from minigrad import nn
+from viz.commands import evaluate_attribution
+from viz.commands.attribution import relevance_and_score
 
 ATTRIBUTIONS = {
     "deconvnet": {},
@@ -98,6 +102,39 @@ def test_residuals_are_reported(written):
     assert 0 < abs(record["numbers"]["residual"]) < record["numbers"]["sum"]
     _, record = written("lrp", "--rule", "epsilon")
     np.testing.assert_allclose(record["numbers"]["relevance"], record["numbers"]["score"], rtol=1e-4)
+    assert record["numbers"]["arrived"] == "arrive (100 %)"
+
+
+@pytest.mark.parametrize(
+    "relevance, rest",
+    [(-0.03, "(-1 %), biases keep the rest"), (3.77, "(100 %)"), (5.0, "(133 %), biases add the rest")],
+)
+def test_what_biases_keep_of_the_score_is_said(relevance, rest, monkeypatch):
+    class Run:
+        model, image, explained, args = None, None, {}, SimpleNamespace(through=None)
+
+    monkeypatch.setattr(viz, "completeness", lambda *_, **__: [relevance - 3.77])
+    assert relevance_and_score(Run, np.array([relevance]), None)["arrived"] == f"arrive {rest}"
+    Run.args.through = ("conv", [0])
+    assert "biases" not in relevance_and_score(Run, np.array([relevance]), None)["arrived"]
+
+
+def test_a_chart_of_measures_is_dark_where_they_are_good(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(evaluate_attribution.plot, "matrix", lambda *given, **more: drawn.update(more, given=given))
+    job = SimpleNamespace(
+        args=SimpleNamespace(noises=5), model=SimpleNamespace(name="net"), heading=lambda text: text, stopped=False
+    )
+    kinds = ("seconds", "insertion", "deletion", "infidelity")
+    measured = {
+        "a": dict(zip(kinds, np.array([[1], [0.2], [0.3], [0.9]]), strict=True)),
+        "b": dict(zip(kinds, np.array([[2], [0.6], [0.1], [0.5]]), strict=True)),
+    }
+    evaluate_attribution.chart(job, measured, 1)
+    nan = math.nan
+    np.testing.assert_allclose(drawn["given"][0], [[0.2, 0.3, 0.9], [0.6, 0.1, 0.5], [nan, nan, 0.75]])
+    np.testing.assert_allclose(drawn["shades"], [[0, 0, 0], [1, 1, 1], [nan, nan, 0.375]])
+    assert drawn["given"][1] == ["a", "b", "chance"]
 
 
 def test_lrp_by_layer_and_through_channels(written, model_and_image):
@@ -148,15 +185,15 @@ def test_evaluation_needs_photographs_that_it_gets_right(script, colours, weight
 
 def test_sanity_check(script, colours, tmp_path):
     weights, photos = colours
-    argv = ("--data", photos, "--count", "4", "--methods", "saliency,centre", "--model", weights, "--draws", "3")
+    argv = ("--data", photos, "--count", "8", "--methods", "saliency,centre", "--model", weights, "--draws", "5")
     code, out, err = script("sanity_check", *argv)
     assert (code, err) == (0, "")
     record = json.loads(the_only(tmp_path / "out", "sanity_check_photos_c_methods-*.json").read_text())["numbers"]
     rows = {row["method"]: row for row in record["rows"]}
-    assert record["layers"] == ["fc", "conv"] and record["images"] == 4
+    assert record["layers"] == ["fc", "conv"] and record["images"] == 8
     likeness = [value for key, value in rows["centre"].items() if key != "method" and not key.endswith("interval")]
     np.testing.assert_allclose(likeness, 1, rtol=1e-6)  # it looks at nothing
-    assert rows["saliency"]["rank all"] < 0.9 and record["draws"] == 3
+    assert rows["saliency"]["rank all"] < 0.9 and record["draws"] == 5
     low, high = rows["saliency"]["SSIM all_interval"]
     assert low <= rows["saliency"]["SSIM all"] <= high
     assert record["table"] in out and the_only(tmp_path / "out", "*_likeness_*.png")
@@ -199,7 +236,7 @@ def test_a_method_that_refuses_has_its_sentence_in_the_tables(script, colours, l
     assert all(f"| {method} | {sentence} |" in numbers["table"] for method, sentence in numbers["refused"].items())
     assert "name a layer" in numbers["refused"]["grad_cam"]
 
-    code, out, err = script("evaluate_attribution", *argv, "--steps", "3", "--noises", "3", "--measures", "curves")
+    code, out, err = script("evaluate_attribution", *argv, "--steps", "3", "--measures", "curves")
     assert (code, err) == (0, "")
     numbers = json.loads(the_only(tmp_path / "out", "evaluate_attribution_*.json").read_text())["numbers"]
     assert [row["method"] for row in numbers["rows"]] == ["saliency"]

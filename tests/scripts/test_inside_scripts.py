@@ -1,6 +1,7 @@
 """The scripts that look inside a network, on an untrained one and a few small pictures."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -130,6 +131,12 @@ def test_bias_with_a_box_and_with_masks(written, script, folder, tmp_path):
     with np.load(path) as file:
         maps = file["map"]
         np.testing.assert_allclose(file["inside"], maps[:, :64].sum((1, 2)) / maps.sum((1, 2)), rtol=1e-5)
+
+
+def test_bias_says_what_it_measured_and_why_it_drew_nothing(script, folder, tmp_path):
+    code, out, err = script("bias", "--data", folder, "--count", "12", "--method", "saliency", "--shown", "0")
+    assert (code, err) == (0, "") and not list((tmp_path / "out").glob("*.png"))
+    assert re.search(r"the maps' mass inside the central box, \d+% of the area; no figure, --shown is 0 ->", out)
 
 
 def test_templates(written, folder):

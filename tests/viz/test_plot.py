@@ -1,6 +1,7 @@
 """Figures: colours mean what the colour bar says, nothing overlaps or is cut off, and no global state is touched."""
 
 import itertools
+import math
 import subprocess
 import sys
 from unittest import mock
@@ -88,6 +89,8 @@ def test_charts_are_tidy():
     )
     names = ["English springer", "cat"]
     assert_tidy(plot.matrix(rng.random((2, 2)), names, names, "Confusion", x="predicted", y="true"))
+    assert_tidy(plot.matrix(rng.random((2, 3)), ["a", "b"], ["insertion (higher is better)", "b", "c"]))
+    assert_tidy(plot.matrix([[1, math.nan]], ["a"], ["a long name of a column", "b"], shades=[[0, 1]]))
 
 
 def test_overlay_goes_from_the_grey_photograph_to_the_map():

@@ -54,6 +54,7 @@ class Attribution:
     """
 
     at_layer = False  # whether the map is drawn at a layer, which --layer names
+    tail_in_title = False  # whether the figure's title says what the line does
 
     def __init__(self, name, about, label="", more="", title="", draw=signed, numbers=largest, tail=""):
         self.name, self.heading, self.label = name, title or about.partition(":")[0], label
@@ -88,13 +89,13 @@ class Attribution:
         heat = found if self.draw is None else self.draw(found)
         numbers = layer | self.numbers(job, found, heat)
         at = f", at {layer['layer']}" if layer else ""
-        title = self.title(job)
+        title, tail = self.title(job), self.tail.format(**numbers)
         word = title.lower() if title == title.capitalize() else title  # names, such as RISE, stay as they are
         job.write(
-            figure=self.figure(job, found, heat, job.title(title) + at),
+            figure=self.figure(job, found, heat, job.title(title) + at + tail * self.tail_in_title),
             arrays={"image": job.image, **arrays},
             numbers=numbers,
-            line=job.title(word) + at + self.tail.format(**numbers),
+            line=job.title(word) + at + tail,
         )
 
     def figure(self, job, found, heat, title):
@@ -201,11 +202,16 @@ options.number("--sigma", 0.15, "the noise, as a fraction of the image's max - m
 
 def relevance_and_score(job, found, heat):
     (lost,) = viz.completeness(job.model, job.image, found, **job.explained, baseline=None)
-    return {"relevance": found.sum(), "score": found.sum() - float(lost)}
+    score = found.sum() - float(lost)
+    share = round(100 * found.sum() / score) if score else 100
+    rest = "" if job.args.through or share == 100 else f", biases {'keep' if share < 100 else 'add'} the rest"
+    return {"relevance": found.sum(), "score": score, "arrived": f"arrive ({share} %){rest}"}
 
 
 class LRP(Attribution):
-    """LRP, whose title says through which channels."""
+    """LRP, whose title says through which channels, and how much of the score arrives."""
+
+    tail_in_title = True
 
     def title(self, job):
         through = job.args.through
@@ -226,7 +232,7 @@ keep some of it. --through shows what single channels of a layer hand on (Achtib
     "--rule zplus",
     title="LRP, {rule}",
     numbers=relevance_and_score,
-    tail=": {relevance:.4g} of {score:.4g}",
+    tail=": {relevance:.4g} of {score:.4g} {arrived}",
 ).options
 choices = (*viz.lrp_shares.COMPOSITES, *viz.lrp_shares.RULES)
 options.add_argument(
@@ -362,10 +368,7 @@ options.number("--patch", 16, "side of the square")
 options.number("--stride", 8, "from one square to the next")
 options.number("--fill", 0.5, "grey level of the square")
 options.add_argument(
-    "--output",
-    choices=("logit", "probability"),
-    default="logit",
-    help="what falls: the score before the softmax, or after it (default %(default)s)",
+    "--output", choices=("logit", "probability"), default="logit", help="what falls (default %(default)s, the score)"
 )
 options.number("--batch-size", 32, "covered images at a time")
 
@@ -386,9 +389,6 @@ options.number("--samples", 2000, "how many masks")
 options.number("--cells", 7, "cells of a mask in each direction")
 options.number("--keep", 0.5, "share of cells that stay")
 options.add_argument(
-    "--output",
-    choices=("probability", "logit"),
-    default="probability",
-    help="the weight of a mask: the class's probability, or its score before the softmax (default %(default)s)",
+    "--output", choices=("probability", "logit"), default="probability", help="a mask's weight (default %(default)s)"
 )
 options.number("--batch-size", 32, IMAGES)

@@ -50,10 +50,15 @@ def run(job):
     job.write_text(text, ".md", subject)
     if not args.quiet:
         print(text)
-    wrong = np.flatnonzero(named != data.labels)[: args.shown]
+    wrong = np.flatnonzero(named != data.labels)
+    place = f"{'the central box' if args.masks is None else 'the masks'}, {masks.mean():.0%} of the area"
+    drawn = (
+        "" if len(wrong) and args.shown else f"; no figure, {'--shown is 0' if len(wrong) else 'no answer is wrong'}"
+    )
+    mass = "none" if rows[-1]["inside"] is None else f"{rows[-1]['inside']:.1%}"
     job.write(
-        f"{rows[-1]['accuracy']:.1%} of {len(named)} right, {rows[-1]['inside']:.1%} of the maps' mass inside",
-        figure=wrong_answers(data, heat, masks, named, inside, wrong) if len(wrong) else None,
+        f"{rows[-1]['accuracy']:.1%} of {len(named)} right, {mass} of the maps' mass inside {place}{drawn}",
+        figure=None if drawn else wrong_answers(data, heat, masks, named, inside, wrong[: args.shown], place),
         arrays={
             "image": data.images,
             "map": heat.astype(np.float32),
@@ -61,7 +66,7 @@ def run(job):
             "labels": data.labels,
             "named": named,
         },
-        numbers={"rows": rows, "wrong": [data.paths[n].name for n in np.flatnonzero(named != data.labels)]},
+        numbers={"rows": rows, "wrong": [data.paths[n].name for n in wrong]},
         subject=subject,
     )
 
@@ -80,10 +85,9 @@ def read_masks(args, data):
     return np.stack(masks)
 
 
-def wrong_answers(data, heat, masks, named, inside, wrong):
+def wrong_answers(data, heat, masks, named, inside, wrong, place):
     overlays = [plot.overlay(data.images[n], heat[n]).transpose(2, 0, 1) for n in wrong]
     pictures = [viz.outline_mask(overlay, masks[n], outside=1) for overlay, n in zip(overlays, wrong, strict=True)]
     labels = [f"{data.names[data.labels[n]]}, taken for {data.names[named[n]]}; {inside[n]:.0%} inside" for n in wrong]
-    return plot.pictures(
-        pictures, labels, "Wrong answers, and where the network looks for what it names", columns=min(4, len(wrong))
-    )
+    title = f"Wrong answers, and where the network looks for what it names; outlined: {place}"
+    return plot.pictures(pictures, labels, title, columns=min(4, len(wrong)))

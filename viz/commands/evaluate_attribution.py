@@ -29,7 +29,8 @@ from .methods import METHODS, chosen_methods, or_refusal, refusals
 from .options import chosen, parser
 from .tables import markdown, with_refusals
 
-MEASURES = ("curves", "grid", "infidelity")  # insertion and deletion; pointing and share
+OF_MEASURES = {"curves": ("steps", "curves"), "grid": ("tiles",), "infidelity": ("noises", "sigma")}  # and options
+MEASURES = tuple(OF_MEASURES)  # insertion and deletion; pointing and share; infidelity
 
 options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
@@ -58,6 +59,11 @@ number("--batch-size", 10, "photographs explained at a time")
 
 def run(job):
     methods, measures = chosen_methods(job.args.methods), chosen(job.args.measures, MEASURES, "measure")
+    for measure_name, its in OF_MEASURES.items():
+        if measure_name not in measures:
+            options.refuse(job.args, its, f"without --measures {measure_name}")
+    if job.args.curves == "authors":
+        options.refuse(job.args, ["steps"], "with --curves authors, which are of a step for each row")
     model, images, labels = right_ones(job)
     mosaics = pictured(job, images, labels) if "grid" in measures else None
 
@@ -105,9 +111,13 @@ def write(job, name, measured, refused, arrays, count, before):
     return []
 
 
+def chance_of(noises):
+    return {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(noises)}
+
+
 def tables(measured, refused, count, noises):
     """The numbers of the record, with the tables in Markdown."""
-    chance = {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(noises)}
+    chance = chance_of(noises)
     rows = [{"method": name} | {k: viz.estimate(v) for k, v in found.items()} for name, found in measured.items()]
     by_chance = {"method": "chance"} | {key: chance.get(key) for key in rows[0] if key != "method"}
     text = markdown(with_refusals([*rows, by_chance], refused), "{:.3f}")
@@ -126,11 +136,19 @@ ARROWS = {"insertion": "higher", "deletion": "lower", "pointing": "higher", "sha
 
 
 def chart(job, measured, count):
-    """The means as a table of shades, each measure with what is better."""
+    """The means as a table, with chance where it is known; the best of each column is the darkest, the worst white."""
     columns = [key for key in next(iter(measured.values())) if key in ARROWS]
+    if not columns:
+        return None
+    known = chance_of(job.args.noises)
     means = [[found[key].mean() for key in columns] for found in measured.values()]
-    title = job.heading(f"Attributions of {job.model.name} measured, means over {count} photographs")
-    return plot.matrix(means, list(measured), [f"{key} ({ARROWS[key]} is better)" for key in columns], title)
+    means = np.array([*means, [known.get(key, np.nan) for key in columns]])
+    good = means * [1 if ARROWS[key] == "higher" else -1 for key in columns]
+    low, high = np.nanmin(good, 0), np.nanmax(good, 0)
+    shades = np.where(high > low, (good - low) / np.where(high > low, high - low, 1), 0.5)
+    title = job.heading(f"Attributions of {job.model.name} measured, means over {count} photographs; dark is good")
+    names = [f"{key} ({ARROWS[key]} is better)" for key in columns]
+    return plot.matrix(means, [*measured, "chance"], names, title, shades=shades)
 
 
 def halved(images):

@@ -59,11 +59,12 @@ def run(job):
         wanted.remove("transfer")
     for name in wanted:
         rows = TABLE[name](job, data, networks)
-        write(job, name, rows, data)
+        of = list(networks) if name in ("transfer", "networks") else [next(iter(networks))]
+        write(job, name, rows, data, " and ".join(of))
 
 
-def write(job, name, rows, data):
-    """The table as Markdown, as JSON in the record, and as a figure of its rates."""
+def write(job, name, rows, data, of):
+    """The table as Markdown, as JSON in the record, and as a figure of its rates. of: the networks' names."""
     heading = next(iter(rows[0]))
     drawn = [row for row in rows if any(isinstance(value, float) for value in row.values())]
     rates = [key for key in drawn[-1] if key not in ("linf", "l2", "l0")]
@@ -72,7 +73,7 @@ def write(job, name, rows, data):
         [[100 * row[key] for key in columns] for row in drawn],
         [row[heading] for row in drawn],
         [key.replace("_", " ") for key in columns],
-        f"{name}, {len(data.labels)} photographs, %",
+        f"{name}: {of}, {len(data.labels)} photographs, %",
         form="{:.0f}",
     )
     subject = job.subject(name)

@@ -3,8 +3,8 @@
 The weights are drawn anew layer after layer, from the top, and each map is compared with that of the trained network,
 by rank correlation and SSIM (Adebayo et al. 2018, arXiv:1810.03292, section 4.1). A method whose maps stay alike would
 show the same for a network that knows nothing. Numbers are means over --draws of the weights and over photographs, with
-95 % intervals for other draws and photographs; the first draw and photograph are shown. Where a method does not apply
-to the network, the sentence that says why stands in its row.
+95 % intervals for other draws and photographs, where there are five of them at least; the first draw and photograph are
+shown. Where a method does not apply to the network, the sentence that says why stands in its row.
 """
 
 import warnings
@@ -60,6 +60,7 @@ def randomized(job, images, targets, method):
 def photographs(job):
     """(N,3,H,W) images and the classes to explain: IMAGE and --target, or those of --data and each one's top class."""
     if job.args.data is None:
+        options.refuse(job.args, ["count"], "without --data")
         return job.image, job.target
     if job.args.image or job.args.target:
         raise UserError("give IMAGE and --target, or --data, not both")

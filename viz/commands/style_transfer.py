@@ -5,6 +5,8 @@ minimise content weight * 1/2 sum (F - P)^2 + style weight * sum_l w_l / (4 N_l^
 asked, the total variation, over the pixels of the image.
 """
 
+from pathlib import Path
+
 import viz
 from viz import plot
 
@@ -62,13 +64,14 @@ def run(job):
         **course(job),
     )
     job.left(result, args.steps)
+    by = " and ".join(Path(path).stem for path in args.style)
     labels = ["content", *(["style"] if len(styles) == 1 else [f"style {i}" for i in range(1, len(styles) + 1)])]
     job.write(
         f"style loss {fall(result.losses['style'])}, content loss {fall(result.losses['content'])}",
         figure=plot.pictures(
             [content, *(like(style, content) for style in styles), result.image],
             [*labels, "result"],
-            job.heading("Style transfer"),
+            job.heading(f"{job.image_name} in the style of {by}, {args.steps} steps"),
             columns=len(styles) + 2,
         ),
         arrays={"image": content} | history(result),

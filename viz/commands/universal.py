@@ -83,6 +83,6 @@ def figure(job, v, clean, attacked, before, after, fooled, chance):
     shown = fooled.nonzero()[0][:: max(1, fooled.sum() // 7)][:7]
     pictures = [plot.centred(v)] + [attacked[n] for n in shown]
     labels = ["the perturbation, made visible"]
-    labels += [f"{job.class_name(before[n])}, now {job.class_name(after[n])}" for n in shown]
+    labels += [f"called {job.class_name(before[n])}, now {job.class_name(after[n])}" for n in shown]
     share = f"{fooled.mean():.0%} of {len(clean)} photographs change class, {chance:.0%} by noise of that size"
     return plot.pictures(pictures, labels, job.heading(f"{255 * abs(v).max():.0f}/255 at most: {share}"), columns=4)
