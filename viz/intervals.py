@@ -11,12 +11,11 @@ import numpy as np
 from .random import stream
 
 RESAMPLES = 2000
-FEWEST = 5  # observations: resamples of fewer hardly vary, and their interval would be far too narrow
 QUANTILE = 1.959964  # of the normal distribution, for 95 %
 
 
 class Estimate(float):
-    """A number with the interval `low` to `high`; NaN where too few observations allow none."""
+    """A number with the interval `low` to `high`; NaN where one observation allows none."""
 
     def __new__(cls, value, low, high):
         made = super().__new__(cls, value)
@@ -40,8 +39,7 @@ def estimate(values: Any) -> Any:
         left out of (N,).
 
     The interval is the percentile bootstrap's (Efron 1979), over both axes of (D,N) independently (Owen 2007,
-    arXiv:0712.1111); there is none where an axis has two to four values. Of values that are all 0 or 1, a share, it is
-    Wilson's (1927), which has a width at 0 and 1 too.
+    arXiv:0712.1111); of values that are all 0 or 1, a share, it is Wilson's (1927), which has a width at 0 and 1 too.
     """
     values = np.asarray(values, np.float64)
     if values.ndim not in (1, 2) or not values.size:
@@ -51,7 +49,7 @@ def estimate(values: Any) -> Any:
         if len(values) and np.isin(values, (0, 1)).all():
             return _share(values)
         values = values[None]
-    if not values.shape[1] or values.size == 1 or any(1 < n < FEWEST for n in values.shape):
+    if not values.shape[1] or values.size == 1:
         return Estimate(values.mean() if values.size else math.nan, math.nan, math.nan)
     rng = stream(0, "estimate")
     rows, columns = (rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n for n in values.shape)
@@ -65,10 +63,10 @@ def difference(values: Any, others: Any) -> Any:
 
 
 def median(values):
-    """The median of values (N,) as an Estimate, by the percentile bootstrap, from five values on."""
+    """The median of values (N,) as an Estimate, by the percentile bootstrap."""
     values = np.asarray(values, np.float64)
-    if len(values) < FEWEST:
-        return Estimate(np.median(values), math.nan, math.nan)
+    if len(values) == 1:
+        return Estimate(values[0], math.nan, math.nan)
     chosen = stream(0, "median").integers(len(values), size=(RESAMPLES, len(values)))
     return Estimate(np.median(values), *np.quantile(np.median(values[chosen], 1), [0.025, 0.975]))
 

@@ -65,19 +65,6 @@ def test_one_photograph_has_no_interval():
         viz.estimate([])
 
 
-def test_too_few_photographs_or_draws_have_no_interval():
-    values = np.random.default_rng(0).random((7, 7))
-    for few in (values[:4], values[:, :2], values[:2, :1], values[0, :4]):
-        assert viz.estimate(few) == few.mean() and math.isnan(viz.estimate(few).low)
-    assert math.isnan(intervals.median(values[0, :4]).low) and intervals.median(values[0, :4]) == np.median(
-        values[0, :4]
-    )
-    for enough in (values[:5], values[:5, :1], values[:1], values[0, :5]):
-        found = viz.estimate(enough)
-        assert found.low < found < found.high
-    assert viz.estimate([0, 1]).low < 0.5  # a share has Wilson's, which is as wide as it must be
-
-
 def test_an_estimate_is_a_number_that_tells_its_interval():
     one = copy.deepcopy(Estimate(0.25, 0.125, 0.5))
     assert one + 1 == 1.25 and one.text("{:.1%}") == "25.0% (12.5% to 50.0%)" and (one.low, one.high) == (0.125, 0.5)

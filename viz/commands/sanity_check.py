@@ -7,6 +7,7 @@ show the same for a network that knows nothing. Numbers are means over --draws o
 shown. Where a method does not apply to the network, the sentence that says why stands in its row.
 """
 
+import math
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 import viz
 from models.mistakes import UserError
 from viz import plot
+from viz.intervals import Estimate
 
 from .labelled import labelled_images
 from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
@@ -24,6 +26,7 @@ from .tables import markdown, with_refusals
 
 FLAT = ("random", "centre")
 DEFAULT = ",".join(name for name in METHODS if name not in SLOW + FLAT)
+FEWEST = 5  # draws or photographs: an interval of fewer would be far too narrow
 DRAWN = 8  # methods whose maps are drawn; more would make a figure of several screens
 
 options = parser(__doc__, "photo.jpg --methods saliency,guided_backprop,grad_cam")
@@ -118,4 +121,6 @@ def summary(draws):
     count = len(draws[0].layers)
     for kind, values in (("rank", drawn(draws, "spearman")), ("SSIM", drawn(draws, "ssim"))):
         for place, k in (("top", 1), ("half", (count + 1) // 2), ("all", count)):
-            yield kind, place, viz.estimate(values[:, k])
+            few = any(1 < n < FEWEST for n in values[:, k].shape)
+            mean = viz.estimate(values[:, k])
+            yield kind, place, Estimate(mean, math.nan, math.nan) if few else mean
