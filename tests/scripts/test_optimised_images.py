@@ -93,7 +93,7 @@ def test_what_can_be_maximised(script, tmp_path, options, subject):
     "name, options, message",
     [
         ("maximize", [], "--targets"),
-        ("maximize", ["--target", "cat", "--targets", "zebra"], "--target TARGET, or"),
+        ("maximize", ["--target", "cat", "--targets", "zebra"], "--target or --targets, not both"),
         ("maximize", ["--target", "cat", "--centre"], "--centre"),
         ("maximize", ["--target", "cat", "--preset", "blog", "--lr", "2"], "no --lr"),
         ("maximize", ["--target", "relu1_1", "--preset", "blog"], "for classes"),
