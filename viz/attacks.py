@@ -39,6 +39,7 @@ from .typing import Callback, Classes, Images, Target
 # ---- what every attack needs -----------------------------------------------------------------------------------------
 
 
+NORMS = "linf", "l2"  # of budgets
 MEANING = {
     "label": "label= is the class to leave, the right one",
     "target": "target= is the class to reach",
@@ -167,14 +168,16 @@ def project(x, image, epsilon, norm="linf"):
     x, image: (N,3,H,W), image (x0) in [0, 1]. norm: "linf" clips each difference to [-epsilon, epsilon]; "l2" scales
     each image's difference to length epsilon where it is longer. Clipping to [0, 1] only moves x towards x0.
     """
-    delta = x - image
-    if norm == "linf":
-        delta = np.clip(delta, -epsilon, epsilon)
-    elif norm == "l2":
-        delta = delta * np.minimum(1, epsilon / np.maximum(_length(delta), 1e-30)).astype(image.dtype)
-    else:
+    if norm not in NORMS:
         raise ValueError(f'project: norm must be "linf" or "l2", got {norm!r}')
-    return np.clip(image + delta, 0, 1)
+    return np.clip(image + within_ball(x - image, epsilon, norm), 0, 1)
+
+
+def within_ball(delta, epsilon, norm):
+    """The nearest differences to delta (N,3,H,W) in the ball of radius epsilon about 0."""
+    if norm == "linf":
+        return np.clip(delta, -epsilon, epsilon)
+    return delta * np.minimum(1, epsilon / np.maximum(_length(delta), 1e-30)).astype(delta.dtype)
 
 
 def steepest(gradient, norm):
@@ -211,15 +214,13 @@ def random_in_ball(image, epsilon, norm, rngs):
 
 
 def check_budget(name, image, epsilon, norm="linf", argument="epsilon"):
-    """Refuse an epsilon that is no distance, or that is none between images in [0, 1] but in levels of 255."""
+    """Refuse another norm than the two, and an epsilon that is no distance, or none between images in [0, 1] but in
+    levels of 255."""
+    if norm not in NORMS:
+        raise ValueError(f'{name}: norm must be "linf" or "l2", got {norm!r}')
     if not epsilon >= 0 or not math.isfinite(epsilon):
         raise ValueError(f"{name}: {argument} must be a distance in pixel space such as 8/255, got {epsilon}")
     in_pixels(name, argument, epsilon, 1 if norm == "linf" else math.sqrt(image[0].size))
-
-
-def check_norm(name, norm):
-    if norm not in ("linf", "l2"):
-        raise ValueError(f'{name}: norm must be "linf" or "l2", got {norm!r}')
 
 
 # ---- attacks ---------------------------------------------------------------------------------------------------------
@@ -288,7 +289,6 @@ def pgd(
     """
     image = checked_images("pgd", model, image)
     require("pgd", steps=steps, samples=samples)
-    check_norm("pgd", norm)
     check_budget("pgd", image, epsilon, norm)
     size = 2.5 * epsilon / steps if step_size is None else step_size
     if step_size is not None:

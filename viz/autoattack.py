@@ -19,7 +19,6 @@ from .attacks import (
     aim,
     aimed_by_name,
     check_budget,
-    check_norm,
     checked_images,
     distance_to,
     left_alone,
@@ -113,7 +112,6 @@ def apgd(
     """
     image = checked_images("apgd", model, image)
     require("apgd", steps=steps, samples=samples)
-    check_norm("apgd", norm)
     check_budget("apgd", image, epsilon, norm)
     if loss not in ("cross_entropy", "dlr"):
         raise ValueError(f'apgd: loss must be "cross_entropy" or "dlr", got {loss!r}')
@@ -242,7 +240,6 @@ def auto_attack(
     """
     image = checked_images("auto_attack", model, image)
     require("auto_attack", steps=steps, samples=samples)
-    check_norm("auto_attack", norm)
     check_budget("auto_attack", image, epsilon, norm)
     require("auto_attack", targets=targets, queries=queries)
     label, _ = aim("auto_attack", model, image, None, label)

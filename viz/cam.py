@@ -108,8 +108,7 @@ def grad_cam_plus_plus(
     from alpha, since a float32 does not hold the square of a small or large gradient.
     """
     image = as_images(model, image)
-    y, a = score_and_maps("grad_cam_plus_plus", model, image, target, layer, unit)
-    g, a = mg.grad(y.sum(), a), a.detach()
+    a, g = maps_and_gradients("grad_cam_plus_plus", model, image, target, layer, unit)
     divisor = 2.0 + a.sum(axis=(2, 3), keepdims=True) * g
     alpha = F.where(divisor == 0, 0.0, 1.0 / F.where(divisor == 0, 1.0, divisor))
     weights = (alpha * F.relu(g)).sum(axis=(2, 3), keepdims=True)
@@ -126,9 +125,9 @@ def layer_cam(
 ) -> np.ndarray:
     """(N,H,W): Layer-CAM (Jiang et al. 2021, IEEE TIP), L = ReLU(sum_k ReLU(g_k) * A_k): a weight for every place."""
     image = as_images(model, image)
-    y, a = score_and_maps("layer_cam", model, image, target, layer, unit)
-    weights = F.relu(mg.grad(y.sum(), a))
-    return finished("layer_cam", F.relu((weights * a.detach()).sum(axis=1)), image, upsample)
+    a, g = maps_and_gradients("layer_cam", model, image, target, layer, unit)
+    weights = F.relu(g)
+    return finished("layer_cam", F.relu((weights * a).sum(axis=1)), image, upsample)
 
 
 def hires_cam(
@@ -147,8 +146,8 @@ def hires_cam(
     signed: leave out the ReLU; what speaks against the class is negative.
     """
     image = as_images(model, image)
-    y, a = score_and_maps("hires_cam", model, image, target, layer, unit)
-    cam = (mg.grad(y.sum(), a) * a.detach()).sum(axis=1)
+    a, g = maps_and_gradients("hires_cam", model, image, target, layer, unit)
+    cam = (g * a).sum(axis=1)
     return finished("hires_cam", cam if signed else F.relu(cam), image, upsample)
 
 
@@ -167,8 +166,7 @@ def xgrad_cam(
     So that sum_k w_k A_k adds up to what HiResCAM's does; a channel that is 0 everywhere has weight 0.
     """
     image = as_images(model, image)
-    y, a = score_and_maps("xgrad_cam", model, image, target, layer, unit)
-    g, a = mg.grad(y.sum(), a), a.detach()
+    a, g = maps_and_gradients("xgrad_cam", model, image, target, layer, unit)
     total = a.sum(axis=(2, 3), keepdims=True)
     weights = (a * g).sum(axis=(2, 3), keepdims=True) / F.where(total == 0, 1.0, total)
     return finished("xgrad_cam", F.relu((weights * a).sum(axis=1)), image, upsample)
@@ -251,6 +249,12 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
 def score_and_maps(method, model, image, target, layer, unit):
     """y (N,) and A (N,C,h,w), Tensors of one forward pass: what is explained, and the activations of `layer`."""
     return forward(method, model, image, target, layer, unit)[:2]
+
+
+def maps_and_gradients(method, model, image, target, layer, unit):
+    """A and g = dy/dA, both (N,C,h,w): the activations of `layer`, and the gradient there of what is explained."""
+    y, a = score_and_maps(method, model, image, target, layer, unit)
+    return a.detach(), mg.grad(y.sum(), a)
 
 
 def forward(method, model, image, target, layer, unit):

@@ -80,6 +80,7 @@ def checked_attribution(name, attribution, x):
 
 
 def finite(name, what, values):
+    """`values` as they are; raises ValueError, which says `what` they are, where one is NaN or infinite."""
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: {what} has NaN or infinite values")
     return values

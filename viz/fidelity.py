@@ -65,8 +65,6 @@ def relative_infidelity(
     map that knows nothing has `chance_infidelity(samples)` on average. Arguments as for `infidelity`; samples: at least
     3. 1 where the map or the score does not change.
     """
-    if samples < 3:
-        raise ValueError(f"relative_infidelity: samples must be at least 3, got {samples}")
     how = samples, sigma, seed, key
     predicted, actual = _changes("relative_infidelity", model, image, attribution, target, layer, unit, *how)
     predicted, actual = predicted - predicted.mean(0), actual - actual.mean(0)
@@ -98,9 +96,7 @@ def faithfulness_correlation(
     score does not change. fraction: of the pixels, the size of S. fill: see `viz.perturbation.filling`; the baseline of
     the article. attribution, seed, key: as for `infidelity`; samples: how many sets, at least 3.
     """
-    require("faithfulness_correlation", fraction=fraction)
-    if samples < 3:
-        raise ValueError(f"faithfulness_correlation: samples must be at least 3, got {samples}")
+    require("faithfulness_correlation", fraction=fraction, samples=samples)
     target = fixed_target(model, image, target, layer)
     x = as_image(model, image).numpy()
     filled = filling("faithfulness_correlation", model, fill, x)

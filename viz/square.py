@@ -19,7 +19,6 @@ from .attacks import (
     aim,
     aimed_by_name,
     check_budget,
-    check_norm,
     checked_images,
     distance_to,
     left_alone,
@@ -66,7 +65,6 @@ def square_attack(
     the image itself.
     """
     image = checked_images("square_attack", model, image)
-    check_norm("square_attack", norm)
     check_budget("square_attack", image, epsilon, norm)
     require("square_attack", queries=queries, area=area)
     chosen, direction = aim("square_attack", model, image, target, label)

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from minigrad.nn import Module
 
-from .attacks import aimed_by_name, check_budget, checked_images, scores
+from .attacks import aimed_by_name, check_budget, checked_images, scores, within_ball
 from .minimal_attacks import deepfool
 from .random import stream
 from .ranges import require
@@ -59,7 +59,7 @@ def universal_perturbation(
             if scores(model, x).argmax(1)[0] != own[n]:
                 continue
             over = deepfool(model, x, label=own[n : n + 1], candidates=candidates, steps=steps)
-            v = _within(v + (over - x), epsilon, norm)
+            v = within_ball(v + (over - x), epsilon, norm)
         rate = float((scores(model, apply_perturbation(image, v)).argmax(1) != own).mean())
         bar.set_postfix_str(f"fooling rate {rate:.1%}")
         if rate > best_rate:
@@ -74,12 +74,3 @@ def apply_perturbation(image: Images, v: np.ndarray) -> np.ndarray:
     """clip(image + v, 0, 1): images (N,3,H,W) with the perturbation v (1,3,H,W), of the image's dtype."""
     check_pixels("apply_perturbation", "image", image)
     return np.clip(image + v, 0, 1).astype(image.dtype)
-
-
-def _within(v, epsilon, norm):
-    """v projected onto the ball of radius epsilon about 0."""
-    if norm == "linf":
-        return np.clip(v, -epsilon, epsilon)
-    if norm == "l2":
-        return v * min(1, epsilon / max(float(np.sqrt((v.astype(np.float64) ** 2).sum())), 1e-30))
-    raise ValueError(f'universal_perturbation: norm must be "linf" or "l2", got {norm!r}')
