@@ -19,7 +19,7 @@ from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
 from .ranges import require
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits_layer, require_units
-from .typing import Images, Target, Unit
+from .typing import Images, SoFar, Target, Unit
 
 __all__ = [
     "default_layer",
@@ -206,6 +206,7 @@ def score_cam(
     batch_size: int = 32,
     upsample: bool = True,
     progress: bool = False,
+    callback: SoFar | None = None,
 ) -> np.ndarray:
     """(N,H,W): Score-CAM, which needs no gradient (Wang et al. 2020, arXiv:1910.01279, definition 3 and algorithm 1).
 
@@ -214,6 +215,8 @@ def score_cam(
 
     baseline: x_b, what is left where H_k is 0, a number or an array that broadcasts to the image; the masked image is
         x_b + (x - x_b) H_k. batch_size: masked images in one forward pass; there are as many as the layer has channels.
+    callback(step, steps, map so far): after each batch, with how many masked images were seen of all, one image
+        after the other; True ends with that map, zeros for an image that was not reached.
     """
     require("score_cam", batch_size=batch_size)
     require_units(model, "score_cam: baseline", baseline)
@@ -223,24 +226,29 @@ def score_cam(
         chosen = fixed_target(model, image, target)
         x = as_image(model, image).detach()
         each = chosen if is_class(chosen) else [chosen] * len(x)
-        cams = [
-            _score_cam_of_one(model, x[i : i + 1], a[i], each[i], baseline, batch_size, progress) for i in range(len(x))
-        ]
+        cams, steps = [a[i, 0] * 0.0 for i in range(len(x))], len(x) * a.shape[1]
+        for i in range(len(x)):
+            course = _score_cam_of_one(model, x[i : i + 1], a[i], each[i], baseline, batch_size, progress)
+            for done, cams[i] in course:
+                step = i * a.shape[1] + done
+                if callback and callback(step, steps, _as_array(F.stack(cams), image, upsample)):
+                    return _as_array(F.stack(cams), image, upsample)
         return finished("score_cam", F.stack(cams) if cams else a[:, 0], image, upsample)
 
 
 def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
-    """(h,w) from x (1,3,H,W) and a (C,h,w)."""
+    """Pairs, after each batch of masks, of how many of the channels of a (C,h,w) were met and their map (h,w), for x
+    (1,3,H,W)."""
     background = x * 0.0 + mg.as_tensor(np.asarray(baseline, x.dtype)).to(x.device)
-    increases = []
+    increases, before = [], score(model, background, target)
     for start in trange(0, a.shape[0], batch_size, desc="Score-CAM", disable=not progress):
         masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
         low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
         masks = (masks - low) / F.where(high > low, high - low, 1.0)
         increases.append(score(model, background + (x - background) * masks, target))
-    increase = F.cat(increases) - score(model, background, target)
-    weights = F.softmax(increase, 0).reshape(-1, 1, 1)
-    return F.relu((weights * a).sum(axis=0))
+        increase = F.cat(increases) - before
+        weights = F.softmax(increase, 0).reshape(-1, 1, 1)
+        yield len(increase), F.relu((weights * a[: len(increase)]).sum(axis=0))
 
 
 # ---- the layer, its maps, and the score ------------------------------------------------------------------------------
@@ -276,6 +284,10 @@ def forward(method, model, image, target, layer, unit):
 def finished(method, cam, image, upsample):
     """The maps (N,h,w) as an array, at the size of the image if `upsample`; warns of those that are zero all over."""
     warn_of_zeros(method, cam, stacklevel=4)
+    return _as_array(cam, image, upsample)
+
+
+def _as_array(cam, image, upsample):
     return upsampled(cam, image) if upsample else cam.numpy()
 
 

@@ -11,6 +11,7 @@ All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `
 `viz.objective.score` does; they return NumPy arrays, one attribution for each image, whatever the others are.
 """
 
+import math
 import warnings
 from typing import Any
 
@@ -37,7 +38,7 @@ from .target import (
     pick,
     require_units,
 )
-from .typing import Callback, Images, Target, Unit
+from .typing import Images, SoFar, Target, Unit
 
 
 def gradient(
@@ -182,15 +183,17 @@ def integrated_gradients(
     baseline: Any = 0.0,
     steps: int = 50,
     progress: bool = False,
+    callback: SoFar | None = None,
 ) -> np.ndarray:
     """(N,3,H,W), signed: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365, equation 1).
 
         (x - x') * integral over a from 0 to 1 of dy/dx at x' + a (x - x')
 
-    by the midpoint rule: a = (k + 1/2) / steps. The attributions add up to y(x) - y(x') but for the rule's error, which
-    `viz.completeness` gives.
+    by the midpoint rule: a = (k + 1/2) / steps, taken in an order that spreads any first few of them evenly. The
+    attributions add up to y(x) - y(x') but for the rule's error, which `viz.completeness` gives.
 
     baseline: x', a number or an array that broadcasts to the image; 0 is black. steps: gradients to take.
+    callback(step, steps, attribution): after each, with the estimate by those taken; True ends with that.
     """
     require("integrated_gradients", steps=steps)
     target = fixed_target(model, image, target, layer)
@@ -198,10 +201,14 @@ def integrated_gradients(
     x = as_image(model, image).numpy()
     difference = x - np.asarray(baseline, x.dtype)
     total = np.zeros(x.shape, np.promote_types(x.dtype, np.float32))
-    for k in trange(steps, desc="integrated gradients", disable=not progress):
+    stride = next(n for n in range(round(0.618 * steps) or 1, 2 * steps + 1) if math.gcd(n, steps) == 1)
+    for done in trange(1, steps + 1, desc="integrated gradients", disable=not progress):
+        k = done * stride % steps
         point = x - difference * x.dtype.type(1 - (k + 0.5) / steps)
         total += _gradient_at(model, point, target, layer, unit)
-    return (difference * total / x.dtype.type(steps)).astype(x.dtype)
+        if callback and callback(done, steps, (difference * total / x.dtype.type(done)).astype(x.dtype)):
+            break
+    return (difference * total / x.dtype.type(done)).astype(x.dtype)
 
 
 def smooth_grad(
@@ -215,13 +222,14 @@ def smooth_grad(
     seed: int = 0,
     key: Any = None,
     progress: bool = False,
-    callback: Callback | None = None,
+    callback: SoFar | None = None,
 ) -> np.ndarray:
     """(N,3,H,W), signed: SmoothGrad (Smilkov et al. 2017, arXiv:1706.03825), dy/dx averaged over noisy copies of x.
 
     samples: how many copies. sigma: the noise's standard deviation as a fraction of max - min of each image.
     seed: of the noise, which is each photograph's own, drawn from its pixels. key: a name for it, or one for each
         image, in the pixels' place: what is drawn for a changed photograph is then what was drawn for the first.
+    callback(step, steps, mean so far): after each copy; True ends with that.
     """
     require("smooth_grad", samples=samples, sigma=sigma)
     target = fixed_target(model, image, target, layer)
@@ -232,6 +240,6 @@ def smooth_grad(
     for done in trange(1, samples + 1, desc="SmoothGrad", disable=not progress):
         noise = drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:])).astype(x.dtype)
         total += _gradient_at(model, x + scale * noise, target, layer, unit)
-        if callback and callback(done):
+        if callback and callback(done, samples, (total / x.dtype.type(done)).astype(x.dtype)):
             break
     return (total / x.dtype.type(done)).astype(x.dtype)

@@ -31,7 +31,7 @@ from .target import (
     probabilities,
     require_units,
 )
-from .typing import Callback, Images, Target, Unit
+from .typing import Images, SoFar, Target, Unit
 
 
 def occlusion(
@@ -46,6 +46,7 @@ def occlusion(
     output: str = "logit",
     batch_size: int = 32,
     progress: bool = False,
+    callback: SoFar | None = None,
 ) -> np.ndarray:
     """(N,H,W), signed: how much the score falls when a square covers a pixel (Zeiler and Fergus 2013, section 4.2).
 
@@ -53,6 +54,7 @@ def occlusion(
 
     patch, stride: in pixels, an int or a pair (rows, columns); a last patch at each far edge leaves no pixel out.
     fill: a number or an array that broadcasts to the image; 0.5 is grey; "mean": see `filling`.
+    callback(step, steps, map so far): after each batch of squares; True ends with that map, 0 where none has been.
     """
     require("occlusion", batch_size=batch_size)
     target = fixed_target(model, image, target, layer)
@@ -80,7 +82,10 @@ def occlusion(
                 falls[:, *window] += (before - y)[:, None, None]
                 count[window] += 1
             bar.update(len(group))
-    return (falls / count).astype(x.dtype)
+            so_far = (falls / np.maximum(count, 1)).astype(x.dtype)
+            if callback and callback(start + len(group), len(windows), so_far):
+                break
+    return so_far
 
 
 def rise(
@@ -97,7 +102,7 @@ def rise(
     seed: int = 0,
     batch_size: int = 32,
     progress: bool = False,
-    callback: Callback | None = None,
+    callback: SoFar | None = None,
 ) -> np.ndarray:
     """(N,H,W): RISE, the mean of random masks weighted by what is scored behind them (Petsiuk et al. 2018).
 
@@ -109,8 +114,8 @@ def rise(
 
     fill: what the masks leave of the image is put on this, black as published; "mean", as the authors' code has it: see
         `filling`. Theirs draws 6000 masks of cells=8, keep=0.1; the article has 4000 or 8000 of cells=7, keep=0.5.
-    output: "probability" as published, or "logit"; of what is no class the score is taken as it is. callback(n): after
-        n masks; True stops, and the mean over these is the result.
+    output: "probability" as published, or "logit"; of what is no class the score is taken as it is.
+    callback(step, steps, map so far): after each batch, with the number of masks; True ends with that map.
     """
     require("rise", samples=samples, cells=cells, keep=keep, batch_size=batch_size)
     target = fixed_target(model, image, target, layer)
@@ -127,9 +132,10 @@ def rise(
             total += np.einsum("mn,mhw->nhw", y, masks)
             bar.update(len(masks))
             done = start + len(masks)
-            if callback and callback(done):
+            so_far = (total / (keep * done)).astype(x.dtype)
+            if callback and callback(done, samples, so_far):
                 break
-    return (total / (keep * done)).astype(x.dtype)
+    return so_far
 
 
 def filling(method, model, fill, x):

@@ -15,4 +15,5 @@ Classes = int | str | list[Any] | tuple[Any, ...] | np.ndarray[Any, Any]  # one 
 Target = Union[Classes, "Contrast", "Objective", Callable[..., Any]]
 Unit = int | Sequence[int]  # a channel, or channel, row, column
 Callback = Callable[..., Any]
+SoFar = Callable[[int, int, np.ndarray], Any]  # f(step, steps, the result so far): True ends the work with that result
 Method = Callable[..., Any]  # f(model, image, target) gives an attribution

@@ -116,3 +116,42 @@ def test_lbfgs_takes_one_image_since_its_steps_are_of_one_length_for_all(small_n
         with pytest.raises(ValueError, match="lbfgs takes steps of one length for all 2 images.* one image at a time"):
             way(pair)
         assert way(pair[:1]).image.shape == (1, 3, 8, 8)
+
+
+SLOW = {
+    "integrated_gradients": ({"steps": 7}, 7),
+    "smooth_grad": ({"samples": 7}, 7),
+    "occlusion": ({"patch": 4, "stride": 2, "batch_size": 4}, None),
+    "rise": ({"samples": 12, "cells": 3, "batch_size": 4}, 12),
+    "score_cam": ({"layer": "relu2", "batch_size": 3}, 24),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_attributions_of_many_steps_give_the_map_so_far(small_network, images, name):
+    """Called with (step, steps, the result so far); ended anywhere, that is the result."""
+    (options, steps), model, x = SLOW[name], small_network(), images()
+    method, watch = getattr(viz, name), Stop(10**6)
+    whole = method(model, x, 1, callback=watch, **options)
+    assert len(watch.seen) > 2 and {of for _, of, _ in watch.seen} == {steps or watch.seen[-1][0]}
+    counts = [step for step, *_ in watch.seen]
+    assert counts == sorted(set(counts)) and counts[-1] == watch.seen[-1][1]
+    np.testing.assert_array_equal(watch.seen[-1][2], whole)
+    np.testing.assert_array_equal(method(model, x, 1, **options), whole)
+    for n in (1, 2):
+        stop = Stop(n)
+        found = method(model, x, 1, callback=stop, **options)
+        assert len(stop.seen) == n and found.shape == whole.shape and np.isfinite(found).all()
+        np.testing.assert_array_equal(found, stop.seen[-1][2])
+        np.testing.assert_array_equal(found, watch.seen[n - 1][2])
+
+
+def test_half_the_steps_of_integrated_gradients_are_spread_over_the_path(small_network, images):
+    """The estimate by a part of the points is near the whole, where the first half of the path alone is not."""
+    model, x, seen = small_network(), images(), []
+    keep, square = lambda step, steps, so_far: seen.append(so_far), lambda y: y[:, 0] * y[:, 0]
+    whole = viz.integrated_gradients(model, x, square, steps=40, callback=keep)
+    path = [viz.gradients._gradient_at(model, x * (k + 0.5) / 40, square, None, None) for k in range(40)]
+    np.testing.assert_allclose(whole, x * np.mean(path, 0), rtol=1e-9, atol=1e-12)
+    error = [abs(found - whole).sum() for found in (seen[12], x * np.mean(path[:13], 0))]
+    assert error[0] < error[1] / 3

@@ -184,7 +184,9 @@ def test_smooth_grad_averages_over_noise_of_the_asked_size():
     spread = np.ptp(image, axis=(1, 2, 3)).reshape(2, 1, 1, 1)
     ours = viz.smooth_grad(SQUARE, image, 0, samples=4, sigma=0.2, seed=9)
     np.testing.assert_allclose(ours, 2 * (image + 0.2 * spread * noise), rtol=1e-12)
-    stopped = viz.smooth_grad(SQUARE, image, 0, samples=9, sigma=0.2, seed=9, callback=lambda done: done == 4)
+    stopped = viz.smooth_grad(
+        SQUARE, image, 0, samples=9, sigma=0.2, seed=9, callback=lambda done, steps, so_far: done == 4
+    )
     np.testing.assert_array_equal(stopped, ours)
 
 

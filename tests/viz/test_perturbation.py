@@ -92,7 +92,7 @@ def test_rise_is_equation_6(golden):
         ours = viz.rise(model, image, target, samples=20, cells=3, keep=0.4, seed=2, batch_size=batch_size)
         np.testing.assert_allclose(ours, expected / (0.4 * 20), rtol=1e-10)
     few = {"cells": 3, "keep": 0.4, "seed": 2, "batch_size": 8}
-    stopped = viz.rise(model, image, target, samples=50, callback=lambda done: done == 20, **few)
+    stopped = viz.rise(model, image, target, samples=50, callback=lambda done, steps, so_far: done == 20, **few)
     np.testing.assert_allclose(stopped, expected / (0.4 * 20), rtol=1e-10)
     with pytest.raises(ValueError, match="rise: samples must be at least 1, got 0"):
         viz.rise(model, image, target, samples=0)

@@ -18,7 +18,7 @@ COMMANDS: dict[str, "Attribution"] = {}
 def call(job, name, **explained):
     """viz's function of this name, for the job's model and image, with those options of the job that it takes."""
     function = getattr(viz, name)
-    offered = {**vars(job.args), "progress": job.progress, "callback": job.until_stopped(vars(job.args).get("samples"))}
+    offered = {**vars(job.args), "progress": job.progress, "callback": job.so_far}
     own = list(inspect.signature(function).parameters)[5:]  # after model, image, target, layer, unit
     return function(job.model, job.image, **explained, **{key: offered[key] for key in own if key in offered})
 

@@ -25,10 +25,10 @@ A technique is a module of this folder with a docstring, `options` and `run(job)
 This one and those like it are rows of attribution.py. All are listed in techniques.py; scripts/NAME.py starts one from
 the repository. Long work may be left with what it has so far: viz's optimisers take Ctrl-C as the end and say so,
 `job.left(result, steps)`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
-`job.stopped`, for the loop to look at, which `callback=job.until_stopped(steps)` does. Write the results as usual,
-under `job.heading(title)`: the exit code is then 130. `progress=job.progress` shows a bar on a terminal, unless
---quiet. One that takes no photograph says `parser(..., image=False)`; one that writes several results names each by its
-`part`.
+`job.stopped`, for the loop to look at, which `callback=job.until_stopped(steps)` or `job.so_far` does. Write the
+results as usual, under `job.heading(title)`: the exit code is then 130. `progress=job.progress` shows a bar on a
+terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)`; one that writes several results
+names each by its `part`.
 """
 
 import importlib

@@ -227,6 +227,11 @@ class Job:
 
         return callback
 
+    def so_far(self, step, steps, result):
+        """The callback of attributions that take many steps: as of `until_stopped`."""
+        self.done = step, steps
+        return self.stopped
+
     def left(self, result, total):
         """Take down whether an optimised image was left early, after how many of `total` steps."""
         self.stopped, self.done = result.stopped, (result.steps, total)
