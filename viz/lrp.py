@@ -36,6 +36,7 @@ signs: where an output has none below 0, it hands on alpha times R_j.
 
 import warnings
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls, functions_between, several
 
 from .lrp_graph import WEIGHTED, NoRule, choice, constant, has_weights_before, nothing, product, quotient, refuse
-from .lrp_shares import COMPOSITES, RULES, Shares, stable
+from .lrp_shares import COMPOSITES, RULES, Divider, Shares
 from .objective import explained, looked_at
 from .ranges import require
 from .target import as_image, channel_numbers
@@ -84,8 +85,9 @@ def lrp(
     through: (layer, channel), or (layer, [channels]): only the relevance that these channels of the layer's output
         hand on, for the concept that they stand for (concept relevance propagation, Achtibat et al. 2023,
         arXiv:2206.03208); over all channels of a chain's layer the maps add up to the whole.
-    epsilon: of every rule's division, in units of the layer's outputs. gamma: how much positive contributions are
-        favoured. alpha: at least 1; beta is alpha - 1.
+    epsilon: of every rule's division, in units of the layer's outputs; a layer that loses more than a hundredth of its
+        relevance to it is warned of. gamma: how much positive contributions are favoured. alpha: at least 1; beta is
+        alpha - 1.
 
     Raises NotImplementedError for models with functions that have no rule, with the layer's name.
     """
@@ -131,7 +133,6 @@ class _Pass:
         with observed(model, self.calls):
             found = looked_at(model, self.x, [*watched, *objective.layers])
         self.explained, self.starts = _shared_out(model, objective, found)
-        _warn_of_epsilon(rules.epsilon, self.explained, self.starts, len(self.x))
         self.watched = {one: found[one] for one in watched}
         functions = functions_before(self.explained)
         for one, hidden in self.watched.items():
@@ -141,12 +142,24 @@ class _Pass:
 
     def relevance(self, outputs, starts, inputs):
         """The relevance of the inputs, all of it; with x among them, for what else leads to x takes its share."""
+        self.rules.divider = divider = Divider(self.rules.epsilon, len(self.x))
         try:
-            return mg.grad(outputs, inputs, grad_outputs=starts, rules=self.rules.table())
+            found = mg.grad(outputs, inputs, grad_outputs=starts, rules=self.rules.table())
         except NoRule as error:
-            inside = (n for n, _, ins, outs in self.calls.seen if error.function in functions_between(ins, outs))
-            where = next((f" in layer {n!r}" for n in inside if n), "")
-            raise NotImplementedError(f"lrp: {error}{where}") from None
+            raise NotImplementedError(f"lrp: {error}{self.where(error.function)}") from None
+        if divider.function is not None:
+            warnings.warn(
+                f"lrp: the outputs{self.where(divider.function)} are as small as {divider.size:.3g}, of whose "
+                f"relevance epsilon, {divider.epsilon:g}, keeps up to {divider.kept:.0%}: make epsilon less than "
+                f"{divider.size / 1000:.1g}",
+                stacklevel=3,
+            )
+        return found
+
+    def where(self, function):
+        """In which layer it is, in words."""
+        inside = (n for n, _, ins, outs in self.calls.seen if function in functions_between(ins, outs))
+        return next((f" in layer {n!r}" for n in inside if n), "")
 
 
 def _shared_out(model, objective, found):
@@ -170,29 +183,6 @@ def _cut(output, outputs, leaves):
     outputs.append(output)
     leaves.append(mg.Tensor(output.detach(), requires_grad=True))
     return leaves[-1]
-
-
-def _warn_of_epsilon(epsilon, outputs, starts, count):
-    """Warn where epsilon keeps more than a hundredth of what one of `count` images starts with: of the relevance R_j of
-    an output z_j that is |R_j| epsilon / (|z_j| + epsilon), whatever else is in the batch or beside z_j."""
-    score, kept, by_size = np.zeros((3, count))
-    for output, start in zip(outputs, starts, strict=True):
-        if output.shape[:1] == (count,) and output.size:
-            z, r = (abs(one.detach().numpy().astype(np.float64)).reshape(count, -1) for one in (output, start))
-            z = np.where(r > 0, z, 1.0)
-            score, kept, by_size = (
-                score + r.sum(1),
-                kept + (r * epsilon / (z + epsilon)).sum(1),
-                by_size + (r / z).sum(1),
-            )
-    lost = np.divide(kept, score, out=np.zeros(count), where=score > 0)
-    if lost.max(initial=0) > 0.01:
-        size = score[lost.argmax()] / by_size[lost.argmax()]
-        warnings.warn(
-            f"lrp: what is explained is as small as {size:.3g}, of which epsilon, {epsilon:g}, keeps up to "
-            f"{lost.max():.0%}: make epsilon less than {size / 1000:.1g}",
-            stacklevel=4,
-        )
 
 
 def _input_bounds(model, x):
@@ -294,7 +284,7 @@ class _Rules:
             lambda x, w: F.Conv2d(*conv.geometry)(x, w),
             lambda s, w: F.Conv2dInputGrad(x.shape[2:], *conv.geometry)(s, w),
             *self.operands(conv),
-            self.epsilon,
+            partial(self.divider.divide, conv),
         )
         return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
 
@@ -304,12 +294,12 @@ class _Rules:
             lambda x, w: F.Conv2dInputGrad(conv.input_hw, *conv.geometry)(x, w),
             lambda s, weight: F.Conv2d(*conv.geometry)(s, weight)[:, :, :h, :w],  # cut: output_padding is nobody's
             *self.operands(conv),
-            self.epsilon,
+            partial(self.divider.divide, conv),
         )
         return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
 
     def linear(self, linear, r):
-        share = Shares(F.linear, F.matmul, *self.operands(linear), self.epsilon)
+        share = Shares(F.linear, F.matmul, *self.operands(linear), partial(self.divider.divide, linear))
         return self.by_name(self.rule_of(linear), share, r), *nothing(linear)
 
     def operands(self, f):
@@ -334,7 +324,7 @@ class _Rules:
         if alone and (isinstance(x.function, F.Conv2d) or (isinstance(x.function, F.Linear) and x.ndim == 2)):
             self.folded[x.function] = scale, shift
         elif has_weights_before(x):
-            s = r / stable(affine.output.detach(), self.epsilon)
+            s = self.divider.divide(affine, r, affine.output.detach())
             r = x.detach() * normalize.channel_scale(s, scale.detach())
         return r, None, None
 
@@ -352,7 +342,7 @@ class _Rules:
         needed = f.needs_input_grad
         if isinstance(f, F.MatMul) and sum(needed) > 1:
             refuse(f, r)
-        gs = f.vjp(r / stable(f.output.detach(), self.epsilon))
+        gs = f.vjp(self.divider.divide(f, r, f.output.detach()))
         gs = gs if isinstance(gs, tuple) else (gs,)
         return tuple(x.detach() * g if n else None for x, g, n in zip(f.inputs, gs, needed, strict=True))
 

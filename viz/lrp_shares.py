@@ -1,5 +1,7 @@
 """How one layer with weights shares relevance out among its inputs: the equations at the top of viz/lrp.py."""
 
+import numpy as np
+
 from minigrad import functional as F
 
 # At the first convolution, at the others, at linear layers; epsilon_plus and so on are zennit's names.
@@ -16,14 +18,14 @@ RULES = ("epsilon", "gamma", "zplus", "alphabeta", "flat", "wsquare")  # box nee
 class Shares:
     """The rules of a layer z = linear(x, w) + bias, with `transposed(s, w)` the vjp of linear by x."""
 
-    def __init__(self, linear, transposed, x, w, bias, epsilon):
+    def __init__(self, linear, transposed, x, w, bias, divide):
         self.linear, self.transposed = linear, transposed
-        self.x, self.w, self.bias, self.epsilon = x, w, bias, epsilon
+        self.x, self.w, self.bias, self.divide = x, w, bias, divide
 
     def distribute(self, r, parts, bias):
         """The inputs' relevance, given that `parts`, pairs (x, w), sum up to what is shared; epsilon keeps z from 0."""
         z = sum((self.linear(x, w) for x, w in parts[1:]), self.linear(*parts[0])) + bias
-        s = r / stable(z, self.epsilon)
+        s = self.divide(r, z)
         first, *rest = (x * self.transposed(s, w) for x, w in parts)
         return sum(rest, first)
 
@@ -76,6 +78,34 @@ class Shares:
 
 def _positive(x):
     return max(x, 0.0) if isinstance(x, float) else F.relu(x)
+
+
+class Divider:
+    """r / z with z kept from 0 by epsilon; and which of these divisions lost the most to it."""
+
+    def __init__(self, epsilon, count):
+        self.epsilon, self.count = epsilon, count
+        self.kept, self.size, self.function = 0.0, 0.0, None  # of the worst
+
+    def divide(self, function, r, z):
+        """r / (z + epsilon sign z), for the outputs z of `function`.
+
+        Of R_j this loses epsilon |R_j| / (|z_j| + epsilon), which is to be little of what each of `count` images has
+        there. It is not the loss where z_j is 0: no smaller epsilon would hand on anything.
+        """
+        s = r / stable(z, self.epsilon)
+        kept, held = (self.by_image(one) for one in (F.where(z == 0, 0.0, s), r))
+        part = np.divide(kept * self.epsilon, held, out=np.zeros_like(held), where=held > 0)
+        if part.max(initial=0) > max(self.kept, 0.01):
+            self.kept, self.function = part.max(), function
+            by_size = self.by_image(F.where(z == 0, 0.0, r) / F.where(z == 0, 1.0, z))
+            self.size = (held / by_size)[part.argmax()]
+        return s
+
+    def by_image(self, r):
+        """(N,): the sum of |r| over each image, or (1,) of all where r is not of N images."""
+        count = self.count if r.size and r.size % self.count == 0 else 1
+        return abs(r).astype(np.float64).reshape(count, r.size // count).sum(1).numpy()
 
 
 def stable(z, epsilon):

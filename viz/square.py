@@ -62,7 +62,8 @@ def square_attack(
     every query with the images and losses of all N; True stops.
 
     Returns (N,3,H,W) of the image's dtype, within the budget and [0, 1]. Where the class is not `label` already, it is
-    the image itself.
+    the image itself. The squares of an image do not depend on the batch; where two losses are equal but for rounding,
+    which of them is kept may (docs/verify.md, "What is equal to what").
     """
     image = checked_images("square_attack", model, image)
     check_budget("square_attack", image, epsilon, norm)

@@ -49,6 +49,7 @@ def test_captum(rule):
     assert abs(ours).max() > 1e-2
 
 
+@pytest.mark.filterwarnings("ignore:lrp. the outputs in layer 'fc' are as small")  # the epsilon is large, to be seen
 @pytest.mark.parametrize("rule", ["epsilon", "gamma", "alphabeta"])
 def test_one_layer_in_plain_loops(rule):
     """With inputs of both signs, and a bias that takes part in every sum but is given nothing."""

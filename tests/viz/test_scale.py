@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 import viz
+from minigrad import nn
 from tests.viz.every_method import arrays, network, pictures
 from viz.sparse_attacks import best_pair
 
@@ -84,7 +85,8 @@ def test_relevance_with_an_epsilon_of_the_scores_size(scale):
 
 def test_an_epsilon_that_keeps_the_relevance_is_warned_of():
     with pytest.warns(
-        UserWarning, match="lrp: what is explained is as small as 1.*, of which epsilon, 1e-06, keeps up to 99%"
+        UserWarning,
+        match="lrp: the outputs in layer 'fc' are as small as 1.*, of whose relevance epsilon, 1e-06, keeps up to 99%",
     ):
         viz.lrp(scaled(1e-8), pictures(), 1)
     with warnings.catch_warnings():
@@ -125,6 +127,47 @@ def test_more_than_a_hundredth_kept_is_warned_of_and_mended_by_what_is_said(name
         assert float(re.search("keeps up to ([0-9]+)%", said[0])[1]) / 100 == pytest.approx(kept, abs=0.01)
         left, said = relevance(float(said[0].split("make epsilon less than ")[1]))
         assert not said and (1 - left / whole).max() < 0.01
+
+
+INSIDE = {  # what lies between two convolutions, and the layers whose outputs are as small as the first's
+    "nothing": (nn.Identity, ("conv1",)),
+    "a pool": (lambda: nn.AvgPool2d(2), ("conv1", "inside")),
+    "a sum": (
+        lambda: nn.Sum({"left": nn.Identity(), "right": nn.AvgPool2d(3, 1, 1)}),
+        ("conv1", "inside", "inside.right"),
+    ),
+    "a norm": (lambda: nn.Sequential({"relu": nn.ReLU(), "norm": nn.BatchNorm2d(8)}), ("conv1", "inside.norm")),
+}
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "zplus", "gamma", "composite"])
+@pytest.mark.parametrize("inside", INSIDE)
+def test_small_numbers_inside_behind_a_normal_score_are_warned_of(inside, rule):
+    """Hidden outputs of 1e-6, the weights behind them times 1e6: the same scores."""
+    make, names = INSIDE[inside]
+
+    def network(scale):
+        rng = np.random.default_rng(0)
+        layers = {"conv1": nn.Conv2d(3, 8, 3, rng=rng, bias=False), "relu1": nn.ReLU(), "inside": make()}
+        layers |= {"conv2": nn.Conv2d(8, 8, 3, rng=rng, bias=False), "relu2": nn.ReLU(), "gap": nn.AdaptiveAvgPool2d(1)}
+        model = nn.Sequential(layers | {"flatten": nn.Flatten(), "fc": nn.Linear(8, 4, rng=rng)}).eval()
+        for name, factor in (("conv1", scale), ("conv2", 1 / scale)):
+            model[name].weight.data = (model[name].weight * factor).data
+        return model
+
+    def relevance(scale, **epsilon):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return viz.lrp(network(scale), pictures(), 1, rule=rule, **epsilon), [str(one.message) for one in caught]
+
+    whole, said = relevance(1.0)
+    assert not said
+    lost, (said,) = relevance(1e-6)
+    assert abs(lost - whole).sum() > 0.1 * abs(whole).sum()
+    assert any(f"in layer {name!r}" in said for name in names)
+    found, said = relevance(1e-6, epsilon=float(said.split("make epsilon less than ")[1]))
+    assert not said
+    assert abs(found - whole).sum() < 0.05 * abs(whole).sum()
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e22, 1e30])
