@@ -4,8 +4,9 @@ import io
 import sys
 
 import pytest
+from tqdm import tqdm
 
-from viz.commands import progress
+from viz.commands import command, progress
 
 
 class Terminal(io.StringIO):
@@ -47,3 +48,39 @@ def test_a_terminal_gets_a_bar_that_rewrites_itself(said):
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_quiet_is_quiet(said, stream):
     assert said(stream(), quiet=True) == ""
+
+
+@pytest.mark.parametrize("every, lines", [(0, ["work:   0%", "work:  50%", "work: 100%", "heard"]), (1e6, ["heard"])])
+def test_every_bar_is_lines_in_a_file_and_other_words_stay(monkeypatch, every, lines):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.as_lines(every):
+        for _ in tqdm(range(2), "work", mininterval=0):
+            pass
+        print("heard", file=sys.stderr)
+    assert sys.stderr is stream
+    assert list(dict.fromkeys(line.split("|")[0] for line in stream.getvalue().splitlines())) == lines
+
+
+def test_nested_bars_leave_no_empty_lines(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.as_lines(0):
+        for _ in tqdm(range(2), "outer", mininterval=0):
+            for _ in tqdm(range(2), "inner", mininterval=0, leave=False):
+                pass
+    assert all(line.strip() and "\x1b" not in line for line in stream.getvalue().splitlines())
+
+
+def test_a_terminal_keeps_its_bars(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.as_lines():
+        assert sys.stderr is stream
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_long_command_speaks_into_a_pipe_unless_quiet(script, photograph, monkeypatch, quiet):
+    monkeypatch.setattr(command, "as_lines", lambda: progress.as_lines(every=0))
+    code, _, said = script("rise", photograph, "--samples", 64, *(["--quiet"] if quiet else []))
+    assert code == 0 and ("RISE: 100%" in said) != quiet and "\r" not in said

@@ -27,8 +27,8 @@ the repository. Long work may be left with what it has so far: viz's optimisers 
 `job.left(result, steps)`; other loops run inside `with job.stoppable():`, where the first Ctrl-C only sets
 `job.stopped`, for the loop to look at, which `callback=job.until_stopped(steps)` or `job.so_far` does. Write the
 results as usual, under `job.heading(title)`: the exit code is then 130. `progress=job.progress` shows a bar on a
-terminal, unless --quiet. One that takes no photograph says `parser(..., image=False)`; one that writes several results
-names each by its `part`.
+terminal, and a line every half minute in a file, unless --quiet. One that takes no photograph says `parser(...,
+image=False)`; one that writes several results names each by its `part`.
 """
 
 import importlib
@@ -41,6 +41,7 @@ from viz.target import NoScores, logits_layer
 
 from . import attribution, techniques
 from .job import Job
+from .progress import as_lines
 
 SCRIPT, MODULE = "python scripts/{}.py", "python -m viz {}"
 
@@ -79,7 +80,7 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
             args = options.parse_args(argv)
             defaults = {key: options.get_default(key) for key in vars(args)}
             job = Job(name, args, argv, program, own_process, written, defaults)
-            with job.on_device():
+            with job.on_device(), as_lines():
                 try:
                     run(job)
                 except NoScores as error:

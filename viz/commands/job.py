@@ -48,7 +48,7 @@ class Job:
 
     Model, image and target are loaded when first used. `.args.device` is what --device came to, "cpu" or "cuda:1", say;
     inside `with job.on_device():` it is the current one. `.written` lists the paths written so far, `.rng` is the run's
-    numpy Generator, `.progress` whether to show a bar (on a terminal, unless --quiet).
+    numpy Generator, `.progress` whether to say how far it is (see progress.py; not with --quiet).
     """
 
     def __init__(self, name, args, argv, program, own_process, written, defaults=()):
@@ -57,7 +57,7 @@ class Job:
         self.name, self.args, self.argv, self.program, self.own_process = name, args, list(argv), program, own_process
         self.began, self.written, self.defaults = time.time(), written, dict(defaults)
         self.stopped, self.done = False, None  # done: (how many, of how many) steps, where it was stopped
-        self.progress = not args.quiet and sys.stderr.isatty()
+        self.progress = not args.quiet
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
         self.rng = np.random.default_rng(args.seed)

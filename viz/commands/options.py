@@ -132,7 +132,7 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
     )
     add("--seed", type=int, default=0, help="of everything random (default %(default)s)")
     add("--out", type=folder, default=Path("out"), metavar="DIR", help="folder for the results (default %(default)s)")
-    add("--quiet", action="store_true", help="no progress bar and no line for each result")
+    add("--quiet", action="store_true", help="neither progress nor a line for each result")
     return options
 
 

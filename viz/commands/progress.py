@@ -1,6 +1,8 @@
 """How far long work is: a bar on a terminal; where stderr goes to a file or a pipe, a line every half minute."""
 
 import sys
+import time
+from contextlib import nullcontext, redirect_stderr
 
 from tqdm import tqdm
 
@@ -9,22 +11,38 @@ LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s after {elapsed}, about {remaining
 
 
 class Lines:
-    """A stream for tqdm, which rewrites one line of a terminal: here each state becomes a line of its own."""
+    """A stream that is no terminal: of what a bar rewrites, a line every so many seconds; all else as it is."""
 
-    def __init__(self, stream):
-        self.stream = stream
+    def __init__(self, stream, every=EVERY):
+        self.stream, self.every, self.last, self.in_bar = stream, every, time.monotonic(), False
 
     def write(self, text):
-        if text.strip():
-            self.stream.write(text.strip() + "\n")
+        """A bar writes a carriage return and its state, and moves the cursor when it is done."""
+        if text.startswith("\r"):
+            self.in_bar = True
+            if text.strip() and time.monotonic() - self.last >= self.every:
+                self.last = time.monotonic()
+                self.stream.write(text.strip() + "\n")
+        elif not self.in_bar or text.replace("\x1b[A", "").strip("\n"):
+            self.in_bar = False
+            self.stream.write(text)
+        return len(text)
 
-    def flush(self):
-        self.stream.flush()
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+def as_lines(every=EVERY):
+    """A context in which every bar, of viz too, is written as lines, if stderr is no terminal."""
+    return nullcontext() if sys.stderr.isatty() else redirect_stderr(Lines(sys.stderr, every))
 
 
 def steps(total, desc, quiet=False, unit="step", every=EVERY):
-    """A tqdm over `total` steps, `with steps(100, "dream") as bar: bar.update()`; silent if quiet."""
+    """A tqdm over `total` steps, `with steps(100, "dream") as bar: bar.update()`; silent if quiet.
+
+    Where stderr is no terminal, the first and the last state have a line too.
+    """
     if quiet or sys.stderr.isatty():
         return tqdm(total=total, desc=desc, unit=unit, disable=quiet)
-    lines = Lines(sys.stderr)
+    lines = Lines(sys.stderr, every=0)
     return tqdm(total=total, desc=desc, unit=unit, file=lines, mininterval=every, miniters=1, bar_format=LINE)
