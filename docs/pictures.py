@@ -247,11 +247,12 @@ def localization():
     model = network()
     image = cat(model)
     heat = viz.grad_cam(model, image, "cat")
-    _, boxes = viz.localize(heat, 0.4)
-    smooth = gaussian_filter(viz.saliency(model, image, "cat")[0], 4)
+    _, boxes = viz.localize(heat, 0.5)
+    robust = models.load("minivgg_robust")
+    smooth = gaussian_filter(viz.saliency(robust, image, "cat")[0], 4)
     outlines = [viz.outline_mask(image[0], viz.segment(image[0], m)) for m in (heat[0], smooth)]
     pictures = [image[0], viz.outline_box(image[0], boxes[0], width=2), *outlines]
-    labels = ["photograph", "box of Grad-CAM", "GrabCut from Grad-CAM", "GrabCut from saliency"]
+    labels = ["photograph", "box of Grad-CAM", "GrabCut from Grad-CAM", "from minivgg_robust's saliency"]
     return plot.pictures(pictures, labels, "From a map to a place", columns=4)
 
 

@@ -134,6 +134,7 @@ def optimize_image(
     x: the image, or what `decode` (a differentiable function of Tensors) makes an image of.
     optimizer: "sgd", "momentum" (0.9), "adam", or "lbfgs", which picks its own step lengths, for one image at a time,
         and ignores lr.
+    lr: above 0, with adam at most 1, else at most 1000.
     clip: the range that x is kept in after every step, or None.
     after_step: pairs (every, change): after each `every` steps, x becomes change(x, gradient), both arrays.
     course: progress (bool, shows a bar), record (keep every so many-th image), and callback(step, image, {loss: value})
@@ -227,7 +228,8 @@ def _clipped(x, clip):
 def _check(optimizer, lr, steps, clip, after_step, images):
     if optimizer not in (*OPTIMIZERS, LBFGS):
         raise ValueError(f"optimizer is {optimizer!r}: choose from {', '.join([*OPTIMIZERS, LBFGS])}")
-    require("an optimised image", lr=lr, steps=steps)
+    require("an optimised image", steps=steps)
+    require(optimizer, lr=lr)
     if clip is not None and not clip[0] < clip[1]:
         raise ValueError(f"clip must be (low, high) or None, got {clip}")
     if optimizer == LBFGS and images > 1:

@@ -23,11 +23,14 @@ class Range:
 
 
 COUNT, WEIGHT, SHARE = Range(1), Range(0, 1e12), Range(above=0, high=1)
+# A step of Adam is about as long as its rate, and pixels have 0 to 1 to go; one of plain descent depends on gradients.
+ADAM = Range(above=0, high=1)
 GREY, PIXELS, POWER = Range(0, 1), Range(1, unit="pixels"), Range(above=0, high=100)
 
 # By the name that the argument has in the functions of viz, and the option on the command line; where functions mean
 # different things by it, with the function's name before it.
 RANGES = {
+    "adam.lr": ADAM,
     "alpha_weight": WEIGHT,
     "area": SHARE,
     "baseline": GREY,
@@ -36,6 +39,7 @@ RANGES = {
     "blend": WEIGHT,
     "c": Range(above=0, high=1e12),
     "candidates": Range(2),
+    "carlini_wagner.lr": ADAM,
     "cells": COUNT,
     "components": COUNT,
     "confidence": GREY,
@@ -56,7 +60,7 @@ RANGES = {
     "keep": SHARE,
     "l2_weight": WEIGHT,
     "layer_weights": WEIGHT,
-    "lr": Range(above=0, high=1000, unit="learning rate"),
+    "lr": Range(above=0, high=1000),
     "lrp.alpha": Range(1, 1e6),
     "lrp.epsilon": Range(above=0, high=1e6),
     "lrp.gamma": Range(0, 1e6),
@@ -82,6 +86,7 @@ RANGES = {
     "style_weight": WEIGHT,
     "targets": COUNT,
     "tolerance": Range(0, 1e6, unit="pixels"),
+    "train_linear.lr": ADAM,
     "tv_weight": WEIGHT,
     "weight": WEIGHT,
     "weight_decay": WEIGHT,

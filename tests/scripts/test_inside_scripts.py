@@ -8,6 +8,8 @@ import pytest
 
 import models
 import viz
+from viz.grabcut import told_apart
+from viz.localization import seeds
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,20 @@ def test_localize(written, photograph):
     top, left, bottom, right = numbers["box"]
     assert arrays["region"][top:bottom, left:right].sum() == arrays["region"].sum() > 0
     assert arrays["segment"].dtype == bool and 0 < numbers["segment_share"] < 1
+    assert 0.3 < numbers["seeds_told_apart"] <= 1
+
+
+def test_localize_draws_an_outline_only_where_colours_differ(script, tmp_path):
+    rng, square = np.random.default_rng(0), np.zeros((64, 64), bool)
+    square[16:48, 16:48] = True
+    pictures = {"grey": rng.uniform(0, 1, (64, 64, 3)), "red": rng.uniform(0, 0.3, (64, 64, 3))}
+    pictures["red"][square] = [0.9, 0.1, 0.1]
+    heat = square + 0.01 * rng.uniform(size=(64, 64))
+    apart = {name: told_apart(p.transpose(2, 0, 1), *seeds(heat, 0.8, 0.7)) for name, p in pictures.items()}
+    assert apart["red"] > 0.99 and apart["grey"] < 0.8
+    models.save_image(pictures["grey"].transpose(2, 0, 1), tmp_path / "noise.png")
+    code, out, err = script("localize", tmp_path / "noise.png")
+    assert code == 0 and "no outline: only" in out, (out, err)
 
 
 def test_bias_with_a_box_and_with_masks(written, script, folder, tmp_path):

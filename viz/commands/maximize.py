@@ -32,7 +32,7 @@ from viz.target import as_image, channels, logits
 from viz.transform import jitter
 
 from .options import names, once, parser
-from .pictures import course, history, in_channels
+from .pictures import LR, course, history, in_channels
 from .target import ANYTHING
 
 PAPER = {
@@ -69,7 +69,7 @@ number("--size", int, "side of the image", low=1, high=8192, unit="pixels", show
 number("--steps", int, shown="paper 400, fourier 256, blog 1000 and 1000 more")
 add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
 add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
-number("--lr", float, "learning rate", shown="paper 0.03, fourier 0.05")
+number("--lr", float, LR, shown="paper 0.03, fourier 0.05")
 number("--l2-weight", float, "of sum (x - 1/2)^2", metavar="WEIGHT", shown="default 0")
 number("--tv-weight", float, "of the total variation", metavar="WEIGHT", shown="default 0")
 add("--tv-kind", choices=viz.TV_KINDS, default="l1", help="its convention (default %(default)s)")

@@ -2,9 +2,11 @@
 
 import models
 from models.mistakes import UserError
+from viz.ranges import RANGES
 from viz.style import luminance
 from viz.target import channels
 
+LR = f"learning rate; with adam {RANGES['adam.lr']}"
 LEAST = 16  # pixels of a picture's long side
 
 
@@ -12,7 +14,7 @@ def add_course_options(options, steps, lr=None, optimizer=None, optimizers=("sgd
     """--steps, --lr, --optimizer and --gif, with these defaults; without --optimizer where that is None."""
     options.number("--steps", steps)
     if lr is not None:
-        options.number("--lr", lr, "learning rate")
+        options.number("--lr", lr, LR)
     if optimizer is not None:
         options.add_argument("--optimizer", choices=optimizers, default=optimizer, help="(default %(default)s)")
     options.number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
