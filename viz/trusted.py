@@ -26,7 +26,7 @@ from .checks import insertion_deletion, model_randomization, per_pixel, sensitiv
 from .gradients import integrated_gradients, saliency
 from .intervals import Estimate, estimate
 from .perturbation import occlusion
-from .target import as_image, fixed_target
+from .target import as_image, fixed_target, is_class
 from .typing import Images, Method, Target
 
 
@@ -166,8 +166,9 @@ def trust(
 
     method: `method(model, image, target)` gives an attribution, such as viz.grad_cam; how: what makes of it one number
         a pixel, as in viz.per_pixel ("signed" for maps of evidence). image: (1,3,H,W) or a picture. target: a class, a
-        Contrast, an Objective; None for the top class.
-    others: other photographs (M,3,H,W), four at least, of which the method explains the top class.
+        Contrast, None for the top class; or an Objective, or a function of the output.
+    others: other photographs (M,3,H,W), four at least, of which the method explains the top class; or the same
+        Objective or function, where `target` is one.
     panel: {name: (method, how)} of other methods to compare with; by default PANEL without `method`.
         Those that refuse the network have no part in it; where all do, the sentence is raised.
     draws: of the weights, and of the noise. steps: of the insertion and deletion curves. radius: of the noise.
@@ -183,16 +184,17 @@ def trust(
     if draws < 2:
         raise ValueError(f"trust: draws must be at least 2, for an interval; got {draws}")
     target = fixed_target(model, x, target)
+    explained = [(x, target), (others, None if is_class(target) else target)]
     panel = {name: one for name, one in PANEL.items() if one[0] is not method} if panel is None else panel
     with tqdm(total=4, desc="trust", disable=not progress) as bar:
-        own, elsewhere = (per_pixel(method(model, *one), how) for one in ((x, target), (others, None)))
+        own, elsewhere = (per_pixel(method(model, *one), how) for one in explained)
         rivals = _measured(model, x, target, own[0], elsewhere, steps, seed)
         bar.update()
         tests = [model_randomization(model, x, method, target, (seed, draw)) for draw in range(draws)]
         bar.update()
         change = [sensitivity(model, x, method, target, radius, 1, (seed, draw))[0] for draw in range(draws)]
         bar.update()
-        agreement, chance = _agreement(model, x, target, others, own[0], panel)
+        agreement, chance = _agreement(model, explained, own[0], panel)
         bar.update()
     top, everything = (_mean([test.spearman[k, 0] for test in tests]) for k in (1, -1))
     insertion, deletion = rivals.pop("itself")
@@ -223,19 +225,17 @@ def centre_blob(height: int, width: int) -> np.ndarray:
     return np.exp(-(((y - (height - 1) / 2) / height) ** 2 + ((x - (width - 1) / 2) / width) ** 2) * 8)
 
 
-def _agreement(model, x, target, others, own, panel):
+def _agreement(model, explained, own, panel):
     """({method: rank correlation}, what it is with the methods' maps of other photographs, an Estimate)."""
-    from scipy.stats import spearmanr
-
     field = _fields(own[None])[0]
     agreement, by_chance, refused = {}, [], None
     for name, (method, how) in panel.items():
         try:
-            maps = [_fields(per_pixel(method(model, *one), how)) for one in ((x, target), (others, None))]
+            maps = [_fields(per_pixel(method(model, *one), how)) for one in explained]
         except (NotImplementedError, ValueError) as error:
             refused = error
             continue
-        ranks = [[_or_nothing(spearmanr(field, other).statistic) for other in part] for part in maps]
+        ranks = [[_correlation(field, other) for other in part] for part in maps]
         agreement[name] = float(ranks[0][0])
         by_chance.append(ranks[1])
     if refused is not None and not agreement:
@@ -254,6 +254,8 @@ def _mean(values):
     return estimate(np.asarray(values)[None])
 
 
-def _or_nothing(correlation):
-    """0 where one of the two is the same everywhere."""
-    return 0.0 if np.isnan(correlation) else correlation
+def _correlation(field, other):
+    """Of ranks; 0 where one of the two is the same everywhere."""
+    from scipy.stats import spearmanr
+
+    return 0.0 if np.ptp(field) == 0 or np.ptp(other) == 0 else spearmanr(field, other).statistic

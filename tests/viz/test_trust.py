@@ -151,3 +151,24 @@ def test_a_method_of_the_panel_that_refuses_the_network_is_left_out(detector, pi
     assert found.agreement == tried(detector, pictures, viz.input_x_gradient).agreement
     with pytest.raises(ValueError, match="name a layer"):
         tried(detector, pictures, viz.input_x_gradient, panel={"grad_cam": (viz.grad_cam, "signed")})
+
+
+@pytest.mark.parametrize("target", [lambda y: y[:, 1].mean((1, 2)), viz.channel("conv2", 1)])
+@pytest.mark.parametrize("method", [viz.saliency, viz.grad_cam])
+def test_a_function_of_maps_is_explained_in_the_others_too(pictures, method, target):
+    """Of a network without classes, as one of segmentation: there is no top class of the others."""
+    image, others = pictures
+    rng = np.random.default_rng(0)
+    layers = {"conv1": nn.Conv2d(3, 8, 3, padding=1, rng=rng), "relu1": nn.ReLU(), "conv2": nn.Conv2d(8, 5, 1, rng=rng)}
+    model, asked = nn.Sequential(layers).eval(), []
+
+    def seen(model, image, target):
+        asked.append((len(image), target))
+        return method(model, image, target)
+
+    found = viz.trust(model, image, seen, target, others=others, draws=2, steps=4)
+    assert asked[:2] == [(1, target), (len(others), target)]
+    np.testing.assert_allclose(found.map, viz.per_pixel(method(model, image, target))[0], rtol=1e-6)
+    theirs = viz.per_pixel(method(model, others, target))
+    np.testing.assert_allclose(found.rivals["maps of other photographs"].maps, theirs, rtol=1e-6)
+    assert len(found.agreement) >= 3 and found.verdict
