@@ -31,7 +31,8 @@ class Patches:
 
     image, row, column: (K,) which image, and where in the layer. activation: (K,). box: (K,4) the receptive fields'
     top, left, bottom, right in pixels, which may reach beyond the image. pixels: (K,3,RH,RW), grey (0.5) beyond the
-    image.
+    image; where the field is higher or wider than the image, as in deep layers, no more than the image is, grey where
+    the field ends.
     """
 
     layer: str
@@ -100,15 +101,24 @@ def top_patches(
     field = receptive_field(model, layer, image.shape[1:])
     top_left = np.array(field.offset) + np.stack([rows, columns], 1) * field.stride
     boxes = np.concatenate([top_left, top_left + field.size], axis=1)
-    pixels = np.empty((len(best), image.shape[1], *field.size), image.dtype)
+    size = np.minimum(field.size, image.shape[2:])
+    pixels = np.empty((len(best), image.shape[1], *size), image.dtype)
     for place, n, box in zip(pixels, best, boxes, strict=True):
-        place[:] = crop(image[n], box, 0.5)
+        place[:] = seen(image[n], box, 0.5)
     return Patches(layer, channel, best, rows, columns, activation[best, channel], boxes, pixels)
 
 
 def receptive_field(model, layer, input_shape):
     """The ReceptiveField of a layer, for images of `input_shape` (3,H,W)."""
     return next(row.receptive_field for row in model.layers(tuple(input_shape)) if row.name == layer)
+
+
+def seen(image, box, fill):
+    """(C,min(RH,H),min(RW,W)): what a unit sees in its field `box`, `fill` beyond the image and beyond the field."""
+    start, end = np.array(box[:2]), np.array(box[2:])
+    larger = end - start > image.shape[1:]
+    first, last = np.where(larger, 0, start), np.where(larger, image.shape[1:], end)
+    return crop(crop(image, box, fill), (*(first - start), *(last - start)), fill)
 
 
 def crop(image, box, fill):
@@ -134,7 +144,7 @@ def projections(model: Module, image: Images, patches: Any, method: Any = "guide
     for place, n, row, column, box in places:
         unit = (patches.channel, int(row), int(column))
         projected = METHODS[method](model, image[n : n + 1], layer=patches.layer, unit=unit)[0]
-        place[:] = crop(projected, box, 0.0)
+        place[:] = seen(projected, box, 0.0)
     return found
 
 

@@ -56,6 +56,25 @@ def test_pixels_in_the_patch_decide_the_activation_alone(case):
     assert a == pytest.approx(found.activation[0], rel=1e-12)
 
 
+def test_of_a_field_larger_than_the_image_the_image_is_shown(small_network, images):
+    """Of images of 5 by 9 pixels, whose fields of 8 by 8 are higher, but not wider."""
+    model, x = small_network(), images(6, shape=(3, 5, 9))
+    found = patches.top_patches(model, x, LAYER, 2, count=6)
+    projected = patches.projections(model, x, found)
+    assert found.pixels.shape == projected.shape == (6, 3, 5, 8)
+    for k, (top, left, bottom, right) in enumerate(found.box):
+        assert (bottom - top, right - left) == (8, 8)
+        rows, columns = slice(max(top, 0), bottom), slice(max(left, 0), right)
+        inside = (slice(None), rows, slice(max(-left, 0), 9 - left))
+        np.testing.assert_array_equal(found.pixels[k][inside], x[found.image[k]][:, rows, columns])
+        unseen = np.ones((5, 8), bool)
+        unseen[inside[1:]] = False
+        assert (found.pixels[k][:, unseen] == 0.5).all() and not projected[k][:, unseen].any()
+        unit = (2, int(found.row[k]), int(found.column[k]))
+        whole = patches.METHODS["guided_backprop"](model, x[found.image[k]][None], layer=LAYER, unit=unit)
+        assert np.abs(projected[k]).sum() == pytest.approx(np.abs(whole).sum(), rel=1e-10)
+
+
 def test_crop_fills_beyond_the_image():
     image = np.arange(12.0).reshape(1, 3, 4)
     found = patches.crop(image, (-1, 2, 2, 6), -1.0)

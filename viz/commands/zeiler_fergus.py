@@ -43,7 +43,7 @@ def run(job):
             back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
             pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
             labels += [f"{layer}, channel {channel}", f"{found.pixels.shape[2]}x{found.pixels.shape[3]} pixels"]
-        numbers[layer] = {"channels": channels, "receptive_field": found.pixels.shape[2:]}
+        numbers[layer] = {"channels": channels, "receptive_field": found.box[0, 2:] - found.box[0, :2]}
     title = f"{model.name}, layer by layer: strongest patches of {len(data.labels)} photographs, and {args.method}"
     job.write(
         title,
