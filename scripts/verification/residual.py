@@ -14,7 +14,6 @@ import numpy as np
 
 import models
 from models.catalogue import PACKAGES
-from models.mistakes import UserError
 from verification import architectures, attribution, cams
 from verification.networks import Pair
 from verification.setting import Setting
@@ -40,7 +39,7 @@ def checks(setting):
 
 def network(name, seed):
     """EfficientNet-Lite0 with its weights where they are; others with weights, statistics and shifts drawn."""
-    with contextlib.suppress(UserError):
+    with contextlib.suppress(models.WeightsError):
         if name in PACKAGES:
             return models.load(name)
     model, rng = models.build(name, seed=seed), np.random.default_rng(seed)
