@@ -25,6 +25,8 @@ DEVICE ?= cpu
 CUDA ?= 13
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests run side by side, in a process for each of up to four cores.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 
 .DELETE_ON_ERROR:
 .PHONY: demo test course device kernels coverage mutants verify bench fuzz lint clean
@@ -37,7 +39,7 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/gallery.py --out "$(OUT)"
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "not torch"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not torch"
 
 course: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/course
@@ -47,13 +49,14 @@ ON_DEVICE := tests/minigrad/functional tests/minigrad/test_autograd.py tests/min
     tests/minigrad/test_containers.py tests/minigrad/test_optim.py tests/minigrad/test_tensor.py tests/viz
 
 device: $(VENV)/installed-test $(if $(filter cpu,$(DEVICE)),,$(VENV)/installed-cuda$(CUDA))
-	$(BIN)/python -m pytest -m "not torch" --device $(if $(filter cpu,$(DEVICE)),standin,$(DEVICE)) $(ON_DEVICE)
+	$(BIN)/python -m pytest $(if $(filter cpu,$(DEVICE)),$(SIDE_BY_SIDE)) -m "not torch" \
+	    --device $(if $(filter cpu,$(DEVICE)),standin,$(DEVICE)) $(ON_DEVICE)
 
 # What rounds: the engine, viz, and the code that the guide shows. The kernels of a GPU are C++, whatever BLAS there is.
 NUMERICAL ?= tests/minigrad tests/viz tests/test_docs.py tests/test_tour.py
 
 kernels: $(VENV)/installed-test
-	$(BIN)/python tests/kernel_families.py $(NUMERICAL) --ignore-glob="*/test_cuda_*"
+	$(BIN)/python tests/kernel_families.py $(SIDE_BY_SIDE) $(NUMERICAL) --ignore-glob="*/test_cuda_*"
 
 coverage: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not torch" --cov
@@ -63,7 +66,7 @@ mutants: $(VENV)/installed-test
 
 # A machine that has an index of CPU builds set up for pip gets 2.13.0+cpu; PyPI's 2.13.0 does the same sums.
 verify: $(VENV)/installed-test $(VENV)/installed-verify $(VENV)/installed-references
-	$(BIN)/python -m pytest -m torch
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m torch
 	MINIGRAD_SLOW=1 $(BIN)/python -m pytest tests/models/test_convert.py -k full_vgg16
 	$(BIN)/python scripts/verify.py --out "$(OUT)"
 

@@ -7,11 +7,11 @@ def pytest_terminal_summary(terminalreporter):
     if not found:
         return
     total = 0
-    for case, reader in found:
-        count = sum(reader.outcomes.values())
+    for case, outcomes, slowest, largest in found:
+        count = sum(outcomes.values())
         total += count
         terminalreporter.write_line(
-            f"{case + ':':28} {count:6,} inputs, {reader.outcomes['read']:6,} read, {reader.outcomes['refused']:6,} "
-            f"refused, slowest {reader.slowest:.2f} s, largest process {reader.largest} MB"
+            f"{case + ':':28} {count:6,} inputs, {outcomes['read']:6,} read, {outcomes['refused']:6,} "
+            f"refused, slowest {slowest:.2f} s, largest process {largest} MB"
         )
     terminalreporter.write_line(f"{total:,} inputs in all")
