@@ -307,20 +307,15 @@ class Where(Function):
         self.condition = condition
 
     def forward(self, a, b):
-        condition = self.condition.data
-        return array_module(condition, a, b).where(condition, a, b)
+        return kernels.where(self.condition.data, a, b)
 
     def constants(self):
         return (self.condition.data,)
 
     def vjp(self, g):
-        a, b = self.inputs
-        zero = constant_like(g, 0.0)
-        by_a, by_b = self.needs_input_grad
-        return (
-            sum_to(where(self.condition, g, zero), a.shape) if by_a else None,
-            sum_to(where(self.condition, zero, g), b.shape) if by_b else None,
-        )
+        (a, b), (by_a, by_b) = self.inputs, self.needs_input_grad
+        ga = sum_to(where(self.condition, g, 0.0), a.shape) if by_a else None
+        return ga, sum_to(where(self.condition, 0.0, g), b.shape) if by_b else None
 
 
 @in_float32

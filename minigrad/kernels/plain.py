@@ -236,6 +236,11 @@ def relu_grad(g, x):
     return array_module(g, x).where(x > 0, g, g.dtype.type(0))
 
 
+def where(condition, a, b):
+    """a where condition, else b; all three broadcast."""
+    return array_module(condition, a, b).where(condition, a, b)
+
+
 def matmul(a, b):
     """a @ b of stacks of matrices, (..., M, K) by (..., K, N)."""
     return array_module(a, b).matmul(a, b)

@@ -231,16 +231,27 @@ def _shift_products(w, bias, stride, dilation, groups, positions):
 
 
 def _weigh_taps(w, bias, stride, dilation, groups, positions):
-    """For one input channel in each group (depthwise): the sum over taps of what windows have there times a number."""
+    """For one input channel in each group (depthwise): the sum over taps of what windows have there times a number.
+
+    NumPy's einsum multiplies and adds in one pass. Where windows move by one pixel, a row of them is one run of memory.
+    """
+    weights = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))  # (KH, KW, O)
     repeat = len(w) // groups
 
     def fill(tile, target):
+        tile = np.repeat(tile, repeat, axis=3) if repeat > 1 else tile
         windows = _windows(tile, target.shape[1:3], w.shape[2:], stride, dilation)
-        target[...] = 0 if bias is None else bias
-        for a in range(w.shape[2]):
-            for b in range(w.shape[3]):
-                tap = windows[:, :, :, a, b]
-                target += (np.repeat(tap, repeat, axis=3) if repeat > 1 else tap) * w[:, 0, a, b]
+        n, rows, columns = target.shape[:3]
+        if stride[1] == 1 and tile.flags.c_contiguous and target[0, 0].flags.c_contiguous:
+            long = (columns * len(w),)
+            sn, sh, _, sa, sb, sc = windows.strides
+            windows = np.lib.stride_tricks.as_strided(windows, (n, rows, *w.shape[2:], *long), (sn, sh, sa, sb, sc))
+            target_rows = target.reshape(n, rows, *long)
+            np.einsum("nhabx,abx->nhx", windows, np.tile(weights, columns), out=target_rows)
+        else:
+            np.einsum("nhwabc,abc->nhwc", windows, weights, out=target)
+        if bias is not None:
+            target += bias
 
     return fill, groups + 2 * len(w)
 

@@ -80,6 +80,18 @@ def relu_grad(g, x):
     return gx
 
 
+def where(condition, a, b):
+    """a where condition, else b, by their bits: np.where branches at every number, and takes ten times as long."""
+    if a.dtype != b.dtype or a.dtype.kind != "f" or a.itemsize > 8 or condition.dtype.kind != "b":
+        return NotImplemented
+    bits = f"i{a.itemsize}"
+    mask, a, b = np.negative(condition.view(np.int8)), a.view(bits), b.view(bits)
+    if b.ndim == 0 and b == 0:
+        return np.asarray(np.bitwise_and(a, mask)).view(f"f{a.itemsize}")
+    kept = np.asarray(np.bitwise_and(np.bitwise_xor(a, b), mask))
+    return np.bitwise_xor(kept, b, out=kept).view(f"f{a.itemsize}")
+
+
 def _runs(x):
     """x, flat, in blocks for the threads."""
     return blocks(x.size, tuning.OPERAND_BYTES // x.itemsize)

@@ -77,6 +77,9 @@ def calls(dtype, last):
         yield "add", (x, y)
         yield "relu", (x,)
         yield "relu_grad", (y, x)
+        yield "where", (y > x, x, y)
+        yield "where", (y > x, x, np.zeros((), dtype))
+        yield "where", (y > x, np.ones((), dtype), -x[:1])
         yield "matmul", (x, np.swapaxes(y, -1, -2))
 
 

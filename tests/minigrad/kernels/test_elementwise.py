@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad.kernels import add, relu, relu_grad
+from minigrad.kernels import add, relu, relu_grad, where
 from minigrad.kernels.cpu.elementwise import relu_in_place
 from minigrad.kernels.layout import in_memory_order
 
@@ -51,6 +51,18 @@ def test_nan_and_infinity():
     np.testing.assert_array_equal(relu(long), np.tile([np.nan, 1, 0, 0], 4097))
     g = np.array([1, np.inf, np.inf, np.nan], np.float32)
     np.testing.assert_array_equal(relu_grad(g, x), [0, np.inf, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_where_takes_either_number_as_it_is(dtype):
+    a = np.array([[np.nan, np.inf, -0.0, 3]] * 2, dtype)
+    b = np.array([[5, np.nan, 1, -np.inf], [-0.0, 0, np.inf, 2]], dtype)
+    for other in (b, b[0], np.zeros((), dtype), -np.zeros((), dtype), np.full((), np.nan, dtype)):
+        for condition in (np.arange(8).reshape(2, 4) % 3 == 0, np.zeros((2, 4), bool), np.ones((2, 1), bool)):
+            found, expected = where(condition, a, other), np.where(condition, a, other)
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+            assert found.dtype == dtype
 
 
 def test_results_keep_the_order_of_memory():
