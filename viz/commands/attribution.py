@@ -82,8 +82,17 @@ class Attribution:
     def explained(self, job):
         return job.explained
 
+    def where(self, job):
+        """{"layer": name} of one that is drawn at a layer, or {}."""
+        return {"layer": job.args.layer or viz.default_layer(job.model)} if self.at_layer else {}
+
+    def measures(self, job, found):
+        """What the map measures, in words."""
+        label = self.label(job.args) if callable(self.label) else self.label
+        return label.format(**vars(job.args), mean=found.mean())
+
     def run(self, job):
-        layer = {"layer": job.args.layer or viz.default_layer(job.model)} if self.at_layer else {}
+        layer = self.where(job)
         arrays = self.arrays(job, layer)
         found = next(iter(arrays.values()))
         heat = found if self.draw is None else self.draw(found)
@@ -100,8 +109,7 @@ class Attribution:
 
     def figure(self, job, found, heat, title):
         if self.draw is not None:
-            label = self.label(job.args) if callable(self.label) else self.label
-            return sheet.attribution(job.image, heat, title, label.format(**vars(job.args), mean=found.mean()))
+            return sheet.attribution(job.image, heat, title, self.measures(job, found))
         from viz import plot  # with matplotlib, which sheet does without
 
         labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]

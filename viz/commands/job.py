@@ -61,7 +61,8 @@ class Job:
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
         self.rng = np.random.default_rng(args.seed)
-        check_folder(args.out)
+        if args.out is not None:
+            check_folder(args.out)
         self._probe = to_device(np.zeros(1, np.float32), args.device)  # says now what is wrong with the device
         self.device_asked, args.device = args.device, device_of(self._probe)
 

@@ -105,13 +105,14 @@ A_MODEL = (
 )
 
 
-def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A_MODEL):
+def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A_MODEL, results=True):
     """A Parser with the options that all techniques share.
 
     doc: what --help says first; example: the arguments of a command line that works.
     image: False for a technique that takes no photograph. target: what stands in for --target where none is given, for
     --help; False for a technique that has no --target. kind: what it may be, one of target.py's three.
     model: what --help says of --model, where that is not any network; None for a technique that makes its own.
+    results: False for a technique that draws nothing at random and writes nothing.
     """
     options = Parser(doc, example)
     add = options.add_argument
@@ -130,9 +131,13 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
         default="cpu",
         help="cpu, cuda, cuda:1, or auto: a GPU if there is one (default %(default)s)",
     )
-    add("--seed", type=int, default=0, help="of everything random (default %(default)s)")
-    add("--out", type=folder, default=Path("out"), metavar="DIR", help="folder for the results (default %(default)s)")
-    add("--quiet", action="store_true", help="neither progress nor a line for each result")
+    if results:
+        where = "folder for the results (default %(default)s)"
+        add("--seed", type=int, default=0, help="of everything random (default %(default)s)")
+        add("--out", type=folder, default=Path("out"), metavar="DIR", help=where)
+        add("--quiet", action="store_true", help="neither progress nor a line for each result")
+    else:
+        options.set_defaults(seed=0, out=None, quiet=False)
     return options
 
 

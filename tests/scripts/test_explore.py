@@ -1,0 +1,387 @@
+"""`python -m viz explore`: what the page asks and gets, who may ask, and what is refused. The page itself is tested in
+test_explore_browser.py."""
+
+import base64
+import json
+import shlex
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+
+import models
+import viz
+from viz.__main__ import main
+from viz.commands.attribution import COMMANDS
+from viz.commands.job import Job
+
+from . import tiny
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'minigrad[test]'")
+testclient = pytest.importorskip("starlette.testclient", reason="httpx is not installed: pip install 'minigrad[test]'")
+from viz.commands import explore  # noqa: E402
+from viz.commands.explore import room, server, worker  # noqa: E402
+
+HERE, TALK = "http://127.0.0.1:8765", "ws://127.0.0.1:8765/talk"
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """(folder, Room): a tiny network, and a photograph with a space and a dollar sign in its name."""
+    folder = tmp_path_factory.mktemp("explored")
+    picture = np.random.default_rng(0).random((3, 4, 6), np.float32).repeat(5, 1).repeat(5, 2)
+    models.save_image(picture, folder / "my $cat.png")
+    return folder, Opened(folder).room
+
+
+class Opened:
+    """What `serve` makes of a command line."""
+
+    def __init__(self, folder, channels=3):
+        weights = tiny.write(folder, channels)
+        argv = [str(folder / "my $cat.png"), "--model", str(weights)]
+        args = explore.options.parse_args(argv)
+        self.room = room.Room(Job("explore", args, argv, "python -m viz {}", False, []))
+
+
+@pytest.fixture(scope="module")
+def client(shown):
+    app = server.guarded(server.application(shown[1]), 8765, None)
+    return testclient.TestClient(app, HERE, headers={"origin": HERE})
+
+
+def asked(client, **question):
+    """The last answer to a question."""
+    return course(client, **question)[-1]
+
+
+def course(client, **question):
+    with client.websocket_connect(TALK) as socket:
+        question.setdefault("photo", socket.receive_json()["start"]["photograph"]["photo"])
+        socket.send_json({"ask": [{"id": 7, **question}]})
+        answers = [socket.receive_json()]
+        while not answers[-1].get("done"):
+            answers.append(socket.receive_json())
+    assert {answer["id"] for answer in answers} == {7}
+    return answers
+
+
+def floats(packed):
+    return np.frombuffer(base64.b64decode(packed["f4"]), "<f4").reshape(packed["shape"])
+
+
+def run_python(text, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(text, names)
+    return names
+
+
+# ---- the same from the page, the command and Python ------------------------------------------------------------------
+
+TOLD = {  # options that make each quick, and change its result
+    "saliency": {"--reduce": "sum"},
+    "guided_backprop": {"--only-convolutional": True},
+    "integrated_gradients": {"--steps": "5", "--baseline": "0.5"},
+    "smooth_grad": {"--samples": "5", "--sigma": "0.2", "--seed": "3"},
+    "lrp": {"--rule": "zplus"},
+    "grad_cam": {"--layer": "relu3_1", "--signed": True},
+    "layer_cam": {"--layer": "relu2_1"},
+    "occlusion": {"--patch": "6", "--stride": "3"},
+    "rise": {"--samples": "9", "--cells": "3"},
+}
+
+
+@pytest.mark.parametrize("target", ["dog", "cat-dog"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_map_is_what_its_command_and_its_python_make(shown, client, name, target, tmp_path, monkeypatch):
+    folder, _ = shown
+    answer = asked(client, view="why", method=name, target=target, options=TOLD.get(name, {}))
+    assert "refused" not in answer and answer["of"] == {"dog": "dog", "cat-dog": "cat less dog"}[target]
+    program = run_python(answer["python"], folder, monkeypatch)
+    assert answer["command"].startswith(f"python -m viz {name} 'my $cat.png' --target={target}")
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path), "--quiet"]) == 0
+    (written,) = tmp_path.glob("*.npz")
+    with np.load(written) as arrays:
+        whole = arrays["attribution" if "attribution" in arrays else "map"]
+        np.testing.assert_array_equal(program["found"], whole)
+        draw = COMMANDS[name].draw or (lambda found: found)
+        np.testing.assert_allclose(floats(answer["map"]), draw(whole)[0], rtol=1e-6)
+
+
+def test_a_layers_channel_is_explained(shown, client, monkeypatch):
+    answer = asked(client, view="why", method="saliency", target="relu2_1:3")
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    assert answer["of"] == "relu2_1, unit 3" and answer["p"] == []
+    np.testing.assert_array_equal(program["found"][0], floats(answer["map"]))
+
+
+def test_the_classes_are_those_of_classify(shown, client, monkeypatch):
+    answer = asked(client, view="look")
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    p = program["probabilities"]
+    assert [one["name"] for one in answer["classes"]] == [tiny.CLASSES[i] for i in np.argsort(-p)]
+    np.testing.assert_allclose([one["p"] for one in answer["classes"]], np.sort(p)[::-1], rtol=1e-6)
+    assert answer["command"].startswith("python -m viz classify 'my $cat.png' --model ")
+
+
+def test_every_option_of_a_method_can_be_told_but_none_that_names_files():
+    for method in server.why.methods():
+        flags = {one["flag"] for one in method["options"]}
+        assert not flags & {"--out", "--model", "--device", "--data", "--labels", "--quiet", "--help"}
+        assert {one["kind"] for one in method["options"]} <= {"number", "choice", "switch", "layer", "text"}
+    assert {"--steps", "--baseline"} == {
+        one["flag"] for one in server.why.controls("integrated_gradients", COMMANDS["integrated_gradients"].options)
+    }
+
+
+@pytest.mark.parametrize(
+    "question, sentence",
+    [
+        ({"method": "nonsense"}, "there is no method 'nonsense'"),
+        ({"method": "saliency", "options": {"--out": "/tmp"}}, "saliency has no option '--out' that can be asked for"),
+        ({"method": "saliency", "options": {"--model": "x.h5"}}, "saliency has no option '--model'"),
+        ({"method": "saliency", "target": "caat"}, "cat"),
+        ({"method": "smooth_grad", "options": {"--sigma": "7"}}, "--sigma must be from 0 to 1, got 7"),
+        ({"method": "smooth_grad", "options": {"--samples": "x"}}, "argument --samples: invalid int value: 'x'"),
+        ({"method": "saliency", "target": "cat --out /tmp"}, "no class is called '-out /tmp'"),
+        ({"method": "saliency", "photo": "0" * 64}, "this photograph is not here any more"),
+        ({"method": "grad_cam", "options": {"--layer": "fc"}}, "has no positions to map"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(client, question, sentence):
+    answer = asked(client, view="why", **question)
+    assert sentence in answer["refused"] and "map" not in answer
+
+
+def test_a_view_that_is_none(client):
+    assert "explore knows no 'nowhere'" in asked(client, view="nowhere")["refused"]
+
+
+def test_slow_methods_improve_while_one_watches(client, monkeypatch):
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    answers = course(client, view="why", method="smooth_grad", options={"--samples": "4"})
+    assert [(one.get("step"), one.get("steps")) for one in answers] == [(n, 4) for n in (1, 2, 3, 4)] + [(None, None)]
+    np.testing.assert_array_equal(floats(answers[3]["map"]), floats(answers[4]["map"]))
+    assert (floats(answers[0]["map"]) != floats(answers[3]["map"])).any()
+
+
+def test_a_slow_one_is_stopped_with_what_it_has(client, monkeypatch):
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    with client.websocket_connect(TALK) as socket:
+        photo = socket.receive_json()["start"]["photograph"]["photo"]
+        question = {"view": "why", "photo": photo, "method": "smooth_grad", "options": {"--samples": "100000"}}
+        socket.send_json({"ask": [{"id": 1, **question}]})
+        assert socket.receive_json()["step"] == 1
+        socket.send_json({"cancel": [1]})
+        while not (answer := socket.receive_json()).get("done"):
+            pass
+    assert answer["ending"].startswith("stopped at ") and answer["ending"].endswith(" of 100000")
+    assert np.isfinite(floats(answer["map"])).all()
+
+
+def test_results_are_those_of_the_command(client, shown):
+    question = json.dumps({"photo": shown[1].own.key, "target": "dog", "options": {"--layer": "relu3_1"}})
+    found = client.get("/keep/grad_cam.npz", params={"question": question})
+    assert found.headers["content-disposition"] == 'attachment; filename="grad_cam_my_cat_tiny3_dog_relu3_1.npz"'
+    (shown[0] / "found.npz").write_bytes(found.content)
+    assert zipfile.is_zipfile(shown[0] / "found.npz")
+    with np.load(shown[0] / "found.npz") as arrays:
+        expected = viz.grad_cam(shown[1].model, shown[1].own.image, "dog", "relu3_1")
+        np.testing.assert_array_equal(arrays["map"], expected)
+    assert client.get("/keep/grad_cam.png", params={"question": question}).content.startswith(b"\x89PNG")
+    for name in ("grad_cam.json", "train.png", "gallery.html", "download.npz"):
+        answer = client.get(f"/keep/{name}", params={"question": question})
+        assert answer.status_code == 400 and answer.text.startswith("there is no result")
+
+
+# ---- photographs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_photograph_is_read_as_from_disk_and_known_by_its_content(client, shown, tmp_path):
+    path = tmp_path / "other.png"
+    models.save_image(np.random.default_rng(1).random((3, 40, 30)), path)
+    found = client.post("/photographs", params={"name": "C:\\pictures\\other.png"}, content=path.read_bytes()).json()
+    assert found["name"] == "other.png"
+    np.testing.assert_array_equal(shown[1].photograph(found["photo"]).image, models.load_image(path, (16, 16)))
+    again = client.post("/photographs", params={"name": "again.png"}, content=path.read_bytes()).json()
+    assert again["photo"] == found["photo"]
+    picture = client.get(f"/photographs/{found['photo']}.png")
+    (tmp_path / "seen.png").write_bytes(picture.content)
+    np.testing.assert_allclose(
+        models.load_image(tmp_path / "seen.png"), models.load_image(path, (16, 16)), atol=0.5 / 255 + 1e-6
+    )
+    answer = asked(client, view="why", method="saliency", photo=found["photo"])
+    assert "viz saliency other.png " in answer["command"]
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        (b"", "odd.jpg is empty (zero bytes)"),
+        (b"hello", "odd.jpg is not a picture"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "odd.jpg is not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "odd.jpg is not a picture"),
+    ],
+)
+def test_odd_files_are_refused_in_a_sentence_without_a_path(client, content, sentence):
+    answer = client.post("/photographs", params={"name": "../odd.jpg"}, content=content)
+    assert answer.status_code == 400 and answer.json()["refused"].startswith(sentence)
+    assert "tmp" not in answer.json()["refused"]
+
+
+def test_large_files_are_refused_while_they_arrive(client, monkeypatch):
+    monkeypatch.setattr(server, "LARGEST", 1_000_000)
+    answer = client.post("/photographs", content=b"\xff" * 1_000_001)
+    assert answer.status_code == 413 and answer.json()["refused"] == "more than 1 MB: make it smaller first"
+
+
+def test_old_photographs_go_and_the_first_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "KEPT", 2)
+    models.save_image(np.random.default_rng(2).random((3, 20, 20)), tmp_path / "my $cat.png")
+    opened, keys = Opened(tmp_path).room, []
+    for seed in range(4):
+        models.save_image(np.random.default_rng(seed + 9).random((3, 20, 20)), tmp_path / "next.png")
+        keys.append(opened.add("next.png", (tmp_path / "next.png").read_bytes()).key)
+    assert list(opened.photographs)[-1] == keys[-1] and opened.own.key in opened.photographs
+    assert len(opened.photographs) <= 3 and keys[0] not in opened.photographs
+
+
+def test_a_network_that_sees_grey_gets_grey(tmp_path, monkeypatch):
+    models.save_image(np.random.default_rng(2).random((3, 20, 20)), tmp_path / "my $cat.png")
+    opened = Opened(tmp_path, channels=1).room
+    app = server.guarded(server.application(opened), 8765, None)
+    client = testclient.TestClient(app, HERE, headers={"origin": HERE})
+    answer = asked(client, view="why", method="saliency")
+    program = run_python(answer["python"], tmp_path, monkeypatch)
+    np.testing.assert_array_equal(program["found"][0], floats(answer["map"]))
+
+
+# ---- who may ask -----------------------------------------------------------------------------------------------------
+
+
+def test_another_sites_page_can_neither_read_nor_ask(client, shown):
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+    assert client.get("/", headers={"host": "127.0.0.1:80"}).status_code == 403
+    assert client.get("/", headers={"origin": "http://evil.example"}).status_code == 403
+    assert client.post("/photographs", headers={"origin": "null"}, content=b"x").status_code == 403
+    for headers in ({"origin": "http://evil.example"}, {"host": "evil.example", "origin": "http://evil.example"}):
+        with pytest.raises(testclient.WebSocketDisconnect), client.websocket_connect(TALK, headers=headers):
+            pass
+    bare = testclient.TestClient(client.app, HERE)
+    assert bare.get("/").status_code == 200 and bare.post("/photographs", content=b"x").status_code == 403
+
+
+def test_others_need_the_token_once(shown):
+    app = server.guarded(server.application(shown[1]), 8765, "secret")
+    there = "http://192.168.7.7:8765"
+    client = testclient.TestClient(app, there, headers={"origin": there})
+    for address in ("/", "/?token=wrong", "/page/app.js", f"/photographs/{shown[1].own.key}.png"):
+        assert client.get(address).status_code == 403
+    with pytest.raises(testclient.WebSocketDisconnect), client.websocket_connect("ws://192.168.7.7:8765/talk"):
+        pass
+    assert client.get("/?token=secret").status_code == 200  # which leaves a cookie, and the token out of the address
+    assert client.get("/page/app.js").status_code == 200 and "view" in client.get("/").text
+    with client.websocket_connect("ws://192.168.7.7:8765/talk") as socket:
+        assert "start" in socket.receive_json()
+
+
+def test_only_the_pages_own_files_are_served(client):
+    for view in server.VIEWS:
+        answer = client.get(view)
+        assert answer.status_code == 200 and "default-src 'self'" in answer.headers["content-security-policy"]
+    for name in ("..%2fserver.py", "%2e%2e%2fserver.py", "server.py", "__init__.py", "/etc/passwd", "gallery.js"):
+        assert client.get(f"/page/{name}").status_code == 404
+    assert client.get("/photographs/..%2f..%2fetc%2fpasswd.png").status_code == 404
+
+
+# ---- the worker ------------------------------------------------------------------------------------------------------
+
+
+class Asking:
+    """Wishes of one owner to a fresh worker, and what was heard, in order."""
+
+    def __init__(self, owner="a", working=None):
+        self.owner, self.heard, self.ended = owner, [], threading.Event()
+        self.worker = worker.Worker() if working is None else working
+        if working is None:
+            self.worker.start()
+
+    def ask(self, **answers):
+        self.worker.ask([worker.Wish(self.owner, name, answer, self.hear) for name, answer in answers.items()])
+
+    def hear(self, facts):
+        self.heard.append(facts)
+        if facts["id"] == "last" and facts.get("done"):
+            self.ended.set()
+
+
+def test_the_newest_wish_comes_first_and_stale_ones_not_at_all():
+    one, begun, free = Asking(), threading.Event(), threading.Event()
+    one.ask(first=lambda wish: begun.set() or free.wait(60) and {})
+    assert begun.wait(60)
+    one.ask(old=lambda wish: {}, last=lambda wish: {})
+    one.ask(stale=lambda wish: {})
+    one.ask(new=lambda wish: {}, next=lambda wish: {})
+    one.worker.cancel("a", "stale")
+    free.set()
+    assert one.ended.wait(60)
+    assert [facts["id"] for facts in one.heard] == ["first", "new", "next", "old", "last"]
+
+
+def test_newer_wishes_are_answered_between_the_steps_of_a_slow_one():
+    one, begun, free = Asking(), threading.Event(), threading.Event()
+
+    def slow(wish):
+        begun.set()
+        free.wait(60)
+        wish.part(1, 2, dict)
+        return {}
+
+    one.ask(slow=slow, last=lambda wish: {})
+    assert begun.wait(60)
+    one.ask(quick=lambda wish: {})
+    free.set()
+    assert one.ended.wait(60)
+    assert [(facts["id"], facts.get("done", False)) for facts in one.heard] == [
+        ("quick", True),
+        ("slow", False),
+        ("slow", True),
+        ("last", True),
+    ]
+
+
+def test_one_tab_does_not_cancel_another():
+    one = Asking("a")
+    other, begun, free = Asking("b", one.worker), threading.Event(), threading.Event()
+    one.ask(first=lambda wish: begun.set() or free.wait(60) and {})
+    assert begun.wait(60)
+    other.ask(last=lambda wish: {})
+    one.ask(mine=lambda wish: {})
+    one.worker.cancel("a")
+    free.set()
+    assert other.ended.wait(60)
+    assert [facts["id"] for facts in other.heard] == ["last"] and not [f for f in one.heard if f["id"] == "mine"]
+
+
+def test_a_fault_of_the_program_is_said_and_the_worker_goes_on(capfd):
+    one = Asking()
+    one.ask(broken=lambda wish: [][1], last=lambda wish: {})
+    assert one.ended.wait(60)
+    assert one.heard[0]["refused"].startswith("explore went wrong here, which is its own fault (IndexError")
+    assert "IndexError" in capfd.readouterr().err
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_the_command_line_is_said(small_weights, tmp_path, capsys):
+    model = ["--model", str(small_weights), "--no-browser"]
+    assert main(["explore", str(tmp_path / "none.jpg"), *model]) == 2
+    assert "none.jpg" in capsys.readouterr().err
+    with server.socket.create_server(("127.0.0.1", 0)) as taken:
+        models.save_image(np.zeros((3, 32, 32)), tmp_path / "a.png")
+        assert main(["explore", str(tmp_path / "a.png"), *model, "--port", str(taken.getsockname()[1])]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("explore: cannot listen on 127.0.0.1, port ") and "--port 0" in said

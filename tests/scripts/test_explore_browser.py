@@ -1,0 +1,441 @@
+"""Explore in a real browser: Debian's Chromium, without a window, and a server that is a process of its own."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+
+from . import tiny
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'minigrad[test]'")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'minigrad[test]'")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="there is no Chromium with its driver: apt-get install chromium chromium-driver"
+)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+)
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120  # seconds for what takes a second
+
+
+class Server:
+    """`python -m viz explore` as a process, of which the address is known; it can be ended and started again."""
+
+    def __init__(self, *argv):
+        self.argv, self.port, self.process, self.said = [str(word) for word in argv], 0, None, []
+
+    def start(self):
+        command = [sys.executable, "-m", "viz", "explore", *self.argv, "--no-browser", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        first = self.process.stdout.readline()
+        self.address = re.search(r"http://\S+", first)[0]
+        self.port = int(re.search(r":(\d+)/", self.address)[1])
+        threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True).start()
+        return self
+
+    def end(self, how=signal.SIGINT):
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny network and three pictures; one has a name that would be an element of a page."""
+    folder, rng = tmp_path_factory.mktemp("explored"), np.random.default_rng(0)
+    tiny.write(folder)
+    for name in ("first.png", "second.png", "<img src=x onerror=alert(1)>.png"):
+        models.save_image(rng.random((3, 4, 6), np.float32).repeat(40, 1).repeat(40, 2), folder / name)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("hello")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    server = Server(folder / "first.png", "--model", folder / "tiny3.h5").start()
+    yield server
+    server.end()
+    assert server.said == []
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(chromium, server):
+    """The first view, 1280 pixels wide; nothing may have been said to the console by the end."""
+    seen(chromium, 1280)
+    chromium.get(server.address)
+    chromium.execute_script("sessionStorage.clear(); localStorage.clear()")
+    chromium.get(server.address)
+    until(chromium, "h2", "It says")
+    yield chromium
+    assert chromium.get_log("browser") == []
+
+
+def seen(driver, width, scheme="light"):
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def waiting(driver, found):
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, PATIENCE, 0.05, [StaleElementReferenceException]).until(lambda _: found())
+
+
+def until(driver, selector, text):
+    """Waits until an element that is shown begins with a text."""
+    return waiting(
+        driver,
+        lambda: next(
+            (one for one in driver.find_elements("css selector", selector) if one.text.startswith(text)), None
+        ),
+    )
+
+
+def go(page, server, address):
+    page.get(server.address.rstrip("/") + address)
+
+
+def answered(page, count):
+    """Waits until so many panels have their answers; their titles."""
+    script = (
+        "return [...document.querySelectorAll('.panel')].map(p => [p.matches('.waits'), p.children[0].textContent])"
+    )
+    found = waiting(
+        page,
+        lambda: (
+            (panels := page.execute_script(script))
+            and len(panels) == count
+            and not any(w for w, _ in panels)
+            and panels
+        ),
+    )
+    return [title for _, title in found]
+
+
+def choose(page, path):
+    page.find_element("id", "file").send_keys(str(path))
+
+
+# ---- look ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_visit_says_what_to_do_once(page, server):
+    first = page.find_element("id", "first")
+    assert first.is_displayed() and "photograph" in first.text
+    first.find_element("tag name", "button").click()
+    page.refresh()
+    until(page, "h2", "It says")
+    assert not page.find_element("id", "first").is_displayed()
+
+
+def test_classes_lead_to_why(page):
+    rows = page.find_elements("css selector", ".bars tr")
+    assert len(rows) == len(tiny.CLASSES) and all(re.search(r"\d+\.\d+ %$", row.text) for row in rows)
+    link = rows[1].find_element("tag name", "a")
+    name = link.text
+    link.click()
+    titles = answered(page, 3)
+    assert all(f": {name} (" in title for title in titles) and f"for={name}" in page.current_url
+    page.back()
+    until(page, "h2", "It says")
+
+
+def test_photographs_are_chosen_kept_in_a_strip_and_stay_after_a_reload(page, folder):
+    choose(page, folder / "second.png")
+    waiting(page, lambda: "photo=" in page.current_url and len(page.find_elements("css selector", "#strip img")) == 2)
+    until(page, "h2", "It says")
+    choose(page, folder / "<img src=x onerror=alert(1)>.png")
+    waiting(page, lambda: len(page.find_elements("css selector", "#strip img")) == 3)
+    where = page.current_url
+    page.refresh()
+    until(page, "h2", "It says")
+    assert page.current_url == where and len(page.find_elements("css selector", "#strip img")) == 3
+    page.find_elements("css selector", "#strip a")[0].click()
+    waiting(page, lambda: page.current_url != where)
+
+
+def test_photographs_are_dropped_and_pasted(page, folder):
+    script = (
+        "const [kind, text] = arguments; const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));"
+        "const files = new DataTransfer(); files.items.add(new File([bytes], 'given.png'));"
+        "const event = kind === 'drop' ? new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true})"
+        " : new ClipboardEvent('paste', {clipboardData: files, bubbles: true}); document.body.dispatchEvent(event);"
+    )
+    import base64
+
+    for count, (kind, name) in enumerate(
+        {"drop": "second.png", "paste": "<img src=x onerror=alert(1)>.png"}.items(), 2
+    ):
+        page.execute_script(script, kind, base64.b64encode((folder / name).read_bytes()).decode())
+        waiting(page, lambda n=count: len(page.find_elements("css selector", "#strip img")) == n)
+
+
+@pytest.mark.parametrize("name", ["broken.jpg", "empty.png", "text.png"])
+def test_an_odd_file_is_a_sentence_in_the_page(page, folder, name):
+    choose(page, folder / name)
+    said = until(page, "#said", name)
+    assert said.get_attribute("role") == "alert" and str(folder) not in said.text
+    assert [entry["message"] for entry in page.get_log("browser") if "400" not in entry["message"]] == []
+    assert page.find_element("css selector", "h2").text.startswith("It says")
+
+
+# ---- why -------------------------------------------------------------------------------------------------------------
+
+
+def test_methods_stand_beside_each_other_for_two_classes(page, server):
+    go(page, server, "/why?for=cat&and=dog&methods=saliency,lrp,occlusion")
+    titles = answered(page, 6)
+    assert [title.split(": ")[1].split(" (")[0] for title in titles] == ["cat"] * 3 + ["dog"] * 3
+    assert page.execute_script(
+        "return [...document.querySelectorAll('.panel canvas')].every(c => c.width === 16 && c.height === 16"
+        " && c.getAttribute('aria-label').includes('Arrow keys'))"
+    )
+
+
+def test_a_class_is_typed(page, server):
+    from selenium.webdriver.common.keys import Keys
+
+    go(page, server, "/why?methods=grad_cam")
+    answered(page, 1)
+    field = page.find_element("id", "class-for")
+    field.send_keys("zebra", Keys.ENTER)
+    waiting(page, lambda: "zebra" in answered(page, 1)[0])
+    assert "for=zebra" in page.current_url
+    field.clear()
+    field.send_keys("zebrra", Keys.ENTER)
+    until(page, ".panel .said", "no class is called 'zebrra'")
+    assert page.execute_script("return [...document.querySelectorAll('#labels option')].map(o => o.value)") == list(
+        tiny.CLASSES
+    )
+
+
+def test_what_is_chosen_is_in_the_address(page, server):
+    go(page, server, "/why?methods=grad_cam")
+    answered(page, 1)
+    page.find_element("id", "method-saliency").click()
+    answered(page, 2)
+    assert re.search(r"methods=saliency(,|%2C)grad_cam", page.current_url)
+    page.execute_script("document.querySelectorAll('.settings details').forEach(d => d.open = true)")
+    page.execute_script(
+        "const field = document.querySelector('select[name=\"grad_cam-layer\"]'); field.value = 'relu2_1';"
+        "field.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    until(page, ".panel:nth-child(2) .said", "evidence, in units of the score, at relu2_1")
+    page.execute_script(
+        "const field = document.querySelector('.inks [name=sign]'); field.value = 'positive';"
+        "field.dispatchEvent(new Event('input', {bubbles: true}))"
+    )
+    where = page.current_url
+    assert "grad_cam-layer=relu2_1" in where and "sign=positive" in where
+    page.refresh()
+    answered(page, 2)
+    until(page, ".panel:nth-child(2) .said", "evidence, in units of the score, at relu2_1")
+    assert page.current_url == where
+
+
+def test_every_map_says_its_value_where_one_is_pointed_at(page, server):
+    from selenium.webdriver.common.keys import Keys
+
+    go(page, server, "/why?for=cat&methods=input_x_gradient,grad_cam")
+    answered(page, 2)
+    canvas = page.find_element("css selector", ".panel canvas")
+    page.execute_script("arguments[0].focus()", canvas)
+    canvas.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    said = [one.text for one in page.find_elements("css selector", ".panel .value")]
+    assert all(re.fullmatch(r"−?\d.* in column 9, row 10", text) for text in said)
+
+
+def test_colours_are_the_librarys(page, server, folder):
+    """A bare map in the page has the colours that viz gives the same map."""
+    import viz
+    from viz.colours import Scale
+
+    go(page, server, "/why?for=cat&methods=input_x_gradient&mix=100")
+    answered(page, 1)
+    drawn = page.execute_script(
+        "const c = document.querySelector('.panel canvas');"
+        "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+    model = models.load(folder / "tiny3.h5").eval()
+    image = models.load_image(folder / "first.png", model.input_size)
+    heat = viz.input_x_gradient(model, image, "cat")[0].sum(0)
+    expected = np.rint(Scale.of(heat).colours(heat) * 255)
+    found = np.reshape(drawn, (16, 16, 4))[..., :3]
+    assert (abs(found - expected).max(2) <= 2).mean() > 0.98  # a value at the border of two colours may take either
+
+
+def test_a_slow_method_improves_and_is_stopped(page, server):
+    go(page, server, "/why?methods=rise,saliency&rise-samples=100000")
+    waiting(page, lambda: page.execute_script("return document.querySelector('.panel progress')?.value > 0"))
+    assert "(" in answered_one(page, 1)  # the quick one does not wait for it
+    page.find_element("css selector", ".panel:nth-child(1) button").click()
+    until(page, ".panel:nth-child(1) .said", "mean probability where the pixel is kept")
+    assert "stopped at" in page.find_element("css selector", ".panel:nth-child(1) .said").text
+
+
+def answered_one(page, n):
+    """Waits for the answer of panel n alone; its title."""
+    script = (
+        "const p = document.querySelectorAll('.panel')[arguments[0]]; return p?.matches(':not(.waits)') && p.innerText"
+    )
+    return waiting(page, lambda: page.execute_script(script, n))
+
+
+def test_leaving_ends_what_was_asked(page, server):
+    go(page, server, "/why?methods=rise&rise-samples=100000")
+    waiting(page, lambda: page.execute_script("return document.querySelector('.panel progress')?.value > 0"))
+    page.find_element("css selector", "a[data-view=look]").click()
+    until(page, "h2", "It says")
+    go(page, server, "/why?methods=saliency")
+    answered(page, 1)
+
+
+def test_command_and_python_are_shown_and_copied_and_files_kept(page, server):
+    go(page, server, "/why?for=dog&methods=grad_cam")
+    answered(page, 1)
+    page.execute_script(
+        "window.copied = []; navigator.clipboard.writeText = async (text) => copied.push(text);"
+        "document.querySelector('.recipe').open = true; document.querySelectorAll('.copy').forEach(b => b.click())"
+    )
+    command, python = page.execute_script("return copied")
+    assert (
+        command.startswith("python -m viz grad_cam first.png --target=dog") and "viz.grad_cam(model, image," in python
+    )
+    kept = page.execute_async_script(
+        "const done = arguments[0]; const links = [...document.querySelectorAll('a.keep')];"
+        "Promise.all(links.map(l => fetch(l.href).then(r => r.arrayBuffer().then(b => [r.status, b.byteLength]))))"
+        ".then(done)"
+    )
+    assert [status for status, _ in kept] == [200, 200] and min(size for _, size in kept) > 500
+
+
+# ---- the whole -------------------------------------------------------------------------------------------------------
+
+
+def test_two_tabs_do_not_mix(page, server, folder):
+    one = page.current_window_handle
+    choose(page, folder / "second.png")
+    waiting(page, lambda: len(page.find_elements("css selector", "#strip img")) == 2)
+    page.switch_to.new_window("tab")
+    seen(page, 1280)
+    go(page, server, "/why?for=dog&methods=saliency,rise&rise-samples=50000")
+    answered_one(page, 0)
+    assert len(page.find_elements("css selector", "#strip img")) == 1
+    page.close()
+    page.switch_to.window(one)
+    go(page, server, "/why?for=cat&methods=saliency")
+    assert ": cat (" in answered(page, 1)[0]
+
+
+def test_the_page_goes_on_where_the_server_is_started_again(chromium, folder):
+    server = Server(folder / "first.png", "--model", folder / "tiny3.h5").start()
+    seen(chromium, 1280)
+    chromium.get(server.address)
+    until(chromium, "h2", "It says")
+    choose(chromium, folder / "second.png")
+    waiting(chromium, lambda: len(chromium.find_elements("css selector", "#strip img")) == 2)
+    until(chromium, "h2", "It says")
+    server.end(signal.SIGKILL)
+    until(chromium, "#gone", "The server is gone. Start it again")
+    server.start()
+    waiting(chromium, lambda: not chromium.find_element("id", "gone").is_displayed())
+    until(chromium, "h2", "It says")
+    assert server.end() == 0
+    chromium.get("about:blank")
+    chromium.get_log("browser")  # which has what the browser says of a server that is gone
+
+
+def test_a_photograph_that_has_gone_is_a_sentence(page, server):
+    go(page, server, f"/why?photo={'0' * 64}&methods=saliency")
+    until(page, ".panel .said", "this photograph is not here any more")
+    page.get_log("browser")  # the picture that was not found
+
+
+@pytest.mark.parametrize("width", [390, 1000, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "address, panels", [("/look", 0), ("/why?and=dog&methods=saliency,grad_cam,rise&rise-samples=40", 6)]
+)
+def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, panels):
+    seen(page, width, scheme)
+    go(page, server, address)
+    if panels:
+        answered(page, panels)
+    else:
+        until(page, "h2", "It says")
+    page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    paper = page.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
+    assert (int(paper[4:].split(",")[0]) < 64) is (scheme == "dark")
+
+
+def test_everything_is_reached_by_the_keyboard_and_the_focus_is_seen(page, server):
+    from selenium.webdriver.common.keys import Keys
+
+    go(page, server, "/why?methods=saliency")
+    answered(page, 1)
+    met = set()
+    for _ in range(60):
+        webdriver.ActionChains(page).send_keys(Keys.TAB).perform()
+        met.add(
+            page.execute_script(
+                "const e = document.activeElement;"
+                "const s = getComputedStyle(e.id === 'file' ? e.previousElementSibling : e);"
+                "return `${e.tagName} ${e.id || e.dataset.view || e.name || ''} ${s.outlineStyle !== 'none'}`"
+            )
+        )
+    for one in ("A look true", "A why true", "INPUT file true", "INPUT class-for true", "INPUT method-rise true"):
+        assert one in met, sorted(met)
+    assert {"CANVAS  true", "SUMMARY  true", "SELECT sign true"} <= met
+
+
+def test_everything_has_a_name(page, server):
+    go(page, server, "/why?methods=saliency,smooth_grad")
+    answered(page, 2)
+    nameless = page.execute_script(
+        "return [...document.querySelectorAll('a, button, input, select, canvas, progress, nav')].filter(e =>"
+        " !(e.getAttribute('aria-label') || e.labels?.length || e.textContent.trim())).map(e => e.outerHTML)"
+    )
+    assert nameless == []
+    assert page.execute_script("return [...document.images].every(i => i.hasAttribute('alt'))")
+
+
+def test_nothing_is_asked_of_any_other_place(page, server):
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    asked = {url for url in asked if url.startswith(("http", "ws"))}
+    assert asked and all(re.match(r"http://127\.0\.0\.1:\d+/", url) for url in asked)

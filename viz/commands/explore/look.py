@@ -1,0 +1,28 @@
+"""Look: what the network gets of a photograph, and what it takes it for."""
+
+import numpy as np
+
+import models
+
+TOP = 8
+
+
+def classes(room, question, wish):
+    """The classes of highest probability."""
+    job = room.asked("classify", question, wish)
+    best = np.argsort(-job.probabilities, kind="stable")[:TOP]
+    height, width = job.image.shape[2:]
+    return {
+        "classes": [{"name": job.class_name(c), "index": int(c), "p": float(job.probabilities[c])} for c in best],
+        "unknown": bool(models.unknown(job.model, job.scores)[0]),
+        "gets": f"{width} x {height} pixels",
+        "command": job.command_line,
+        "python": room.python(
+            job.photo,
+            "from minigrad import functional as F",
+            "",
+            "probabilities = F.softmax(model(image), 1).numpy()[0]",
+            "for c in (-probabilities).argsort()[:5]:",
+            "    print(model.labels[c] if model.labels else c, probabilities[c])",
+        ),
+    }

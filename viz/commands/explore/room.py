@@ -1,0 +1,192 @@
+"""What the page asks about: one network, and the photographs that were shown to it; and runs of commands on them."""
+
+import hashlib
+import shlex
+from collections import OrderedDict
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+import models
+from models.mistakes import UserError
+
+from ..command import MODULE, find
+from ..job import Job
+from ..options import TOLD
+
+KEPT = 200  # photographs, the last that were looked at
+LARGEST = 40_000_000  # bytes of a photograph's file
+SHARED = ("image", "model", "target", "device", "out", "quiet", "help", "labels", "input_size", "preprocessing")
+SAMPLE = "cat"  # what stands for scikit-image's, whose command line names no file
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """key: the hash of its file's bytes. name: the file's. image: (1,3,H,W) in [0,1], what the network gets. whole:
+    whether that is the picture as it is, of the network's size already."""
+
+    key: str
+    name: str
+    image: np.ndarray
+    whole: bool = False
+
+
+class Room:
+    """job: of the command line, whose network and photograph there are to begin with."""
+
+    def __init__(self, job):
+        self.job, self.model, self.photographs, self._scores = job, job.model, OrderedDict(), {}
+        self.own = None
+        self.own = self._first()
+
+    def _first(self):
+        """The photograph of the command line, or the sample; None where there is none."""
+        if self.job.args.image:
+            path = Path(self.job.args.image)
+            image = self.job.image  # read first: it says what is wrong with the file
+            return self._keep(Photograph(sha256(path.read_bytes()), path.name, image, is_whole(self.job, path)))
+        try:
+            image = self.job.image
+        except UserError:  # without scikit-image
+            return None
+        return self._keep(Photograph(sha256(image.tobytes()), SAMPLE, image))
+
+    def add(self, name, content):
+        """The Photograph of a file's bytes, read as one on disk is; UserError or ImageError says what is wrong."""
+        if len(content) > LARGEST:
+            raise UserError(f"{name} has more than {LARGEST // 1_000_000} MB: make it smaller first")
+        key = sha256(content)
+        if key in self.photographs:
+            return self.photograph(key)
+        name = Path(name.replace("\\", "/")).name[-80:] or "photograph"
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "photograph"
+            path.write_bytes(content)
+            try:
+                job = self._job("classify", [], image_path=path)
+                found = Photograph(key, name, job.image, is_whole(job, path))
+            except models.ImageError as error:
+                raise UserError(str(error).replace(str(path), name)) from None
+        return self._keep(found)
+
+    def photograph(self, key):
+        """The Photograph of this key; UserError where it is none that was shown, or it has gone."""
+        if key not in self.photographs:
+            raise UserError("this photograph is not here any more: drop or choose it again")
+        self.photographs.move_to_end(key)
+        return self.photographs[key]
+
+    def _keep(self, photograph):
+        self.photographs[photograph.key] = photograph
+        passing = [key for key in self.photographs if self.own is None or key != self.own.key]
+        for key in passing[: max(0, len(self.photographs) - KEPT)]:
+            self._scores.pop(key, None)
+            del self.photographs[key]
+        return photograph
+
+    def _job(self, name, words, image_path=None, out=None):
+        """A Job of a command, with this network."""
+        options = find(name).options
+        args = options.parse_args([*([str(image_path)] if image_path else []), *words, "--quiet"])
+        for key in ("model", "device", *TOLD.values()):
+            setattr(args, key, getattr(self.job.args, key))
+        args.out = out
+        job = Live(name, args, words, MODULE, False, [], {key: options.get_default(key) for key in vars(args)})
+        job.model = self.model
+        return job
+
+    def asked(self, name, question, wish=None, out=None):
+        """The Live job of a command for what the page asks: {"photo": key, "target": text or None, "options": {...}}.
+
+        Only a command's own options can be given: none names a file, a folder or a device.
+        """
+        words = words_of(name, question)
+        photograph = self.photograph(question.get("photo"))
+        job = self._job(name, words, out=out)
+        job.image, job.photo, job.wish = photograph.image, photograph, wish
+        job.args.image = None if photograph.name == SAMPLE else photograph.name
+        named = [] if photograph.name == SAMPLE else [photograph.name]
+        elsewhere = [] if job.args.device == "cpu" else ["--device", job.args.device]
+        job.shown = [*named, *words, *self.job.names_model, *elsewhere]
+        if photograph.key not in self._scores:
+            self._scores[photograph.key] = job.scores
+        job.scores = self._scores[photograph.key]
+        return job
+
+    @cached_property
+    def begin_python(self):
+        """Lines that load the network."""
+        told = [
+            f", {name}={value!r}" for name, key in TOLD.items() if (value := getattr(self.job.args, key)) is not None
+        ]
+        device = "" if self.job.args.device == "cpu" else f", device={self.job.args.device!r}"
+        loaded = f"models.load({str(self.job.args.model)!r}{device}{''.join(told)}).eval().requires_grad_(False)"
+        return f"import models\nimport viz\n\nmodel = {loaded}\n"
+
+    def python(self, photograph, *lines):
+        """A program that loads the network and a photograph, and goes on with these lines."""
+        source, before = repr(photograph.name), ""
+        if photograph.name == SAMPLE:
+            source, before = "data.cat()", "from skimage import data\n\n"
+        size = "" if photograph.whole else ", model.input_size, model.short_side"
+        image = f"image = models.load_image({source}{size})\n"
+        if photograph.image.shape[1] == 1:
+            before += "from viz.commands.pictures import in_channels\n"
+            image += "image = in_channels(model, image)\n"
+        return before + self.begin_python + image + "\n".join(lines) + "\n"
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_whole(job, path):
+    """Whether a picture has the network's size and is taken as it is (see Job.image)."""
+    size, short_side = job.model.input_size, job.model.short_side
+    return short_side is not None and job.photograph(path).shape[2:] == size
+
+
+class Live(Job):
+    """A Job whose steps go to the page, which may end it. photo: the Photograph. shown: its command's words."""
+
+    photo, wish, shown, drawn = None, None, (), None
+
+    def stoppable(self):
+        return nullcontext()  # the page's button ends it, no signal
+
+    def so_far(self, step, steps, result):
+        super().so_far(step, steps, result)
+        if self.wish is not None:
+            self.stopped = self.wish.part(step, steps, lambda: self.drawn(result))
+        return self.stopped
+
+    @property
+    def command_line(self):
+        return shlex.join([*self.program.format(self.name).split(), *map(str, self.shown)])
+
+
+def own_options(options):
+    """{flag: action} of the options that are a command's own."""
+    return {
+        action.option_strings[0]: action
+        for action in options._actions
+        if action.option_strings and action.dest not in SHARED and action.help != "==SUPPRESS=="
+    }
+
+
+def words_of(name, question):
+    """The words of a command line for what the page asks; options that have their default are left out."""
+    known = own_options(find(name).options)
+    words = [f"--target={question['target']}"] if question.get("target") else []
+    for flag, value in question.get("options", {}).items():
+        if flag not in known:
+            raise UserError(f"{name} has no option {flag!r} that can be asked for here")
+        if known[flag].nargs == 0:
+            words += [flag] if value else []
+        elif str(value) not in ("", str(known[flag].default)):
+            words.append(f"{flag}={value}")
+    return words

@@ -1,0 +1,265 @@
+"""The server of the page: its files, photographs on their way in, results to keep, and one socket for each tab.
+
+It answers this machine alone, unless another address was asked for, and then those who have the token. A page of
+another site can neither ask nor read: Host and Origin must be this server's own.
+"""
+
+import asyncio
+import ipaddress
+import json
+import secrets
+import socket
+import webbrowser
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
+
+from models.mistakes import UserError
+from viz.colours import table
+
+from ..attribution import COMMANDS
+from ..command import find
+from . import look, why
+from .packed import levels, png
+from .room import LARGEST, Room
+from .worker import Wish, Worker
+
+ANSWERS = {"look": look.classes, "why": why.attribution}  # by what the page asks; each f(room, question, wish) -> dict
+RESULTS = ("classify", *COMMANDS)  # the techniques whose results can be kept
+VIEWS = ("/", "/look", "/why")
+PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
+KINDS = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".png": "image/png",
+    ".npz": "application/zip",
+}
+MOST_AT_ONCE = 60  # wishes of a tab in one message
+RULES = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def serve(job):
+    """Serve the page until Ctrl-C. job: of the command."""
+    args = job.args
+    room = Room(job)
+    try:
+        listening = socket.create_server((args.host, args.port))
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"cannot listen on {args.host}, port {args.port} ({why}): --port 0 takes one that is free"
+        ) from None
+    port = listening.getsockname()[1]
+    token = None if is_local(args.host) else secrets.token_urlsafe(24)
+    shown = "127.0.0.1" if is_local(args.host) else args.host if args.host != "0.0.0.0" else socket.gethostname()
+    address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    print(f"explore: {address} (Ctrl-C ends it)", flush=True)
+    if not args.no_browser:
+        webbrowser.open(address)
+    config = uvicorn.Config(
+        guarded(application(room), port, token),
+        log_level="warning",
+        ws_max_size=2**18,
+        timeout_graceful_shutdown=1,
+        lifespan="off",
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        print("explore: ended", flush=True)
+
+
+def is_local(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# ---- who may ask -----------------------------------------------------------------------------------------------------
+
+
+def guarded(app, port, token):
+    """The application behind its checks: Host, Origin, and where there is a token, that."""
+    names = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+
+    async def guard(scope, receive, send):
+        if scope["type"] not in ("http", "websocket"):
+            return await app(scope, receive, send)
+        connection = HTTPConnection(scope)
+        host, origin = connection.headers.get("host", ""), connection.headers.get("origin")
+        asks = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
+        wrong = host not in names and token is None
+        if wrong or origin is not None and origin != f"http://{host}" or asks and origin is None:
+            return await refuse(scope, receive, send, 403, "this address is not explore's own")
+        if token is not None and not secrets.compare_digest(connection.cookies.get("explore", ""), token):
+            given = connection.query_params.get("token", "")
+            if scope["type"] != "http" or not secrets.compare_digest(given.encode(), token.encode()):
+                return await refuse(scope, receive, send, 403, "explore asks for the address that it printed")
+            answer = RedirectResponse(scope["path"])
+            answer.set_cookie("explore", token, httponly=True, samesite="strict")
+            return await answer(scope, receive, send)
+        await app(scope, receive, send)
+
+    return guard
+
+
+async def refuse(scope, receive, send, status, sentence):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": sentence})
+    else:
+        await PlainTextResponse(sentence, status, RULES)(scope, receive, send)
+
+
+# ---- what can be asked -----------------------------------------------------------------------------------------------
+
+
+def application(room):
+    """The Starlette application of a Room, with a Worker of its own."""
+    worker = Worker()
+    worker.start()
+
+    async def page(request):
+        name = request.path_params.get("name", "index.html")
+        place = GALLERY if name == "style.css" else PAGE  # its colours and letters are the gallery's
+        if name not in {path.name for path in place.iterdir()} or Path(name).suffix not in KINDS:
+            return PlainTextResponse(f"there is no {name}", 404, RULES)
+        return Response((place / name).read_bytes(), headers=RULES, media_type=KINDS[Path(name).suffix])
+
+    async def answered(answer):
+        """What answer(wish) gives, computed by the worker; a dict with "refused" where it cannot be."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def report(facts):
+            if facts.get("done"):
+                loop.call_soon_threadsafe(lambda: done.done() or done.set_result(facts))
+
+        worker.ask([Wish(object(), 0, answer, report)])
+        return await done
+
+    async def add(request):
+        name, content = request.query_params.get("name", "photograph"), bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > LARGEST:
+                return JSONResponse(
+                    {"refused": f"more than {LARGEST // 1_000_000} MB: make it smaller first"}, 413, RULES
+                )
+        facts = await answered(lambda wish: described(room.add(name, bytes(content))))
+        return JSONResponse(facts, 400 if "refused" in facts else 200, RULES)
+
+    async def photograph(request):
+        try:
+            found = room.photograph(request.path_params["key"])
+        except UserError as error:
+            return PlainTextResponse(str(error), 404, RULES)
+        return Response(png(found.image), headers=RULES, media_type="image/png")
+
+    async def keep(request):
+        question = json.loads(request.query_params.get("question", "{}"))
+        name, suffix = request.path_params["name"], "." + request.path_params["suffix"]
+        facts = await answered(lambda wish: {"file": written(room, name, question, suffix)})
+        if "refused" in facts:
+            return PlainTextResponse(facts["refused"], 400, RULES)
+        name, content = facts["file"]
+        headers = RULES | {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(content, headers=headers, media_type=KINDS[suffix])
+
+    async def talk(websocket):
+        await websocket.accept()
+        await Tab(room, worker, websocket).run()
+
+    routes = [Route(view, page) for view in VIEWS]
+    routes += [
+        Route("/page/{name}", page),
+        Route("/photographs", add, methods=["POST"]),
+        Route("/photographs/{key}.png", photograph),
+        Route("/keep/{name}.{suffix:str}", keep),
+        WebSocketRoute("/talk", talk),
+    ]
+    return Starlette(routes=routes)
+
+
+def described(photograph):
+    return {"photo": photograph.key, "name": photograph.name}
+
+
+def written(room, name, question, suffix):
+    """(name, bytes) of what a technique's command writes, its .png or .npz."""
+    if suffix not in (".png", ".npz") or name not in RESULTS:
+        raise UserError(f"there is no result {name}{suffix}")
+    with TemporaryDirectory() as folder:
+        job = room.asked(name, question, out=Path(folder))
+        find(name).run(job)
+        path = next(path for path in job.written if path.suffix == suffix)
+        return path.name, path.read_bytes()
+
+
+class Tab:
+    """One tab of the page: its socket, its wishes, and their answers on the way out."""
+
+    def __init__(self, room, worker, websocket):
+        self.room, self.worker, self.websocket = room, worker, websocket
+        self.loop, self.answers = asyncio.get_running_loop(), asyncio.Queue()
+
+    async def run(self):
+        """Until the tab is closed, and with it all that it waits for."""
+        self.answers.put_nowait({"start": beginning(self.room)})
+        sending = asyncio.create_task(self._send())
+        try:
+            while True:
+                self._heard(json.loads(await self.websocket.receive_text()))
+        except (WebSocketDisconnect, json.JSONDecodeError):
+            pass
+        finally:
+            self.worker.cancel(self)
+            sending.cancel()
+
+    async def _send(self):
+        while True:
+            await self.websocket.send_text(json.dumps(await self.answers.get()))
+
+    def _heard(self, message):
+        for number in message.get("cancel", []):
+            self.worker.cancel(self, number)
+        asked = message.get("ask", [])[:MOST_AT_ONCE]
+        self.worker.ask([Wish(self, one["id"], self._answer(one), self._report) for one in asked])
+
+    def _answer(self, question):
+        def answer(wish):
+            if question.get("view") not in ANSWERS:
+                raise UserError(f"explore knows no {question.get('view')!r}")
+            return ANSWERS[question["view"]](self.room, question, wish)
+
+        return answer
+
+    def _report(self, facts):
+        self.loop.call_soon_threadsafe(self.answers.put_nowait, facts)
+
+
+def beginning(room):
+    """What the page has to know first."""
+    model = room.model
+    return {
+        "model": model.name,
+        "labels": [str(label) for label in model.labels] if model.labels else None,
+        "photograph": room.own and described(room.own),
+        "methods": why.methods(),
+        "layers": why.layers(room),
+        "colours": {kind: levels(table(kind == "signed") * 255) for kind in ("plain", "signed")},
+    }
