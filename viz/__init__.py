@@ -17,6 +17,7 @@ layer, unit: a layer's name, with a channel or (channel, row, column), to explai
 # ruff: noqa: F401
 import models as _models  # which says what is not installed
 
+from .arithmetic import arithmetic, uses
 from .attack_report import as_saved, distances, report_attack, round_within
 from .attacks import fgsm, linear_attack, pgd, targeted_ascent
 from .autoattack import apgd, auto_attack
