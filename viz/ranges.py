@@ -75,7 +75,7 @@ RANGES = {
     "queries": COUNT,
     "radius": Range(0, 1e6),
     "relative_infidelity.samples": Range(3),
-    "relative_infidelity.sigma": Range(0, 1e6),
+    "relative_infidelity.sigma": Range(above=0, high=1e6),
     "samples": COUNT,
     "searches": COUNT,
     "sigma": Range(0, 1),

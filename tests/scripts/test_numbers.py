@@ -153,6 +153,8 @@ def test_functions_refuse_what_their_options_refuse(function, name):
         ("evaluate_attribution", ["--measures", "grid", "--steps", "3"], "no effect without --measures curves"),
         ("evaluate_attribution", ["--curves", "authors"], "--steps has no effect with --curves authors"),
         ("maximize", ["--targets", "cat,dog"], "give --target or --targets, not both"),
+        ("maximize", ["--jitter", "3"], "--jitter has no effect with --preset fourier or --robust, whose transforms"),
+        ("maximize", ["--blur", "0", "--blur-every", "3"], "--blur-every has no effect without --blur"),
         ("maximize", ["--tv-kind", "l2"], "--tv-kind has no effect without --tv-weight"),
         ("top_patches", ["--patches", "99"], "give fewer --patches, or a larger --count"),
     ],

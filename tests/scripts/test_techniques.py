@@ -41,6 +41,16 @@ def test_what_is_said_of_it_is_so(technique):
         assert all(word in known for word in options if word.startswith("--"))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_says_what_it_is_before_its_default(name):
+    options = find(name).options
+    bare = [
+        action.option_strings for action in options._actions if not (action.help or "").strip() or action.help[0] == "("
+    ]
+    assert not bare
+    assert not re.search(r"[\w,{}]{60}", options.format_help()), "a list that --help cannot break"
+
+
 WITHOUT_A_PAPER = {"activations", "bias", "classify", "compare", "explore", "gallery", "templates", "weights"}
 
 

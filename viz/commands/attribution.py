@@ -244,7 +244,11 @@ keep some of it. --through shows what single channels of a layer hand on (Achtib
 ).options
 choices = (*viz.lrp_shares.COMPOSITES, *viz.lrp_shares.RULES)
 options.add_argument(
-    "--rule", choices=choices, default="composite", help="how a layer shares relevance out (default %(default)s)"
+    "--rule",
+    choices=choices,
+    default="composite",
+    metavar="NAME",
+    help=f"how a layer shares relevance out: {', '.join(choices)} (default %(default)s)",
 )
 options.add_argument("--rules", type=by_layer, metavar="LAYER=RULE,...", help="other rules for single layers")
 options.add_argument("--through", type=channels, metavar="LAYER:C,...", help="only what these channels hand on")

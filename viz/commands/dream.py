@@ -25,7 +25,7 @@ number("--octave-scale", 1.4, "from one size to the next")
 number("--jitter", 32, "shift by up to so many", metavar="PIXELS")
 number("--size", 384, "longest side", low=LEAST, high=8192, unit="pixels")
 number("--lr", 0.006, "how far a step goes", of="deep_dream")
-add_course_options(options, steps=10)
+add_course_options(options, steps=10, what="at each size")
 options.set_defaults(model="minivgg_robust")
 
 

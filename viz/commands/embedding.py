@@ -17,8 +17,10 @@ METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 options = parser(__doc__, "--data photos --layers relu3_1,fc7 --method tsne", False, False)
 add_data_options(options, count=240)
 options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
-options.add_argument("--method", choices=tuple(METHODS), default="pca", help="(default %(default)s)")
-options.number("--perplexity", 30.0, "of t-SNE, about its neighbours")
+options.add_argument(
+    "--method", choices=tuple(METHODS), default="pca", help="how they become two numbers (default %(default)s)"
+)
+options.number("--perplexity", 30.0, "of t-SNE: about how many neighbours of a point count")
 options.renamed("--by", "--method")
 
 

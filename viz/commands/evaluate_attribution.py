@@ -35,7 +35,12 @@ MEASURES = tuple(OF_MEASURES)  # insertion and deletion; pointing and share; inf
 options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
 add, number = options.add_argument, options.number
-add("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
+add(
+    "--methods",
+    default=",".join(METHODS),
+    metavar="A,B,...",
+    help=f"of attribution (default: all of {', '.join(METHODS)})",
+)
 number("--steps", 16, "points of the insertion and deletion curves")
 add(
     "--curves",
@@ -46,7 +51,12 @@ add(
 )
 number("--noises", 128, "noisy images for infidelity", low=3)
 number("--sigma", 0.1, "of that noise, in units of pixels in [0, 1]", above=0, high=1)
-add("--measures", default=",".join(MEASURES), metavar="A,B,...", help="(default: all of %(default)s)")
+add(
+    "--measures",
+    default=",".join(MEASURES),
+    metavar="A,B,...",
+    help=f"what is measured (default: all of {', '.join(MEASURES)})",
+)
 add(
     "--tiles",
     choices=("full", "half"),

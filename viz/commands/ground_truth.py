@@ -42,9 +42,13 @@ SHOWN = ("saliency", "guided_backprop", "integrated_gradients", "lrp", "grad_cam
 
 options = parser(__doc__, "--scenes 500", image=False, target=False, model=None)
 options.number("--scenes", 500, "of each family", low=1)
-options.add_argument("--methods", default=",".join(METHODS), metavar="A,B,...", help="(default: all of %(default)s)")
-options.add_argument("--families", default=",".join(FAMILIES), metavar="A,B,...", help="(default: %(default)s)")
-options.add_argument("--networks", default=",".join(ARCHITECTURES), metavar="A,B", help="(default: %(default)s)")
+for name, known, what in (
+    ("methods", METHODS, "of attribution"),
+    ("families", FAMILIES, "of scenes, see above"),
+    ("networks", ARCHITECTURES, "that are trained on them"),
+):
+    text = f"{what} (default: all of {', '.join(known)})"
+    options.add_argument(f"--{name}", default=",".join(known), metavar="A,B,...", help=text)
 options.number("--batch-size", 50, "scenes explained at a time")
 
 

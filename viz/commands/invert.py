@@ -13,12 +13,16 @@ from .pictures import LEAST, add_course_options, course, fitted, start_of, stopp
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
-add("--layers", metavar="A,B,...", help="(default: a convolutional layer of each stage)")
+add(
+    "--layers",
+    metavar="A,B,...",
+    help="which are asked, each for an image of its own (default: a convolutional layer of each stage)",
+)
 number("--alpha", 6.0, "power of the penalty on range", above=0, high=100)
-number("--alpha-weight", 0.01)
+number("--alpha-weight", 0.01, "of the penalty on range")
 number("--beta", 2.0, "power of the total variation")
-number("--tv-weight", 1.0)
-add("--start", metavar="noise|grey|zeros|IMAGE", default="noise", help="(default %(default)s)")
+number("--tv-weight", 1.0, "of the total variation")
+add("--start", metavar="noise|grey|zeros|IMAGE", default="noise", help="where the image begins (default %(default)s)")
 number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=300, lr=0.03, optimizer="adam")
 

@@ -28,7 +28,15 @@ add(
     help=f"of the map: {', '.join(METHODS)} (default %(default)s)",
 )
 number("--fraction", 0.5, "of the maximum, for the box (Selvaraju et al.: 0.15)")
-number("--quantiles", (0.3, 0.95), "of the seeds", low=0, high=1, nargs=2, metavar=("LOW", "HIGH"))
+number(
+    "--quantiles",
+    (0.3, 0.95),
+    "of the map: what is below the first is background, above the second object",
+    low=0,
+    high=1,
+    nargs=2,
+    metavar=("LOW", "HIGH"),
+)
 number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, high=1000, unit="pixels", metavar="PIXELS")
 
 

@@ -7,8 +7,8 @@ best cannot (Engstrom et al. 2019, arXiv:1906.00945).
 
 --preset paper makes a raw score large (Simonyan et al. 2013, arXiv:1312.6034, section 2): the network sees the image
 through its preprocessing, pixels stay in [0,1] after every step, and the image is kept from becoming noise as Yosinski
-et al. 2015 (arXiv:1506.06579) do: a little blur every few steps, jitter, an L2 penalty. All of it can be changed by the
-options below. It is the default for networks that see grey, and with options that change pixels.
+et al. 2015 (arXiv:1506.06579) do: a little blur every few steps, jitter and, if asked, an L2 penalty. All of it can be
+changed by the options below. It is the default for networks that see grey, and with options that change pixels.
 
 --preset blog follows a widely read blog post to the letter, and differs in everything: x ~ N(0,1) goes into the network
 WITHOUT its preprocessing, the CROSS-ENTROPY with the class falls by plain steps x <- x - grad, NOTHING IS CLIPPED, and
@@ -32,7 +32,7 @@ from viz.target import as_image, channels, logits
 from viz.transform import jitter
 
 from .options import names, once, parser
-from .pictures import LR, course, history, in_channels
+from .pictures import GIF, LR, course, history, in_channels
 from .target import ANYTHING
 
 PAPER = {
@@ -66,15 +66,19 @@ add("--targets", metavar="A,B,...", help="several classes, an image for each, in
 add("--centre", action="store_true", help="with --target LAYER:CHANNEL: the neuron at the centre of that channel's map")
 add("--preset", choices=PRESETS, help="see above (default: fourier); options override it")
 number("--size", int, "side of the image", low=1, high=8192, unit="pixels", shown=SIZE)
-number("--steps", int, shown="paper 400, fourier 256, blog 1000 and 1000 more")
-add("--start", metavar="zeros|grey|noise|IMAGE", help="(paper: noise)")
-add("--optimizer", choices=(*OPTIMIZERS, LBFGS), help="(paper: adam); lbfgs goes without blur and jitter")
+number("--steps", int, "of the ascent", shown="paper 400, fourier 256, blog 1000 and 1000 more")
+add("--start", metavar="zeros|grey|noise|IMAGE", help="where the image begins (paper: noise)")
+add(
+    "--optimizer",
+    choices=(*OPTIMIZERS, LBFGS),
+    help="what moves the pixels (default adam); lbfgs goes without blur and jitter",
+)
 number("--lr", float, LR, shown="paper 0.03, fourier 0.05")
 number("--l2-weight", float, "of sum (x - 1/2)^2", metavar="WEIGHT", shown="default 0")
 number("--tv-weight", float, "of the total variation", metavar="WEIGHT", shown="default 0")
 add("--tv-kind", choices=viz.TV_KINDS, default="l1", help="its convention (default %(default)s)")
 number("--blur", float, "sigma of a blur every --blur-every steps", low=0, high=100, unit="pixels", shown="paper 0.5")
-number("--blur-every", int, low=1, metavar="STEPS", shown="paper 2")
+number("--blur-every", int, "steps from one blur to the next", low=1, metavar="STEPS", shown="paper 2")
 number(
     "--clip-norm",
     float,
@@ -93,10 +97,15 @@ number(
     unit="percent",
     shown="default 0",
 )
-number("--jitter", int, "shift by up to so many", shown="paper 8")
-add("--robust", action="store_true", default=None, help="pad, jitter, scale and turn (fourier: on)")
+number("--jitter", int, "shift by up to so many, if not --robust, which shifts itself", shown="paper 8")
+add(
+    "--robust",
+    action="store_true",
+    default=None,
+    help="pad, shift, scale and turn the image before each step (fourier: always)",
+)
 add("--no-clip", action="store_true", help="let pixels leave [0,1]")
-number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
+number("--gif", 0, GIF, low=0, metavar="N", shown="default 0: none")
 options.set_defaults(model="minivgg_robust")
 options.renamed("--l2", "--l2-weight")
 options.renamed("--tv", "--tv-weight")
@@ -205,6 +214,10 @@ def ascend(job, objectives):
         after_step.append((10, lambda x, g: viz.clip_small_norm(x, chosen["clip_norm"])))
     if chosen["clip_contribution"]:
         after_step.append((10, lambda x, g: viz.clip_small_contribution(x, g, chosen["clip_contribution"])))
+    if chosen["robust"]:
+        options.refuse(args, ["jitter"], "with --preset fourier or --robust, whose transforms shift")
+    if not chosen["blur"]:
+        options.refuse(args, ["blur_every"], "without --blur")
     transforms = viz.robust() if chosen["robust"] else [jitter(chosen["jitter"])] if chosen["jitter"] else []
     plain = {name: chosen[name] for name in ("parameterization", "optimizer", "lr", "steps")}
     return viz.maximize(

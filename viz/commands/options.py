@@ -31,10 +31,11 @@ class Parser(argparse.ArgumentParser):
         """Add an option for a number, or, with nargs=, for several.
 
         default: or its type, where the default is None. shown: what --help says of the default, if not what it is.
-        unit, low, high, above: its Range, where viz has no argument of this name (see ranges.py). of: the function
-        whose argument it is, where several use the name for different things. more: as for add_argument.
+        unit, low, high, above: its Range, where it is not that of viz' argument of this name (see ranges.py). of: the
+        function whose argument it is, where several use the name for different things. more: as for add_argument.
         """
-        within = range_of(flag.lstrip("-").replace("-", "_"), of) or Range(low, high, above, unit)
+        own = Range(low, high, above, unit)
+        within = own if own != Range() else range_of(flag.lstrip("-").replace("-", "_"), of) or own
         values = default if isinstance(default, list | tuple) else [default]
         kind, default = (default, None) if callable(default) else (type(values[0]), default)
         default = more["type"](default) if isinstance(default, str) else default

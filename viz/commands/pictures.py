@@ -7,17 +7,24 @@ from viz.style import luminance
 from viz.target import channels
 
 LR = f"learning rate; with adam {RANGES['adam.lr']}"
+GIF = "write the course, every N-th step, as a GIF"
+STYLE_LAYERS = "relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG"
 LEAST = 16  # pixels of a picture's long side
 
 
-def add_course_options(options, steps, lr=None, optimizer=None, optimizers=("sgd", "momentum", "adam", "lbfgs")):
-    """--steps, --lr, --optimizer and --gif, with these defaults; without --optimizer where that is None."""
-    options.number("--steps", steps)
+def add_course_options(
+    options, steps, lr=None, optimizer=None, optimizers=("sgd", "momentum", "adam", "lbfgs"), what="of the optimisation"
+):
+    """--steps, --lr, --optimizer and --gif, with these defaults; without --optimizer where that is None. what:
+    says --help of the steps."""
+    options.number("--steps", steps, what)
     if lr is not None:
         options.number("--lr", lr, LR)
     if optimizer is not None:
-        options.add_argument("--optimizer", choices=optimizers, default=optimizer, help="(default %(default)s)")
-    options.number("--gif", 0, "write the course, every N-th step, as a GIF", low=0, metavar="N", shown="0: none")
+        options.add_argument(
+            "--optimizer", choices=optimizers, default=optimizer, help="what moves the pixels (default %(default)s)"
+        )
+    options.number("--gif", 0, GIF, low=0, metavar="N", shown="default 0: none")
 
 
 def course(job):

@@ -8,14 +8,14 @@ import viz
 from viz import plot
 
 from .options import names, once, parser
-from .pictures import LEAST, add_course_options, course, fall, fitted, start_of, stopped_in
+from .pictures import LEAST, STYLE_LAYERS, add_course_options, course, fall, fitted, start_of, stopped_in
 
 options = parser(__doc__, "photo.jpg --layers relu1_1,relu3_1,relu5_1", target=False)
 add, number = options.add_argument, options.number
-add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
+add("--layers", metavar="A,B,...", help=f"what is kept (default: {STYLE_LAYERS})")
 add("--together", action="store_true", help="one image for all layers")
 number("--tv-weight", 0.0, "of the sum of squared differences")
-add("--start", metavar="noise|grey|zeros|IMAGE", default="noise", help="(default %(default)s)")
+add("--start", metavar="noise|grey|zeros|IMAGE", default="noise", help="where the image begins (default %(default)s)")
 number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 

@@ -34,7 +34,7 @@ options = parser(
 add_data_options(options, count=240)
 add, number = options.add_argument, options.number
 add("--beside", nargs="+", default=[], metavar="MODEL", help="further networks, for transfer and networks")
-add("--tables", default=",".join(TABLES), help=f"any of {','.join(TABLES)} (default: all that apply)")
+add("--tables", default=",".join(TABLES), help=f"any of {', '.join(TABLES)} (default: all that apply)")
 number("--epsilon", "4/255", "the L-infinity budget of pgd and fgsm", low=0, high=1, type=distance)
 add("--attack", choices=("pgd", "auto"), default="pgd", help=AUTO)
 number("--steps", 10, "of pgd and apgd")

@@ -31,7 +31,10 @@ DRAWN = 8  # methods whose maps are drawn; more would make a figure of several s
 
 options = parser(__doc__, "photo.jpg --methods saliency,guided_backprop,grad_cam")
 options.add_argument(
-    "--methods", default=DEFAULT, metavar="A,B,...", help=f"any of {', '.join(METHODS)} (default %(default)s)"
+    "--methods",
+    default=DEFAULT,
+    metavar="A,B,...",
+    help=f"any of {', '.join(METHODS)} (default: all but {', '.join((*SLOW, *FLAT))})",
 )
 options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
 options.number("--count", 20, "how many photographs of --data", low=1)

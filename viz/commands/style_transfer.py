@@ -11,16 +11,16 @@ import viz
 from viz import plot
 
 from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fall, fitted, history, start_of
+from .pictures import LEAST, STYLE_LAYERS, add_course_options, course, fall, fitted, history, start_of
 
 options = parser(__doc__, "photo.jpg --style painting.jpg", target=False)
 add, number = options.add_argument, options.number
 add("--style", nargs="+", required=True, metavar="IMAGE", help="one picture or several")
 number("--blend", float, "a weight for each style", nargs="+", metavar="W", shown="default: equal")
-add("--content-layers", metavar="A,B,...", help="(default: relu4_2 of VGG)")
-add("--style-layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
-number("--content-weight", 1.0)
-number("--style-weight", float, shown="default: one that suits the network")
+add("--content-layers", metavar="A,B,...", help="of the photograph (default: relu4_2 of VGG)")
+add("--style-layers", metavar="A,B,...", help=f"of the style (default: {STYLE_LAYERS})")
+number("--content-weight", 1.0, "of the photograph")
+number("--style-weight", float, "of the style", shown="default: one that suits the network")
 number("--tv-weight", 0.0, "of the sum of squared differences")
 add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the style loss (default %(default)s)")
 number("--style-scale", 1.0, "resize the style: below 1, finer strokes")
@@ -36,7 +36,12 @@ number(
     metavar="W",
     shown="default: equal",
 )
-add("--start", metavar="content|style|noise|grey|zeros|IMAGE", default="content", help="(default %(default)s)")
+add(
+    "--start",
+    metavar="content|style|noise|grey|zeros|IMAGE",
+    default="content",
+    help="where the image begins (default %(default)s)",
+)
 number("--size", 512, "longest side of the pictures", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
 

@@ -8,11 +8,11 @@ import viz
 from viz import plot
 
 from .options import names, parser
-from .pictures import LEAST, add_course_options, course, fall, fitted, history
+from .pictures import LEAST, STYLE_LAYERS, add_course_options, course, fall, fitted, history
 
 options = parser(__doc__, "bark.jpg --width 400 --height 200", target=False)
 add, number = options.add_argument, options.number
-add("--layers", metavar="A,B,...", help="(default: relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 of VGG)")
+add("--layers", metavar="A,B,...", help=f"whose Gram matrices are met (default: {STYLE_LAYERS})")
 add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the loss (default %(default)s)")
 add("--average-pooling", action="store_true", help="in place of max pooling")
 number("--tv-weight", 0.0, "of the sum of squared differences")

@@ -28,7 +28,7 @@ add(
 )
 number("--channels", int, "which", low=0, nargs="+", shown="default: four drawn by --seed from those that respond")
 number("--patches", 9, "for each channel", low=1)
-add("--method", choices=tuple(METHODS), default="guided_backprop", help="(default %(default)s)")
+add("--method", choices=tuple(METHODS), default="guided_backprop", help="how a unit is projected (default %(default)s)")
 
 
 def run(job):

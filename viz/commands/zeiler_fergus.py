@@ -18,10 +18,14 @@ from .options import names, parser
 options = parser(__doc__, "--data photos --per-layer 3", image=False, target=False)
 add_data_options(options, count=240)
 add = options.add_argument
-add("--layers", metavar="A,B,...", help="(default: the last maps of each of the first five sizes)")
+add(
+    "--layers",
+    metavar="A,B,...",
+    help="of which channels are drawn (default: the last maps of each of the first five sizes)",
+)
 options.number("--per-layer", 3, "channels of each, drawn by --seed from those that respond", low=1)
 options.renamed("--channels", "--per-layer")
-add("--method", choices=tuple(METHODS), default="deconvnet", help="(default %(default)s)")
+add("--method", choices=tuple(METHODS), default="deconvnet", help="how a unit is projected (default %(default)s)")
 SIDE = 60  # pixels of a patch's side on the page, at least
 
 
