@@ -3,6 +3,7 @@
 `load_image` gives (1, 3, H, W) float32, RGB, which is every model's input; `save_image` writes 8-bit PNG. Needs Pillow.
 """
 
+import io
 import os
 import re
 import sys
@@ -28,9 +29,9 @@ class ImageError(ValueError):
 def load_image(source: Any, size: int | tuple[int, int] | None = None, short_side: int | None = None) -> np.ndarray:
     """A picture as a (1, 3, H, W) float32 array, RGB in [0, 1].
 
-    source      a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM), a PIL image, or an array: (H, W),
-                (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in [0, 1]. A PIL image
-                of mode "I" must be that of a file: one made in memory may hold 8 bits or 16.
+    source      a path (JPEG, PNG, WebP, GIF's first frame, BMP, TIFF, PPM) or such a file's bytes, a PIL image, or an
+                array: (H, W), (H, W, 1|3|4), (1|3, H, W) or (1, 1|3, H, W), of uint8, uint16, bool, or floats in
+                [0, 1]. A PIL image of mode "I" must be that of a file: one made in memory may hold 8 bits or 16.
     size        None keeps the picture's size; an int s means (s, s); (h, w) resizes the picture, sides in proportion,
                 until it just covers h x w, and takes the centre. Resizing is bicubic and antialiased.
     short_side  resize to this short side instead before taking the centre: networks are usually tested on the centre
@@ -44,8 +45,8 @@ def load_image(source: Any, size: int | tuple[int, int] | None = None, short_sid
     size = _checked_size(size)
     if short_side is not None and (size is None or not max(size) <= short_side <= MAX_PIXELS):
         raise ImageError(f"short_side must be at least the size, {size}, got {short_side!r}")
-    if isinstance(source, str | os.PathLike):
-        planes = _open(Path(source))
+    if isinstance(source, str | os.PathLike | bytes):
+        planes = _open(source if isinstance(source, bytes) else Path(source))
     elif hasattr(source, "getbands"):
         _check_pixels(source.size, "the picture")
         planes = _planes(source)
@@ -108,17 +109,19 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _open(path):
+def _open(source):
+    """The planes of a file: its Path, or its bytes."""
     from PIL import Image, UnidentifiedImageError
 
-    if path.is_dir():
+    path = "the picture" if isinstance(source, bytes) else source  # what sentences call it
+    if isinstance(source, Path) and source.is_dir():
         raise ImageError(f"{path} is a folder, not a picture")
     try:
-        if path.stat().st_size == 0:
+        if not (len(source) if isinstance(source, bytes) else source.stat().st_size):
             raise ImageError(f"{path} is empty (zero bytes)")
         with _quietly():
             Image.preinit()  # the readers of the first five formats
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(_file(source), formats=FORMATS)
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
     except UnidentifiedImageError:
@@ -134,12 +137,17 @@ def _open(path):
         _check_pixels(image.size, path)
         try:
             with _quietly():
-                levels = _levels_of_16_bits(path, image)
+                levels = _levels_of_16_bits(source, image)
                 return _planes(image) if levels is None else _planes_of_array(levels)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         except Exception as error:  # and on truncated or damaged data
             raise ImageError(f"{path} is damaged or cut short ({_reason(error)})") from None
+
+
+def _file(source):
+    """What Pillow opens, of a Path or of bytes."""
+    return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
 @contextmanager
@@ -199,7 +207,7 @@ def _planes(image):
     return [image.convert("RGB")]
 
 
-def _levels_of_16_bits(path, image):
+def _levels_of_16_bits(source, image):
     """(H,W,3|4) of the file of `image` if its colours have 16 bits, of which Pillow keeps the upper 8; else None.
 
     uint16, or floats in [0, 1]. Pillow can be asked for either byte of a sample, as the upper one of either byte order.
@@ -212,7 +220,7 @@ def _levels_of_16_bits(path, image):
     decoder, _, _, arguments = image.tile[0] if image.tile else (None, None, None, "")
     if decoder == "ppm_plain" and image.mode == "RGB" and arguments[-1] > 255:
         image.load()  # which finds what is damaged
-        return _plain_levels(path, image.size).astype(np.float32) / arguments[-1]
+        return _plain_levels(source, image.size).astype(np.float32) / arguments[-1]
     if decoder == "ppm" and image.mode == "RGB":
         kind, order, top = "RGB", "B", arguments[-1]
     else:
@@ -222,10 +230,10 @@ def _levels_of_16_bits(path, image):
         return None
 
     if kind == "LA":  # as four bytes, two of grey and two of alpha
-        both = _bytes_as(path, "RGBA")
+        both = _bytes_as(source, "RGBA")
         both = both[..., [0, 0, 0, 2]], both[..., [1, 1, 1, 3]]
     else:
-        both = [_bytes_as(path, f"{kind.upper()};16{letter}") for letter in "BL"]
+        both = [_bytes_as(source, f"{kind.upper()};16{letter}") for letter in "BL"]
     little = order == "L" or order == "N" and sys.byteorder == "little"
     lower, upper = both if little else both[::-1]
     levels = upper.astype(np.uint16) * np.uint16(256) + lower
@@ -236,9 +244,9 @@ def _levels_of_16_bits(path, image):
     return levels if top == 65535 else levels.astype(np.float32) / top
 
 
-def _plain_levels(path, size):
+def _plain_levels(source, size):
     """(H,W,3): the numbers in a PPM file of text."""
-    text = re.sub(rb"#[^\r\n]*", b"", path.read_bytes())
+    text = re.sub(rb"#[^\r\n]*", b"", source if isinstance(source, bytes) else source.read_bytes())
     numbers = np.fromstring(text.strip().removeprefix(b"P3").decode("ascii"), np.int32, sep=" ")
     (width, height), top, levels = size, numbers[2], numbers[3:]
     if len(levels) < height * width * 3 or levels.min() < 0 or levels.max() > top:
@@ -246,11 +254,11 @@ def _plain_levels(path, size):
     return levels[: height * width * 3].reshape(height, width, 3)
 
 
-def _bytes_as(path, rawmode):
+def _bytes_as(source, rawmode):
     """(H,W,C) uint8, upright: the file decoded as if its samples lay there as Pillow's `rawmode` says."""
     from PIL import Image
 
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(_file(source), formats=FORMATS) as image:
         image.tile = [_tile_as(tile, rawmode) for tile in image.tile]
         image.load()
         return np.asarray(_upright(image))
