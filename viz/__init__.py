@@ -71,6 +71,7 @@ from .inversion import invert
 from .linear import linear_classifier, templates, train_linear
 from .localization import box_iou, localize, segment
 from .lrp import channel_relevance, lrp
+from .many import open_store
 from .maximize import maximize, maximize_as_blog
 from .minimal_attacks import carlini_wagner, deepfool
 from .natural_path import NaturalPath, natural_path

@@ -158,7 +158,7 @@ def test_every_number_has_a_range(name):
 # ---- one meaning for an option ---------------------------------------------------------------------------------------
 
 MEANINGS = {
-    "--count": "how many photographs of --data",
+    "--count": "how many photographs",
     "--layer": "where to look",
     "--target": "a class by name or index",
     "--channels": "which",

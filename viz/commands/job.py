@@ -72,11 +72,15 @@ class Job:
 
     # ---- what was asked for
 
+    @property
+    def told(self):
+        """What the options say that the file of another program's network does not, as `models.load` takes it."""
+        return {name: value for name, option in TOLD.items() if (value := getattr(self.args, option, None)) is not None}
+
     @cached_property
     def model(self):
         """The network, on the device, in evaluation mode, frozen; `.labels`, `.input_size`, `.provenance`."""
-        told = {name: value for name, option in TOLD.items() if (value := getattr(self.args, option, None)) is not None}
-        model = models.load(self.args.model, device=self.args.device, **told).eval().requires_grad_(False)
+        model = models.load(self.args.model, device=self.args.device, **self.told).eval().requires_grad_(False)
         done = model.provenance.get("conversion", "")
         if USUAL in done and not self.args.quiet and is_foreign(self.args.model):
             print(f"{self.args.model}: {done} (--preprocessing)", file=sys.stderr)

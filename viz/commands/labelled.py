@@ -80,20 +80,20 @@ def _classes(folder, root):
 
 def model_for(model, data):
     """`model` with the classes of the photographs, in their order: its own, or the best of the ImageNet classes."""
-    labels = model.labels or ()
-    synsets = [getattr(label, "synset", "") for label in labels]
-    groups = []
+    labels, groups = model.labels or (), []
     for folder, name, imagenet in zip(data.folders, data.names, data.imagenet, strict=True):
-        own = [
-            i
-            for i, (label, synset) in enumerate(zip(labels, synsets, strict=True))
-            if folder == synset or name == label
-        ]
-        if not own and len(labels) == 1000:
-            own = list(imagenet)
+        own = own_classes(model, folder, name, imagenet)
         if not own:
             raise UserError(f"the model has no class for the photographs of {name!r} ({folder})")
         groups.append(own)
     if groups == [[i] for i in range(len(labels))]:
         return model
     return viz.regroup(model, groups, data.names)
+
+
+def own_classes(model, folder, name, imagenet=()):
+    """The indices of the model's classes that a folder of photographs stands for: by WordNet id, by the class's name,
+    or, of a network of ImageNet's, those given."""
+    labels, plain = model.labels or (), name.replace("_", " ").casefold()
+    own = [i for i, label in enumerate(labels) if getattr(label, "synset", "") == folder or plain == label.casefold()]
+    return own or (list(imagenet) if len(labels) == 1000 else [])

@@ -23,6 +23,7 @@ FAMILIES: dict[tuple, tuple] = {
         ("classify", "the classes of highest probability"),
         ("compare", "attributions side by side, for several classes"),
         ("gallery", "one page with everything there is to see of a photograph"),
+        ("over", "any of them over thousands of photographs, into a store that goes on after a kill"),
         ("explore", "a page that answers: any photograph, method, layer, channel and place"),
     ),
     ("attribution by gradients", "gradients.md"): (

@@ -1,0 +1,288 @@
+"""`over`: techniques over many photographs, into a store that goes on after a kill, whoever computes."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+import viz
+from tests.scripts import tiny
+from viz.commands import command, over, progress
+from viz.many import engine, work
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return tiny.write(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve photographs of four classes, and two that cannot be read, "cat/1b.png" and "zebra/9.png"."""
+    root, _ = tiny.photographs(tmp_path_factory.mktemp("pictures") / "few")
+    (root / "cat" / "1b.png").write_bytes(b"no picture")
+    whole = (root / "zebra" / "1.png").read_bytes()
+    (root / "zebra" / "9.png").write_bytes(whole[: len(whole) // 2])
+    return root
+
+
+@pytest.fixture
+def run(script, network, tmp_path):
+    """run(PHOTOGRAPHS, ..., out="store"): (exit code, stdout, stderr)."""
+
+    def run(*argv, out="store"):
+        return script("over", *argv, "--model", network, "--out", tmp_path / out)
+
+    return run
+
+
+def same(one, other, atol=1e-5):
+    """Two stores hold the same, to rounding."""
+    assert one.names == other.names
+    for name in one.names:
+        found, expected = one.array(name), other.array(name)
+        np.testing.assert_allclose(found, expected, atol=atol * abs(expected).max(), rtol=0)
+    for row, expected in zip(one.table(), other.table(), strict=True):
+        assert row.keys() == expected.keys()
+        for key, text in expected.items():
+            if key != "seconds" and row[key] != text:
+                assert float(row[key]) == pytest.approx(float(text), rel=1e-4, abs=1e-6), key
+
+
+def test_the_store_holds_what_viz_gives(run, folder, network, tmp_path):
+    code, said, _ = run(folder, "--do", "saliency,grad_cam,lrp", "--set", "lrp.rule=epsilon", "--batch-size", 5)
+    assert code == 0 and "14 of 14 photographs, 14 of them now" in said and "right 100.0%" in said
+    assert "2 without an answer, the first for: cat/1b.png: the picture is not a picture" in said
+    store, model = viz.open_store(tmp_path / "store"), models.load(network)
+    for name in ("cat/0.png", "dog/2.png", "zebra/1.png"):
+        row, arrays = store[name]
+        x = models.load_image(folder / name, model.input_size, model.short_side)
+        expected = {
+            "saliency": viz.saliency(model, x)[0],
+            "grad_cam": viz.grad_cam(model, x, upsample=False)[0],
+            "lrp": viz.lrp(model, x, rule="epsilon")[0].sum(0),
+        }
+        assert arrays.keys() == expected.keys() and row["named"] == row["class"] == name.split("/")[0]
+        for key, heat in expected.items():
+            np.testing.assert_allclose(arrays[key], heat, atol=1e-5 * abs(heat).max(), rtol=1e-4)
+            assert float(row[f"{key}_sum"]) == pytest.approx(
+                heat.sum(dtype=np.float64), abs=float(1e-4 * abs(heat).sum())
+            )
+    broken = [row["name"] for row in store.table() if row["error"]]
+    assert broken == ["cat/1b.png", "zebra/9.png"] and len(store.array("saliency")) == 12
+    (facts,) = store.facts["runs"]
+    assert store.facts["question"]["weights"]["weights_sha256"] == model.provenance["weights_sha256"]
+    assert facts["photographs"] == 14 and len(facts["code_sha256"]) == 64 and facts["versions"]["numpy"]
+    assert all(memory["peak"] > 1e7 for memory in facts["memory_of"].values())
+
+
+def test_the_page_shows_the_extremes(run, folder, tmp_path):
+    named_wrongly = tmp_path / "few"
+    shutil.copytree(folder, named_wrongly)
+    (named_wrongly / "cat" / "0.png").rename(named_wrongly / "dog" / "cat & mouse.png")
+    run(named_wrongly, "--do", "saliency,grad_cam,fgsm")
+    page = (tmp_path / "store" / "report.html").read_text()
+    for heading in ("most sure and wrong", "least sure", "most sure", "maps that agree least"):
+        assert page.count(f"<h2>{heading}</h2>") == 1
+    wrong = page.split("<h2>most sure and wrong</h2>")[1].split("<h2>")[0]
+    assert wrong.count("<figure>") == 1 and "dog/cat &amp; mouse.png" in wrong and "named cat" in wrong
+    assert "cat/1b.png" in page and "<script" not in page and "http" not in page.split("<body>")[1]
+    from PIL import Image
+
+    with Image.open(tmp_path / "store" / "contact_sheet.png") as sheet:
+        assert sheet.width > 100 and sheet.height > 100
+
+
+def test_attacks_and_features_too(run, folder, network, tmp_path):
+    code, said, _ = run(
+        folder, "--do", "pgd,features", "--set", "pgd.epsilon=16/255", "pgd.steps=5", "features.layer=relu5_1"
+    )
+    assert code == 0
+    store, model = viz.open_store(tmp_path / "store"), models.load(network)
+    row, arrays = store["dog/0.png"]
+    x = models.load_image(folder / "dog" / "0.png", model.input_size, model.short_side)
+    np.testing.assert_allclose(arrays["features"], viz.features(model, x, "relu5_1")[0], rtol=1e-4, atol=1e-5)
+    attacked = arrays["pgd"] / np.float32(255)
+    assert arrays["pgd"].dtype == np.uint8 and abs(attacked - x[0]).max() <= 16.5 / 255 + 1e-6
+    assert float(row["pgd_linf"]) == pytest.approx(abs(attacked - x[0]).max(), abs=1e-6)
+    assert row["pgd_named"] == model.labels[model(attacked[None]).numpy().argmax()]
+    assert row["pgd_success"] == str(int(row["pgd_named"] != row["named"]))
+
+
+def test_half_is_half_and_knows_small_numbers(run, folder, tmp_path):
+    run(folder, "--do", "saliency,lrp")
+    run(folder, "--do", "saliency,lrp", "--half", out="half")
+    whole, half = viz.open_store(tmp_path / "store"), viz.open_store(tmp_path / "half")
+    for name in ("saliency", "lrp"):
+        one, other = whole.array(name), half.array(name)
+        largest = abs(one).max((1, 2), keepdims=True)
+        assert other.dtype == np.float32 and (abs(one - other) <= 2**-11 * largest).all() and (one != other).any()
+    sizes = [sum(p.stat().st_size for p in (tmp_path / n / "parts").iterdir()) for n in ("store", "half")]
+    assert sizes[1] < sizes[0]
+
+
+@pytest.mark.parametrize("do", ["saliency,grad_cam,smooth_grad,rise", "pgd,integrated_gradients"])
+def test_batches_decide_nothing(run, folder, tmp_path, do):
+    few = ["--set", *(f"{n}.samples=20" for n in ("smooth_grad", "rise") if n in do), "integrated_gradients.steps=4"]
+    few = few if "integrated" in do else few[:-1]
+    run(folder, "--do", do, *few, "--batch-size", 3)
+    run(folder, "--do", do, *few, "--batch-size", 14, out="other")
+    same(viz.open_store(tmp_path / "store"), viz.open_store(tmp_path / "other"))
+
+
+# ---- kills -----------------------------------------------------------------------------------------------------------
+
+
+def started(folder, network, out, *more):
+    argv = [
+        folder,
+        "--model",
+        network,
+        "--out",
+        out,
+        "--do",
+        "saliency,rise",
+        "--set",
+        "rise.samples=300",
+        "--batch-size",
+        2,
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "viz", "over", *map(str, argv), *more],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for_parts(process, out, count):
+    while len(list((out / "parts").glob("[0-9]*.h5")) if out.is_dir() else []) < count and process.poll() is None:
+        time.sleep(0.01)
+
+
+def test_killed_three_times_it_is_as_if_it_never_was(folder, network, tmp_path):
+    done = started(folder, network, tmp_path / "whole").communicate(timeout=300)
+    for count in (1, 3, 5):
+        process = started(folder, network, tmp_path / "killed")
+        wait_for_parts(process, tmp_path / "killed", count)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=300)
+    last = started(folder, network, tmp_path / "killed")
+    out, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    assert b"14 of them now" in done[0] and b"14 of 14 photographs" in out and b"14 of them now" not in out
+    same(viz.open_store(tmp_path / "killed"), viz.open_store(tmp_path / "whole"))
+    assert len(viz.open_store(tmp_path / "killed").facts["runs"]) >= 2
+
+
+def test_after_ctrl_c_the_same_command_goes_on(run, folder, tmp_path, monkeypatch):
+    once = over.answers
+
+    def stopped(args, question, batches):
+        for n, found in enumerate(once(args, question, batches)):
+            if n == 1:
+                signal.raise_signal(signal.SIGINT)
+            yield found
+
+    monkeypatch.setattr(over, "answers", stopped)
+    code, said, _ = run(folder, "--do", "saliency", "--batch-size", 4)
+    assert code == 130 and "8 of 14 photographs, 8 of them now" in said and "the same command goes on" in said
+    monkeypatch.setattr(over, "answers", once)
+    code, said, _ = run(folder, "--do", "saliency", "--batch-size", 4)
+    assert code == 0 and "14 of 14 photographs, 6 of them now" in said
+    with open(tmp_path / "store" / "table.csv", newline="") as file:
+        assert [row["photograph"] for row in csv.DictReader(file)] == [str(n) for n in range(14)]
+
+
+def test_a_batch_that_fails_is_done_one_by_one(run, folder, tmp_path, monkeypatch):
+    once = work.computed
+
+    def breaking(question, model, images):
+        if len(images) > 1 or images[0, 0, 0, 0] == first:
+            raise ArithmeticError("of no use")
+        return once(question, model, images)
+
+    first = models.load_image(folder / "dog" / "1.png")[0, 0, 0, 0]
+    monkeypatch.setattr(work, "computed", breaking)
+    code, said, _ = run(folder, "--do", "saliency")
+    errors = {row["name"]: row["error"] for row in viz.open_store(tmp_path / "store").table() if row["error"]}
+    assert code == 0 and errors["dog/1.png"] == "ArithmeticError: of no use" and len(errors) == 3
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["--do", "salience"], "there is no technique 'salience'"),
+        (["--do", "saliency,saliency"], "named twice"),
+        (["--do", "saliency", "--set", "lrp.rule=zplus"], "of one that --do names"),
+        (["--do", "lrp", "--set", "lrp.rule=zminus"], "invalid choice"),
+        (["--do", "lrp", "--set", "lrp.target=cat"], "has no such option"),
+        (["--do", "pgd", "--set", "pgd.steps=many"], "expected a int"),
+        (["--do", "pgd", "--set", "pgd.steps=0"], "steps must be"),
+        (["--do", "jsma"], "needs a --target to reach"),
+        (["--do", "deepfool", "--target", "cat"], "takes no --target"),
+        (["--do", "grad_cam", "--target", "relu2_1:0"], "explains classes"),
+        (["--do", "pgd", "--target", "relu2_1:0"], "only attributions explain"),
+        (["--do", "grad_cam", "--set", "grad_cam.layer=relu9"], "relu9"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "not both"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_no_store(run, folder, tmp_path, argv, said):
+    code, _, heard = run(folder, *argv)
+    assert code == 2 and said in heard and heard.count("\n") == 1
+    assert not list((tmp_path / "store" / "parts").glob("*.h5")) if (tmp_path / "store").exists() else True
+
+
+def test_another_question_is_refused(run, folder, tmp_path):
+    run(folder, "--do", "saliency")
+    for other in (["--do", "lrp"], ["--do", "saliency", "--seed", 1], ["--do", "saliency", "--count", 3]):
+        code, _, heard = run(folder, *other)
+        assert code == 2 and "answers another question: its" in heard
+
+
+def test_progress_says_images_a_second(run, folder, monkeypatch):
+    monkeypatch.setattr(command, "as_lines", lambda: progress.as_lines(every=0))
+    _, _, heard = run(folder, "--do", "saliency")
+    assert "14/14" in heard and "image/s" in heard
+
+
+# ---- workers ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_dask_it_says_what_to_install(run, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    code, _, heard = run(folder, "--workers", 2)
+    assert code == 2 and "pip install 'minigrad[dask]'" in heard
+
+
+def test_reading_ahead_keeps_order_and_hands_errors_on():
+    assert list(engine.ahead(iter(range(20)), 3)) == list(range(20))
+
+    def broken():
+        yield 1
+        raise KeyError("gone")
+
+    found = engine.ahead(broken())
+    assert next(found) == 1
+    with pytest.raises(KeyError, match="gone"):
+        next(found)
+
+
+def test_the_store_knows_what_it_was_asked(run, folder, tmp_path):
+    run(folder, "--do", "grad_cam,lrp", "--set", "lrp.epsilon=0.01", "--target", "zebra", "--seed", 3)
+    question = json.loads((tmp_path / "store" / "store.json").read_text())["question"]
+    assert question["techniques"]["lrp"]["epsilon"] == 0.01 and question["techniques"]["grad_cam"]["layer"] == "relu5_1"
+    assert question["seed"] == 3 and question["target"] == "3" and question["photographs"]["count"] == 14

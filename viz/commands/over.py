@@ -1,0 +1,258 @@
+"""Any technique over many photographs: a folder, a tar archive, or a text with a path on each line, into a store.
+
+The store is a folder: a table (CSV), a page of the extremes (HTML) and the arrays (HDF5), which `viz.open_store` reads.
+It grows by batches that are written whole or not at all: after Ctrl-C or a kill the same command goes on. A photograph
+that cannot be read is a row that says why. In the table stand the class that the network names, its probability, and
+whether it is that of the photograph's folder, by name or WordNet id; of a map its largest value and its sum, and how
+far the maps agree, as rank correlation (Spearman 1904). Maps are one number for each pixel, or for each place of the
+layer.
+"""
+
+import inspect
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import minigrad as mg
+import viz
+from models.mistakes import UserError
+from viz.many import engine, report
+from viz.many.photographs import Source
+from viz.many.store import Writer
+from viz.many.work import Question, Technique, computed, hold, identity
+from viz.target import channels, logits_layer
+
+from . import attribution
+from .labelled import own_classes
+from .options import chosen, distance, folder, parser
+from .record import code_sha256, versions
+from .target import ANYTHING
+
+ATTACKS = ("fgsm", "pgd", "apgd", "auto_attack", "square_attack", "deepfool", "carlini_wagner", "one_pixel")
+NOWHERE = ("deepfool", "auto_attack")
+TO_A_CLASS = ("jsma", "targeted_ascent")
+WRITTEN = ("table.csv", "report.html", "contact_sheet.png")
+KNOWN = (*attribution.COMMANDS, *ATTACKS, *TO_A_CLASS, "features")
+
+options = parser(__doc__, "photographs --do grad_cam,saliency --model minivgg --out store", image=False, kind=ANYTHING)
+options.set_defaults(out=Path("out") / "store")
+add, number = options.add_argument, options.number
+add("source", type=folder, metavar="PHOTOGRAPHS", help="a folder, a tar archive, or a text with a path on each line")
+add("--do", default="grad_cam", metavar="A,B,...", help=f"any of {', '.join(KNOWN)} (default %(default)s)")
+add(
+    "--set",
+    nargs="+",
+    default=[],
+    metavar="NAME.OPTION=VALUE",
+    help="options of the techniques, as `python -m viz NAME --help` has them: lrp.rule=zplus rise.samples=500",
+)
+number("--batch-size", 16, "photographs computed, and written, at a time", low=1)
+number("--count", int, "how many photographs, evenly spaced", low=1, shown="default: all")
+add("--half", action="store_true", help="keep maps as float16, each in units of its largest value")
+number("--workers", int, "compute in so many processes here, by Dask", low=1, shown="default: in this one")
+add("--scheduler", metavar="ADDRESS", help="compute on the workers of a Dask scheduler, such as tcp://10.0.0.7:8786")
+
+
+def run(job):
+    args = job.args
+    if args.workers and args.scheduler:
+        raise UserError("give --workers or --scheduler, not both")
+    source = Source(args.source, args.count)
+    question = asked(job, source)
+    hold(question, job.model)
+    with Writer(args.out, recorded(question, source, args.batch_size)) as store:
+        if not store.done:
+            refuse_now(question, job.model)
+        facts = {
+            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(job.began)),
+            "command": job.command(job.name, *job.argv),
+            "source": str(args.source),
+            "versions": versions(),
+            "code_sha256": code_sha256(),
+        }
+        warn_of_other_code(store, facts["code_sha256"])
+        store.note(facts)
+        began = time.perf_counter()
+        done, memory = compute(job, store, source, question)
+        seconds = time.perf_counter() - began
+        store.note(facts | {"photographs": done, "seconds": round(seconds, 3), "memory_of": memory})
+        store.finish()
+        report.write(viz.open_store(store.path), source, job.model)
+    job.written += [args.out / name for name in WRITTEN]
+    line(job, source, done, seconds)
+
+
+def compute(job, store, source, question):
+    """(How many photographs were computed now, {process: its memory in bytes})."""
+    args, memory, done = job.args, {}, 0
+    size, whole = args.batch_size, len(source)
+    before = sum(min(size, whole - first) for first in store.done)
+    if before == whole:
+        return 0, {}
+    batches = source.batches(size, frozenset(store.done))
+    with job.stoppable(), tqdm(total=whole, initial=before, unit="image", disable=not job.progress) as bar:
+        for found in answers(args, question, batches):
+            store.put(found.first, found.rows, found.arrays, found.scales)
+            memory[found.who], done = found.memory, done + len(found.rows)
+            bar.update(len(found.rows))
+            job.done = before + done, whole
+            if job.stopped:
+                break
+    return done, memory
+
+
+def answers(args, question, batches):
+    if not (args.workers or args.scheduler):
+        yield from engine.here(question, batches)
+        return
+    with engine.client(args.scheduler, args.workers) as client:
+        yield from engine.on_dask(client, question, batches)
+
+
+# ---- what is asked ---------------------------------------------------------------------------------------------------
+
+
+def asked(job, source):
+    """The Question."""
+    args = job.args
+    techniques = chosen_techniques(args.do, args.set)
+    explained = {} if args.target is None else job.wanted.arguments
+    cams = [one.name for one in techniques if one.kind == "attribution" and attribution.COMMANDS[one.name].at_layer]
+    if "layer" in explained and cams:
+        raise UserError(f"{cams[0]} explains classes, {args.target} is a layer: leave {cams[0]} out, or name a class")
+    if "layer" in explained and not any(one.kind == "attribution" for one in techniques):
+        raise UserError(f"--target {args.target} is a layer, which only attributions explain")
+    for one in techniques:
+        if one.name in TO_A_CLASS and "target" not in explained:
+            raise UserError(f"{one.name} needs a --target to reach, a class")
+        if one.name in NOWHERE and explained:
+            raise UserError(f"{one.name} takes no --target: it leaves the class by whichever way is short or works")
+    rows = source.class_rows()
+    classes = {name: own_classes(job.model, name, *rows.get(name, (name, ()))) for name in sorted(set(source.folders))}
+    return Question(
+        model=args.model,
+        told=job.told,
+        device=args.device,
+        weights=identity(job.model),
+        techniques=with_defaults(job.model, techniques),
+        explained=explained,
+        classes={name: found for name, found in classes.items() if found},
+        seed=args.seed,
+        half=args.half,
+    )
+
+
+def recorded(question, source, size):
+    """The question as a store knows it; where files lie, and who computes, is no part of it."""
+    explained = question.explained.get("target", question.explained)
+    return {
+        "techniques": {one.name: one.options for one in question.techniques},
+        "target": str(explained) if explained != {} else "the top class",
+        "weights": question.weights,
+        "told": question.told,
+        "photographs": {"count": len(source), "sha256 of names": source.key},
+        "batch_size": size,
+        "seed": question.seed,
+        "half": question.half,
+        "version": mg.__version__,
+    }
+
+
+def chosen_techniques(text, settings):
+    """[Technique] of --do and --set."""
+    names, given = chosen(text, KNOWN, "technique"), {}
+    for setting in settings:
+        name, dot, option = setting.partition(".")
+        if name not in names or not dot:
+            raise UserError(f"--set {setting}: give TECHNIQUE.OPTION=VALUE of one that --do names ({', '.join(names)})")
+        key, _, value = option.partition("=")
+        given.setdefault(name, {})[key.replace("-", "_")] = value
+    return [technique(name, given.get(name, {})) for name in names]
+
+
+def technique(name, given):
+    """A Technique with the options given, {name: text}: of attributions as their own commands read them."""
+    if name in attribution.COMMANDS:
+        command = attribution.COMMANDS[name]
+        own = [*list(inspect.signature(getattr(viz, name)).parameters)[5:], *(["layer"] if command.at_layer else [])]
+        refuse_unknown(name, given, [key for key in own if command.options.get_default(key) is not None or key in OPEN])
+        words = [f"--{key.replace('_', '-')}" + (f"={value}" if value else "") for key, value in given.items()]
+        read = vars(command.options.parse_args(words))
+        return Technique(name, "attribution", {key: read[key] for key in own if key in read and read[key] is not None})
+    known = inspect.signature(getattr(viz, name)).parameters
+    open_to = [key for key, one in list(known.items())[2:] if type(one.default) in (bool, int, float, str)]
+    refuse_unknown(
+        name, given, [*(key for key in open_to if key not in NOT_ASKED), *(["layer"] if name == "features" else [])]
+    )
+    read = {key: read_as(name, key, known[key].default, value) for key, value in given.items()}
+    return Technique(name, "features" if name == "features" else "attack", read)
+
+
+OPEN = ("layer", "rules", "through", "signed", "counterfactual", "only_convolutional")  # without a default
+NOT_ASKED = ("progress", "seed", "batch_size", "samples")
+
+
+def refuse_unknown(name, given, known):
+    for key in given:
+        if key not in known:
+            listed = f"its options are {', '.join(known)}" if known else "it has none"
+            raise UserError(f"--set {name}.{key}: {name} has no such option; {listed}")
+
+
+def read_as(name, key, default, text):
+    """The text as the type of the option's default; distances may be fractions."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return distance(text) if isinstance(default, float) else type(default)(text) if key != "layer" else text
+    except (ValueError, KeyError):
+        raise UserError(f"--set {name}.{key}={text}: expected a {type(default).__name__}") from None
+
+
+def with_defaults(model, techniques):
+    """The same, with the layers written down that viz would take."""
+    found = []
+    for one in techniques:
+        at_layer = one.kind == "attribution" and attribution.COMMANDS[one.name].at_layer
+        layer = {"layer": viz.default_layer(model)} if at_layer else {}
+        layer = {"layer": logits_layer(model)} if one.kind == "features" else layer
+        found.append(Technique(one.name, one.kind, layer | one.options))
+    return tuple(found)
+
+
+def refuse_now(question, model):
+    """Compute a drawn picture, so that what a technique says of the network comes before the work, as its own error."""
+    shape = 1, channels(model), *model.input_size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        computed(question, model, np.random.default_rng(0).random(shape, np.float32))
+
+
+# ---- what is said ----------------------------------------------------------------------------------------------------
+
+
+def warn_of_other_code(store, code):
+    before = {run["code_sha256"] for run in store.facts["runs"]}
+    if before - {code}:
+        warnings.warn(f"{store.path} was begun by other code of minigrad, models or viz", stacklevel=2)
+
+
+def line(job, source, done, seconds):
+    """What was computed, how fast, and what the table comes to."""
+    found = report.summary(viz.open_store(job.args.out))
+    rate = f", {done / seconds:.1f} a second" if done else ""
+    said = [f"{found['rows']} of {len(source)} photographs, {done} of them now{rate}"]
+    if found["known"]:
+        top1, top5 = (viz.estimate(found[key]) for key in ("right", "in_top5"))
+        said.append(
+            f"right {top1.text('{:.1%}')}, among five {top5.text('{:.1%}')}, of {found['known']} of a known class"
+        )
+    if found["errors"]:
+        said.append(f"{found['errors']} without an answer, the first for: {found['error']}")
+    if job.stopped:
+        said.append(f"{job.ending}: the same command goes on")
+    if not job.args.quiet:
+        print("; ".join(said), "->", *(job.args.out / name for name in WRITTEN), flush=True)

@@ -1,0 +1,124 @@
+"""Who computes: this process, one batch after another, or the workers of a Dask cluster. Nothing of scheduling is ours.
+
+`here` and `on_dask` give the answers as they come. A worker that dies has its batches computed by another, a batch that
+fails is tried again; each answer comes once.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+
+from models.mistakes import UserError
+
+from .photographs import Batch, decoded
+from .work import Answer, Question, answer, held, share_cores, unanswered
+
+AHEAD = 2  # batches that are read, or wait at a worker, while others are computed
+RETRIES = 2
+
+
+def ahead(items, count=AHEAD):
+    """The items, of which a thread makes the next `count` while the caller works."""
+    ready, end, gone = queue.Queue(count), object(), threading.Event()
+
+    def put(item):
+        while not gone.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def make():
+        try:
+            for item in items:
+                put((item, None))
+                if gone.is_set():
+                    return
+            put((end, None))
+        except BaseException as error:
+            put((end, error))
+
+    threading.Thread(target=make, daemon=True).start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        gone.set()
+
+
+def here(question: Question, batches: Iterator[Batch]) -> Iterator[Answer]:
+    """The answers, computed in this process."""
+    model = held(question)
+    for batch, ready in ahead((batch, decoded(model, batch)) for batch in batches):
+        yield answer(question, batch, ready)
+
+
+# ---- Dask ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def client(scheduler: str | None, workers: int | None):
+    """A Dask client: of the scheduler at an address, or of a cluster of `workers` processes on this machine."""
+    try:
+        import distributed
+    except ImportError:
+        raise UserError("--scheduler and --workers need Dask: pip install 'minigrad[dask]'") from None
+    if scheduler is not None:
+        try:
+            found = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UserError(f"there is no Dask scheduler at {scheduler}: {error}") from None
+        with found:
+            yield found
+        return
+    options = {"threads_per_worker": 1, "dashboard_address": ":0", "processes": True, "memory_limit": 0}
+    with distributed.LocalCluster(n_workers=workers, **options) as cluster:
+        with distributed.Client(cluster, set_as_default=False) as found:
+            yield found
+
+
+def on_dask(found, question: Question, batches: Iterator[Batch]) -> Iterator[Answer]:
+    """The answers of a Dask client's workers, as they come; AHEAD batches are with every worker's thread."""
+    from distributed import as_completed
+
+    work, waiting, unread, sent = partial(at_worker, question), {}, iter(ahead(batches)), as_completed(loop=found.loop)
+    while True:
+        threads = found.nthreads()
+        for batch in islice(unread, max(0, AHEAD * max(1, sum(threads.values())) - len(waiting))):
+            future = found.submit(work, batch, threads, retries=RETRIES, pure=False)
+            waiting[future.key] = batch
+            sent.add(future)
+        if not waiting:
+            return
+        future = next(sent)
+        batch = waiting.pop(future.key)
+        yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
+
+
+def failed(question, batch, error):
+    """The Answer of a batch that no worker could compute: rows that say why."""
+    if isinstance(error, UserError):
+        raise error
+    return unanswered(question, batch, f"{type(error).__name__}: {error}")
+
+
+def at_worker(question, batch, threads):
+    """`answer`, with this machine's cores shared out among its workers. threads: {worker's address: its count}."""
+    from distributed import get_worker
+
+    own = host(get_worker().address)
+    share_cores(sum(count for address, count in threads.items() if host(address) == own))
+    return answer(question, batch)
+
+
+def host(address):
+    """ "10.0.0.7" of "tcp://10.0.0.7:8786"."""
+    return address.partition("://")[2].rpartition(":")[0]

@@ -1,0 +1,208 @@
+"""Photographs by the thousand: a folder, a tar archive or a list of paths, in batches of files still encoded.
+
+A photograph is known by its place in the order of the source, and by its name there. Only names are kept in memory.
+"""
+
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+import models
+from models.dataset import SUFFIXES, DatasetError
+from models.images import ImageError
+from models.mistakes import UserError
+
+from ..style import luminance
+from ..target import channels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photographs `first`, `first` + 1 and so on of a source. files: the bytes of each, or a sentence why there are
+    none."""
+
+    first: int
+    names: tuple[str, ...]
+    files: tuple[bytes | str, ...]
+
+
+class Files:
+    """Pictures below a folder, by their paths from there."""
+
+    def __init__(self, root: Path, names: list[str]):
+        self.root, self.names = root, names
+
+    def class_lines(self):
+        listing = self.root / "classes.txt"
+        return listing.read_text("utf-8").splitlines() if listing.is_file() else []
+
+    def read(self, places) -> Iterator[bytes | str]:
+        """The file at each of the places in `names`, which ascend."""
+        for place in places:
+            path = self.root / self.names[place]
+            try:
+                yield path.read_bytes()
+            except OSError as error:
+                yield f"{error.strerror or error}"
+
+
+def below(root):
+    """The pictures in a folder and in all folders below it, in order of their names."""
+    found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return Files(root, sorted(path.as_posix() for path in found if not any(p.startswith(".") for p in path.parts)))
+
+
+def listed(path):
+    """The pictures that a text names, a path on each line, from the text's folder; one may stand there twice."""
+    return Files(path.parent, [line for line in map(str.strip, path.read_text("utf-8").splitlines()) if line])
+
+
+class Archive:
+    """The pictures in a tar archive, in its own order, for a compressed one can only be read from its beginning."""
+
+    def __init__(self, path: Path):
+        self.root, self.names, self.lines = path, [], []
+        for name, read in self._members():
+            if PurePosixPath(name).name == "classes.txt":
+                self.lines = read().decode("utf-8").splitlines()
+            else:
+                self.names.append(name)
+
+    def class_lines(self):
+        return self.lines
+
+    def read(self, places) -> Iterator[bytes | str]:
+        """As those of Files; the archive is read once, up to the last of the places."""
+        wanted, place = iter(places), -1
+        next_one = next(wanted, None)
+        for name, read in self._members():
+            if next_one is None:
+                return
+            if PurePosixPath(name).name == "classes.txt":
+                continue
+            place += 1
+            if place == next_one:
+                yield read()
+                next_one = next(wanted, None)
+
+    def _members(self):
+        try:
+            with tarfile.open(self.root, "r|*") as tar:
+                while member := tar.next():
+                    tar.members.clear()  # which would grow with the archive
+                    path = PurePosixPath(member.name)
+                    hidden = any(part.startswith(".") and part != "." for part in path.parts)
+                    if (
+                        member.isfile()
+                        and not hidden
+                        and (path.suffix.lower() in SUFFIXES or path.name == "classes.txt")
+                    ):
+                        yield member.name, lambda member=member: tar.extractfile(member).read()
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise DatasetError(f"{self.root} is damaged or cut short: {error}") from error
+
+
+class Source:
+    """Photographs in order. names: of those taken. folders: the name of the folder that each lies in. key: a checksum
+    of the names."""
+
+    def __init__(self, path: Path, count: int | None = None):
+        """path: a folder, a tar archive, or a text with a path on each line. count: take so many, evenly spaced."""
+        self._files = _opened(Path(path))
+        if not self._files.names:
+            raise UserError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        whole = len(self._files.names)
+        self.places = np.arange(whole) if count is None else np.arange(min(count, whole)) * whole // min(count, whole)
+        self.path, self.names = Path(path), [self._files.names[place] for place in self.places]
+        self.key = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+    def __len__(self):
+        return len(self.names)
+
+    @property
+    def folders(self):
+        return [PurePosixPath(name).parent.name for name in self.names]
+
+    def class_rows(self):
+        """{folder: (name, ImageNet indices)} of a classes.txt beside them: label, folder, name, perhaps indices."""
+        rows = [line.split("\t") for line in self._files.class_lines() if line.strip() and not line.startswith("#")]
+        indices = [[int(i) for i in row[3].split(",") if i.isdigit()] if len(row) > 3 else [] for row in rows]
+        return {row[1]: (row[2], some) for row, some in zip(rows, indices, strict=True) if len(row) > 2}
+
+    def files(self, wanted):
+        """(place in `names`, bytes or a sentence) of each of the places, which ascend."""
+        yield from zip(wanted, self._files.read([self.places[i] for i in wanted]), strict=True)
+
+    def batches(self, size: int, done=frozenset()) -> Iterator[Batch]:
+        """Batches of `size` photographs, but for those whose first one's place is in `done`."""
+        firsts = [first for first in range(0, len(self), size) if first not in done]
+        spans = [range(first, min(first + size, len(self))) for first in firsts]
+        files = self.files([place for span in spans for place in span])
+        for span in spans:
+            yield Batch(span.start, tuple(self.names[i] for i in span), tuple(next(files)[1] for _ in span))
+
+
+def _opened(path):
+    kinds = "a folder, a tar archive, a text with a path on each line, or a picture"
+    if path.is_dir():
+        return below(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist: give {kinds}")
+    if path.suffix.lower() in SUFFIXES:
+        return Files(path.parent, [path.name])
+    if tarfile.is_tarfile(path):
+        return Archive(path)
+    try:
+        return listed(path)
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is none of these: {kinds}") from None
+
+
+def decoded(model, batch: Batch):
+    """((N,C,H,W) images of those that can be read, at the model's input size; {place in the batch: sentence} of the
+    others)."""
+    images, errors = [], {}
+    for place, file in enumerate(batch.files):
+        if isinstance(file, str):
+            errors[place] = file
+            continue
+        try:
+            images.append(at_input_size(model, file))
+        except ImageError as error:
+            errors[place] = str(error)
+    c = channels(model)
+    return np.concatenate(images) if images else np.zeros((0, c, *model.input_size), np.float32), errors
+
+
+def at_input_size(model, picture):
+    """(1,C,H,W) in [0,1] of what `models.load_image` takes: as a command for one photograph shows it to the network.
+
+    A picture of that size already is taken as it is.
+    """
+    size, short_side = model.input_size, model.short_side
+    if short_side is None or (whole := models.load_image(picture)).shape[2:] != size:
+        whole = models.load_image(picture, size, short_side)
+    return in_channels(model, whole)
+
+
+def thumbnail(model, file):
+    """(3,H,W) for a page: the part that the network sees, in colour."""
+    return models.load_image(file, model.input_size, model.short_side)[0]
+
+
+def in_channels(model, pictures):
+    """Pictures (N,3,H,W) as the network takes them: (N,1,H,W), their luminance, for one that sees grey."""
+    count = channels(model)
+    if count not in (1, 3):
+        raise UserError(
+            f"{getattr(model, 'name', 'this network')} takes images of {count} channels, and a picture has three: call "
+            "viz in Python, with arrays"
+        )
+    if count == 3 or pictures.shape[1] == 1:
+        return pictures
+    return pictures[:, :1] if (pictures == pictures[:, :1]).all() else luminance(pictures)

@@ -1,0 +1,275 @@
+"""A store: what techniques gave for many photographs, in a folder, written so that a kill costs only what is in flight.
+
+    store.json       the question (techniques, options, weights, photographs), and each run: what it computed with
+    parts/0000016.h5 the batch that begins with photograph 16: /table, its rows as CSV, and /arrays/NAME (N,...), with a
+                     row for each photograph without an error, gzip behind a shuffle. float16 maps are in units of their
+                     largest value, /scales/NAME (N,) float32
+    table.csv        all rows, in order, once a run has ended
+    lock             who is writing
+
+HDF5 and not Zarr: h5py is in the core already, every language reads HDF5, and a batch's arrays with their rows are one
+file that is renamed when it is whole, where Zarr keeps a file for each chunk of each array.
+"""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from minigrad.serialization import replacing
+from models.mistakes import UserError
+
+FORMAT = 1
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+class Writer:
+    """A store that this process alone writes to, inside `with Writer(path, question) as store:`.
+
+    question: a dict as JSON has it. A store that answers another one, and one that another run writes to, raise
+    UserError. `done` has the places that parts begin with.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], question: dict):
+        self.path = Path(path)
+        (self.path / "parts").mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path)
+        try:
+            known = _facts(self.path)
+            self.facts = known or {"format": FORMAT, "question": question, "runs": []}
+            if known is None:
+                self._write_facts()
+            _same_question(self.path, self.facts["question"], json.loads(json.dumps(question)))
+            for stray in (self.path / "parts").glob(".*.part"):
+                stray.unlink()
+            self.done = {int(part.stem) for part in _parts(self.path)}
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.truncate(self._lock.fileno(), 0)  # ended, not killed
+        self._lock.close()
+
+    def note(self, run: dict):
+        """Write down what a run computes or computed with; the same run again replaces what was noted of it."""
+        runs = [one for one in self.facts["runs"] if one["began"] != run["began"]]
+        self.facts["runs"] = [*runs, run]
+        self._write_facts()
+
+    def _write_facts(self):
+        with replacing(self.path / "store.json") as temporary:
+            temporary.write_text(json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+    def put(self, first: int, rows: list[dict], arrays: dict, scales: dict | None = None):
+        """Write a part: a row for each photograph from the place `first` on, and (N,...) arrays of those without
+        error. scales: (N,) of the arrays that are in units of their largest value."""
+        import h5py
+
+        part = self.path / "parts" / f"{first:08d}.h5"
+        with replacing(part) as temporary, h5py.File(temporary, "w") as file:
+            file["table"] = as_csv(rows)
+            for name, array in arrays.items():
+                _write(file, f"arrays/{name}", array)
+            for name, scale in (scales or {}).items():
+                file[f"scales/{name}"] = scale
+        self.done.add(first)
+
+    def finish(self):
+        """Write table.csv."""
+        with (
+            replacing(self.path / "table.csv") as temporary,
+            open(temporary, "w", encoding="utf-8", newline="") as file,
+        ):
+            columns, whole = None, csv.writer(file, lineterminator="\n")
+            for rows in open_store(self.path).tables():
+                for row in rows:
+                    if columns is None:
+                        whole.writerow(columns := list(row))
+                    whole.writerow(row[name] for name in columns)
+
+
+def as_csv(rows):
+    """The rows, dicts of the same keys, as CSV with a header."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def _write(file, name, array):
+    """A chunk for all rows. Compressed here: zlib lets other threads run, and HDF5's filters do not."""
+    array = np.ascontiguousarray(array)
+    if not array.size:
+        file.create_dataset(name, data=array)
+        return
+    dataset = file.create_dataset(
+        name, array.shape, array.dtype, chunks=array.shape, compression="gzip", compression_opts=1, shuffle=True
+    )
+    shuffled = array.view(np.uint8).reshape(-1, array.itemsize).T.tobytes() if array.itemsize > 1 else array.tobytes()
+    dataset.id.write_direct_chunk((0,) * array.ndim, zlib.compress(shuffled, 1))
+
+
+def _locked(path):
+    """The store's lock file, open and locked; the system frees it with the process, however that ends."""
+    file = open(path / "lock", "a+", encoding="utf-8")
+    file.seek(0)
+    owner = file.read().strip()
+    host = owner.partition(" on ")[2].partition(",")[0]
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UserError(
+            f"{path} is being written by {owner or 'another run'}: wait for it, or name another store"
+        ) from None
+    if host and host != socket.gethostname():  # whose lock may not be seen from here
+        file.close()
+        raise UserError(f"{path} was left by {owner}: if that has ended, delete {path / 'lock'}")
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    file.flush()
+    return file
+
+
+def _facts(path):
+    """What store.json says; None where there is none."""
+    try:
+        facts = json.loads((path / "store.json").read_text("utf-8"))
+        known = facts["format"] == FORMAT and isinstance(facts["question"], dict) and isinstance(facts["runs"], list)
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        known = False
+    if not known:
+        raise UserError(f"{path / 'store.json'} is not that of a store: name another folder")
+    return facts
+
+
+def _same_question(path, stored, asked):
+    for name in dict.fromkeys([*stored, *asked]):
+        before, now = stored.get(name), asked.get(name)
+        if before != now:
+            said = [text if len(text := json.dumps(one)) <= 80 else text[:77] + "..." for one in (before, now)]
+            raise UserError(
+                f"{path} answers another question: its {name.replace('_', ' ')} is {said[0]}, not {said[1]}; name "
+                "another store"
+            )
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def open_store(path: str | os.PathLike[str]) -> "Store":
+    """The store in the folder `path`, for reading; also while it grows. Raises UserError where there is none."""
+    return Store(path)
+
+
+class Store:
+    """What techniques gave for many photographs: `store[17]`, `store["cats/3.jpg"]`, `len(store)`, `store.table()`.
+
+    facts: what was asked and what it was computed with. names: of the arrays. In a store that is not whole yet, rows
+    are those that are there.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        facts = _facts(self.path) if self.path.is_dir() else None
+        if facts is None:
+            raise UserError(f"there is no store at {self.path}: it would hold a store.json")
+        self.facts, self.parts = facts, _parts(self.path)
+
+    def __len__(self):
+        """How many photographs have a row."""
+        return sum(len(rows) for rows in self.tables())
+
+    @property
+    def names(self) -> list[str]:
+        """Of the arrays."""
+        with _part(self.parts[0]) as file:
+            return sorted(file.get("arrays", ()))
+
+    def tables(self) -> Iterator[list[dict]]:
+        """The rows of part after part, in order: dicts of text."""
+        for part in self.parts:
+            with _part(part) as file:
+                yield list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
+
+    def table(self) -> list[dict]:
+        """All rows, in order."""
+        return [row for rows in self.tables() for row in rows]
+
+    def pieces(self, *names: str) -> Iterator[tuple[list[dict], dict[str, np.ndarray]]]:
+        """(rows without error, {name: (N,...) array}) of part after part, in order: memory for one part at a time.
+
+        names: of the arrays (default: all).
+        """
+        for part in self.parts:
+            with _part(part) as file:
+                rows = list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
+                known = names or sorted(file.get("arrays", ()))
+                arrays = {name: _read(file, name, slice(None)) for name in known}
+            yield [row for row in rows if not row["error"]], arrays
+
+    def array(self, name: str) -> np.ndarray:
+        """(N,...) of all photographs without error, in order, in memory at once."""
+        return np.concatenate([arrays[name] for _, arrays in self.pieces(name)])
+
+    def __getitem__(self, wanted: int | str) -> tuple[dict, dict[str, np.ndarray]]:
+        """(row, {name: array}) of a photograph, by its place or its name; no arrays where there was an error.
+
+        Raises KeyError for one that is not there.
+        """
+        column = "name" if isinstance(wanted, str) else "photograph"
+        for part in self._likely(wanted):
+            with _part(part) as file:
+                rows = list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
+                for place, row in enumerate(rows):
+                    if row[column] == str(wanted):
+                        n = sum(not one["error"] for one in rows[:place])
+                        names = () if row["error"] else sorted(file.get("arrays", ()))
+                        return row, {name: _read(file, name, slice(n, n + 1))[0] for name in names}
+        raise KeyError(f"{self.path} has no photograph {wanted!r}")
+
+    def _likely(self, wanted):
+        """The parts that may have it: of a place, the last that begins no later."""
+        if isinstance(wanted, str):
+            return self.parts
+        return [part for part in self.parts if int(part.stem) <= wanted][-1:]
+
+
+def _parts(path):
+    return sorted((path / "parts").glob("[0-9]*.h5"), key=lambda part: int(part.stem))
+
+
+@contextlib.contextmanager
+def _part(path):
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        yield file
+
+
+def _read(file, name, rows):
+    if name not in file.get("arrays", ()):
+        raise KeyError(f"there is no array {name!r}: the arrays are {', '.join(sorted(file.get('arrays', ())))}")
+    array = file["arrays"][name][rows]
+    if name in file.get("scales", ()):
+        scale = file["scales"][name][rows]
+        return array.astype(np.float32) * scale.reshape(-1, *[1] * (array.ndim - 1))
+    return array
