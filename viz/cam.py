@@ -18,7 +18,7 @@ from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
 from .ranges import require
-from .target import as_image, as_images, as_logits, fixed_target, is_class, logits_layer, require_units
+from .target import as_image, as_images, as_logits, fixed_target, is_class, logits, logits_layer, pick, require_units
 from .typing import Images, SoFar, Target, Unit
 
 __all__ = [
@@ -227,8 +227,11 @@ def score_cam(
         x = as_image(model, image).detach()
         each = chosen if is_class(chosen) else [chosen] * len(x)
         cams, steps = [a[i, 0] * 0.0 for i in range(len(x))], len(x) * a.shape[1]
+        pixels, known = x.numpy(), {}
         for i in range(len(x)):
-            course = _score_cam_of_one(model, x[i : i + 1], a[i], each[i], baseline, batch_size, progress)
+            if i and not np.array_equal(pixels[i], pixels[i - 1]):
+                known = {}
+            course = _score_cam_of_one(model, x[i : i + 1], a[i], each[i], baseline, batch_size, progress, known)
             for done, cams[i] in course:
                 step = i * a.shape[1] + done
                 if callback and callback(step, steps, _as_array(F.stack(cams), image, upsample)):
@@ -236,16 +239,30 @@ def score_cam(
         return finished("score_cam", F.stack(cams) if cams else a[:, 0], image, upsample)
 
 
-def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress):
+def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress, known):
     """Pairs, after each batch of masks, of how many of the channels of a (C,h,w) were met and their map (h,w), for x
-    (1,3,H,W)."""
+    (1,3,H,W).
+
+    known: {batch: the scores of all classes behind its masks}, filled here: a photograph that is asked for several
+        classes, one after the other, goes through the network once.
+    """
     background = x * 0.0 + mg.as_tensor(np.asarray(baseline, x.dtype)).to(x.device)
-    increases, before = [], score(model, background, target)
-    for start in trange(0, a.shape[0], batch_size, desc="Score-CAM", disable=not progress):
+
+    def masked(start):
         masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
         low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
-        masks = (masks - low) / F.where(high > low, high - low, 1.0)
-        increases.append(score(model, background + (x - background) * masks, target))
+        return background + (x - background) * ((masks - low) / F.where(high > low, high - low, 1.0))
+
+    def scored(batch, images):
+        if not is_class(target):
+            return score(model, images(batch), target)
+        if batch not in known:
+            known[batch] = logits(model, images(batch))
+        return pick(known[batch], [target] * len(known[batch]))
+
+    increases, before = [], scored("background", lambda _: background)
+    for start in trange(0, a.shape[0], batch_size, desc="Score-CAM", disable=not progress):
+        increases.append(scored(start, masked))
         increase = F.cat(increases) - before
         weights = F.softmax(increase, 0).reshape(-1, 1, 1)
         yield len(increase), F.relu((weights * a[: len(increase)]).sum(axis=0))

@@ -184,7 +184,17 @@ def watched(model, x, target=None, layer=None, unit=None, output="logit"):
 
 
 def _watched_many(model, changed, target, layer, unit, output):
-    """(M,N): the scores of changed (M,N,3,H,W), M changes of each of the N images."""
+    """(M,N): the scores of changed (M,N,3,H,W), M changes of each of the N images.
+
+    Where these are one photograph, asked for several classes, it goes through the network once.
+    """
+    m, n = changed.shape[:2]
+    several = n > 1 and layer is None and is_class(target) and output in ("logit", "probability")
+    if several and (changed == changed[:, :1]).all():
+        with mg.no_grad():
+            y = logits(model, as_leaf(model, changed[:, 0]))
+            y = (probabilities(y) if output == "probability" else y)[np.repeat(np.arange(m), n)]
+            return pick(y, np.tile(target, m)).numpy().astype(np.float64).reshape(m, n)
     if is_class(target) and target is not None:
         target = np.tile(target, len(changed))
     images = changed.reshape(changed.shape[0] * changed.shape[1], *changed.shape[2:])

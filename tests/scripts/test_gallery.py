@@ -5,6 +5,7 @@ import html
 import inspect
 import io
 import json
+import os
 import re
 import shlex
 from html.parser import HTMLParser
@@ -18,7 +19,7 @@ from minigrad import nn
 from viz.commands import gallery
 from viz.commands.command import find, main
 from viz.commands.compare import COARSE
-from viz.commands.gallery import attributions, embed, notes, robust, study
+from viz.commands.gallery import apart, attributions, embed, notes, robust, study
 from viz.commands.gallery.page import code, learned
 
 METHODS = sum(map(len, attributions.FAMILIES.values()))
@@ -303,6 +304,35 @@ def test_two_networks_are_asked_the_same(tmp_path, gallery_budget):
     assert standard["bars"][0]["name"] == trained["bars"][0]["name"] == trained["attacked"][0]["name"] == "cat"
     assert standard["attacked"][0]["name"] == found["least"] and found["other"] not in ("cat", found["least"])
     assert all(c["saliency"]["bare"].scale and c["grown"].frames == 3 for c in found["columns"])
+
+
+def test_the_other_process_makes_the_same_sections(small_weights, folder, tmp_path, gallery_budget, monkeypatch, capfd):
+    monkeypatch.setattr(apart, "thread_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+    def ask(job):
+        job.own_process, job.args.image, units = True, folder / "b.png", []
+        here = study.Study(job, [job.args.image], None, gallery_budget)
+        with apart.beside(here, gallery.built_or_remark) as other:
+            assert os.environ["OMP_NUM_THREADS"] == "1"
+            other.look(units.append, wait=True)
+        assert os.environ["OMP_NUM_THREADS"] == "2"
+        (key, made, seconds), (_, second, _) = other.taken()
+        assert key == "optimised" and seconds > 0 and "has no twin" in second["remark"] and not other.taken()
+        alone = gallery.optimised.optimised(here)
+        assert {key: made[key] for key in ("steps", "frames", "commands")} == {
+            key: alone[key] for key in ("steps", "frames", "commands")
+        }
+        assert sum(units) == len(units) and len(made["films"]) == len(alone["films"])
+        np.testing.assert_allclose(made["best"], alone["best"], atol=2e-3)
+
+        with apart.beside(here, divmod) as other:  # which fails there
+            other.look(units.append, wait=True)
+        assert other.taken() == []  # what is left to this process
+
+    argv = [folder / "b.png", "--model", small_weights, "--out", tmp_path, "--quiet"]
+    assert main("gallery", gallery.options, ask, [str(a) for a in argv]) == 0
+    assert capfd.readouterr().err == ""
 
 
 # ---- the parts -------------------------------------------------------------------------------------------------------

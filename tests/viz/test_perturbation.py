@@ -141,3 +141,21 @@ def test_what_is_watched_has_a_name(golden):
     model, image, *_ = golden
     with pytest.raises(ValueError, match='"logit" or "probability", got'):
         viz.rise(model, image, samples=2, output="score")
+
+
+@pytest.mark.parametrize("method", [viz.occlusion, viz.rise, viz.score_cam])
+def test_several_classes_of_one_photograph_take_the_passes_of_one(small_network, images, monkeypatch, method):
+    model, image, count = small_network(), images(1, shape=(3, 8, 8)), []
+    few = {viz.occlusion: {"patch": 4, "stride": 2}, viz.rise: {"samples": 9}, viz.score_cam: {"batch_size": 3}}[method]
+    forward = model["conv1"].forward
+    monkeypatch.setattr(model["conv1"], "forward", lambda x: count.append(len(x)) or forward(x))
+    classes = [0, viz.Contrast(1, 0), 3]
+    alone = [method(model, image, [one], **few)[0] for one in classes]
+    passed, together = sum(count), method(model, np.repeat(image, 3, 0), classes, **few)
+    assert sum(count) - passed < 2 * passed / 3
+    np.testing.assert_allclose(together, alone, rtol=1e-9, atol=1e-12)
+    assert together.any((1, 2)).all() and not np.allclose(together[0], together[2])
+
+    others = method(model, np.concatenate([image, image[..., ::-1], image]), [0, 0, 0], **few)
+    np.testing.assert_allclose(others[[0, 2]], [alone[0]] * 2, rtol=1e-9, atol=1e-12)
+    assert not np.allclose(others[1], others[0])

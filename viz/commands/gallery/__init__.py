@@ -20,6 +20,7 @@ from ..pictures import fitted
 from ..progress import steps
 from ..record import as_json
 from . import adversarial, attributions, layers, neighbours, optimised, page, robust
+from .apart import APART, beside
 from .study import Budget, Study, photographs
 
 options = parser(__doc__, "photo.jpg --target cat", image=False)
@@ -75,35 +76,53 @@ def built(study, growing):
     growing: the path of the page, which is written anew after each section; or None.
     """
     sections = {}
-    with steps(work(study), "gallery", study.job.args.quiet) as bar:
-        study.did = bar.update
+
+    def done(key, section, seconds):
+        sections[key], study.seconds[key] = section, seconds
+        if growing is not None and not study.job.stopped:
+            grow(study, sections, growing)
+
+    with steps(work(study), "gallery", study.job.args.quiet) as bar, beside(study, built_or_remark) as other:
+
+        def did(units=1):
+            bar.update(units)
+            other.look(bar.update)
+
+        study.did = did
         try:
-            for key, build in SECTIONS.items():
+            for key in sorted(SECTIONS, key=APART.__contains__):
+                other.look(bar.update, wait=key in APART)
+                for made in other.taken():
+                    done(*made)
+                if key in sections:
+                    continue
                 bar.set_description_str(key, refresh=False)
                 began = time.time()
-                sections[key] = built_or_remark(build, study)
-                study.seconds[key] = round(time.time() - began, 2)
+                done(key, built_or_remark(key, study), round(time.time() - began, 2))
                 if study.job.stopped:
                     break
-                if growing is not None:
-                    grow(study, sections, growing)
         except KeyboardInterrupt:
             if not sections:
                 raise
             study.job.stopped = True
-    return sections
+    return in_order(sections)
+
+
+def in_order(sections):
+    return {key: sections[key] for key in SECTIONS if key in sections}
 
 
 def grow(study, sections, path):
-    html = page.rendered(study, sections, time.time() - study.job.began, missing=len(SECTIONS) - len(sections))
+    missing = len(SECTIONS) - len(sections)
+    html = page.rendered(study, in_order(sections), time.time() - study.job.began, missing)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(html, "utf-8")
 
 
-def built_or_remark(build, study):
+def built_or_remark(key, study):
     try:
-        return build(study)
+        return SECTIONS[key](study)
     except (NotImplementedError, ValueError) as error:
         sentence = users_mistake(error)
         if sentence is None or isinstance(error, UserError):
@@ -114,11 +133,12 @@ def built_or_remark(build, study):
 def work(study):
     """About how many steps the bar will count."""
     budget, methods = study.budget, [key for keys in attributions.FAMILIES.values() for key in keys]
-    each = sum(attributions.LONG if key in attributions.SLOW else 1 for key in methods)
+    slow = sum(key in attributions.SLOW for key in methods)
     patches = 5 * budget.patch_channels
     films = 2 * budget.class_steps + budget.channel_layers * budget.channel_steps
     return (
-        len(study.classes) * each
+        len(study.classes) * (len(methods) - slow)
+        + attributions.LONG * slow
         + 2 * len(attributions.CHECKED)
         + patches
         + films

@@ -65,7 +65,7 @@ def other(study, photograph):
     probabilities = study.probabilities(photograph.image)[0]
     target = int(probabilities.argmax())
     name = study.job.class_name(target)
-    maps = [shown(study, key, photograph.image, target, f"{name} in {photograph.name}") for key in BRIEF]
+    maps = [shown(study, key, photograph.image, [target], [f"{name} in {photograph.name}"])[0] for key in BRIEF]
     study.did()
     return {
         "name": photograph.name,
@@ -95,12 +95,11 @@ def attributions(study):
 
 
 def method(study, key):
-    """One method's maps, one for each class, and its note."""
-    maps = []
-    for target in study.classes:
-        name = study.job.class_name(target)
-        maps.append({"class": name, **shown(study, key, study.first.image, target, name)})
-        study.did(LONG if key in SLOW else 1)
+    """One method's maps, one for each class, made together, and its note."""
+    names = [study.job.class_name(target) for target in study.classes]
+    found = shown(study, key, np.repeat(study.first.image, len(names), 0), study.classes, names)
+    study.did(LONG if key in SLOW else len(names))
+    maps = [{"class": name, **one} for name, one in zip(names, found, strict=True)]
     return {"maps": maps, "note": ATTRIBUTIONS[key], "commands": [attribution_command(study, key)]}
 
 
@@ -111,18 +110,23 @@ def attribution_command(study, key):
     return study.command(technique, "--target", study.job.class_name(study.classes[0]), *options)
 
 
-def shown(study, key, image, target, subject, model=None):
-    """A map alone and, if it is coarse, as an overlay, with its colour bar; a sentence where the method does not apply.
+def shown(study, key, images, targets, subjects, model=None):
+    """A map for each image, alone and, if it is coarse, as an overlay, with its colour bar; a sentence where the method
+    does not apply.
 
     Fine maps would be hidden by the photograph that they lie over. RISE is shown less its mean, as by its own command.
     """
     try:
-        heat = quietly(METHODS[key].map, model or study.model, image, target)[0]
+        maps = quietly(METHODS[key].map, model or study.model, images, targets)
     except (NotImplementedError, ValueError, RuntimeError) as error:
         sentence = users_mistake(error)
         if sentence is None:
             raise
-        return {"remark": sentence}
+        return [{"remark": sentence} for _ in subjects]
+    return [pictured(key, heat, subject) for heat, subject in zip(maps, subjects, strict=True)]
+
+
+def pictured(key, heat, subject):
     something = heat.any()
     if key == "rise":
         heat = heat - heat.mean()

@@ -60,7 +60,7 @@ def column(study, model, explained, other, least):
         "bars": study.bars(before, 3),
         "attacked": study.bars(probabilities(model, small)[0], 3),
         "gradient": embed.exact(gradient, f"The gradient of {title(explained)} as colours, {who}; grey is 0"),
-        "saliency": shown(study, "saliency", image, explained, f"{title(explained)}, {who}", model),
+        "saliency": shown(study, "saliency", image, [explained], [f"{title(explained)}, {who}"], model)[0],
         "large": embed.exact(large, f"The photograph moved a long way towards {title(other)}, {who}"),
         "reached": f"{reached:.2f}",
         "grown": class_image(study, model, explained),
