@@ -93,7 +93,7 @@ clean:
 # References that ask for torchvision, which no result of theirs needs here; what they do import is the extra's.
 $(VENV)/installed-references: $(VENV)/installed-verify
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7 torchattacks==3.5.1 \
-	    zennit==0.5.1
+	    zennit==0.5.1 quantus==0.6.0 saliency==0.2.1 adversarial-robustness-toolbox==1.20.1
 	@touch $@
 
 # The package itself (editable) with one of its extras; done again when pyproject.toml changes.

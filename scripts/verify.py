@@ -1,9 +1,9 @@
 """Agreement with the reference frameworks, on identical weights: every row is a comparison made now.
 
-The references are torch, captum, pytorch-grad-cam, torchattacks, foolbox, and the losses of Gatys et al. written in
-torch. They compute in float64 from the same numbers; this project computes in float64, in float32 with the direct
-convolution, and in float32 with the fast one (Winograd, wherever it can). Inputs are drawn anew from --seed. For other
-programs' files the references are onnxruntime and Keras, in float32.
+The references are torch, captum, pytorch-grad-cam, saliency, Quantus, torchattacks, foolbox, ART, and the losses of
+Gatys et al. written in torch. They compute in float64 from the same numbers; this project computes in float64, in
+float32 with the direct convolution, and in float32 with the fast one (Winograd, wherever it can). Inputs are drawn anew
+from --seed. For other programs' files the references are onnxruntime and Keras, in float32.
 
 A row passes if max|d| / max|reference| is within the tolerance: 1e-10 in float64, 1e-5 in float32, 2e-5 with the fast
 convolution. In float32 a ReLU or a maximum that is nearly tied may fall otherwise than in float64, so gradients are
@@ -31,7 +31,7 @@ from viz.commands.options import parser
 from viz.commands.tables import markdown
 
 FAMILIES = ("functions", "optimisers", "architectures", "onnx_files", "keras_files", "attribution", "cams")
-FAMILIES += ("residual", "attacks", "style")
+FAMILIES += ("residual", "measures", "pair", "attacks", "art", "style")
 
 options = parser(
     __doc__,

@@ -1,9 +1,10 @@
 """The reference frameworks: what they are called, which version is here, and importing them.
 
-torchattacks, grad-cam and zennit declare torchvision, which has no build for CPUs on every package index, so the
-Makefile installs them without what they declare. The last two also import torchvision, for the preparation of pictures,
-for detectors and for its networks, none of which is used here: where there is none, empty modules of its name stand in
-while they are imported, and any use of them raises.
+torchattacks, grad-cam and zennit declare torchvision, which has no build for CPUs on every package index, quantus
+another build of OpenCV, saliency and adversarial-robustness-toolbox much that is not used here, so the Makefile
+installs them without what they declare. grad-cam and zennit also import torchvision, for the preparation of pictures,
+for detectors and for its networks: where there is none, empty modules of its name stand in while they are imported, and
+any use of them raises.
 """
 
 import importlib
@@ -13,6 +14,7 @@ import warnings
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 
 # {name: (module, distribution)}
@@ -23,6 +25,9 @@ PACKAGES = {
     "torchattacks": ("torchattacks", "torchattacks"),
     "foolbox": ("foolbox", "foolbox"),
     "zennit": ("zennit", "zennit"),
+    "quantus": ("quantus", "quantus"),
+    "saliency": ("saliency.core", "saliency"),
+    "art": ("art.attacks.evasion", "adversarial-robustness-toolbox"),
     "onnxruntime": ("onnxruntime", "onnxruntime"),
     "keras": ("keras", "keras"),
 }
@@ -38,7 +43,7 @@ def reference(name):
     module, _ = PACKAGES[name]
     os.environ.setdefault("KERAS_BACKEND", "torch")  # or it takes TensorFlow, which is not here
     try:
-        with warnings.catch_warnings(), _stand_in_for_torchvision():
+        with warnings.catch_warnings(), _stand_in_for_torchvision(), _scripts_last():
             warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except Exception as error:  # whatever a package does when it does not fit the others
@@ -68,6 +73,17 @@ def _stand_in_for_torchvision():
     finally:
         for name in names:
             del sys.modules[name]
+
+
+@contextmanager
+def _scripts_last():
+    """Inside, installed packages come before the scripts, of which one is called saliency too."""
+    before, scripts = list(sys.path), str(Path(__file__).parents[1])
+    sys.path[:] = [place for place in before if place != scripts] + [scripts]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 class _Absent(ModuleType):

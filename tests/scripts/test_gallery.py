@@ -86,6 +86,18 @@ def test_the_page_is_well_formed_and_holds_every_section(page, whole):
     assert whole[0].count('class="overlay"') == 3 * len(COARSE) + 2
 
 
+def test_what_methods_can_be_trusted_for_is_the_guides_table(whole):
+    guide = (notes.ROOT / "docs" / "techniques" / "ground_truth.md").read_text("utf-8")
+    found = attributions.trusted()
+    kept = [name for name in found["columns"] if not name.endswith(": parts")]
+    for row in found["rows"]:
+        cells = " | ".join(row[name] for name in kept)
+        assert f"| {row['method']} | {cells} |" in guide
+        parts = "".join(f"<td>{row[name]}</td>" for name in found["columns"])
+        assert f'<tr><th scope="row">{row["title"]}</th>{parts}</tr>' in whole[0]
+    assert len(found["rows"]) == METHODS
+
+
 def test_nothing_is_loaded_from_elsewhere(page):
     for tag, attributes in page.elements:
         for name in ("src", "srcset", "data", "action", "poster"):

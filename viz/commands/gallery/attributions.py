@@ -1,6 +1,8 @@
 """The sections on one photograph's classes: what the network sees, where it looked, and the sanity check."""
 
+import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -37,6 +39,7 @@ FAMILIES = {
 }
 BRIEF = ("saliency", "lrp", "grad_cam")  # for each photograph beside the first
 CHECKED = ("saliency", "input_x_gradient", "lrp", "grad_cam", "guided_grad_cam", "deconvnet", "guided_backprop")
+TRIED = Path(__file__).with_name("ground_truth.json")  # rows of the record of `python -m viz ground_truth`
 LONG = 6  # units of work of a slow method
 
 
@@ -89,9 +92,18 @@ def attributions(study):
         "count": sum(map(len, FAMILIES.values())),
         "classes": names,
         "considered": min(study.budget.considered, len(study.job.probabilities)),
+        "trusted": trusted(),
         "commands": [study.command("compare", "--targets", ",".join(names))],
         "note": SECTIONS["attributions"],
     }
+
+
+def trusted():
+    """What each method can be trusted for, as it was measured: {scenes, command, columns, rows}."""
+    found = json.loads(TRIED.read_text("utf-8"))
+    by_method = {row["method"]: row for row in found["rows"]}
+    rows = [{"title": ATTRIBUTIONS[key].title, **by_method[key]} for keys in FAMILIES.values() for key in keys]
+    return found | {"columns": [name for name in found["rows"][0] if name != "method"], "rows": rows}
 
 
 def method(study, key):
