@@ -119,9 +119,10 @@ class _Translator:
         found = getattr(self.torch.nn.functional, function, None) or getattr(self.torch, function, None)
         if found is None:
             raise ValueError(f"to_torch: layer {name!r} calls {module.function}, which torch has not")
-        compute = functools.partial(
-            found, **{ARGUMENTS.get(key, key): value for key, value in module.arguments.items()}
-        )
+        if module.function == "where":
+            return self._module({}, lambda parts, *inputs: _chosen(found, module.arguments, *inputs))
+        called = ARGUMENTS | {"b": "exponent" if module.function == "pow" else "other"}
+        compute = functools.partial(found, **{called.get(key, key): value for key, value in module.arguments.items()})
         listed = module.function in ("cat", "stack")
         return self._module({}, lambda parts, *inputs: compute(list(inputs)) if listed else compute(*inputs))
 
@@ -162,6 +163,12 @@ class _Translator:
             return tuple(map(of, outputs)) if isinstance(outputs, list) else of(outputs)
 
         return self._module({name: self.translated(name, layer) for name, (layer, _) in nodes.items()}, forward)
+
+
+def _chosen(where, numbers, condition, *values):
+    """torch.where takes no number by name."""
+    waiting = iter(values)
+    return where(condition, *(numbers[name] if name in numbers else next(waiting) for name in "ab"))
 
 
 def _in_turn(parts, x):

@@ -103,8 +103,20 @@ def _exported(module, image, output_name):
         warnings.simplefilter("ignore")  # torch.export is to come, and names layers less well
         keep = torch.onnx.TrainingMode.PRESERVE  # batch normalisation stays
         options = {"dynamo": False, "training": keep, "do_constant_folding": False, "output_names": names}
-        torch.onnx.export(module, (image,), buffer, **options)
+        with _unlogged(torch):
+            torch.onnx.export(module, (image,), buffer, **options)
     return buffer.getvalue(), 0 if output_name is None else list(given).index(output_name)
+
+
+@contextlib.contextmanager
+def _unlogged(torch):
+    """Without the graph that torch prints where its exporter fails: what it says of that is in the error."""
+    log = getattr(torch._C, "_jit_onnx_log", None)
+    torch._C._jit_onnx_log = lambda *texts: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = log
 
 
 def _outputs(result):

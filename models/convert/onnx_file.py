@@ -16,7 +16,7 @@ import numpy as np
 import minigrad as mg
 
 from ..hdf5 import WeightsError, shown
-from . import onnx_functions  # noqa: F401  (its operators)
+from . import onnx_choices, onnx_functions  # noqa: F401  (their operators)
 from .assemble import Step, assembled
 from .onnx_names import path_of, paths
 from .onnx_operators import OPERATORS
@@ -25,7 +25,7 @@ from .whole import asked_for, described, sides_of, whole
 
 MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs
 MOST_CONSTANT = 1 << 20  # of a constant that is computed, where its inputs do not say as much
-FOLDED = {"Constant", "Shape", "Expand", "ConstantOfShape", "Tile", "Range"}  # of constants only
+FOLDED = {"Constant", "Shape", "ConstantOfShape", "Tile", "Range", "If"}  # of constants only
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
 QUANTISED |= {"ConvInteger", "MatMulInteger"}
 GROWING = ("Expand", "ConstantOfShape", "Tile", "Range")
@@ -113,8 +113,13 @@ def _needed(graph, output):
     for node in reversed(graph.node):
         if not wanted.isdisjoint(node.output):
             wanted.update(node.input)
+            wanted.update(one for branch in _branches(node) for inner in branch.node for one in inner.input)
             found.append(node)
     return found[::-1]
+
+
+def _branches(node):
+    return [one.g for one in node.attribute if one.HasField("g")]
 
 
 def _image_input(graph, constants, wanted, size):
@@ -201,16 +206,27 @@ class Reader:
             permuted = mg.nn.Call("permute", dims=(0, 2, 3, 1))
             self._run(("channels_last",), permuted, [source], "channels last")
             self._same[source] = "channels last"
-        nodes = _needed(self.graph, output)
+        self._go_through(_needed(self.graph, output))
+        output = self._same.get(output, output)
+        if output not in self.tensors:
+            raise WeightsError(f"no node computes its output {shown(output, 100)!r} of its input")
+        return assembled(self.steps, source, output)
+
+    def _go_through(self, nodes):
         for proto, path in zip(nodes, paths(nodes, self.constants), strict=True):
             node = Node(proto, self.opset)
             self._path = path or path_of(node)
             node.inputs = [self._same.get(one, one) for one in node.inputs]
             self._take(node)
-        output = self._same.get(output, output)
-        if output not in self.tensors:
-            raise WeightsError(f"no node computes its output {shown(output, 100)!r} of its input")
-        return assembled(self.steps, source, output)
+
+    def _branch(self, node):
+        """The one branch of an If that its condition, a constant, chooses: torch writes a squeeze so."""
+        condition = bool(self.constant(node, 0).item())
+        branch = node.attribute("then_branch" if condition else "else_branch")
+        self.constants |= {one.name: self._initial(one) for one in branch.initializer}
+        self._go_through(list(branch.node))
+        for name, inner in zip(node.outputs, branch.output, strict=True):
+            self.same(name, self._same.get(inner.name, inner.name))
 
     def _take(self, node):
         known = (self.tensors, self.constants, self.sequences)
@@ -224,6 +240,8 @@ class Reader:
         try:
             if node.proto.domain not in ("", "ai.onnx"):
                 raise ValueError(f"the domain {shown(node.proto.domain, 40)!r} is none of ONNX's own")
+            if node.op == "If":
+                return self._branch(node)
             if node.op in QUANTISED or not self._fold(node):
                 if node.op in QUANTISED:
                     raise ValueError("it is quantised to integers: give the network from before that")

@@ -12,7 +12,8 @@ from .onnx_operators import operator
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
 
 ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "MatMul": "matmul"}
-ARITHMETIC |= {"Max": "maximum", "Min": "minimum", "Sum": "add"}
+ARITHMETIC |= {"Max": "maximum", "Min": "minimum", "Sum": "add", "Mean": "add"}
+WITH_NUMBERS = ("add", "sub", "mul", "div", "pow", "gt", "ge", "lt", "le", "eq")
 COMMUTING = ("add", "mul", "maximum", "minimum")
 GATED = {nn.Sigmoid: nn.SiLU, nn.Hardsigmoid: nn.Hardswish}
 
@@ -26,10 +27,11 @@ def _binary(reader, node):
     if node.op == "Mul" and (gated := _gated(reader, *node.inputs)):
         return reader.emit(node, *gated)
     for place, other in enumerate(others):
-        output = None if place == len(others) - 1 else f"partial{place}"
-        first = _of_two(reader, node, function, first, other, output)
-    if not others:
-        reader.same(node.outputs[0], first)
+        output = None if place == len(others) - 1 and node.op != "Mean" else f"partial{place}"
+        first = of_two(reader, node, function, first, other, output)
+    if others and node.op == "Mean":
+        return reader.emit(node, nn.Call("div", b=float(len(node.inputs))), [first])
+    return None if others else reader.same(node.outputs[0], first)
 
 
 def _gated(reader, a, b):
@@ -41,7 +43,8 @@ def _gated(reader, a, b):
     return None
 
 
-def _of_two(reader, node, function, a, b, output):
+def of_two(reader, node, function, a, b, output):
+    """Emit the function of two values, of which one may be a constant."""
     left = reader.is_constant(a)
     if function == "matmul":
         if min(len(reader.shape(one)) for one in (a, b)) < 2:
@@ -62,7 +65,7 @@ def _of_two(reader, node, function, a, b, output):
 
 
 def _with_number(function, number):
-    return nn.Call(function, b=number) if function in ("add", "sub", "mul", "div", "pow") else None
+    return nn.Call(function, b=number) if function in WITH_NUMBERS else None
 
 
 @operator("MatMul")
@@ -76,6 +79,10 @@ def _matmul(reader, node):
 # ---- reductions ------------------------------------------------------------------------------------------------------
 
 REDUCTIONS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max", "ReduceMin": "min"}
+REDUCTIONS |= dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum"), "sum")
+REDUCTIONS |= {"ReduceLogSumExp": "logsumexp"}
+BEFORE = {"ReduceL1": "abs", "ReduceL2": "square", "ReduceSumSquare": "square"}
+AFTER = {"ReduceL2": "sqrt", "ReduceLogSum": "log"}
 
 
 @operator(*REDUCTIONS)
@@ -83,17 +90,23 @@ def _reduce(reader, node):
     shape, axes = reader.shape(node.inputs[0]), node.attribute("axes", None)
     if axes is None and (given := reader.optional(node, 1)) is not None:
         axes = given.tolist()
-    if not axes and node.attribute("noop_with_empty_axes", 0):
+    if not axes and node.attribute("noop_with_empty_axes", 0) and node.op not in BEFORE | AFTER:
         return reader.same(node.outputs[0], node.inputs[0])
     axes = tuple(axis % len(shape) for axis in (axes or range(len(shape))))
     if 0 in axes:
         raise ValueError("it is over the pictures of a batch")
     keepdims = bool(node.attribute("keepdims", 1))
+    function, x = REDUCTIONS[node.op], node.inputs[0]
     if node.op == "ReduceMean" and sorted(axes) == [2, 3] and len(shape) == 4 and keepdims:
-        layer = nn.AdaptiveAvgPool2d(1)
-    else:
-        layer = nn.Call(REDUCTIONS[node.op], axis=axes, keepdims=keepdims)
-    reader.emit(node, layer, node.inputs[:1])
+        return reader.emit(node, nn.AdaptiveAvgPool2d(1), [x])
+    if node.op in BEFORE:
+        x = reader.emit(node, nn.Call(BEFORE[node.op]), [x], BEFORE[node.op])
+    named = ("dim", "keepdim") if function == "logsumexp" else ("axis", "keepdims")
+    layer = nn.Call(function, **dict(zip(named, (axes, keepdims), strict=True)))
+    if node.op not in AFTER:
+        return reader.emit(node, layer, [x])
+    total = reader.emit(node, layer, [x], function)
+    return reader.emit(node, nn.Call(AFTER[node.op]), [total])
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad import nn
 
 OPERATORS: dict = {}
-FLOATS = (1, 10, 11, 16)  # ONNX's numbers of float32, float16, float64 and bfloat16
+FLOATS, BOOL = (1, 10, 11, 16), 9  # ONNX's numbers of float32, float16, float64 and bfloat16
 
 
 def operator(*names):
@@ -43,6 +43,7 @@ LAYERS = {
     "Erf": lambda of: nn.Call("erf"),
     "Abs": lambda of: nn.Call("abs"),
     "Neg": lambda of: nn.Call("neg"),
+    "Sign": lambda of: nn.Call("sign"),
     "Sin": lambda of: nn.Call("sin"),
     "Cos": lambda of: nn.Call("cos"),
     "Reciprocal": lambda of: nn.Call("pow", b=-1.0),
@@ -69,11 +70,14 @@ def _dropout(reader, node):
 
 @operator("Cast", "CastLike")
 def _cast(reader, node):
-    """Floats stay what they are, float32; integers would be another network."""
+    """Floats stay what they are, float32, and a condition becomes 1 and 0; integers would be another network."""
     to = node.attribute("to") if node.op == "Cast" else reader.type_of(node.inputs[1])
-    if to not in FLOATS:
+    condition = reader.tensors[node.inputs[0]].dtype == bool
+    if to not in FLOATS and not (condition and to == BOOL):
         raise ValueError("it rounds to integers, or to floats of 8 bits or fewer")
-    _nothing(reader, node)
+    if condition and to != BOOL:
+        return reader.emit(node, nn.Call("where", a=1.0, b=0.0), node.inputs[:1])
+    return _nothing(reader, node)
 
 
 @operator("HardSigmoid")
@@ -84,6 +88,40 @@ def _hard_sigmoid(reader, node):
     scaled = reader.emit(node, nn.Call("mul", b=alpha), node.inputs, "scaled")
     shifted = reader.emit(node, nn.Call("add", b=beta), [scaled], "shifted")
     return reader.emit(node, nn.Call("clamp", min=0.0, max=1.0), [shifted])
+
+
+@operator("Selu")
+def _selu(reader, node):
+    grown = reader.emit(node, nn.ELU(node.attribute("alpha", 1.6732632)), node.inputs, "elu")
+    reader.emit(node, nn.Call("mul", b=node.attribute("gamma", 1.050701)), [grown])
+
+
+@operator("Celu")
+def _celu(reader, node):
+    """alpha ELU(x / alpha)."""
+    if (alpha := node.attribute("alpha", 1.0)) == 1:
+        return reader.emit(node, nn.ELU(), node.inputs)
+    narrowed = reader.emit(node, nn.Call("div", b=alpha), node.inputs, "narrowed")
+    grown = reader.emit(node, nn.ELU(), [narrowed], "elu")
+    return reader.emit(node, nn.Call("mul", b=alpha), [grown])
+
+
+@operator("Swish")
+def _swish(reader, node):
+    """x sigmoid(alpha x)."""
+    if (alpha := node.attribute("alpha", 1.0)) == 1:
+        return reader.emit(node, nn.SiLU(), node.inputs)
+    scaled = reader.emit(node, nn.Call("mul", b=alpha), node.inputs, "scaled")
+    gate = reader.emit(node, nn.Sigmoid(), [scaled], "gate")
+    return reader.emit(node, nn.Call("mul"), [node.inputs[0], gate])
+
+
+@operator("Softsign")
+def _softsign(reader, node):
+    """x / (1 + |x|)."""
+    size = reader.emit(node, nn.Call("abs"), node.inputs, "size")
+    more = reader.emit(node, nn.Call("add", b=1.0), [size], "more")
+    reader.emit(node, nn.Call("div"), [node.inputs[0], more])
 
 
 @operator("Clip")
@@ -197,6 +235,8 @@ def _cut_around(node, padding, sides, same):
 
 @operator("MaxPool", "AveragePool")
 def _pool(reader, node):
+    if len(reader.shape(node.inputs[0])) == 5 and node.op == "AveragePool":
+        return _pool_over_first(reader, node)
     kernel, stride, padding, dilation = _windows(reader, node, node.attribute("kernel_shape"))
     ceil_mode = bool(node.attribute("ceil_mode", 0))
     if node.op == "MaxPool":
@@ -204,7 +244,26 @@ def _pool(reader, node):
     else:
         counted = bool(node.attribute("count_include_pad", 0))
         layer = nn.AvgPool2d(kernel, stride, padding, ceil_mode, counted, dilation=dilation)
-    reader.emit(node, layer, node.inputs)
+    return reader.emit(node, layer, node.inputs)
+
+
+def _pool_over_first(reader, node):
+    """Over the first of three dimensions, without padding, as torch writes local response normalisation, with channels
+    as that dimension: over rows, of pictures whose columns are all places."""
+    _, channels, depth, *hw = reader.shape(node.inputs[0])
+    kernel, stride, pads = (
+        node.attribute("kernel_shape"),
+        node.attribute("strides", [1] * 3),
+        node.attribute("pads", ()),
+    )
+    if [*kernel[1:], *stride[1:]] != [1] * 4 or any(pads) or node.attribute("auto_pad", "NOTSET") != "NOTSET":
+        raise ValueError("it goes over three dimensions, and only images have layers here")
+    if node.attribute("ceil_mode", 0) or any(n != 1 for n in node.attribute("dilations", ())) or kernel[0] > depth:
+        raise ValueError("its window is unusual")
+    flat = reader.emit(node, nn.Call("reshape", shape=(-1, channels, depth, math.prod(hw))), node.inputs, "flat")
+    means = reader.emit(node, nn.AvgPool2d((kernel[0], 1), (stride[0], 1)), [flat], "means")
+    after = reader.shape(means)[2]
+    reader.emit(node, nn.Call("reshape", shape=(-1, channels, after, *hw)), [means])
 
 
 # ---- products and norms ----------------------------------------------------------------------------------------------
