@@ -76,8 +76,13 @@ def _convert_options(options):
         metavar="PIXELS",
         help="of the pictures that it looks at, where the file leaves it free, or it is not the usual one",
     )
-    add("--input", metavar="NAME", help="of ONNX: the input that pictures go to, where there are several")
-    add("--output", metavar="NAME", help="of ONNX: the output that is meant, where there are several")
+    add(
+        "--input",
+        "--input-name",
+        metavar="NAME",
+        help="of ONNX: the input that pictures go to, where there are several",
+    )
+    add("--output", "--output-name", metavar="NAME", help="of ONNX: the output that is meant, where there are several")
     add("--out", type=Path, metavar="FILE", help="the weights file to write, .h5; or .safetensors, for weights alone")
     add("--half", "--float16", action="store_true", help="store 16 bits a weight: half the size, read into memory")
     add("--quiet", action="store_true", help="print nothing")

@@ -101,7 +101,7 @@ def describe_onnx(source):
                 lines.append(f"{kind} {shown(one.name, 60)}: {' x '.join(str(n or '?') for n in shape) or '?'}")
                 images += [shape] if kind == "input" and len(shape) == 4 else []
     free = ["--size PIXELS"] * any(0 in shape[1:] for shape in images)
-    free += ["--input NAME"] * (len(images) > 1) + ["--output NAME"] * (len(graph.output) > 1)
+    free += ["--input-name NAME"] * (len(images) > 1) + ["--output-name NAME"] * (len(graph.output) > 1)
     known = OPERATORS.keys() | FOLDED
     of_outputs = [{node.op_type for node in _needed(graph, one.name)} for one in graph.output]
     return described(source, lines, counts, known, free, min(of_outputs, key=lambda ops: len(ops - known), default=()))
@@ -132,7 +132,7 @@ def _image_input(graph, constants, wanted, size):
     if len(found) != 1:
         raise WeightsError(
             f"it has {len(found)} inputs of shape (N, 3, H, W) or (N, 1, H, W) ({shown(', '.join(inputs), 100)}): name "
-            "one (input_name; --input of python -m models convert)"
+            "one (input_name, --input-name)"
         )
     dimensions = inputs[found[0]]
     if len(dimensions) != 4 or not {1, 3} & {dimensions[1], dimensions[3]}:
@@ -153,8 +153,7 @@ def _output(graph, wanted):
         raise ValueError(f"there is no output {wanted!r}: it has {', '.join(names)}")
     if wanted is None and len(names) != 1:
         raise WeightsError(
-            f"it has {len(names)} outputs ({shown(', '.join(names), 100)}): name one (output_name; --output of "
-            "python -m models convert)"
+            f"it has {len(names)} outputs ({shown(', '.join(names), 100)}): name one (output_name, --output-name)"
         )
     return wanted or names[0]
 

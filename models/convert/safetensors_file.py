@@ -86,18 +86,24 @@ def timm_folder(folder):
         config = json.loads((folder / "config.json").read_text("utf-8"))
         prepared = config.get("pretrained_cfg", config)
         mean, std = (tuple(map(float, prepared[name])) for name in ("mean", "std"))
-        side, crop = int(prepared["input_size"][-1]), float(prepared.get("crop_pct", 1))
+        (*_, height, side), crop = map(int, prepared["input_size"]), float(prepared.get("crop_pct", 1))
         labels = config.get("label_names") or prepared.get("label_names")
         described = {
             "architecture": str(config["architecture"]),
             "preprocess": Preprocess(mean=mean, std=std),
             "input_size": (side, side),
-            "short_side": round(side / crop),
+            "short_side": math.floor(side / crop),  # as timm rounds
             "labels": [str(label) for label in labels] if labels else None,
         }
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
         what = f"it lacks {shown(error)}" if isinstance(error, KeyError) else shown(error)
         raise WeightsError(f"{folder / 'config.json'} is not one of timm's ({what}): give {weights} alone") from None
+    mode = prepared.get("crop_mode") or "center"
+    if mode != "center" or height != side:
+        raise WeightsError(
+            f"{folder / 'config.json'} asks for pictures of {height} x {side} pixels by crop_mode {shown(mode, 20)!r}, "
+            "and here the centre of a square is taken: give the weights file alone, and pictures of that size"
+        )
     if not 0 < side <= described["short_side"] <= 1 << 12:
         raise WeightsError(f"{folder / 'config.json'} tells of an absurd size, {side}, or crop, {crop}")
     return weights, described

@@ -342,7 +342,7 @@ def test_local_response_normalisation_by_its_formula():
         (graph([node("Conv", "x r"), node("Relu", "x", "r")]), "takes 'r', which no node before it gives"),
         (graph([node("Add", "x z")], inputs=("x", "z"), shapes={"z": (1, 4)}),
          "operator Add: it takes the input 'z': only networks of one input are read"),
-        (graph([node("Relu", "x")], outputs=("y", "z")), r"it has 2 outputs .y, z.: name one .output_name; --output"),
+        (graph([node("Relu", "x")], outputs=("y", "z")), r"it has 2 outputs .y, z.: name one .output_name"),
         (graph([node("Relu", "x")], inputs=("x", "z")), "it has 2 inputs of shape"),
         (graph([node("Relu", "x")], shape=(1, 4, 8, 8)), "it has 0 inputs of shape"),
         (graph([node("Relu", "x", "z")], outputs=("y",)), "no node computes its output 'y'"),

@@ -88,6 +88,13 @@ def test_a_folder_of_timms(tmp_path):
     assert found.input_size == (160, 160) and found.short_side == 168
     assert found["preprocess"].mean == (0.5, 0.5, 0.5) and found["preprocess"].std == (0.25, 0.25, 0.25)
     np.testing.assert_array_equal(found["layer1.0.conv1"].weight.data, model["layer1.0.conv1"].weight.data)
+    for more, short_side in (({"crop_pct": 0.9}, 177), ({"crop_pct": 1.0, "crop_mode": "center"}, 160)):  # 177.8
+        (tmp_path / "config.json").write_text(json.dumps(config | {"pretrained_cfg": prepared | more}))
+        assert convert(tmp_path).short_side == short_side
+    for more in ({"crop_mode": "squash"}, {"crop_mode": "border"}, {"input_size": [3, 256, 160]}):
+        (tmp_path / "config.json").write_text(json.dumps(config | {"pretrained_cfg": prepared | more}))
+        with pytest.raises(WeightsError, match="the centre of a square is taken: give the weights file alone"):
+            convert(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="config.json is not one of timm's .it lacks 'mean'"):
         convert(tmp_path)

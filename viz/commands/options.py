@@ -143,6 +143,7 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
 
 
 TOLD = {"preprocessing": "preprocessing", "size": "input_size", "labels": "labels"}  # models.load's name: the option's
+TOLD |= {"input_name": "input_name", "output_name": "output_name"}
 
 
 def _add_told(options):
@@ -156,6 +157,8 @@ def _add_told(options):
     size = {"low": 1, "high": 8192, "unit": "pixels", "metavar": "PIXELS", "shown": "default: what the file says"}
     options.number("--input-size", int, "of its pictures, where it is not in the file", **size)
     add("--labels", metavar="FILE", help="names of its classes, one on each line, or imagenet")
+    for what, meant in (("input", "the input that pictures go to"), ("output", "the output that is meant")):
+        add(f"--{what}-name", metavar="NAME", help=f"of ONNX: {meant}, where there are several")
 
 
 # ---- types of options ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ..options import TOLD
 
 KEPT = 200  # photographs, the last that were looked at
 LARGEST = 40_000_000  # bytes of a photograph's file
-SHARED = ("image", "model", "target", "device", "out", "quiet", "help", "labels", "input_size", "preprocessing")
+SHARED = ("image", "model", "target", "device", "out", "quiet", "help", *TOLD.values())
 SAMPLE = "cat"  # what stands for scikit-image's, whose command line names no file
 
 
