@@ -72,7 +72,7 @@ def _dropout(reader, node):
 def _cast(reader, node):
     """Floats stay what they are, float32, and a condition becomes 1 and 0; integers would be another network."""
     to = node.attribute("to") if node.op == "Cast" else reader.type_of(node.inputs[1])
-    condition = reader.tensors[node.inputs[0]].dtype == bool
+    condition = not reader.is_constant(node.inputs[0]) and reader.tensors[node.inputs[0]].dtype == bool
     if to not in FLOATS and not (condition and to == BOOL):
         raise ValueError("it rounds to integers, or to floats of 8 bits or fewer")
     if condition and to != BOOL:

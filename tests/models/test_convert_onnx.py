@@ -402,7 +402,7 @@ def test_what_another_output_needs_does_not_matter(tmp_path, capsys):
     assert main(["info", str(tmp_path / "net.onnx")]) == 0
     said = capsys.readouterr().out
     assert "ArgMax                       1  has no layer here" in said
-    assert said.endswith("convert net.onnx --preprocessing NAME --output NAME --out net.h5\n")
+    assert said.endswith("convert net.onnx --preprocessing NAME --output-name NAME --out net.h5\n")
 
 
 def test_channels_last_and_named_values():
