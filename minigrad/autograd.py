@@ -93,7 +93,7 @@ class Function:
         return current_device(arrays[0])
 
     @property
-    def output(self):
+    def output(self) -> Any:
         """The Tensor this function made."""
         output = self._output()
         if output is None:
@@ -101,7 +101,7 @@ class Function:
         return output
 
     @property
-    def needs_input_grad(self):
+    def needs_input_grad(self) -> tuple[bool, ...]:
         """For each input, whether the backward pass that has come to this function asks for its gradient.
 
         It belongs to the pass: several may be under way, one inside another's rule, or in several threads. Outside of

@@ -76,13 +76,13 @@ class Tensor:
     # ---- the array ---------------------------------------------------------------------------------------------------
 
     @property
-    def data(self):
+    def data(self) -> np.ndarray:
         """The array. Assigning replaces it; a graph that used the old one then refuses to run backward. What replaces a
         frozen parameter is read-only like it."""
         return self._data
 
     @data.setter
-    def data(self, array):
+    def data(self, array: np.ndarray) -> None:
         if not is_array(array):
             raise TypeError(f"Tensor.data: expected an array, got {type(array).__name__}")
         if array.shape != self._data.shape:
@@ -139,7 +139,7 @@ class Tensor:
     def __dlpack_device__(self):
         return self._data.__dlpack_device__()
 
-    def __len__(self):
+    def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]

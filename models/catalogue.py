@@ -86,7 +86,7 @@ EMBEDDED = Path(__file__).parent / "weights"
 NAMES = (*ARCHITECTURES, "minivgg_robust")
 
 
-def home():
+def home() -> Any:
     """The folder of this user's downloaded and converted weights: $MINIGRAD_HOME, or minigrad in the user's cache."""
     if os.environ.get("MINIGRAD_HOME"):
         return Path(os.environ["MINIGRAD_HOME"]).expanduser()
@@ -142,14 +142,14 @@ def _find(name):
     return found
 
 
-def whereabouts(name):
+def whereabouts(name: str) -> Any:
     """The path of the weights of a model of this name, or None."""
     paths = (folder / f"{name}.h5" for folder in (EMBEDDED, home()))
     packaged = PACKAGES[name].path() if name in PACKAGES else None
     return next((path for path in paths if path.is_file()), packaged)
 
 
-def how_to_get(name):
+def how_to_get(name: str) -> str:
     """One sentence on where the weights of `name` come from."""
     there = home() / f"{name}.h5"
     if name in SOURCES:

@@ -103,7 +103,9 @@ class Joined:
         return images
 
 
-def open_photographs(path: str | Path, size: int = 128, cache: str | Path | None = None, progress=False) -> Photographs:
+def open_photographs(
+    path: str | Path, size: int = 128, cache: str | Path | None = None, progress: bool = False
+) -> Photographs:
     """Decode the data set at ``path`` (a folder or tar archive), or find it decoded in the folder ``cache``.
 
     Each picture is turned upright, converted to RGB, resized so that its short side is ``size`` pixels, and cropped to

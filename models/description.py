@@ -52,7 +52,7 @@ def register(kind: Any) -> Any:
     return kind
 
 
-def describe(container):
+def describe(container: Any) -> list[Any]:
     """The layers of a container as lists, dicts, texts and numbers; ValueError for a layer of unknown kind."""
     description = [{"name": name, **_described(name, layer)} for name, layer in container.children()]
     if isinstance(container, nn.Graph):
@@ -82,7 +82,7 @@ def _as_list(reference):
     return reference if isinstance(reference, str | int) else [_as_list(part) for part in reference]
 
 
-def construct(description, _depth=0):
+def construct(description: list[Any], _depth: int = 0) -> dict[str, Any]:
     """{name: layer} of a description, weights zero. Raises ValueError for anything but a description of sane size."""
     if not isinstance(description, list) or len(description) > 10_000 or _depth > DEEPEST:
         raise ValueError("the description of the layers is not a list, or far too long or deep")

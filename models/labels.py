@@ -4,7 +4,9 @@ import difflib
 import functools
 import operator
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .model import Model
 
@@ -52,7 +54,7 @@ class Label(str):
         return Label, (self.line,)
 
 
-def read_labels(lines):
+def read_labels(lines: Sequence[str]) -> tuple[Any, ...]:
     """The tuple of `Label`s in an iterable of lines; blank lines and lines that start with # are skipped."""
     return tuple(Label(line) for line in lines if line.strip() and not line.startswith("#"))
 
@@ -77,12 +79,12 @@ def class_names(given):
 
 
 @functools.cache
-def imagenet_labels():
+def imagenet_labels() -> tuple[Any, ...]:
     """ImageNet's 1,000 classes, in order."""
     return read_labels((Path(__file__).parent / "imagenet.txt").read_text("utf-8").splitlines())
 
 
-def minivgg_labels():
+def minivgg_labels() -> tuple[Any, ...]:
     """The 12 classes that the embedded MiniVGG tells apart, in order."""
     return read_labels(MINIVGG_CLASSES)
 

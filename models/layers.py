@@ -1,11 +1,12 @@
 """The layers that only models of photographs need: their preprocessing, and maps of a photograph's size."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from minigrad import Tensor, nn
 from minigrad import functional as F
-from minigrad import nn
 from minigrad.functional.convert import constant_like
 
 # What the released weights were trained on. Caffe's networks want BGR from 0 to 255 minus a mean, in BGR order.
@@ -27,7 +28,13 @@ class Preprocess(nn.Module):
     differentiable layer, so gradients and attack budgets are in terms of the pixels in [0, 1].
     """
 
-    def __init__(self, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channel_order="RGB"):
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        channel_order: str = "RGB",
+    ) -> None:
         if channel_order not in ("RGB", "BGR"):
             raise ValueError(f"Preprocess: channel_order is {channel_order!r}, expected 'RGB' or 'BGR'")
         self.scale, self.channel_order = float(scale), channel_order
@@ -39,7 +46,7 @@ class Preprocess(nn.Module):
         if not np.isfinite((self.scale, *self.mean, *self.std)).all() or self.scale == 0 or 0 in self.std:
             raise ValueError("Preprocess: scale, mean and std must be finite, scale and std not 0")
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in (3, 4) or x.shape[-3] != len(self.mean):
             what = "3, H, W), RGB" if len(self.mean) == 3 else f"{len(self.mean)}, H, W),"
             raise ValueError(f"preprocess: x must be (N, {what} in [0, 1], got shape {tuple(x.shape)}")
@@ -53,17 +60,17 @@ class Preprocess(nn.Module):
             x = x / _channels(self.std, x)
         return x
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("scale", "mean", "std", "channel_order")}
 
 
 class ResizedLike(nn.Module):
     """The first input, (N,C,h,w), with the sides of the second, (N,_,H,W), bilinearly."""
 
-    def forward(self, x, like):
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
         return F.interpolate(x, size=tuple(like.shape[2:]), mode="bilinear")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {}
 
 

@@ -15,9 +15,11 @@ import hashlib
 import json
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from minigrad.nn import Module
 from minigrad.serialization import new_hdf5
 
 from .description import construct, describe
@@ -96,7 +98,7 @@ def _digest(arrays):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def is_foreign(path):
+def is_foreign(path: Any) -> bool:
     """Whether the file, or the folder, that is at `path` is another program's: whatever is not HDF5 of our format.
 
     Raises WeightsError for HDF5 that cannot be opened.
@@ -111,7 +113,7 @@ def is_foreign(path):
         return _text_attribute(file, "format") != FORMAT
 
 
-def read(path):
+def read(path: Any) -> Module:
     """The Model in a weights file, on the CPU and in evaluation mode. Raises WeightsError."""
     with opened(path) as file:
         return _model(file, Path(path))

@@ -7,6 +7,8 @@ evaluation mode, so that the attack on one image does not depend on the rest of 
 on (seed, epoch, batch) alone: a run that was stopped goes on bit for bit.
 """
 
+from typing import Any
+
 from minigrad.device import to_device
 from models.augment import to_float
 from models.training import Trainer
@@ -21,7 +23,7 @@ class AdversarialTrainer(Trainer):
     attack_steps: of PGD, each costing about one training step less the weights' gradient. The rest as in Trainer.
     """
 
-    def __init__(self, *arguments, epsilon=4 / 255, attack_steps=3, **named):
+    def __init__(self, *arguments: Any, epsilon: Any = 4 / 255, attack_steps: int = 3, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.epsilon, self.attack_steps = epsilon, attack_steps
 

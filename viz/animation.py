@@ -1,11 +1,13 @@
 """Animated GIFs. A GIF has 256 colours; one palette for all frames, and dithering, keep it from flickering."""
 
+from typing import Any
+
 import numpy as np
 
 from minigrad.serialization import replacing
 
 
-def save_gif(frames, path, seconds=0.08, hold=1.5):
+def save_gif(frames: list[Any], path: Any, seconds: float = 0.08, hold: float = 1.5) -> None:
     """Write images as a GIF that runs for ever; Pillow's.
 
     frames: arrays (3,H,W) or (N,3,H,W), RGB in [0,1] (what lies outside is cut off), or with 1 for 3, grey; all of one

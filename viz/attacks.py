@@ -11,8 +11,8 @@ name, since elsewhere the right class stands third and here it would be the clas
 a function of the network's output (viz/objective.py) in place of a class: as `target` it is raised, as `label` lowered;
 where an attack ends once the class has changed, it ends once the score is above 0, or below. An untargeted attack
 leaves an image that has another class than `label` already as it is. How an attacked image fares once it is saved as a
-picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked
-like any other; where it is random, `samples` averages the gradient over its draws.
+picture is `viz.report_attack`'s to say. A defended network (`viz.defend`) is attacked like any other; where it is
+random, `samples` averages the gradient over its draws.
 
 Letters: N images, K classes, H W height and width.
 """
@@ -20,12 +20,14 @@ Letters: N images, K classes, H W height and width.
 import functools
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.nn import Module
 from minigrad.typing import Decorated
@@ -37,7 +39,6 @@ from .target import as_images, as_leaf, as_pixels, check_pixels, classes, in_pix
 from .typing import Callback, Classes, Images, Target
 
 # ---- what every attack needs -----------------------------------------------------------------------------------------
-
 
 NORMS = "linf", "l2"  # of budgets
 MEANING = {
@@ -63,7 +64,7 @@ def aimed_by_name(attack: Decorated) -> Decorated:
     return called
 
 
-def checked_images(name, model, image):
+def checked_images(name: str, model: Module, image: Images) -> np.ndarray:
     """`image`, as `as_images` takes it, as a floating point array (N,3,H,W) in [0, 1]; raises ValueError for others."""
     image = as_pixels(name, model, image)
     if not image.size:
@@ -71,25 +72,27 @@ def checked_images(name, model, image):
     return image
 
 
-def scores(model, image, batch_size=64):
+def scores(model: Module, image: Images, batch_size: int = 64) -> np.ndarray:
     """Scores before the softmax (N,K) of images (N,3,H,W), an array."""
     return measured(model, as_images(model, image), logits, batch_size)
 
 
-def measured(model, image, measure, batch_size=64):
+def measured(model: Module, image: Images, measure: Callable[..., Any], batch_size: int = 64) -> np.ndarray:
     """measure(model, x) of checked images (N,3,H,W), some at a time, as one array (N,...)."""
     with mg.no_grad():
         batches = [image[start : start + batch_size] for start in range(0, len(image) or 1, batch_size)]
         return np.concatenate([measure(model, as_leaf(model, batch)).numpy() for batch in batches])
 
 
-def require_classes(name, scores):
+def require_classes(name: str, scores: np.ndarray) -> None:
     """Refuse scores (N,1): the one class is always the highest."""
     if scores.shape[1] < 2:
         raise ValueError(f"{name}: the model has a single class, so there is no other to reach")
 
 
-def aim(name, model, image, target, label):
+def aim(
+    name: str, model: Module, image: np.ndarray, target: Target | None, label: Classes | None
+) -> tuple[np.ndarray, int]:
     """(classes (N,) or an Objective, direction): +1 to move away from it (untargeted), -1 to move towards it."""
     if target is not None and label is not None:
         raise ValueError(f"{name}: give target (the class to reach) or label (the class to leave), not both")
@@ -104,20 +107,24 @@ def aim(name, model, image, target, label):
     return classes(model, mg.as_tensor(found), given, argument), direction
 
 
-def left_alone(model, image, chosen, direction, label):
+def left_alone(
+    model: Module, image: np.ndarray, chosen: np.ndarray, direction: int, label: Classes | None
+) -> np.ndarray:
     """(N,1,1,1) bool: the images that an untargeted attack leaves as they are: their class is not `label` already."""
     if direction < 0 or label is None or isinstance(chosen, Objective):
         return np.zeros((len(image), 1, 1, 1), bool)
     return ~is_reached(model, image, chosen)[:, None, None, None]
 
 
-def require_class(name, chosen):
+def require_class(name: str, chosen: Objective | np.ndarray) -> None:
     """Refuse an Objective, for attacks that need all classes' scores."""
     if isinstance(chosen, Objective):
         raise ValueError(f"{name}: takes a class only, since it weighs its score against the other classes'")
 
 
-def distance(model, x, chosen, between=None):
+def distance(
+    model: Module, x: Tensor, chosen: list[int] | np.ndarray, between: Callable[..., Any] | None = None
+) -> Tensor:
     """(N,): how far the scores of x, a Tensor (N,3,H,W), are from what `aim` has chosen: below 0 where it is reached.
 
     Of an Objective it is minus its score; of classes, what `between`, by default `distance_to`, makes of the scores.
@@ -127,14 +134,14 @@ def distance(model, x, chosen, between=None):
     return (between or distance_to)(logits(model, x), chosen)
 
 
-def is_reached(model, image, chosen):
+def is_reached(model: Module, image: np.ndarray, chosen: int | np.ndarray) -> np.ndarray:
     """(N,) bool: whether images, an array, have the class that `aim` has chosen, or a score above 0."""
     if isinstance(chosen, Objective):
         return measured(model, image, lambda model, x: distance(model, x, chosen)) < 0
     return scores(model, image).argmax(1) == chosen
 
 
-def distance_to(scores, classes):
+def distance_to(scores: Tensor, classes: list[int] | np.ndarray) -> Tensor:
     """(N,): log sum exp of the other classes' scores (N,K), minus the score of `classes` (N,). Tensors.
 
     Where p is the probability of the class, this is log((1 - p) / p), and its gradient is that of the cross-entropy
@@ -144,7 +151,9 @@ def distance_to(scores, classes):
     return F.logsumexp(F.where(own, -math.inf, scores), 1) - pick(scores, classes)
 
 
-def distance_gradient(model, image, chosen, samples=1):
+def distance_gradient(
+    model: Module, image: Images, chosen: list[int] | np.ndarray, samples: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradient (N,3,H,W) of the `distance` by each image, and its value (N,); means over `samples` passes.
 
     With a network that draws random numbers, this is the gradient of an expectation (Athalye et al. 2018, "EOT").
@@ -161,7 +170,7 @@ def distance_gradient(model, image, chosen, samples=1):
 # ---- budgets ---------------------------------------------------------------------------------------------------------
 
 
-def project(x, image, epsilon, norm="linf"):
+def project(x: np.ndarray, image: np.ndarray, epsilon: float, norm: str = "linf") -> np.ndarray:
     """x' = clip(x0 + P(x - x0), 0, 1): the nearest point to x in the ball of radius epsilon about x0, then a valid
     image.
 
@@ -173,14 +182,14 @@ def project(x, image, epsilon, norm="linf"):
     return np.clip(image + within_ball(x - image, epsilon, norm), 0, 1)
 
 
-def within_ball(delta, epsilon, norm):
+def within_ball(delta: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
     """The nearest differences to delta (N,3,H,W) in the ball of radius epsilon about 0."""
     if norm == "linf":
         return np.clip(delta, -epsilon, epsilon)
     return delta * np.minimum(1, epsilon / np.maximum(_length(delta), 1e-30)).astype(delta.dtype)
 
 
-def steepest(gradient, norm):
+def steepest(gradient: np.ndarray, norm: str) -> np.ndarray:
     """The step of size 1 in `norm` along which a linear function of this gradient (N,3,H,W) grows most.
 
     Its sign in L-infinity; the gradient scaled to length 1 in L2. Zero stays zero.
@@ -191,7 +200,9 @@ def steepest(gradient, norm):
     return (gradient / np.where(length > 0, length, 1)).astype(gradient.dtype)
 
 
-def projected_step(x, size, gradient, image, epsilon, norm="linf"):
+def projected_step(
+    x: np.ndarray, size: float, gradient: np.ndarray, image: np.ndarray, epsilon: float, norm: str = "linf"
+) -> np.ndarray:
     """project(x + size * d), with d the `steepest` direction of the gradient."""
     return project(x + size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)
 
@@ -201,7 +212,7 @@ def _length(x):
     return np.sqrt((x.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
 
 
-def random_in_ball(image, epsilon, norm, rngs):
+def random_in_ball(image: np.ndarray, epsilon: float, norm: str, rngs: list[np.random.Generator]) -> np.ndarray:
     """Points drawn uniformly from the balls of radius epsilon about the images, each by its Generator, made valid."""
     shape = image.shape[1:]
     if norm == "linf":
@@ -213,7 +224,7 @@ def random_in_ball(image, epsilon, norm, rngs):
     return project(image + delta.astype(image.dtype), image, epsilon, norm)
 
 
-def check_budget(name, image, epsilon, norm="linf", argument="epsilon"):
+def check_budget(name: str, image: np.ndarray, epsilon: float, norm: str = "linf", argument: str = "epsilon") -> None:
     """Refuse another norm than the two, and an epsilon that is no distance, or none between images in [0, 1] but in
     levels of 255."""
     if norm not in NORMS:

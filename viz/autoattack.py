@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad.nn import Module
 
 from .attack_report import as_saved
@@ -41,7 +42,7 @@ RISING = 0.75  # rho: a step size that rises less often is halved
 # ---- losses ----------------------------------------------------------------------------------------------------------
 
 
-def logits_ratio(scores, label, target=None):
+def logits_ratio(scores: Tensor, label: Classes | None, target: Target | None = None) -> Tensor:
     """(N,): the difference of logits ratio of scores z (N,K), a Tensor, which an attack makes large.
 
         DLR = -(z_y - max over i != y of z_i) / (z_(1) - z_(3))                                  (equation 6)
@@ -64,7 +65,7 @@ def logits_ratio(scores, label, target=None):
     return (pick(scores, target) - pick(scores, label)) / (first - low + 1e-12)
 
 
-def checkpoints(steps):
+def checkpoints(steps: int) -> list[int]:
     """The numbers of steps after which APGD looks back: 22 % of them, then 3 % less each time, down to 6 %."""
     window, less, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
     found, at = [], window
@@ -131,7 +132,7 @@ def apgd(
     return np.where(left, image, climb.run(steps, progress, callback))
 
 
-def others_by_score(scores, own):
+def others_by_score(scores: np.ndarray, own: list[int] | np.ndarray) -> np.ndarray:
     """(N,K-1) the classes other than `own` (N,), the highest of scores (N,K) first."""
     order = scores.argsort(1)[:, ::-1]
     return order[order != np.asarray(own)[:, None]].reshape(len(order), -1)

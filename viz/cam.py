@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import trange
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.nn import Module
 
@@ -59,7 +60,15 @@ def grad_cam(
     return maps if upsample else low
 
 
-def grad_cam_and_scores(model, image, target=None, layer=None, unit=None, signed=False, counterfactual=False):
+def grad_cam_and_scores(
+    model: Module,
+    image: np.ndarray,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    signed: bool = False,
+    counterfactual: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All that one pass through the network gives: `grad_cam` not upsampled, upsampled, and the scores (N,K), or None
     where no class is explained."""
     y, a, scores = forward("grad_cam", model, image, target, layer, unit)
@@ -271,18 +280,24 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress, known
 # ---- the layer, its maps, and the score ------------------------------------------------------------------------------
 
 
-def score_and_maps(method, model, image, target, layer, unit):
+def score_and_maps(
+    method: str, model: Module, image: np.ndarray, target: Target | None, layer: str | None, unit: Unit | None
+) -> tuple[Tensor, Tensor]:
     """y (N,) and A (N,C,h,w), Tensors of one forward pass: what is explained, and the activations of `layer`."""
     return forward(method, model, image, target, layer, unit)[:2]
 
 
-def maps_and_gradients(method, model, image, target, layer, unit):
+def maps_and_gradients(
+    method: str, model: Module, image: np.ndarray, target: Target | None, layer: str | None, unit: Unit | None
+) -> tuple[Tensor, Tensor]:
     """A and g = dy/dA, both (N,C,h,w): the activations of `layer`, and the gradient there of what is explained."""
     y, a = score_and_maps(method, model, image, target, layer, unit)
     return a.detach(), mg.grad(y.sum(), a)
 
 
-def forward(method, model, image, target, layer, unit):
+def forward(
+    method: str, model: Module, image: Images, target: Target | None, layer: str | None, unit: Unit | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same and the scores of all classes, (N,K), where a class is explained."""
     if unit is not None:
         raise ValueError(f"{method}: explains a class, so it takes no unit; its layer is where the map is drawn")
@@ -298,7 +313,7 @@ def forward(method, model, image, target, layer, unit):
     return objective.score(model, found), a, None if scores is None else scores.detach()
 
 
-def finished(method, cam, image, upsample):
+def finished(method: str, cam: Tensor, image: np.ndarray, upsample: bool) -> np.ndarray:
     """The maps (N,h,w) as an array, at the size of the image if `upsample`; warns of those that are zero all over."""
     warn_of_zeros(method, cam, stacklevel=4)
     return _as_array(cam, image, upsample)
@@ -308,12 +323,12 @@ def _as_array(cam, image, upsample):
     return upsampled(cam, image) if upsample else cam.numpy()
 
 
-def warn_of_zeros(method, cam, stacklevel):
+def warn_of_zeros(method: str, cam: Tensor, stacklevel: int) -> None:
     """Warn of every map of cam (N,h,w), a Tensor, that is zero all over."""
     for i in np.flatnonzero(~cam.numpy().any(axis=(1, 2))):
         warnings.warn(f"{method}: the map of image {i} is zero everywhere", stacklevel=stacklevel)
 
 
-def upsampled(cam, image):
+def upsampled(cam: Tensor, image: np.ndarray) -> np.ndarray:
     """The maps (N,h,w), a Tensor, at the size of the image, as an array (N,H,W)."""
     return F.interpolate(cam[:, None], size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0].numpy()

@@ -71,7 +71,7 @@ def completeness(
     return _rows(checked_attribution("completeness", attribution, x)).sum(1) - expected
 
 
-def checked_attribution(name, attribution, x):
+def checked_attribution(name: str, attribution: np.ndarray, x: np.ndarray) -> np.ndarray:
     """`attribution`, (N,3,H,W) or (N,H,W), as an array of numbers, one for each of the images x."""
     a = np.asarray(attribution)
     if a.shape not in (x.shape, (len(x), *x.shape[2:])):
@@ -79,7 +79,7 @@ def checked_attribution(name, attribution, x):
     return finite(name, "the attribution", a)
 
 
-def finite(name, what, values):
+def finite(name: str, what: str, values: np.ndarray) -> np.ndarray:
     """`values` as they are; raises ValueError, which says `what` they are, where one is NaN or infinite."""
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: {what} has NaN or infinite values")
@@ -105,12 +105,12 @@ class Curves:
     deletion: np.ndarray
 
     @property
-    def insertion_area(self):
+    def insertion_area(self) -> np.ndarray:
         """(N,): the area below the insertion curve; higher is better."""
         return np.trapezoid(self.insertion, self.fraction, axis=1)
 
     @property
-    def deletion_area(self):
+    def deletion_area(self) -> np.ndarray:
         """(N,): the area below the deletion curve; lower is better."""
         return np.trapezoid(self.deletion, self.fraction, axis=1)
 

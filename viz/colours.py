@@ -9,12 +9,13 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
 @cache
-def table(signed):
+def table(signed: bool) -> np.ndarray:
     """(256,3) in [0,1]: matplotlib's "RdBu_r" if signed, else its "inferno"; in a file, for importing it is slow."""
     return np.load(Path(__file__).with_name("colours.npy"))[int(signed)]
 
@@ -28,7 +29,7 @@ class Scale:
     clipped: bool
 
     @classmethod
-    def of(cls, maps, percentile=99.5):
+    def of(cls, maps: list[np.ndarray] | np.ndarray, percentile: float = 99.5) -> "Scale":
         """The scale that suits one map or several that share it."""
         values = np.concatenate([np.ravel(m) for m in maps]) if isinstance(maps, list | tuple) else np.ravel(maps)
         values = values[np.isfinite(values)]
@@ -40,24 +41,24 @@ class Scale:
         return cls(high or 1.0, bool((values < 0).any()), largest > high > 0)
 
     @property
-    def colormap(self):
+    def colormap(self) -> Any:
         """matplotlib's colour map, for its charts."""
         from matplotlib import colormaps
 
         return colormaps["RdBu_r" if self.signed else "inferno"]
 
     @property
-    def norm(self):
+    def norm(self) -> Any:
         """matplotlib's Normalize from values to [0,1], for its charts."""
         from matplotlib.colors import Normalize
 
         return Normalize(self.low, self.high, clip=True)
 
     @property
-    def low(self):
+    def low(self) -> float:
         return -self.high if self.signed else 0.0
 
-    def colours(self, heat):
+    def colours(self, heat: np.ndarray) -> np.ndarray:
         """(H,W,3) in [0,1]; a value that is no number is grey."""
         heat = as_map(heat)
         share = np.clip((np.nan_to_num(heat) - self.low) / (self.high - self.low), 0, 1)
@@ -66,7 +67,7 @@ class Scale:
         return rgb
 
 
-def overlay(image, heat, scale=None):
+def overlay(image: np.ndarray, heat: np.ndarray, scale: Scale | None = None) -> np.ndarray:
     """(H,W,3): the image in grey, and over it the map's colours, the more opaque the larger the value."""
     picture, heat = as_picture(image), as_map(heat)
     if picture.shape[:2] != heat.shape:
@@ -77,14 +78,14 @@ def overlay(image, heat, scale=None):
     return (1 - opacity) * grey[..., None] + opacity * scale.colours(heat)
 
 
-def centred(gradient):
+def centred(gradient: np.ndarray) -> np.ndarray:
     """(3,H,W) in [0,1]: a signed (3,H,W) array as colours, 0 at mid-grey."""
     gradient = np.asarray(gradient, dtype=np.float64)
     gradient = gradient.reshape(gradient.shape[-3:])
     return np.clip(0.5 + 0.5 * gradient / Scale.of(gradient).high, 0, 1)
 
 
-def as_picture(image):
+def as_picture(image: np.ndarray) -> np.ndarray:
     """(H,W,3) in [0,1] of an image (3,H,W), (1,3,H,W), or grey (1,H,W)."""
     image = np.asarray(image, dtype=np.float64)
     if image.ndim == 4 and len(image) == 1:
@@ -94,7 +95,7 @@ def as_picture(image):
     return np.clip(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3)), 0, 1)
 
 
-def as_map(heat):
+def as_map(heat: np.ndarray) -> np.ndarray:
     """(H,W) of a map (H,W), (1,H,W) or (1,1,H,W)."""
     heat = np.asarray(heat, dtype=np.float64)
     if heat.ndim < 2 or heat.size != math.prod(heat.shape[-2:]):

@@ -11,13 +11,14 @@ Letters: N images, C channels, H W height and width.
 
 import io
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor, nn
 from minigrad import functional as F
-from minigrad import nn
 from minigrad.device import to_device, to_numpy
 from minigrad.nn import Module
 
@@ -29,14 +30,14 @@ from .target import in_pixels
 class StraightThrough(mg.Function):
     """transform(x), with the derivative of the identity. transform: array (N,C,H,W) to array, on the CPU."""
 
-    def __init__(self, transform):
+    def __init__(self, transform: Callable[..., Any]) -> None:
         self.transform = transform
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         changed = self.transform(to_numpy(x)).astype(x.dtype)
         return to_device(changed, mg.from_numpy(x).device)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Tensor:
         return g
 
 
@@ -48,13 +49,13 @@ class GaussianNoise(nn.Module):
 
     random = True
 
-    def __init__(self, sigma=0.05, seed=0):
+    def __init__(self, sigma: float = 0.05, seed: int = 0) -> None:
         if not sigma >= 0:
             raise ValueError(f"GaussianNoise: sigma must not be negative, got {sigma}")
         in_pixels("GaussianNoise", "sigma", sigma)
         self.sigma, self.seed, self.met = sigma, seed, Counter()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         noise = np.stack([self._noise(image) for image in x.numpy()])
         return x + mg.from_numpy(noise.astype(x.dtype)).to(x.device) * self.sigma
 
@@ -64,7 +65,7 @@ class GaussianNoise(nn.Module):
         rng = stream(self.seed, "GaussianNoise", key + self.met[key].to_bytes(8, "little"))
         return rng.standard_normal(image.shape, np.float32)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"sigma": self.sigma}
 
 
@@ -73,7 +74,7 @@ class GaussianBlur(nn.Module):
 
     random = False
 
-    def __init__(self, sigma=1.0):
+    def __init__(self, sigma: float = 1.0) -> None:
         if not sigma > 0:
             raise ValueError(f"GaussianBlur: sigma must be positive, got {sigma}")
         self.sigma = sigma
@@ -81,7 +82,7 @@ class GaussianBlur(nn.Module):
         weight = np.exp(-0.5 * (np.arange(-self.radius, self.radius + 1) / sigma) ** 2)
         self.kernel = weight / weight.sum()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         if self.radius >= min(h, w):
             raise ValueError(f"GaussianBlur: sigma {self.sigma} is too wide for an image of {h}x{w}")
@@ -90,7 +91,7 @@ class GaussianBlur(nn.Module):
         x = F.conv2d(F.conv2d(x, kernel.reshape(1, 1, -1, 1)), kernel.reshape(1, 1, 1, -1))
         return x.reshape(n, c, h, w)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"sigma": self.sigma}
 
 
@@ -99,15 +100,15 @@ class Jpeg(nn.Module):
 
     random = False
 
-    def __init__(self, quality=75):
+    def __init__(self, quality: int = 75) -> None:
         if not 1 <= quality <= 95:
             raise ValueError(f"Jpeg: quality must be from 1 to 95, got {quality}")
         self.quality = quality
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return StraightThrough(lambda image: jpeg(image, self.quality))(x)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"quality": self.quality}
 
 
@@ -116,19 +117,19 @@ class BitDepth(nn.Module):
 
     random = False
 
-    def __init__(self, bits=4):
+    def __init__(self, bits: int = 4) -> None:
         if not 1 <= bits <= 8:
             raise ValueError(f"BitDepth: bits must be from 1 to 8, got {bits}")
         self.bits = bits
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return StraightThrough(lambda image: reduce_bit_depth(image, self.bits))(x)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"bits": self.bits}
 
 
-def jpeg(image, quality):
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """(N,C,H,W) in [0, 1], grey or RGB, as it comes back from a JPEG file; float32 on 256 levels."""
     from PIL import Image
 
@@ -142,7 +143,7 @@ def jpeg(image, quality):
     return np.stack(decoded).transpose(0, 3, 1, 2)
 
 
-def reduce_bit_depth(image, bits):
+def reduce_bit_depth(image: np.ndarray, bits: int) -> np.ndarray:
     """`image` in [0, 1] rounded to the nearest of the 2^bits values 0, 1/(2^bits - 1), ..., 1."""
     steps = 2**bits - 1
     return np.rint(np.clip(image, 0, 1) * steps) / steps

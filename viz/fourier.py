@@ -10,10 +10,11 @@ Letters: N images, C colours, H W height and width, K = W//2 + 1 columns of the 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
-from minigrad import Function
+from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.device import array_module
 from minigrad.functional.convert import constant_like
@@ -39,13 +40,13 @@ class InverseRealFFT(Function):
         y_ij = 1/(H W) sum_uv m_v (x_uv0 cos theta - x_uv1 sin theta)
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         self.width = width
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         return array_module(x).fft.irfft2(x[..., 0] + 1j * x[..., 1], s=(x.shape[2], self.width)).astype(x.dtype)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Tensor:
         return RealFFTAdjoint()(g)
 
 
@@ -55,7 +56,7 @@ class RealFFTAdjoint(Function):
     gx_uv0 = m_v/(H W) sum_ij g_ij cos theta        gx_uv1 = -m_v/(H W) sum_ij g_ij sin theta
     """
 
-    def forward(self, g):
+    def forward(self, g: np.ndarray) -> np.ndarray:
         xp, (height, width) = array_module(g), g.shape[2:]
         spectrum = xp.fft.rfft2(g)
         times = np.full(width // 2 + 1, 2.0)
@@ -65,12 +66,12 @@ class RealFFTAdjoint(Function):
         spectrum *= xp.asarray(times / (height * width), dtype=g.dtype)
         return xp.stack([spectrum.real, spectrum.imag], -1).astype(g.dtype)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Tensor:
         (g,) = self.inputs
         return InverseRealFFT(g.shape[3])(gg)
 
 
-def inverse_real_fft(x, width):
+def inverse_real_fft(x: Tensor, width: int) -> Tensor:
     """(N,C,H,width) from the half spectrum x (N,C,H,width//2+1,2), real and imaginary parts; numpy.fft.irfft2."""
     if x.ndim != 5 or x.shape[3:] != (width // 2 + 1, 2):
         raise ValueError(f"inverse_real_fft: x must be (N,C,H,{width // 2 + 1},2) for width {width}, got {x.shape}")
@@ -80,12 +81,12 @@ def inverse_real_fft(x, width):
 # ---- colours ---------------------------------------------------------------------------------------------------------
 
 
-def color_covariance(images):
+def color_covariance(images: np.ndarray) -> np.ndarray:
     """(3,3): the covariance of the RGB values of all pixels of images (N,3,H,W)."""
     return np.cov(np.asarray(images, dtype=np.float64).transpose(1, 0, 2, 3).reshape(3, -1), bias=True)
 
 
-def color_correlation(covariance=COVARIANCE):
+def color_correlation(covariance: Any = COVARIANCE) -> np.ndarray:
     """(3,3): the matrix that gives uncorrelated colours the correlations of photographs.
 
     The square root U sqrt(S) of covariance = U S U^T, divided by its longest column. The first column is brightness,
@@ -105,18 +106,18 @@ class FourierImage:
     decay: coefficients are divided by frequency**decay; photographs have about 1. covariance: of their colours.
     """
 
-    def __init__(self, size, decay=1.0, covariance=COVARIANCE):
+    def __init__(self, size: tuple[int, int], decay: float = 1.0, covariance: Any = COVARIANCE) -> None:
         self.height, self.width = size
         rows, columns = np.fft.fftfreq(self.height)[:, None], np.fft.rfftfreq(self.width)
         frequency = np.maximum(np.hypot(rows, columns), 1 / max(size))
         self.scale = (math.sqrt(self.height * self.width) / frequency**decay)[..., None] / 4
         self.colors = color_correlation(covariance)
 
-    def start(self, count, rng, spread=0.01):
+    def start(self, count: int, rng: np.random.Generator, spread: float = 0.01) -> np.ndarray:
         """(count,3,H,W//2+1,2) float32: coefficients of nearly grey images, normal with standard deviation `spread`."""
         return (spread * rng.standard_normal((count, 3, self.height, self.width // 2 + 1, 2))).astype(np.float32)
 
-    def __call__(self, coefficients):
+    def __call__(self, coefficients: Tensor) -> Tensor:
         """The images (N,3,H,W), strictly inside [0,1]. Differentiable."""
         x = coefficients
         planes = inverse_real_fft(x * constant_like(x, self.scale), self.width)

@@ -136,7 +136,7 @@ def _border(label, links):
     return price[label[m] != label[n]].sum()
 
 
-def minimum_cut(gain, known, links):
+def minimum_cut(gain: np.ndarray, known: np.ndarray, links: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """The labels (P,) bool that minimise -sum of gain over label 1, plus the price of every link between two labels.
 
     gain: (P,). known: (P,) 1 or -1 where the label must be 1 or 0, else 0. links: (m, n, price). By scipy's maximum

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import Tensor
 from minigrad import functional as F
 
 NORMALIZATIONS = ("gatys", "chw", "hw")
@@ -20,7 +21,7 @@ def content_loss(a: Any, wanted: Any) -> Any:
     return F.square(a - wanted).sum() * 0.5
 
 
-def in_float32_at_least(a):
+def in_float32_at_least(a: Tensor) -> Tensor:
     """a (a Tensor), with float16 as float32, which has room for sums of squares."""
     return a.astype(np.promote_types(a.dtype, np.float32))
 
@@ -34,7 +35,7 @@ def gram(a: Any) -> Any:
     return features @ features.transpose(1, 2)
 
 
-def mean_gram(a):
+def mean_gram(a: Tensor) -> Tensor:
     """(B,N,N): gram(a) / M, which does not depend on the size of the map."""
     return gram(a) / float(a.shape[2] * a.shape[3])
 
@@ -54,7 +55,7 @@ def style_loss(a: Any, wanted: Any, normalization: str = "gatys") -> Any:
     return style_losses(a, wanted, normalization).sum()
 
 
-def style_losses(a, wanted, normalization="gatys"):
+def style_losses(a: Tensor, wanted: Tensor, normalization: str = "gatys") -> Tensor:
     """(B,): the `style_loss` of each image."""
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"style_loss: normalization is {normalization!r}, choose from {', '.join(NORMALIZATIONS)}")

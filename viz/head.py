@@ -5,8 +5,10 @@ that comes earlier, as in SqueezeNet.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.autograd import functions_before
 from minigrad.functional.shape import Cat, Permute
@@ -32,7 +34,7 @@ def default_layer(model: Module, image_shape: Sequence[int] | None = None) -> st
     return _last_maps(model, *traced(model, image_shape or _own_shape(model)))
 
 
-def stages(model, image_shape=None):
+def stages(model: Module, image_shape: Any = None) -> Any:
     """The names of the last maps of each size, from the largest: relu, layer1, ..., layer4 of a ResNet.
 
     Maps and image_shape as for `default_layer`; pools, what lies before the first layer with weights, and the head are
@@ -59,7 +61,7 @@ def _own_shape(model):
     return None if size is None else (channels(model), *size)
 
 
-def pass_with_default_layer(model, x):
+def pass_with_default_layer(model: Module, x: Tensor) -> tuple[str, dict[str, Any]]:
     """(default layer, {name: output of every module, "" being the network}) of one pass of x, a leaf (N,C,H,W)."""
     calls = Calls()
     with mg.enable_grad(), observed(model, calls):

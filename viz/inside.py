@@ -36,7 +36,7 @@ def weight_images(model: Module, layer: str, shared: bool = False) -> np.ndarray
     return to_unit_range(weight, shared)
 
 
-def to_unit_range(images, shared=False):
+def to_unit_range(images: np.ndarray, shared: bool = False) -> np.ndarray:
     """`images` (N,...) moved and scaled to [0, 1]: all alike if `shared`, otherwise each by its own range."""
     images = np.asarray(images, np.float64)
     axes = tuple(range(images.ndim)) if shared else tuple(range(1, images.ndim))

@@ -25,7 +25,7 @@ class Estimate(float):
     def __getnewargs__(self):  # to be copied
         return float(self), self.low, self.high
 
-    def text(self, form="{:.3f}"):
+    def text(self, form: str = "{:.3f}") -> str:
         """The number and its interval; form: of each number."""
         if math.isnan(self.low):
             return form.format(float(self))
@@ -62,7 +62,7 @@ def difference(values: Any, others: Any) -> Any:
     return estimate(np.asarray(values, np.float64) - np.asarray(others, np.float64))
 
 
-def median(values):
+def median(values: np.ndarray) -> "Estimate":
     """The median of values (N,) as an Estimate, by the percentile bootstrap."""
     values = np.asarray(values, np.float64)
     if len(values) == 1:

@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import trange
 
 import minigrad as mg
+from minigrad import Tensor, nn
 from minigrad import functional as F
-from minigrad import nn
 from minigrad.nn import Module
 
 from .network import described_as
@@ -27,10 +27,10 @@ from .typing import Images, Target
 class SwitchedOff(nn.Module):
     """A layer whose outputs (N,C,...) are `value` in some channels. value: a number, or an array with one for each."""
 
-    def __init__(self, layer, name, channels, value=0.0):
+    def __init__(self, layer: str | None, name: str, channels: int | list[int], value: float = 0.0) -> None:
         self.layer, self.name, self.channels, self.value = layer, name, channels, value
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Tensor:
         y = self.layer(*inputs)
         if not isinstance(y, mg.Tensor) or y.ndim < 2:
             raise ValueError(f"switch_off: layer {self.name!r} gives no Tensor (N,C,...), so it has no channels")

@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad import Tensor, nn, optim
 from minigrad import functional as F
-from minigrad import nn, optim
 from minigrad.nn import Module
 
 from .random import stream
@@ -38,7 +38,7 @@ def linear_classifier(shape: Sequence[int], classes: int, seed: int = 0) -> Any:
 class Centre(nn.Module):
     """x - 1/2."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x - 0.5
 
 

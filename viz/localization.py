@@ -34,7 +34,7 @@ def localize(heat: np.ndarray, fraction: float = 0.15) -> Any:
     return masks, boxes
 
 
-def largest_component(mask):
+def largest_component(mask: np.ndarray) -> np.ndarray:
     """The largest connected part of a mask (H,W), over edges and corners; of equals the first in row-major order."""
     from scipy.ndimage import label
 
@@ -44,7 +44,7 @@ def largest_component(mask):
     return parts == 1 + np.bincount(parts.ravel())[1:].argmax()
 
 
-def bounding_box(mask):
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) of a mask (H,W); zeros if it is empty."""
     if not mask.any():
         return 0, 0, 0, 0
@@ -61,7 +61,7 @@ def box_iou(a: Any, b: Any) -> Any:
     return both / np.where(union > 0, union, 1)
 
 
-def seeds(heat, foreground=0.95, background=0.3):
+def seeds(heat: np.ndarray, foreground: float = 0.95, background: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
     """(surely object, surely background), masks (H,W): the pixels above and below these quantiles of a map (H,W).
 
     The quantiles are those of Simonyan et al. (2013, arXiv:1312.6034, section 3.2).

@@ -3,6 +3,9 @@
 The rules of viz/lrp.py, rule(function, r) each: r is the relevance of the function's output.
 """
 
+from typing import Any
+
+from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.functional import activation, convert, elementwise, loss, shape
 
@@ -11,11 +14,11 @@ from .rectifiers import handed_to, rectified
 WEIGHTED = (F.Conv2d, F.Conv2dInputGrad, F.Linear)  # the second is the transposed convolution
 
 
-def nothing(f):
+def nothing(f: Function) -> Any:
     return (None for _ in f.inputs[1:])
 
 
-def constant(f, r):
+def constant(f: Function, r: Tensor) -> tuple[Any, ...]:
     """Arithmetic with constants, such as preprocessing: relevance goes to the operand that depends on the image."""
     if sum(f.needs_input_grad) > 1:
         refuse(f, r)
@@ -23,7 +26,7 @@ def constant(f, r):
     return tuple(F.sum_to(r, x.shape) if is_needed else None for x, is_needed in needed)
 
 
-def has_weights_before(x):
+def has_weights_before(x: Tensor) -> bool:
     """Whether a convolution, transposed or not, or a linear layer leads to x."""
     waiting, seen = [x], set()
     while waiting:
@@ -36,13 +39,13 @@ def has_weights_before(x):
     return False
 
 
-def choice(f, r):
+def choice(f: Function, r: Tensor) -> tuple[Any, ...]:
     """A rectifier passes relevance on, as every activation; elsewhere it goes to the operand that was chosen."""
     place = rectified(f)
     return f.vjp(r) if place is None else handed_to(f, place, r)
 
 
-def product(f, r):
+def product(f: Function, r: Tensor) -> tuple[Any, ...]:
     """Everything to the operand that is no gate."""
     if sum(f.needs_input_grad) == 1:
         return constant(f, r)
@@ -57,7 +60,7 @@ def product(f, r):
     raise NoRule(f, "there is no rule for a product of two maps of which neither, or both, is a gate")
 
 
-def quotient(f, r):
+def quotient(f: Function, r: Tensor) -> tuple[Any, ...]:
     """Everything to the numerator: the divisor, as a gate, only says how much of it passes."""
     return handed_to(f, 0, r) if all(f.needs_input_grad) else constant(f, r)
 
@@ -79,10 +82,10 @@ def _comes_from(x, kinds):
 class NoRule(Exception):
     """A Function that has no rule, and why."""
 
-    def __init__(self, function, why):
+    def __init__(self, function: Function, why: str) -> None:
         super().__init__(why)
         self.function = function
 
 
-def refuse(f, r):
+def refuse(f: Function, r: Tensor) -> None:
     raise NoRule(f, f"there is no rule for {type(f).__name__} of these inputs")

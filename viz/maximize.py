@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad.nn import Module
 
 from .fourier import FourierImage
@@ -149,7 +150,13 @@ def _start(model, start, size, count, parameterization, seed, clip):
     return start_image(model, start, None if size is None else _size(model, None, size), rngs, clip), None
 
 
-def start_image(model, start, size, rngs, clip=True):
+def start_image(
+    model: Module,
+    start: np.ndarray | str,
+    size: tuple[int, int] | None,
+    rngs: list[np.random.Generator],
+    clip: bool = True,
+) -> Tensor:
     """The leaf Tensor (N,C,H,W) to start from: "zeros", "grey", "noise", or images; size (H, W) or None.
 
     rngs: a Generator for the noise of each of the N images. clip: whether images are kept in [0, 1], and must begin so.

@@ -7,8 +7,8 @@ import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad import Tensor, optim
 from minigrad import functional as F
-from minigrad import optim
 from minigrad.nn import Module
 
 from .attacks import aim, aimed_by_name, checked_images, distance, measured
@@ -182,7 +182,7 @@ def _descend(model, image, chosen, direction, weight, kappa, steps, lr):
         optimizer.step()
 
 
-def cw_margin(scores, classes):
+def cw_margin(scores: Tensor, classes: list[int] | np.ndarray) -> Tensor:
     """(N,): the highest of the other classes' scores (N,K) minus the score of `classes` (N,). Tensors.
 
     The other classes are told apart by minus infinity, not by multiplying with 0: with that, the maximum would never be

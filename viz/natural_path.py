@@ -31,7 +31,7 @@ class NaturalPath:
     other: np.ndarray
 
     @property
-    def relative(self):
+    def relative(self) -> np.ndarray:
         """(K,L): 1 where a picture is as like the photographs as these are like each other, 0 where only as like as
         photographs of other things, NaN where these are no less alike; it may leave [0, 1]."""
         low, high = self.other.mean(0), self.natural.mean(0)

@@ -45,7 +45,7 @@ def _average_pooled(container):
     return layers
 
 
-def described_as(model, network):
+def described_as(model: Module, network: Module) -> Module:
     """`network` with what `model` says of its classes and of its input, if it does."""
     for attribute in ("labels", "input_size", "short_side", "image_shape", "value_range"):
         if hasattr(model, attribute):

@@ -13,14 +13,20 @@ A target of an attribution, a check or an attack is
 All that one image needs is computed in one pass, which stops at the last layer that is named.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
+from minigrad.nn import Module
 from minigrad.tools.summary import several
 
 from .sizes import activations
 from .target import as_logits, classes, explained_classes, log_probabilities, logits_layer, pick, unit_activation
+from .typing import Target, Unit
 
 # In an Objective's layers, and as keys of its activations:
 LOGITS = None  # the class scores, before any softmax
@@ -30,7 +36,7 @@ OUTPUT = ""  # what the network gives, as it is
 class Objective:
     """A named score. `layers`: what it looks at; `score(model, {layer: Tensor})` gives a Tensor (N,)."""
 
-    def __init__(self, name, layers, score):
+    def __init__(self, name: str, layers: list[Any] | tuple[Any, ...], score: Callable[..., Any]) -> None:
         self.name, self.layers, self.score = name, tuple(layers), score
 
     def __add__(self, other):
@@ -105,7 +111,7 @@ def energy(layer: str) -> Objective:
     return Objective(f"energy of {layer}", [_named(layer)], score)
 
 
-def of_output(function):
+def of_output(function: Callable[..., Any]) -> Objective:
     """A function of what the network gives, one number for each image, as an Objective."""
 
     def score(_, found):
@@ -120,14 +126,14 @@ def of_output(function):
     return Objective(getattr(function, "__name__", "function"), [OUTPUT], score)
 
 
-def as_objective(objective):
+def as_objective(objective: Target | None) -> Objective:
     """`objective` itself, or that of a function of the output, or of the class that an index or a name stands for."""
     if isinstance(objective, Objective):
         return objective
     return of_output(objective) if callable(objective) else class_score(objective)
 
 
-def explained(target=None, layer=None, unit=None):
+def explained(target: Target | None = None, layer: str | None = None, unit: Unit | None = None) -> Objective:
     """The Objective of a target, or of a layer and unit: see `score`."""
     if layer is None:
         if unit is not None:
@@ -147,7 +153,9 @@ def _named(layer):
 # ---- in a pass -------------------------------------------------------------------------------------------------------
 
 
-def score(model, x, target=None, layer=None, unit=None):
+def score(
+    model: Module, x: Tensor, target: Target | None = None, layer: str | None = None, unit: Unit | None = None
+) -> Tensor:
     """(N,) Tensor: what is explained, for each image of x, a Tensor (N,3,H,W).
 
     target: a class, an Objective or a function of the output: see the top of this file.
@@ -160,14 +168,14 @@ def score(model, x, target=None, layer=None, unit=None):
     return evaluate(model, [explained(target, layer, unit)], x)
 
 
-def looked_at(model, x, layers):
+def looked_at(model: Module, x: Tensor, layers: Any) -> dict[Any, Any]:
     """{layer: its output} of one pass of x, a Tensor (N,3,H,W), for names of layers, LOGITS and OUTPUT."""
     last = logits_layer(model)
     found = activations(model, x, [last if layer is LOGITS else layer for layer in layers])
     return found | {LOGITS: as_logits(found[last])} if LOGITS in layers else found
 
 
-def evaluate(model, objectives, x):
+def evaluate(model: Module, objectives: list[Objective], x: Tensor) -> Tensor:
     """(N,) Tensor: the score of each image of x, a Tensor (N,3,H,W), by the one objective or by its own of N."""
     if len(objectives) not in (1, len(x)):
         raise ValueError(f"{len(objectives)} objectives for {len(x)} images: give one, or one for each image")

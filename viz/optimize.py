@@ -8,16 +8,19 @@ result, with `stopped` set. Before the first loss is known there is no result, a
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-from minigrad import optim
+from minigrad import Tensor, optim
 from minigrad.device import array_module, current_device, to_numpy
 
 from .animation import save_gif
 from .ranges import require
+from .typing import Callback
 
 OPTIMIZERS = {
     "sgd": optim.SGD,
@@ -45,7 +48,7 @@ class Optimized:
     settings: dict = field(default_factory=dict)
 
     @property
-    def total(self):
+    def total(self) -> list[float]:
         """The sum of all losses, before the first step and after every step."""
         return [sum(terms) for terms in zip(*self.losses.values(), strict=False)]
 
@@ -56,7 +59,7 @@ class Optimized:
         low, high = min(0.0, float(self.image.min())), max(1.0, float(self.image.max()))
         return pictures(list((self.image - low) / (high - low)))._repr_png_()
 
-    def save_gif(self, path, seconds=0.08):
+    def save_gif(self, path: Any, seconds: float = 0.08) -> None:
         """Write the recorded frames as an animated GIF, each shown for `seconds`."""
         save_gif(self.frames, path, seconds)
 
@@ -69,12 +72,12 @@ class Course:
     the image of the last whole step.
     """
 
-    def __init__(self, steps, progress=False, callback=None, record=0):
+    def __init__(self, steps: int, progress: bool = False, callback: Callback | None = None, record: int = 0) -> None:
         self.steps, self.progress, self.callback, self.record = steps, progress, callback, record
         self.losses, self.frames, self.image, self.step, self.stopped = {}, [], None, 0, False
         self.bar = None
 
-    def __enter__(self):
+    def __enter__(self) -> "Course":
         if self.progress:
             from tqdm import tqdm
 
@@ -88,7 +91,7 @@ class Course:
         self.stopped |= absorbed
         return absorbed
 
-    def note(self, terms):
+    def note(self, terms: dict[str, Any]) -> None:
         """Take down the losses {name: scalar Tensor or number} of the image as it is now."""
         for name, loss in terms.items():
             loss = float(loss)
@@ -98,13 +101,13 @@ class Course:
         if self.bar is not None:
             self.bar.set_postfix_str(", ".join(f"{name} {v[-1]:.4g}" for name, v in self.losses.items()), refresh=False)
 
-    def begin(self, image):
+    def begin(self, image: np.ndarray) -> None:
         """Take down the image (array) before the first step."""
         self.image = image
         if self.record:
             self.frames.append(to_numpy(image).copy())
 
-    def stepped(self, image):
+    def stepped(self, image: np.ndarray) -> bool:
         """Count a step that led to `image` (array); True if the callback wants no more."""
         self.step += 1
         self.image = image
@@ -116,18 +119,26 @@ class Course:
             self.stopped = True
         return self.stopped
 
-    def latest(self):
+    def latest(self) -> dict[str, Any]:
         """{name: loss} as last noted."""
         return {name: values[-1] for name, values in self.losses.items()}
 
-    def result(self):
+    def result(self) -> "Optimized":
         """The Optimized of the course so far."""
         return Optimized(to_numpy(self.image), self.losses, self.stopped, self.frames, self.step)
 
 
 def optimize_image(
-    losses, x, optimizer="adam", lr=0.05, steps=200, clip=(0.0, 1.0), decode=None, after_step=(), **course
-):
+    losses: Callable[..., Any],
+    x: Tensor,
+    optimizer: str = "adam",
+    lr: float = 0.05,
+    steps: int = 200,
+    clip: tuple[float, float] | None = (0.0, 1.0),
+    decode: Any = None,
+    after_step: Any = (),
+    **course: Any,
+) -> "Optimized":
     """Make losses(image) small, from the leaf Tensor x. Returns an Optimized.
 
     losses: a function of the image, a Tensor (N,3,H,W), that gives {name: scalar Tensor}.
@@ -196,7 +207,7 @@ def _lbfgs(course, losses, x, steps, clip, decode):
     optim.lbfgs(total, x.detach(), max_iter=steps, bounds=clip, callback=accepted)
 
 
-def warn_if_flat(gradient):
+def warn_if_flat(gradient: Tensor) -> None:
     """Warn of a first gradient, a Tensor, that is 0 all over."""
     if gradient.size and not (gradient != 0).sum().item():
         warnings.warn(

@@ -108,7 +108,7 @@ def top_patches(
     return Patches(layer, channel, best, rows, columns, activation[best, channel], boxes, pixels)
 
 
-def receptive_field(model, layer, input_shape):
+def receptive_field(model: Module, layer: str | None, input_shape: tuple[int, int, int]) -> Any:
     """The ReceptiveField of a layer, for images of `input_shape` (3,H,W)."""
     return next(row.receptive_field for row in model.layers(tuple(input_shape)) if row.name == layer)
 
@@ -121,7 +121,7 @@ def seen(image, box, fill):
     return crop(crop(image, box, fill), (*(first - start), *(last - start)), fill)
 
 
-def crop(image, box, fill):
+def crop(image: np.ndarray, box: np.ndarray | tuple[int, int, int, int], fill: float) -> np.ndarray:
     """(C,RH,RW): the part of `image` (C,H,W) in `box` (top, left, bottom, right), `fill` where that is outside."""
     top, left, bottom, right = (int(edge) for edge in box)
     part = np.full((len(image), bottom - top, right - left), fill, image.dtype)

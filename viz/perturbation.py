@@ -138,7 +138,7 @@ def rise(
     return so_far
 
 
-def filling(method, model, fill, x):
+def filling(method: str, model: Module, fill: float | str, x: np.ndarray) -> np.ndarray:
     """What covers the images x (N,C,H,W), an array of their shape.
 
     fill: a number or an array that broadcasts to x; or "mean", the colour that the network's preprocessing makes 0, for
@@ -156,7 +156,7 @@ def filling(method, model, fill, x):
     return np.broadcast_to(np.asarray(fill, x.dtype), x.shape)
 
 
-def rise_masks(count, hw, cells, keep, rng):
+def rise_masks(count: int, hw: tuple[int, int], cells: int, keep: float, rng: np.random.Generator) -> np.ndarray:
     """(count, H, W) float32 masks in [0,1] as RISE draws them, from the Generator `rng`."""
     cell = [-(-n // cells) for n in hw]
     full = [(cells + 1) * c for c in cell]
@@ -169,7 +169,14 @@ def rise_masks(count, hw, cells, keep, rng):
     return masks
 
 
-def watched(model, x, target=None, layer=None, unit=None, output="logit"):
+def watched(
+    model: Module,
+    x: np.ndarray,
+    target: Target | None = None,
+    layer: str | None = None,
+    unit: Unit | None = None,
+    output: str = "logit",
+) -> np.ndarray:
     """(N,) float64 array: the score of each image of the array x, or its probability (see the module's docstring)."""
     if output not in ("logit", "probability"):
         raise ValueError(f'output must be "logit" or "probability", got {output!r}')

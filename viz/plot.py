@@ -12,12 +12,14 @@ Sizes are in inches, sizes of type in points.
 import io
 import math
 import textwrap
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from .colours import Scale, as_map, as_picture, centred, overlay  # noqa: F401 (scripts take them from here)
+from .typing import Images
 
 DPI = 150
 TITLE, LABEL, SMALL = 10, 8, 7
@@ -30,7 +32,7 @@ DASHES = ("-", "--", ":", "-.")  # where there are more lines than colours
 # ---- figures of maps and images --------------------------------------------------------------------------------------
 
 
-def attribution(image, heat, title="", label=""):
+def attribution(image: np.ndarray, heat: np.ndarray, title: str = "", label: str = "") -> "_Shown":
     """The image, the map with its colour bar, and the map over the image. label: what the map measures."""
     scale = Scale.of(as_map(heat))
     cells = [as_picture(image), scale.colours(heat), overlay(image, heat, scale)]
@@ -39,7 +41,14 @@ def attribution(image, heat, title="", label=""):
     return sheet.figure
 
 
-def attribution_grid(images, maps, rows, columns, title="", over=None):
+def attribution_grid(
+    images: np.ndarray,
+    maps: list[list[np.ndarray]],
+    rows: list[str],
+    columns: list[str],
+    title: str = "",
+    over: Any = None,
+) -> "_Shown":
     """Maps side by side: `maps[r][c]` over `images[r]`, each on its own scale, and the image itself at the left.
 
     images: one for all rows, or a list with one for each. rows, columns: labels, such as classes and methods.
@@ -70,7 +79,15 @@ def attribution_grid(images, maps, rows, columns, title="", over=None):
     return sheet.figure
 
 
-def maps(maps, labels=None, title="", label="", columns=None, shared=True, image=None):
+def maps(
+    maps: list[Any],
+    labels: list[str] | None = None,
+    title: str = "",
+    label: str = "",
+    columns: Any = None,
+    shared: bool = True,
+    image: Images | None = None,
+) -> "_Shown":
     """A grid of maps (K,H,W) or a list of them. shared: one scale for all; otherwise each has its own.
 
     image: what they are maps of, to stand first.
@@ -92,7 +109,7 @@ def maps(maps, labels=None, title="", label="", columns=None, shared=True, image
     return sheet.figure
 
 
-def pictures(images, labels=None, title="", columns=None):
+def pictures(images: Images, labels: list[str] | None = None, title: str = "", columns: Any = None) -> "_Shown":
     """A grid of images, each with its label above."""
     return _Sheet(*_in_rows([as_picture(image) for image in images], labels, columns), title).figure
 
@@ -114,7 +131,14 @@ def _in_rows(cells, labels, columns):
 # ---- charts ----------------------------------------------------------------------------------------------------------
 
 
-def bars(names, values, title="", image=None, highlight=None, label="probability"):
+def bars(
+    names: list[str],
+    values: list[float],
+    title: str = "",
+    image: Images | None = None,
+    highlight: int | None = None,
+    label: str = "probability",
+) -> "_Shown":
     """Horizontal bars of values in [0,1], the first at the top, beside the image if there is one.
 
     highlight: the index of a bar to set apart.
@@ -142,7 +166,7 @@ def bars(names, values, title="", image=None, highlight=None, label="probability
     return figure
 
 
-def curves(series, x="", y="", title="", log=False):
+def curves(series: dict[str, Any], x: str = "", y: str = "", title: str = "", log: bool = False) -> "_Shown":
     """Lines: `series` is {name: values} or {name: (xs, values)}; log: a logarithmic vertical axis."""
     figure, axes = _chart(title)
     for n, (name, line) in enumerate(series.items()):
@@ -157,7 +181,9 @@ def curves(series, x="", y="", title="", log=False):
     return figure
 
 
-def scatter(points, classes, names, title="", x="", y=""):
+def scatter(
+    points: np.ndarray, classes: np.ndarray, names: list[str], title: str = "", x: str = "", y: str = ""
+) -> "_Shown":
     """Points (K,2), coloured by their class (K,), an index into `names`."""
     figure, axes = _chart(title)
     points, classes = np.asarray(points), np.asarray(classes)
@@ -173,7 +199,16 @@ def scatter(points, classes, names, title="", x="", y=""):
     return figure
 
 
-def matrix(values, rows, columns, title="", x="", y="", form="{:.2f}", shades=None):
+def matrix(
+    values: list[Any] | np.ndarray,
+    rows: list[str],
+    columns: list[str],
+    title: str = "",
+    x: str = "",
+    y: str = "",
+    form: str = "{:.2f}",
+    shades: list[list[int]] | None = None,
+) -> "_Shown":
     """A table (R,C) of numbers as shades with the numbers written in, a dash for NaN. form: how a number is written.
 
     shades: (R,C) in [0,1], white to dark, where the shade is not to be the number.

@@ -4,11 +4,12 @@ So a photograph's result depends neither on the rest of its batch nor on its pla
 ever share their noise: SmoothGrad must not be judged with the noise that made it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ NOBODY: Mapping[bytes, bytes] = MappingProxyType({})
 _originals = ContextVar("the photographs that others are taken for", default=NOBODY)
 
 
-def stream(seed, method, key=b""):
+def stream(seed: int, method: str, key: Any = b"") -> np.random.Generator:
     """A numpy Generator of its own for each (seed, method, key).
 
     seed: as numpy's: an int or ints, none negative. method: the name of what draws. key: bytes or a name.
@@ -31,13 +32,13 @@ def stream(seed, method, key=b""):
     return np.random.default_rng(np.frombuffer(digest.digest(), np.uint32).tolist())
 
 
-def streams(seed, method, image, key=None):
+def streams(seed: int, method: str, image: np.ndarray, key: Any = None) -> list[np.random.Generator]:
     """A Generator for each image of the array `image` (N,C,H,W).
 
     key: a name for all, which then draw the same numbers, or a sequence of one for each; None takes the pixels.
     """
     if key is None:
-        keys = [pixels_key(one) for one in image]
+        keys: list[Any] = [pixels_key(one) for one in image]
         keys = [_originals.get().get(one, one) for one in keys]
     else:
         keys = [key] * len(image) if isinstance(key, str | int | np.integer) else list(key)
@@ -46,14 +47,14 @@ def streams(seed, method, image, key=None):
     return [stream(seed, method, one) for one in keys]
 
 
-def pixels_key(image):
+def pixels_key(image: np.ndarray) -> bytes:
     """The bytes that stand for a photograph, an array: a hash of its shape and its values, as float32."""
     values = np.ascontiguousarray(image, np.float32) + np.float32(0)  # -0 becomes 0
     return blake2b(repr(values.shape).encode() + values.tobytes(), digest_size=16).digest()
 
 
 @contextmanager
-def taken_for(changed, image):
+def taken_for(changed: np.ndarray, image: np.ndarray) -> Any:
     """Within, each of `changed` (N,C,H,W) draws what the one of `image` draws that it was made of."""
     pairs = {pixels_key(one): pixels_key(other) for one, other in zip(changed, image, strict=True)}
     token = _originals.set({**_originals.get(), **pairs})
@@ -63,7 +64,7 @@ def taken_for(changed, image):
         _originals.reset(token)
 
 
-def drawn(rngs, draw):
+def drawn(rngs: list[np.random.Generator], draw: Callable[..., Any]) -> np.ndarray:
     """(N,...): draw(rng) of each of the N Generators."""
     of_each = [draw(rng) for rng in rngs or [stream(0, "the shape of what nobody draws")]]
     return np.stack(of_each)[: len(rngs)]

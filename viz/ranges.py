@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Range:
     above: float = -math.inf
     unit: str = ""
 
-    def __contains__(self, number):
+    def __contains__(self, number: float) -> bool:
         return math.isfinite(number) and self.low <= number <= self.high and number > self.above
 
     def __str__(self):
@@ -93,7 +94,7 @@ RANGES = {
 }
 
 
-def require(function, **numbers):
+def require(function: str, **numbers: Any) -> None:
     """Refuse numbers (arguments by name, None or sequences too) that are not in their Range."""
     for name, value in numbers.items():
         within = range_of(name, function)
@@ -102,6 +103,6 @@ def require(function, **numbers):
                 raise ValueError(f"{function}: {name} must be {within}, got {number}")
 
 
-def range_of(name, function=""):
+def range_of(name: str, function: str = "") -> Range | None:
     """The Range of a function's argument; None if it has none."""
     return RANGES.get(f"{function}.{name}", RANGES.get(name))

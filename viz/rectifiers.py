@@ -14,6 +14,9 @@ The derivative at 0 is that of below. The same functions of other arguments are 
 computed by comparing this x with 0 is a constant, also where the two happen to agree.
 """
 
+from typing import Any
+
+from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.device import current_device
 from minigrad.functional import activation
@@ -32,23 +35,23 @@ class Rectifiers:
         by their own derivative.
     """
 
-    def __init__(self, gates, only_maps=False):
+    def __init__(self, gates: bool, only_maps: bool = False) -> None:
         self.gates, self.only_maps, self.met, self.pools, self.smooth = gates, only_maps, 0, 0, []
 
-    def table(self):
+    def table(self) -> dict[Any, Any]:
         """{Function class: rule}, as `mg.grad` takes them."""
         rules = dict.fromkeys((*_OWN, Maximum, Clamp, Where, Mul), self.rule) | {Sub: self.difference}
         return rules | dict.fromkeys(_SMOOTH, self.noted) | {F.MaxPool2d: self.pooled}
 
-    def pooled(self, f, g):
+    def pooled(self, f: Function, g: Tensor) -> Tensor:
         self.pools += 1
         return f.vjp(g)
 
-    def noted(self, f, g):
+    def noted(self, f: Function, g: Tensor) -> Tensor:
         self.smooth.append(f)
         return f.vjp(g)
 
-    def difference(self, f, g):
+    def difference(self, f: Function, g: Tensor) -> tuple[Any, ...]:
         """At relu(x) - relu(x - c), of which the first is to rectify alone, in the bounds of both."""
         bound = _bound(f)
         if bound is None or self.only_maps and f.output.ndim != 4:
@@ -56,7 +59,7 @@ class Rectifiers:
         g = F.relu(g)
         return F.where(bound > 0, 0.0, g) if self.gates else g, None
 
-    def rule(self, f, g):
+    def rule(self, f: Function, g: Tensor) -> Tensor | tuple[Any, ...]:
         place = rectified(f)
         if place is None:
             return f.vjp(g)
@@ -67,7 +70,7 @@ class Rectifiers:
         return derivative(f, place, g) if self.gates else handed_to(f, place, g)
 
 
-def rectified(f):
+def rectified(f: Function) -> int | None:
     """Which of a Function's inputs is the x that it rectifies; None if it is no rectifier, or that cannot be known."""
     if isinstance(f, ELU):
         return 0 if 0 <= f.alpha <= 1 else None
@@ -155,7 +158,7 @@ def _is_constant(f, place):
     return not f.needs_input_grad[place]
 
 
-def derivative(f, place, g):
+def derivative(f: Function, place: int, g: Tensor) -> Tensor | tuple[Any, ...]:
     """What the rectifier f hands on of g: all of it where x is positive, elsewhere to what takes x's place there."""
     x = f.inputs[place]
     if isinstance(f, _OWN):
@@ -169,7 +172,7 @@ def derivative(f, place, g):
     return handed
 
 
-def handed_to(f, place, g):
+def handed_to(f: Function, place: int, g: Tensor) -> Tensor | tuple[Any, ...]:
     """g for the input at `place`, and nothing for another."""
     if len(f.inputs) == 1:
         return g
@@ -177,7 +180,7 @@ def handed_to(f, place, g):
     return (g, None) if place == 0 else (None, g)
 
 
-def layers_of(functions, calls):
+def layers_of(functions: list[Any], calls: list[Any]) -> list[str]:
     """The names of the innermost modules that ran these Functions, in the order of the pass: calls as in `Calls`."""
     waiting, names = set(functions), []
     for name, _, before, after in calls:

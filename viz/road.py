@@ -41,7 +41,7 @@ class Road:
     least: np.ndarray
 
     @property
-    def gap(self):
+    def gap(self) -> np.ndarray:
         """(N,): the mean of least - most: how much more the pixels at the top of the map are worth to the class than
         those at its end. Higher is better, 0 on average for a map that knows nothing."""
         return (self.least - self.most).mean(1)
@@ -98,7 +98,7 @@ def road(
     return Road(np.asarray(shares), *(np.stack(curve, 1) for curve in curves.values()))
 
 
-def imputed(image, removed, noise, rng):
+def imputed(image: np.ndarray, removed: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
     """`image` (C,H,W) with its `removed` pixels (H,W) replaced by what their neighbours say, and noise from `rng`."""
     if not removed.any():
         return image.copy()

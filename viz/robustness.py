@@ -11,15 +11,15 @@ An attack, defence or corruption that refuses these networks or images has its s
 (first) number; where all do, it is raised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad import Tensor, nn
 from minigrad import functional as F
-from minigrad import nn
 from minigrad.nn import Module
 
 from .attack_report import as_saved, distances
@@ -38,14 +38,14 @@ def accuracy(model: Module, image: Images, label: Classes) -> Any:
     return estimate(is_right(model, image, label))
 
 
-def is_right(model, image, label):
+def is_right(model: Module, image: np.ndarray, label: Classes | None) -> np.ndarray:
     """(N,) bool: whether each image's highest score is that of `label` (N,)."""
     found = scores(model, image)
     require_classes("accuracy", found)
     return found.argmax(1) == known_labels(model, found, label)
 
 
-def known_labels(model, found, label):
+def known_labels(model: Module, found: np.ndarray, label: Classes | None) -> np.ndarray:
     """(N,) class indices of `label`, indices or names, for images of scores `found` (N,K)."""
     if not len(found):
         raise ValueError("there are no images to measure: the batch is empty")
@@ -54,7 +54,15 @@ def known_labels(model, found, label):
     return classes(model, mg.as_tensor(found), label, "label")
 
 
-def attacked_images(model, image, label, attack, samples=1, batch_size=32, bar=None):
+def attacked_images(
+    model: Module,
+    image: np.ndarray,
+    label: Classes | None,
+    attack: Callable[..., Any],
+    samples: int = 1,
+    batch_size: int = 32,
+    bar: Any = None,
+) -> np.ndarray:
     """attack(model, image, label, samples) in batches, not saved yet."""
     attacked = []
     for start in range(0, len(image), batch_size):
@@ -248,10 +256,10 @@ def _corrupted(image, severity, seed):
 class ClassGroups(nn.Module):
     """Scores (N,K) to (N,G): the highest score of each of G groups of classes."""
 
-    def __init__(self, groups):
+    def __init__(self, groups: list[list[int]]) -> None:
         self.groups = [list(group) for group in groups]
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.stack([x[:, group].max(1) for group in self.groups], 1)
 
     def describe(self):

@@ -8,6 +8,7 @@ import textwrap
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ INK, FAINT, GROUND = "#222222", "#bbbbbb", "white"
 CELL = 390  # the side of a square map; wider or taller ones are stretched
 
 
-def attribution(image, heat, title="", label=""):
+def attribution(image: np.ndarray, heat: np.ndarray, title: str = "", label: str = "") -> Any:
     """A PIL image: the photograph, the map with its colour bar, and the map over the photograph.
 
     image, heat: as in plot.py. label: what the map measures. The bar is pointed where values lie beyond its end.

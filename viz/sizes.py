@@ -1,13 +1,17 @@
 """Passes through a network that say which sizes it takes, where an image is of another."""
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor
+from minigrad.nn import Module
 
 LARGEST = 512  # pixels of a side: no network asks for more
 
 
-def activations(model, x, layers):
+def activations(model: Module, x: Tensor, layers: list[str]) -> dict[str, Any]:
     """model.activations(x, layers), of a Tensor x (N,C,H,W); where x is too small, ValueError names the least size."""
     for layer in layers:
         model[layer]  # which says what there is, if there is none of this name
@@ -20,7 +24,7 @@ def activations(model, x, layers):
     raise ValueError(f"{sentence}, this image has {x.shape[2]} x {x.shape[3]}")
 
 
-def smallest_side(model, x, layers):
+def smallest_side(model: Module, x: Tensor, layers: list[str]) -> None:
     """The least side of a square image like x that `model` takes up to `layers`; None where there is none.
 
     Computed from the layers themselves: they are called on images of zeros, by halves.

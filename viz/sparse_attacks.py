@@ -202,7 +202,7 @@ def _jacobian(model, x, targets):
     return y.numpy().argmax(1), a, b
 
 
-def best_pair(a, b, free, sign, candidates):
+def best_pair(a: np.ndarray, b: np.ndarray, free: np.ndarray, sign: float, candidates: int) -> np.ndarray:
     """[p, q] with the largest -(a_p + a_q) * (b_p + b_q) where sign*(a_p + a_q) > 0 > sign*(b_p + b_q); None if none.
 
     a, b: (D,) derivatives; free: (D,) bool, which values may change.

@@ -79,13 +79,23 @@ def square_attack(
 class SquareSearch:
     """The search for images (N,C,H,W) that leave (direction 1) or reach (-1) the classes `chosen` (N,)."""
 
-    def __init__(self, model, image, chosen, direction, epsilon, norm, area, rngs):
+    def __init__(
+        self,
+        model: Module,
+        image: np.ndarray,
+        chosen: np.ndarray | None,
+        direction: int,
+        epsilon: float,
+        norm: str,
+        area: float,
+        rngs: list[np.random.Generator] | None,
+    ) -> None:
         self.model, self.image, self.chosen, self.direction = model, image, chosen, direction
         self.epsilon, self.norm, self.area, self.rngs = epsilon, norm, area, rngs
         if norm == "l2" and min(image.shape[2:]) < 10:
             raise ValueError(f"square_attack: L2 needs images of at least 10 pixels a side, got {image.shape[2:]}")
 
-    def run(self, queries, progress=False, callback=None):
+    def run(self, queries: int, progress: bool = False, callback: Callback | None = None) -> np.ndarray:
         first = _stripes if self.norm == "linf" else _bumps
         change = _square_of_corners if self.norm == "linf" else _square_of_length
         delta = drawn(self.rngs, lambda rng: first(rng, self.image.shape[1:], self.epsilon))
@@ -103,7 +113,7 @@ class SquareSearch:
             x[rows[better]], loss[rows[better]], fooled[rows[better]] = changed[better], found[better], fools[better]
         return x
 
-    def side(self, done):
+    def side(self, done: float) -> int:
         """The squares' side when this share of the queries is done."""
         height, width = self.image.shape[2:]
         area = self.area / 2 ** sum(int(done * 10000) > bound for bound in HALVINGS)
@@ -112,7 +122,7 @@ class SquareSearch:
             side = max(side, 3) + (max(side, 3) + 1) % 2  # odd
         return min(max(side, 1), height, width)
 
-    def measured(self, x, rows):
+    def measured(self, x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(loss, fooled) of images x, those of `rows`."""
         z, own = scores(self.model, x), self.chosen[rows]
         if self.direction < 0:
@@ -158,7 +168,7 @@ def _bump(height, width):
     return sums[np.maximum(rows[:, None], columns)]
 
 
-def two_bumps(rng, side):
+def two_bumps(rng: np.random.Generator, side: int) -> np.ndarray:
     """A bump and its negative, side by side, as a square (side,side) of length 1, turned or not."""
     upper = side // 2
     halves = [half / np.linalg.norm(half) for half in (_bump(upper, side), _bump(side - upper, side))]

@@ -7,6 +7,7 @@
 The image is what is optimised; the model only looks at it, up to the deepest layer that is named.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -222,12 +223,14 @@ def default_layers(model: Module, content_layers: Any = None, style_layers: Any 
 YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
 
-def luminance(image):
+def luminance(image: np.ndarray) -> np.ndarray:
     """(N,1,H,W): the brightness of RGB images (N,3,H,W), 0.299 R + 0.587 G + 0.114 B."""
     return np.einsum("c,nchw->nhw", YIQ[0], image)[:, None].astype(image.dtype)
 
 
-def luminance_only(content, styles):
+def luminance_only(
+    content: np.ndarray, styles: list[np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray], Callable[..., Any]]:
     """Grey versions of the images, and the function that gives a grey result the colours of `content` back.
 
     "Luminance-only transfer" (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", section 4,

@@ -5,12 +5,13 @@ gradient shows those too. What else can be explained is in objective.py.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor, nn
 from minigrad import functional as F
-from minigrad import nn
 from minigrad.functional.window import ints
 from minigrad.nn import Module
 from models.images import load_image
@@ -18,7 +19,7 @@ from models.labels import find_class
 from models.layers import Preprocess
 
 from .sizes import activations
-from .typing import Images
+from .typing import Images, Target, Unit
 
 
 def as_images(model: Module, image: Images, whole: bool = False) -> np.ndarray:
@@ -88,12 +89,12 @@ def _of_picture(model, picture, whole):
     return found[:, :c] if (low, high) == (0, 1) else (low + (high - low) * found[:, :c]).astype(found.dtype)
 
 
-def as_image(model, image):
+def as_image(model: Module, image: Images) -> Tensor:
     """`image` as `as_images` takes it, as a new leaf that requires grad, on the model's device, in its dtype."""
     return as_leaf(model, as_images(model, image))
 
 
-def as_leaf(model, x):
+def as_leaf(model: Module, x: np.ndarray) -> Tensor:
     """The same of x (N,C,H,W) that is known to be one: a checked image, or what a method has made of it."""
     x = mg.as_tensor(x).detach()
     if model.training:
@@ -107,7 +108,7 @@ def as_leaf(model, x):
 # ---- what a network takes --------------------------------------------------------------------------------------------
 
 
-def channels(model):
+def channels(model: Module) -> int:
     """How many channels the model's images have: what its first convolution takes, or 3 where there is none."""
     for _, layer in model.named_modules() if isinstance(model, nn.Module) else ():
         if isinstance(layer, Preprocess):
@@ -117,13 +118,13 @@ def channels(model):
     return getattr(model, "image_shape", (3,))[0]
 
 
-def require_rgb(name, model):
+def require_rgb(name: str, model: Module) -> None:
     """Refuse what has a meaning for the three colours only."""
     if channels(model) != 3:
         raise ValueError(f"{name} is for networks that see RGB, this one takes images of {channels(model)} channels")
 
 
-def value_range(model):
+def value_range(model: Module) -> Any:
     """(low, high) of the values that the model takes, or None where that is not known.
 
     It is what the model declares as its attribute `value_range`, or [0, 1] where it carries its preprocessing.
@@ -135,7 +136,7 @@ def value_range(model):
     return declared
 
 
-def require_units(model, what, values):
+def require_units(model: Module, what: str, values: np.ndarray) -> None:
     """Refuse values (an array or a number) that are no numbers, or in other units than the model's: see `as_images`."""
     known, values = value_range(model), np.asarray(values)
     if not np.isfinite(values).all():
@@ -152,7 +153,7 @@ def require_units(model, what, values):
         )
 
 
-def require_pixels(name, model):
+def require_pixels(name: str, model: Module) -> None:
     """Refuse a network that does not take pixels in [0, 1], for methods that keep images in there."""
     known = value_range(model)
     if known not in (None, (0, 1)):
@@ -163,7 +164,7 @@ def require_pixels(name, model):
         )
 
 
-def as_pixels(name, model, image, whole=False, argument="image"):
+def as_pixels(name: str, model: Module, image: Images, whole: bool = False, argument: str = "image") -> np.ndarray:
     """`image` as `as_images` takes it, as an array (N,C,H,W) of pixels in [0, 1]; ValueError for other values."""
     require_pixels(name, model)
     image = np.asarray(as_images(model, image, whole))
@@ -171,7 +172,7 @@ def as_pixels(name, model, image, whole=False, argument="image"):
     return np.clip(image, 0, 1)
 
 
-def check_pixels(name, argument, image):
+def check_pixels(name: str, argument: str, image: np.ndarray) -> None:
     """Refuse an array whose values are not all in [0, 1], but for rounding."""
     if image.size and not (image.min() >= -1e-6 and image.max() <= 1 + 1e-6):
         hint = ": divide 0-255 by 255" if image.min() >= 0 else ""
@@ -180,7 +181,7 @@ def check_pixels(name, argument, image):
         )
 
 
-def in_pixels(name, argument, value, most=1.0):
+def in_pixels(name: str, argument: str, value: float, most: float = 1.0) -> None:
     """Refuse a distance of `most` or more, the whole range of pixels: it was meant in levels of 255."""
     if value >= most:
         levels = f": for {value:g} of 255 levels give {value:g} / 255" if value <= 255 * most else ""
@@ -201,13 +202,13 @@ class Contrast:
     less: int | str
 
 
-def logits(model, x):
+def logits(model: Module, x: Tensor) -> Tensor:
     """(N,K) Tensor: the class scores of x, taken before the softmax if the model ends in one."""
     last = logits_layer(model)
     return as_logits(activations(model, x, [last])[last])
 
 
-def logits_layer(model):
+def logits_layer(model: Module) -> str:
     """The name of the layer whose output is the logits: the last of a chain, or the one before a softmax; "", the
     network itself, where it is no chain."""
     if isinstance(model, nn.Module) and not isinstance(model, nn.Sequential):
@@ -221,7 +222,7 @@ def logits_layer(model):
 class NoScores(ValueError):
     """The network's output is not the scores of classes. found: what it is, in words; output: itself."""
 
-    def __init__(self, output):
+    def __init__(self, output: Any) -> None:
         self.found = f"the network's output is {_shapes(output)}, not the scores of classes (N, classes)"
         self.output = output
         super().__init__(
@@ -230,7 +231,7 @@ class NoScores(ValueError):
         )
 
 
-def as_logits(y):
+def as_logits(y: Tensor) -> Tensor:
     """(N,K) of the last layer's output (N,K) or (N,K,1,1)."""
     if isinstance(y, mg.Tensor) and y.ndim > 2 and y.shape[2:] == (1,) * (y.ndim - 2):
         y = F.flatten(y, 1)
@@ -258,12 +259,12 @@ def _example(output):
     return f"lambda y: y{place}{channel}"
 
 
-def is_class(target):
+def is_class(target: Target | None) -> bool:
     """Whether a target says classes, one or one for each image, or None: not an Objective, nor a function."""
     return not callable(target) and not hasattr(target, "layers")
 
 
-def classes(model, y, target=None, argument="target"):
+def classes(model: Module, y: Tensor, target: Target | None = None, argument: str = "target") -> np.ndarray:
     """(N,) int array: the class of each image, from its logits y (N,K) and `target`: one, one for each, or None.
 
     argument: what `target` is called where it was given.
@@ -274,7 +275,7 @@ def classes(model, y, target=None, argument="target"):
     return found
 
 
-def explained_classes(model, y, target=None, argument="target"):
+def explained_classes(model: Module, y: Tensor, target: Target | None = None, argument: str = "target") -> np.ndarray:
     """(N,): what to explain in each image, from its logits y (N,K) and a target of classes: class indices, or
     objects, indices and Contrasts of indices, where there is a Contrast."""
     count, known = y.shape
@@ -308,7 +309,7 @@ def _class_index(model, c, known, argument):
     return int(c)
 
 
-def fixed_target(model, image, target=None, layer=None):
+def fixed_target(model: Module, image: Images, target: Target | None = None, layer: str | None = None) -> Any:
     """`target` with None decided: the top class of each image as given, for methods that score changed images."""
     if layer is not None or not is_class(target):
         return target
@@ -317,7 +318,7 @@ def fixed_target(model, image, target=None, layer=None):
     return explained_classes(model, y, target)
 
 
-def log_probabilities(y):
+def log_probabilities(y: Tensor) -> Tensor:
     """(N,K) Tensor: the logarithm of the softmax of scores y (N,K).
 
     Of a network with one output it is the score itself: the softmax of one number is 1, whatever the number.
@@ -325,12 +326,12 @@ def log_probabilities(y):
     return y if y.shape[1] == 1 else F.log_softmax(y, 1)
 
 
-def probabilities(y):
+def probabilities(y: Tensor) -> Tensor:
     """(N,K) Tensor: the softmax of scores y (N,K); of a network with one output the score itself."""
     return y if y.shape[1] == 1 else F.softmax(y, 1)
 
 
-def pick(y, chosen):
+def pick(y: Tensor, chosen: np.ndarray) -> Tensor:
     """(N,) Tensor: y[i, chosen[i]]; for a Contrast, the difference of the two."""
     rows, pairs = list(range(len(chosen))), [c if isinstance(c, Contrast) else Contrast(int(c), int(c)) for c in chosen]
     found = y[rows, [pair.more for pair in pairs]]
@@ -340,7 +341,7 @@ def pick(y, chosen):
     return found - y[rows, [pair.less for pair in pairs]] * mg.from_numpy(apart).to(y.device)
 
 
-def unit_activation(a, unit=None):
+def unit_activation(a: Tensor, unit: Unit | None = None) -> Tensor:
     """(N,) Tensor: the mean of activations a (N,C,...) over all channels, of one channel, or one neuron of it."""
     if unit is not None:
         unit = ints("an activation", "unit", unit)
@@ -353,7 +354,7 @@ def unit_activation(a, unit=None):
     return a.mean(axis=tuple(range(1, a.ndim))) if a.ndim > 1 else a
 
 
-def channel_numbers(name, layer, channels, count):
+def channel_numbers(name: str, layer: str | None, channels: int | list[int], count: int) -> list[int]:
     """[channels] of one or several of the `count` channels of a layer; `name` refuses what it has not."""
     found = np.atleast_1d(channels)
     if found.dtype.kind not in "iu" or not len(found) or found.min() < 0 or found.max() >= count:

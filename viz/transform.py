@@ -6,9 +6,12 @@ random. Olah et al. 2017 ("Feature Visualization", Distill), section "The Enemy 
 Letters: N images, C channels, H W height and width, M pixels of the output.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from minigrad import Function
+from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.device import array_module
 from minigrad.functional.convert import constant_like
@@ -16,17 +19,17 @@ from minigrad.functional.convert import constant_like
 from .regularize import GREY
 
 
-def jitter(pixels):
+def jitter(pixels: int) -> Callable[..., Any]:
     """Shift by up to `pixels` in each direction; what leaves on one side comes back on the other."""
     return lambda x, rng: F.roll(x, tuple(int(s) for s in rng.integers(-pixels, pixels + 1, 2)), (2, 3))
 
 
-def pad(pixels, value=GREY):
+def pad(pixels: int, value: float = GREY) -> Callable[..., Any]:
     """Add a grey frame: what later transforms bring in from outside."""
     return lambda x, rng: F.pad(x, (pixels,) * 4, value=value)
 
 
-def crop(pixels):
+def crop(pixels: int) -> Callable[..., Any]:
     """Cut out a part `pixels` smaller in each direction, anywhere: shifts by up to half of it, and nothing wraps."""
 
     def transform(x, rng):
@@ -36,27 +39,27 @@ def crop(pixels):
     return transform
 
 
-def scale(low, high):
+def scale(low: float, high: float) -> Callable[..., Any]:
     """Enlarge by a factor drawn from low to high."""
     return lambda x, rng: scaled(x, rng.uniform(low, high))
 
 
-def scale_among(factors):
+def scale_among(factors: tuple[Any, ...]) -> Callable[..., Any]:
     """Enlarge by one of these factors."""
     return lambda x, rng: scaled(x, rng.choice(factors))
 
 
-def scaled(x, factor):
+def scaled(x: Tensor, factor: float) -> Tensor:
     """x (N,C,H,W) enlarged, bilinearly."""
     return F.interpolate(x, tuple(max(1, round(n * factor)) for n in x.shape[2:]), mode="bilinear")
 
 
-def rotate(degrees):
+def rotate(degrees: float) -> Callable[..., Any]:
     """Turn about the centre by an angle drawn from -degrees to degrees; grey comes in at the corners."""
     return lambda x, rng: rotated(x, rng.uniform(-degrees, degrees))
 
 
-def rotate_among(angles):
+def rotate_among(angles: Any) -> Callable[..., Any]:
     """Turn about the centre by one of these angles, in degrees."""
     return lambda x, rng: rotated(x, rng.choice(angles))
 
@@ -86,7 +89,7 @@ ARTICLE_SCALES = (1, 0.975, 1.025, 0.95, 1.05)
 LUCID_SCALES = tuple(1 + (i - 5) / 50 for i in range(11))
 
 
-def transformed(x, transforms, rng):
+def transformed(x: Tensor, transforms: list[Callable[..., Any]], rng: np.random.Generator) -> Tensor:
     """x (N,C,H,W) through all transforms, then cut (or framed in grey) to its size about the centre."""
     height, width = x.shape[2:]
     for transform in transforms:
@@ -98,7 +101,7 @@ def transformed(x, transforms, rng):
 # ---- rotation --------------------------------------------------------------------------------------------------------
 
 
-def rotated(x, degrees, fill=GREY):
+def rotated(x: Tensor, degrees: float, fill: float = GREY) -> Tensor:
     """x (N,C,H,W) turned anticlockwise about its centre, bilinearly; `fill` outside the image."""
     height, width = x.shape[2:]
     angle = np.deg2rad(degrees)
@@ -129,28 +132,28 @@ def _neighbours(rows, columns, height, width):
 class Gather(Function):
     """y (N,C,H,W): every pixel a weighted sum of pixels of x: sum_k weight[k] x[index[k]], both (K, H*W)."""
 
-    def __init__(self, index, weight, hw):
+    def __init__(self, index: np.ndarray, weight: np.ndarray, hw: tuple[int, int]) -> None:
         self.index, self.weight, self.hw = index, weight, hw
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         pixels = x.reshape(*x.shape[:2], -1)
         return sum(w * pixels[..., i] for i, w in zip(self.index, self.weight, strict=True)).reshape(x.shape)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Tensor:
         return Scatter(self.index, self.weight, self.hw)(g)
 
 
 class Scatter(Function):
     """The adjoint of Gather: every pixel of g added, weighted, where Gather took it from."""
 
-    def __init__(self, index, weight, hw):
+    def __init__(self, index: np.ndarray, weight: np.ndarray, hw: tuple[int, int]) -> None:
         self.index, self.weight, self.hw = index, weight, hw
 
-    def forward(self, g):
+    def forward(self, g: np.ndarray) -> np.ndarray:
         xp = array_module(g)
         pixels, index = g.reshape(-1, g.shape[2] * g.shape[3]), self.index.ravel()
         sums = [xp.bincount(index, (self.weight * row).ravel(), pixels.shape[1]) for row in pixels]
         return xp.stack(sums).astype(g.dtype).reshape(g.shape)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Tensor:
         return Gather(self.index, self.weight, self.hw)(gg)

@@ -94,21 +94,21 @@ class Trust:
     agreement: dict
     chance: Estimate
 
-    def as_good(self, measure, kind=None):
+    def as_good(self, measure: str, kind: str | None = None) -> Estimate:
         """The share of the rivals (of one kind) whose insertion area is no lower, or deletion area no higher."""
         chosen = self.rivals.values() if kind is None else [self.rivals[kind]]
         sign, own = (1, self.insertion) if measure == "insertion" else (-1, self.deletion)
         return estimate(np.concatenate([sign * (getattr(one, measure) - own) >= 0 for one in chosen]))
 
     @property
-    def findings(self):
+    def findings(self) -> dict[str, Any]:
         """{check: Finding}."""
         found = {"learned": self._learned()}
         found |= {measure: self._followed(measure) for measure in ("insertion", "deletion")}
         return found | {"stability": self._stable(), "agreement": self._agreed()}
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """One sentence."""
         found = self.findings
         against = [name for name, one in found.items() if one.against]

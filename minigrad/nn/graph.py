@@ -117,7 +117,7 @@ class Graph(Module):
     def __iter__(self):
         return iter(self._nodes)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._nodes)
 
     def replace(self, layers: Mapping[str, Any]) -> "Graph":

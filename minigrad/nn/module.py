@@ -59,7 +59,7 @@ class Module:
                 raise ValueError(f"there is no layer {name!r}{near}")
         return found
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.names()
 
     __iter__ = None  # not by Python's old way, asking for [0], [1] ...
@@ -226,7 +226,7 @@ class Sequential(Module):
     def __iter__(self):
         return iter(self._layers)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._layers)
 
 

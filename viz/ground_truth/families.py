@@ -10,8 +10,11 @@ network gets wrong are NaN, which `viz.estimate` leaves out.
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+
+from minigrad.nn import Module
 
 from .. import checks
 from . import grids, known, scores
@@ -27,7 +30,7 @@ TILES = 60  # scenes that grids are put together from, if there are no more
 class Cue:
     """Scenes numbered from `first`, and the network whose cue is `part`."""
 
-    def __init__(self, part, model, count, first, seed=0):
+    def __init__(self, part: Any, model: Module, count: Any, first: Any, seed: int = 0) -> None:
         self.part, self.model = part, model
         self.scenes = scenes(count, seed, first)
         self.target = self.scenes.kinds[part]
@@ -57,7 +60,7 @@ class Cue:
 class Grid:
     """Grids of four scenes whose objects are of different kinds, and the network of objects, as `kind` has it."""
 
-    def __init__(self, kind, model, count, first, seed=0):
+    def __init__(self, kind: Any, model: Module, count: Any, first: Any, seed: int = 0) -> None:
         drawn = scenes(max(count, TILES), seed, first)
         labels = drawn.kinds["object"]
         right = named(model, drawn.images) == labels
@@ -76,7 +79,7 @@ class Grid:
 class Axioms:
     """Pictures for the networks that are set by hand."""
 
-    def __init__(self, count, first, seed=0):
+    def __init__(self, count: Any, first: Any, seed: int = 0) -> None:
         self.count, self.seed = count, (seed, first)
 
     def marks(self, method):

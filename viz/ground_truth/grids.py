@@ -14,19 +14,23 @@ A class of DiFull and DiPart is a class in a cell: K classes in n x n cells, cel
 Letters: N images, n x n cells, K classes; (C,H,W) one cell, (C,nH,nW) the grid.
 """
 
+import numpy as np
+
+from minigrad import Tensor, nn
 from minigrad import functional as F
-from minigrad import nn
+from minigrad.nn import Module
 
 from ..head import default_layer
+from ..typing import Classes
 
 
 class Split(nn.Module):
     """(N,C,nH,nW) to (N n n,C,H,W): the cells of each grid, row by row, as images of their own."""
 
-    def __init__(self, cells):
+    def __init__(self, cells: int) -> None:
         self.cells = cells
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         n, (count, c, height, width) = self.cells, x.shape
         rows = F.reshape(x, (count, c, n, height // n, n, width // n))
         return F.reshape(F.permute(rows, (0, 2, 4, 1, 3, 5)), (count * n * n, c, height // n, width // n))
@@ -38,7 +42,7 @@ class Split(nn.Module):
 class Join(Split):
     """The way back: (N n n,C,H,W) to (N,C,nH,nW)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         n, (count, c, h, w) = self.cells, x.shape
         cells = F.reshape(x, (count // (n * n), n, n, c, h, w))
         return F.reshape(F.permute(cells, (0, 3, 1, 4, 2, 5)), (count // (n * n), c, n * h, n * w))
@@ -47,15 +51,15 @@ class Join(Split):
 class Heads(nn.Module):
     """(N,C,nH,nW) to (N,n n K): the scores (N,K) that `head` gives of each cell's maps, side by side."""
 
-    def __init__(self, head, cells):
+    def __init__(self, head: Module, cells: int) -> None:
         self.split, self.head = Split(cells), head
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = self.head(self.split(x))
         return F.reshape(y, (x.shape[0], self.split.cells**2 * y.shape[1]))
 
 
-def difull(model, cells=2):
+def difull(model: Module, cells: int = 2) -> Module:
     """`model`, a chain, as one of grids of which every cell is seen alone. Layers and weights are shared.
 
     Raises ValueError for a model that is no chain of maps and then a head.
@@ -66,13 +70,15 @@ def difull(model, cells=2):
     return _of_grids(model, {"split": Split(cells), **maps, **joined, "heads": Heads(head, cells)}, cells)
 
 
-def dipart(model, cells=2):
+def dipart(model: Module, cells: int = 2) -> Module:
     """`model`, a chain, as one of grids of which every head sees one cell of the maps. As `difull` otherwise."""
     maps, head = _halves("dipart", model)
     return _of_grids(model, {**maps, "heads": Heads(head, cells)}, cells)
 
 
-def cell_class(label, box, cell_size, cells, classes):
+def cell_class(
+    label: Classes | None, box: np.ndarray, cell_size: tuple[int, int], cells: int, classes: int
+) -> np.ndarray:
     """(N,): the class of DiFull and DiPart that stands for `label` (N,) in the cell at `box` (N,4).
 
     box: top, left, bottom, right in pixels, as `viz.mosaics` gives them. cell_size: (H,W). classes: K.

@@ -22,11 +22,15 @@ something else than a share of the score.
 Letters: N pictures of S = 24 pixels a side.
 """
 
+from typing import Any
+
 import numpy as np
 
 from minigrad import nn
+from minigrad.nn import Module
 
 from ..random import stream
+from ..typing import Method
 
 SIZE, SIDE = 24, 4
 COLOURS = ("red", "green", "blue")
@@ -40,7 +44,7 @@ AXIOMS = {  # and the networks of which each can be asked
 WEIGHTED = {"template": ("red",), "edges": ("red",), "and": ("red", "green"), "or": ("red", "green")}
 
 
-def squares(count, seed=0, colours=COLOURS):
+def squares(count: int, seed: int = 0, colours: tuple[Any, ...] = COLOURS) -> tuple[np.ndarray, dict[str, Any]]:
     """(images (N,3,S,S) float32, {colour: masks (N,S,S)}): squares at places drawn for each picture, never touching.
 
     colours: those that are there; the places do not depend on it.
@@ -65,7 +69,7 @@ def _places(rng):
             return places
 
 
-def network(name):
+def network(name: str) -> Module:
     """The network `name`, with one score, float32: `maps` are rectified, so that all methods find a layer."""
     if name not in WEIGHTED:
         raise ValueError(f"network: name must be one of {', '.join(WEIGHTED)}, got {name!r}")
@@ -112,7 +116,7 @@ def _set(layer, weight, bias):
     return layer.requires_grad_(False)
 
 
-def axioms_kept(method, count, seed=0):
+def axioms_kept(method: Method, count: int, seed: int = 0) -> dict[str, Any]:
     """{axiom: {network: (N,) bool}}: which of the axioms `method(model, images, target)` keeps, picture by picture.
 
     method: gives signed maps (N,S,S), such as `viz.per_pixel` makes of an attribution.

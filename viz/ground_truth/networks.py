@@ -5,6 +5,7 @@ its cue: `trained` refuses to give one that names fewer than 95 % of new scenes 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import trange
@@ -12,12 +13,14 @@ from tqdm import trange
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.nn import Module
 from models.architectures.resnet import block
 from models.layers import Preprocess
 from models.training import one_cycle
 
 from ..random import stream
 from ..target import as_leaf
+from ..typing import Images
 from .scenes import KINDS, PARTS, SIZE, scenes
 
 WIDTHS = (8, 16, 32)
@@ -26,7 +29,7 @@ ENOUGH = 0.95  # of CHECKED new scenes
 CHECKED, FIRST_CHECKED = 500, 10_000_000  # numbered so far on that nobody explains them
 
 
-def plain_layers(rng):
+def plain_layers(rng: np.random.Generator) -> dict[str, Any]:
     """Convolutions and ReLUs as in VGG, without normalisation; (N,3,S,S) to maps (N,32,S/4,S/4)."""
     layers, channels = {}, 3
     for stage, width in enumerate(WIDTHS, 1):
@@ -39,7 +42,7 @@ def plain_layers(rng):
     return layers
 
 
-def residual_layers(rng):
+def residual_layers(rng: np.random.Generator) -> dict[str, Any]:
     """The blocks of ResNet, with batch normalisation; (N,3,S,S) to maps (N,32,S/4,S/4)."""
     stem = {"conv1": nn.Conv2d(3, 8, 3, padding=1, bias=False, rng=rng), "bn1": nn.BatchNorm2d(8), "relu": nn.ReLU()}
     blocks = {
@@ -52,7 +55,7 @@ def residual_layers(rng):
 ARCHITECTURES = {"plain": plain_layers, "residual": residual_layers}
 
 
-def build(architecture, seed=0):
+def build(architecture: str, seed: int = 0) -> Module:
     """A network for scenes with fresh weights: `preprocess`, the maps, and the scores of their mean over places."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"build: architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
@@ -64,7 +67,9 @@ def build(architecture, seed=0):
     return model
 
 
-def train(model, cue, seed=0, steps=None, count=SCENES, progress=False):
+def train(
+    model: Module, cue: str, seed: int = 0, steps: int | None = None, count: int = SCENES, progress: bool = False
+) -> list[float]:
     """Train `model` in place to name the kind of the part `cue`, by Adam; returns the loss of each step.
 
     The scenes are the first `count` of a seed of their own, so that scenes of other seeds are new to the network.
@@ -87,20 +92,20 @@ def train(model, cue, seed=0, steps=None, count=SCENES, progress=False):
     return losses
 
 
-def accuracy(model, cue, seed=0):
+def accuracy(model: Module, cue: str, seed: int = 0) -> float:
     """The share of new scenes of which the network names the kind of `cue`."""
     drawn = scenes(CHECKED, seed, FIRST_CHECKED)
     return float((scored(model, drawn.images).argmax(1) == drawn.kinds[cue]).mean())
 
 
-def scored(model, images, batch_size=100):
+def scored(model: Module, images: Images, batch_size: int = 100) -> np.ndarray:
     """(N,K): the scores of the array `images`, wherever the model is."""
     with mg.no_grad():
         starts = range(0, len(images), batch_size)
         return np.concatenate([model(as_leaf(model, images[i : i + batch_size])).numpy() for i in starts])
 
 
-def trained(architecture, cue, folder, seed=0, progress=False):
+def trained(architecture: str, cue: str, folder: Any, seed: int = 0, progress: bool = False) -> Module:
     """The network of that architecture and cue, frozen: read from `folder`, or else trained and kept there.
 
     Raises RuntimeError where training ends with fewer than 95 % of new scenes named right: another seed may do.

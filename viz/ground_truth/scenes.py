@@ -36,10 +36,10 @@ class Scenes:
     seed: int
     indices: range
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def changed(self, part, kinds):
+    def changed(self, part: str, kinds: np.ndarray) -> "Scenes":
         """The same scenes with `part` of other `kinds` (N,), and nothing else changed."""
         if part not in PARTS:
             raise ValueError(f"changed: part must be one of {', '.join(PARTS)}, got {part!r}")
@@ -49,7 +49,7 @@ class Scenes:
         return _drawn(self.seed, self.indices, self.kinds | {part: kinds})
 
 
-def scenes(count, seed=0, first=0):
+def scenes(count: int, seed: int = 0, first: int = 0) -> "Scenes":
     """`count` scenes, those numbered from `first`: each depends on the seed and its own number alone."""
     if count < 1 or first < 0:
         raise ValueError(f"scenes: count must be at least 1 and first at least 0, got {count} and {first}")

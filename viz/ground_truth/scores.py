@@ -9,16 +9,21 @@ rank_correlation     whether the two agree about the order of the parts
 missed_and_invented  parts that matter and are not named by the map, and parts named that do not matter
 """
 
+from typing import Any
+
 import numpy as np
+
+from minigrad.nn import Module
 
 from ..bias import mass_inside
 from ..perturbation import watched
+from ..typing import Target
 from .scenes import KINDS, PARTS
 
 MATTERS = 0.2  # of the largest effect in the scene
 
 
-def gain(maps, masks):
+def gain(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """(N,): (s - a) / (1 - a), for the share s of the map's positive part in its mask and the mask's area a: 1 for a
     map that lies inside, 0 for one that is the same everywhere, below for one that avoids the mask."""
     share = np.nan_to_num(mass_inside(np.maximum(maps, 0), masks))
@@ -26,7 +31,7 @@ def gain(maps, masks):
     return (share - area) / (1 - area)
 
 
-def top_k_precision(maps, masks):
+def top_k_precision(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """(N,): of the k highest pixels the share in the mask of k pixels. Of equal pixels at the border each counts in
     part, so that a flat map gets what chance would give it."""
     found = np.empty(len(maps))
@@ -38,7 +43,7 @@ def top_k_precision(maps, masks):
     return found
 
 
-def null_test(maps, masks):
+def null_test(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """(N,): the share of the other scenes' masks that hold less of the map than its own (ties: half): 1/2 on average
     for maps that have nothing to do with their own scene, whatever they prefer, the centre or the edges. NaN where
     there is no other."""
@@ -51,7 +56,7 @@ def null_test(maps, masks):
     return (better.sum(1) - 0.5) / (len(maps) - 1)
 
 
-def part_excess(maps, masks):
+def part_excess(maps: np.ndarray, masks: dict[str, Any]) -> np.ndarray:
     """(N,P): how much more of each map lies in each of P masks, {part: (N,H,W)}, than by their areas would: of a map
     that knows nothing 0 on average, however large the part."""
     maps = np.asarray(maps, np.float64)
@@ -59,7 +64,7 @@ def part_excess(maps, masks):
     return np.stack([(maps * mask).sum((1, 2)) - whole * np.asarray(mask).mean((1, 2)) for mask in masks.values()], 1)
 
 
-def part_effects(model, scenes, target, batch_size=100):
+def part_effects(model: Module, scenes: Any, target: Target | None, batch_size: int = 100) -> np.ndarray:
     """(N,P): how far the score of `target` (N,) falls when a part becomes of another kind, the mean over the others.
 
     It is the effect of an intervention that leaves pictures of the same sort (see scenes.py), and needs no map.
@@ -73,7 +78,7 @@ def part_effects(model, scenes, target, batch_size=100):
     return effects / (KINDS - 1)
 
 
-def rank_correlation(excess, effects):
+def rank_correlation(excess: np.ndarray, effects: np.ndarray) -> np.ndarray:
     """(N,): Spearman's, over the parts of each scene (N,P); 0 where either says the same of all."""
     from scipy.stats import rankdata
 
@@ -83,7 +88,7 @@ def rank_correlation(excess, effects):
     return (a * b).sum(1) / np.where(norm > 0, norm, 1)
 
 
-def missed_and_invented(excess, effects):
+def missed_and_invented(excess: np.ndarray, effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(missed, invented), each (N,): the share of the parts that matter which the map does not name, and the share of
     those that do not which it names; NaN where a scene has no such part.
 
