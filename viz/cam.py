@@ -18,7 +18,7 @@ from minigrad.nn import Module
 from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
-from .ranges import require
+from .perturbation import at_once
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits, logits_layer, pick, require_units
 from .typing import Images, SoFar, Target, Unit
 
@@ -212,7 +212,7 @@ def score_cam(
     layer: str | None = None,
     unit: Unit | None = None,
     baseline: Any = 0.0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     upsample: bool = True,
     progress: bool = False,
     callback: SoFar | None = None,
@@ -223,17 +223,18 @@ def score_cam(
         a = softmax over k of C                                   L = ReLU(sum_k a_k A_k)
 
     baseline: x_b, what is left where H_k is 0, a number or an array that broadcasts to the image; the masked image is
-        x_b + (x - x_b) H_k. batch_size: masked images in one forward pass; there are as many as the layer has channels.
+        x_b + (x - x_b) H_k. batch_size: masked images in one forward pass, by default as many as go fastest; there are
+        as many as the layer has channels.
     callback(step, steps, map so far): after each batch, with how many masked images were seen of all, one image
         after the other; True ends with that map, zeros for an image that was not reached.
     """
-    require("score_cam", batch_size=batch_size)
     require_units(model, "score_cam: baseline", baseline)
     image = as_images(model, image)
     with mg.no_grad():
         y, a = score_and_maps("score_cam", model, image, target, layer, unit)
         chosen = fixed_target(model, image, target)
         x = as_image(model, image).detach()
+        batch_size = at_once("score_cam", x, model, batch_size)
         each = chosen if is_class(chosen) else [chosen] * len(x)
         cams, steps = [a[i, 0] * 0.0 for i in range(len(x))], len(x) * a.shape[1]
         pixels, known = x.numpy(), {}

@@ -27,7 +27,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.nn import Module
 
-from .perturbation import filling, watched
+from .perturbation import at_once, filling, watched, watched_many
 from .random import drawn, stream, streams, taken_for
 from .ranges import require
 from .target import as_image, classes, fixed_target, in_pixels, is_class, logits, require_units, value_range
@@ -165,12 +165,15 @@ def insertion_deletion(
     rank = rank.reshape(n, 1, h, w)
 
     counts = np.linspace(0, h * w, steps + 1).round().astype(int)
+    per_batch = max(1, at_once("insertion_deletion", x, model) // max(1, n))
     insertion, deletion, output = [], [], "probability" if is_class(target) else "logit"
-    for count in tqdm(counts, desc="insertion and deletion", disable=not progress):
-        changed = rank < count
-        insertion.append(watched(model, np.where(changed, x, blurred), target, output=output))
-        deletion.append(watched(model, np.where(changed, grey, x), target, output=output))
-    return Curves(counts / (h * w), np.stack(insertion, 1), np.stack(deletion, 1))
+    with tqdm(total=len(counts), desc="insertion and deletion", disable=not progress) as bar:
+        for start in range(0, len(counts), per_batch):
+            changed = rank < counts[start : start + per_batch, None, None, None, None]
+            for curve, come, gone in ((insertion, x, blurred), (deletion, grey, x)):
+                curve.append(watched_many(model, np.where(changed, come, gone), target, None, None, output))
+            bar.update(len(changed))
+    return Curves(counts / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
 
 
 def _blurred(model, x, blur):

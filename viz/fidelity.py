@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.nn import Module
 
 from .checks import checked_attribution
-from .perturbation import filling, watched
+from .perturbation import at_once, filling, watched, watched_many
 from .random import drawn, streams
 from .ranges import require
 from .target import as_image, fixed_target, in_pixels, value_range
@@ -106,11 +106,11 @@ def faithfulness_correlation(
     rngs = streams(seed, "faithfulness_correlation", x, key)
     before = watched(model, x, target, layer, unit)
     said, fell = np.empty((2, samples, len(x)))
-    for k in range(samples):
-        chosen = drawn(rngs, lambda rng: rng.permutation(a.shape[1]) < size)
-        gone = chosen.reshape(len(x), 1, *x.shape[2:])
-        said[k] = (a * chosen).sum(1)
-        fell[k] = before - watched(model, np.where(gone, filled, x), target, layer, unit)
+    for k in _batches("faithfulness_correlation", model, x, samples):
+        chosen = np.stack([drawn(rngs, lambda rng: rng.permutation(a.shape[1]) < size) for _ in range(samples)[k]])
+        gone = chosen.reshape(len(chosen), len(x), 1, *x.shape[2:])
+        said[k] = (a * chosen).sum(2)
+        fell[k] = before - watched_many(model, np.where(gone, filled, x), target, layer, unit, "logit")
     said, fell = said - said.mean(0), fell - fell.mean(0)
     norm = np.sqrt((said**2).sum(0) * (fell**2).sum(0))
     return (said * fell).sum(0) / np.where(norm > 0, norm, 1)
@@ -128,8 +128,15 @@ def _changes(name, model, image, attribution, target, layer, unit, samples, sigm
     rngs = streams(seed, name, x, key)
     before = watched(model, x, target, layer, unit)
     predicted, actual = np.empty((2, samples, len(x)))
-    for k in range(samples):
-        noise = (sigma * drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:]))).astype(x.dtype)
-        predicted[k] = (noise * a).sum((1, 2, 3))
-        actual[k] = before - watched(model, x - noise, target, layer, unit)
+    for k in _batches(name, model, x, samples):
+        noise = np.stack([drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:])) for _ in range(samples)[k]])
+        noise = (sigma * noise).astype(x.dtype)
+        predicted[k] = (noise * a).sum((2, 3, 4))
+        actual[k] = before - watched_many(model, x - noise, target, layer, unit, "logit")
     return predicted, actual
+
+
+def _batches(name, model, x, samples):
+    """Slices of range(samples), each as many changes of the images x as go through the network at once."""
+    size = max(1, at_once(name, x, model) // max(1, len(x)))
+    return [slice(start, start + size) for start in range(0, samples, size)]

@@ -9,7 +9,7 @@ import viz
 from minigrad import nn
 from models import Preprocess
 from tests.viz.reference_networks import reference
-from viz.perturbation import filling, rise_masks
+from viz.perturbation import at_once, filling, rise_masks
 from viz.random import stream
 
 
@@ -159,3 +159,12 @@ def test_several_classes_of_one_photograph_take_the_passes_of_one(small_network,
     others = method(model, np.concatenate([image, image[..., ::-1], image]), [0, 0, 0], **few)
     np.testing.assert_allclose(others[[0, 2]], [alone[0]] * 2, rtol=1e-9, atol=1e-12)
     assert not np.allclose(others[1], others[0])
+
+
+def test_as_many_images_go_at_once_as_the_caches_like(small_network):
+    model = small_network()
+    assert at_once("rise", np.zeros((1, 3, 112, 112)), model) == 20
+    assert at_once("rise", np.zeros((1, 3, 1000, 1000)), model) == 1
+    assert at_once("rise", np.zeros((1, 3, 112, 112)), model, 7) == 7
+    with pytest.raises(ValueError, match="rise: batch_size must be at least 1, got 0"):
+        at_once("rise", np.zeros((1, 3, 112, 112)), model, 0)

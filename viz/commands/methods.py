@@ -56,9 +56,9 @@ METHODS = {
     "xgrad_cam": Method(viz.xgrad_cam, "signed"),
     "eigen_cam": Method(viz.eigen_cam, "signed"),
     "guided_grad_cam": Method(viz.guided_grad_cam, "magnitude"),
-    "score_cam": Method(viz.score_cam, "signed", {"batch_size": 64}),
-    "occlusion": Method(viz.occlusion, "signed", {"batch_size": 64}),
-    "rise": Method(viz.rise, "signed", {"samples": 100, "batch_size": 64}),  # masks: the paper takes thousands
+    "score_cam": Method(viz.score_cam, "signed"),
+    "occlusion": Method(viz.occlusion, "signed"),
+    "rise": Method(viz.rise, "signed", {"samples": 100}),  # masks: the paper takes thousands
     "random": Method(random_map, "signed"),
     "centre": Method(centre_map, "signed"),
 }

@@ -77,13 +77,12 @@ def _work(connection, make, asked, paths, style, budget):
     from .study import Study
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the first process decides, and ends this one
-    job = Job(*asked)
+    job, name = Job(*asked), asked[0]
     study = Study(job, paths, style, budget, did=lambda units=1: connection.send(units))
-    warnings.showwarning = lambda message, *_, **__: print(f"{job.name}: warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
     with contextlib.suppress(Exception):  # which the first process meets, and tells, when it makes the section itself
         for key in APART:
             began = time.time()
             section = make(key, study)
             connection.send((key, section, round(time.time() - began, 2)))
     connection.close()
-    os._exit(0)  # what it had goes with the process, faster than one by one
