@@ -244,8 +244,8 @@ ATTRIBUTION = (
         "insertion_and_deletion_swapped",
         "low is good for one of the curves and high for the other",
         "viz/checks.py",
-        "np.stack(insertion, 1), np.stack(deletion, 1)",
-        "np.stack(deletion, 1), np.stack(insertion, 1)",
+        "np.concatenate(insertion).T, np.concatenate(deletion).T",
+        "np.concatenate(deletion).T, np.concatenate(insertion).T",
         ("tests/viz/test_checks.py::test_insertion_and_deletion_step_by_step",),
     ),
     Mutant(

@@ -11,8 +11,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
+
+from tqdm import tqdm
 
 from minigrad.kernels import thread_count
 
@@ -76,6 +79,7 @@ def _work(connection, make, asked, paths, style, budget):
     from ..job import Job
     from .study import Study
 
+    tqdm.set_lock(threading.RLock())  # its own is shared by processes, and outlives one that is ended
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the first process decides, and ends this one
     job, name = Job(*asked), asked[0]
     study = Study(job, paths, style, budget, did=lambda units=1: connection.send(units))
