@@ -78,6 +78,7 @@ from .natural_path import NaturalPath, natural_path
 from .network import with_average_pooling, without_preprocessing
 from .objective import Objective, channel, class_score, energy, log_probability, neuron
 from .optimize import Optimized
+from .patch_index import PatchIndex, index_patches, load_patches
 from .patches import Patches, channel_maxima, live_channels, projections, top_patches
 from .perturbation import occlusion, rise
 from .regularize import (

@@ -6,12 +6,15 @@ import json
 import shlex
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import models
 import viz
+from minigrad import nn
+from models.layers import Preprocess
 from viz.__main__ import main
 from viz.commands.attribution import COMMANDS
 from viz.commands.job import Job
@@ -194,6 +197,134 @@ def test_results_are_those_of_the_command(client, shown):
     for name in ("grad_cam.json", "train.png", "gallery.html", "download.npz"):
         answer = client.get(f"/keep/{name}", params={"question": question})
         assert answer.status_code == 400 and answer.text.startswith("there is no result")
+
+
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_channels_of_a_layer_come_by_strength(shown, client, monkeypatch):
+    answer = asked(client, view="layer", layer="relu3_1")
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    assert [one["channel"] for one in answer["channels"]] == list(program["strongest"])
+    assert answer["command"].startswith("python -m viz activations 'my $cat.png' --layer=relu3_1 --model ")
+    assert answer["maps"]["shape"] == [8, 4, 4] and answer["shape"] == [8, 4, 4]
+    by = asked(client, view="layer", layer="relu3_1", by=[1, 2])
+    program = run_python(by["python"], shown[0], monkeypatch)
+    assert [one["channel"] for one in by["channels"]] == list(program["strongest"])
+    assert by["channels"][0]["strength"] == pytest.approx(program["a"][0, :, 1, 2].max())
+    numbers = asked(client, view="layer", layer="fc")
+    assert numbers["shape"] == [4] and "maps" not in numbers and numbers["command"] is None
+
+
+def test_a_channel_and_what_it_responds_to_most(shown, client, monkeypatch, tmp_path):
+    best = asked(client, view="layer", layer="relu2_1")["channels"][0]["channel"]
+    answer = asked(client, view="channel", layer="relu2_1", channel=best)
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    np.testing.assert_array_equal(floats(answer["map"]), program["a"])
+    np.testing.assert_array_equal(floats(answer["back"]), program["found"][0])
+    assert answer["rank"] == 1 and answer["max"] == pytest.approx(program["a"].max())
+    assert program["a"][tuple(answer["unit"][1:])] == program["a"].max() and answer["patches"] == []
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path), "--quiet"]) == 0
+    (written,) = tmp_path.glob("*.npz")
+    with np.load(written) as arrays:
+        np.testing.assert_array_equal(arrays["attribution"], program["found"])
+
+
+def test_channels_switched_off(shown, client, monkeypatch, capsys, tmp_path):
+    answer = asked(client, view="off", layer="relu3_1", channels=[2, 5, 2])
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    assert answer["fall"] == pytest.approx(float(program["fall"][0]), rel=1e-5)
+    assert sum(one["after"] for one in answer["classes"]) == pytest.approx(1, rel=1e-5)
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path), "--draws", "2"]) == 0
+    assert f"the score falls by {answer['fall']:.3g}" in capsys.readouterr().out
+
+
+def test_the_image_that_a_channel_likes_best(shown, client, monkeypatch, tmp_path):
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    answers = course(client, view="ideal", layer="relu2_1", channel=3, steps=4)
+    assert [one.get("step") for one in answers] == [1, 2, 3, 4, None]
+    assert all(one["image"].startswith("data:image/png;base64,") for one in answers)
+    program = run_python(answers[-1]["python"], shown[0], monkeypatch)
+    assert main([*shlex.split(answers[-1]["command"])[3:], "--out", str(tmp_path), "--quiet"]) == 0
+    (written,) = tmp_path.glob("*.npz")
+    with np.load(written) as arrays:
+        np.testing.assert_array_equal(arrays["result"], program["found"])
+    assert answers[-1]["image"] == server.inside.picture(program["found"])
+
+
+def test_a_place_is_taken_apart(shown, client, monkeypatch):
+    answer = asked(client, view="place", layer="conv3_1", unit=[2, 1, 1])
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    parts = sum(term["sum"] for term in answer["terms"]) + answer["rest"] + answer["bias"]
+    assert parts == pytest.approx(answer["value"], rel=1e-4, abs=1e-5) and answer["source"] == "pool2"
+    first = answer["terms"][0]
+    assert first["sum"] == pytest.approx(np.sum(np.array(first["patch"]) * first["kernel"]), rel=1e-5, abs=1e-7)
+    assert answer["value"] == program["found"].value and len(answer["uses"]) == len(program["uses"]) == 1
+    top, left, bottom, right = answer["box"]
+    assert 0 <= top < bottom <= 16 and 0 <= left < right <= 16
+    mean = asked(client, view="place", layer="gap", unit=[1, 0, 0])
+    assert mean["note"] == "the mean of all 16 numbers"
+    number = asked(client, view="place", layer="fc", unit=[1])
+    assert len(number["terms"]) == 4 and number["more"] == 4 and number["uses"] == []
+
+
+@pytest.mark.parametrize(
+    "question, sentence",
+    [
+        ({"view": "layer", "layer": "nothing"}, "there is no layer 'nothing'"),
+        ({"view": "layer", "layer": "relu3_1", "by": [9, 0]}, "relu3_1 has no place [9, 0]"),
+        ({"view": "channel", "layer": "relu3_1", "channel": 8}, "relu3_1 has channels 0 to 7, there is no 8"),
+        ({"view": "off", "layer": "relu3_1", "channels": [8]}, "8"),
+        ({"view": "ideal", "layer": "relu3_1", "channel": 99, "steps": 2}, "99"),
+        ({"view": "place", "layer": "relu3_1", "unit": [0, 9, 9]}, "it has no unit (0, 9, 9)"),
+    ],
+)
+def test_what_is_not_inside_is_said(client, question, sentence):
+    assert sentence in asked(client, **question)["refused"]
+
+
+def test_branches_and_graphs_are_drawn_as_they_are():
+    rng = np.random.default_rng(0)
+    conv = lambda: nn.Conv2d(3, 3, 1, rng=rng)  # noqa: E731
+    graph = nn.Graph({"a": conv(), "b": (conv(), "input"), "join": (nn.Call("cat", dim=1), ["a", "b"])})
+    layers = {
+        "preprocess": Preprocess(),
+        "two": nn.Parallel({"left": conv(), "right": nn.Sequential({"deep": conv()})}),
+        "sum": nn.Sum({"way": nn.Conv2d(6, 3, 1, rng=rng), "other": nn.Conv2d(6, 3, 1, rng=rng)}),
+        "graph": graph,
+    }
+    model = models.Model(layers, "wired", (8, 8)).eval()
+    preprocess, two, added, wired = server.inside.tree(SimpleNamespace(model=model))
+    assert preprocess["inner"] == [] and preprocess["shape"] == (3, 8, 8)
+    assert two["joined"] == "side by side" and [one["name"] for one in two["inner"]] == ["two.left", "two.right"]
+    assert two["inner"][1]["inner"][0]["name"] == "two.right.deep" and added["joined"] == "added"
+    assert [one["takes"] for one in wired["inner"]] == [[], ["input"], ["a", "b"]]
+
+
+def test_the_best_patches_are_the_indexs(shown, tmp_path, monkeypatch):
+    images = np.random.default_rng(3).random((12, 3, 4, 4), np.float32).repeat(4, 2).repeat(4, 3)
+    index = viz.index_patches(shown[1].model, images, ["relu2_1"], 4)
+    monkeypatch.setattr(shown[1], "patches", index)
+    monkeypatch.setattr(shown[1], "_scores", {})
+    client = testclient.TestClient(
+        server.guarded(server.application(shown[1]), 8765, None), HERE, headers={"origin": HERE}
+    )
+    answer = asked(client, view="channel", layer="relu2_1", channel=1)
+    found = index.of(shown[1].model, "relu2_1", 1)
+    assert [one["value"] for one in answer["patches"]] == pytest.approx([v for v in found.activation if v > 0])
+    assert answer["indexed"] == 12
+    assert asked(client, view="channel", layer="relu3_1", channel=1)["patches"] == []
+
+
+def test_the_embedded_networks_come_with_an_index():
+    for name in ("minivgg", "minivgg_robust"):
+        args = explore.options.parse_args(["--model", name])
+        index, model = room.patch_index(args), models.load(name)
+        assert len(index) == 64 and index.layers[0] == "relu1_1" and index.layers[-1] == "relu5_2"
+        image, row, column, activation = (one[11] for one in index.places["relu3_2"])
+        a = viz.activation_maps(model, index.image(int(image[0])), "relu3_2")[0, 11]
+        assert a.max() == pytest.approx(a[int(row[0]), int(column[0])])
+        assert a.max() == pytest.approx(float(activation[0]), rel=1e-3)
 
 
 # ---- photographs -----------------------------------------------------------------------------------------------------

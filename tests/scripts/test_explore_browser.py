@@ -163,7 +163,7 @@ def test_the_first_visit_says_what_to_do_once(page, server):
 
 
 def test_classes_lead_to_why(page):
-    rows = page.find_elements("css selector", ".bars tr")
+    rows = page.find_elements("css selector", ".shares tr")
     assert len(rows) == len(tiny.CLASSES) and all(re.search(r"\d+\.\d+ %$", row.text) for row in rows)
     link = rows[1].find_element("tag name", "a")
     name = link.text
@@ -275,7 +275,7 @@ def test_every_map_says_its_value_where_one_is_pointed_at(page, server):
     canvas = page.find_element("css selector", ".panel canvas")
     page.execute_script("arguments[0].focus()", canvas)
     canvas.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
-    said = [one.text for one in page.find_elements("css selector", ".panel .value")]
+    said = [one.text for one in page.find_elements("css selector", ".panel .at-pointer")]
     assert all(re.fullmatch(r"−?\d.* in column 9, row 10", text) for text in said)
 
 
@@ -343,6 +343,81 @@ def test_command_and_python_are_shown_and_copied_and_files_kept(page, server):
     assert [status for status, _ in kept] == [200, 200] and min(size for _, size in kept) > 500
 
 
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+
+def test_layers_channels_and_places_are_walked(page, server):
+    page.find_element("css selector", "nav a[data-view=inside]").click()
+    until(page, ".part-layer h2", "relu5_1")
+    page.find_element("css selector", "a.node[data-layer=relu3_1]").click()
+    until(page, ".part-layer h2", "relu3_1")
+    page.find_element("css selector", "a.channel").click()
+    until(page, ".part-channel h2", "relu3_1, channel ")
+    canvas = page.find_element("css selector", ".part-channel canvas")
+    page.execute_script("arguments[0].focus()", canvas)
+    from selenium.webdriver.common.keys import Keys
+
+    canvas.send_keys(Keys.ARROW_RIGHT, Keys.ENTER)
+    until(page, ".part-place h2", "relu3_1, channel ")
+    page.find_element("css selector", ".part-place p a").click()  # down: what the rectifier takes
+    until(page, ".part-place h2", "conv3_1, channel ")
+    assert (
+        len(page.find_elements("css selector", ".term")) == 4
+        and "(bias) = " in page.find_element("css selector", ".total").text
+    )
+    numbers = page.execute_script(
+        "return [...document.querySelectorAll('.term')].map(t => [...t.querySelectorAll('table')].map(g =>"
+        " [...g.querySelectorAll('td')].map(c => Number(c.textContent.replaceAll('−', '-')))))"
+    )
+    for patch, kernel, products in numbers:
+        np.testing.assert_allclose(np.multiply(patch, kernel), products, rtol=0.03, atol=2e-3)
+    where = page.current_url
+    page.find_element("css selector", ".term td a").click()  # down to one input place
+    until(page, ".part-place h2", "pool2, channel ")
+    page.back()
+    until(page, ".part-place h2", "conv3_1, channel ")
+    assert page.current_url == where
+    page.find_element("css selector", ".uses a").click()  # up to who takes it
+    until(page, ".part-place h2", "relu3_1, channel ")
+    page.refresh()
+    until(page, ".part-place h2", "relu3_1, channel ")
+
+
+def test_a_layer_without_positions_is_numbers(page, server):
+    go(page, server, "/inside?layer=fc&channel=1")
+    until(page, ".part-place h2", "fc, channel 1: ")
+    assert len(page.find_elements("css selector", ".term")) == 4
+
+
+def test_channels_are_switched_off_and_on(page, server):
+    go(page, server, "/inside?layer=relu3_1&channel=2")
+    until(page, ".part-channel h2", "relu3_1, channel 2")
+    page.find_element("css selector", ".deeds button").click()
+    until(page, ".part-off h2", "Without channel 2 of relu3_1")
+    page.find_element("css selector", "a.channel[data-channel='4']").click()
+    until(page, ".part-channel h2", "relu3_1, channel 4")
+    page.find_element("css selector", ".deeds button").click()
+    until(page, ".part-off h2", "Without channels 2, 4 of relu3_1")
+    page.find_element("css selector", ".part-off button").click()
+    waiting(page, lambda: not page.find_element("css selector", ".part-off").text)
+
+
+def test_the_image_that_a_channel_likes_best_comes_frame_by_frame(page, server):
+    go(page, server, "/inside?layer=relu2_1&channel=1")
+    until(page, ".part-channel h2", "relu2_1, channel 1")
+    page.find_elements("css selector", ".deeds button")[1].click()
+    until(page, ".part-ideal h2", "What channel 1 of relu2_1 likes best")
+    until(page, ".part-ideal summary", "The command and the Python")
+    assert page.execute_script("return document.querySelector('.ideal-image').naturalWidth") == 16
+
+
+def test_the_channels_are_sorted_by_a_place(page, server):
+    go(page, server, "/inside?layer=relu3_1&channel=2&at=1,2")
+    until(page, ".part-place h2", "relu3_1, channel 2, row 1, column 2")
+    next(b for b in page.find_elements("css selector", ".part-place button") if b.text.startswith("Sort")).click()
+    until(page, ".part-layer p", "8 channels of 4 × 4, the strongest in row 1, column 2 first")
+
+
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -396,7 +471,7 @@ def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, p
     if panels:
         answered(page, panels)
     else:
-        until(page, "h2", "It says")
+        until(page, "h2", "It says" if address == "/look" else "conv3_1, channel 1, row 1")
     page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     paper = page.execute_script("return getComputedStyle(document.documentElement).backgroundColor")

@@ -237,6 +237,8 @@ class Job:
         self.done = step, steps
         return self.stopped
 
+    frame = None  # the callback of optimised images, where they are watched
+
     def left(self, result, total):
         """Take down whether an optimised image was left early, after how many of `total` steps."""
         self.stopped, self.done = result.stopped, (result.steps, total)

@@ -29,7 +29,7 @@ def add_course_options(
 
 def course(job):
     """The keyword arguments of viz's optimisers that --quiet, --seed and --gif decide."""
-    return {"seed": job.args.seed, "progress": job.progress, "record": job.args.gif}
+    return {"seed": job.args.seed, "progress": job.progress, "record": job.args.gif, "callback": job.frame}
 
 
 def in_channels(model, pictures):

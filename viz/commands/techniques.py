@@ -82,6 +82,7 @@ FAMILIES: dict[tuple, tuple] = {
         ("switch_off", "what a channel is worth: the score without it"),
         ("switched_off", "the network without some channels, for everything else here", "switch_off"),
         ("channel_effects", "the score without each channel of a layer in turn", "switch_off"),
+        ("index_patches", "the same for every channel of a network, kept in a file for explore", "patch_index"),
         ("top_patches", "the patches of photographs that a channel responds to most"),
         ("projections", "what in these patches it responds to", "zeiler_fergus"),
         ("localize", "a region and a box from an attribution map"),

@@ -8,6 +8,8 @@ The page is served to this machine alone. With --host it is served to others too
 address that is printed. Ctrl-C ends it.
 """
 
+from pathlib import Path
+
 from models.mistakes import UserError
 
 from ..options import parser
@@ -17,6 +19,12 @@ options = parser(__doc__, EXAMPLE, target=False, results=False)
 add, number = options.add_argument, options.number
 number("--port", 8765, "where it listens; 0 takes any that is free", low=0, high=65535)
 add("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: for others too, by a token (default %(default)s)")
+add(
+    "--patches",
+    type=Path,
+    metavar="FILE",
+    help="best patches of channels: what patch_index has written for the network",
+)
 add("--no-browser", action="store_true", help="print the address, and open no browser")
 
 

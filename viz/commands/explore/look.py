@@ -7,13 +7,18 @@ import models
 TOP = 8
 
 
+def ranked(job):
+    """The classes of highest probability: [{"name", "index", "p"}]."""
+    best = np.argsort(-job.probabilities, kind="stable")[:TOP]
+    return [{"name": job.class_name(c), "index": int(c), "p": float(job.probabilities[c])} for c in best]
+
+
 def classes(room, question, wish):
     """The classes of highest probability."""
     job = room.asked("classify", question, wish)
-    best = np.argsort(-job.probabilities, kind="stable")[:TOP]
     height, width = job.image.shape[2:]
     return {
-        "classes": [{"name": job.class_name(c), "index": int(c), "p": float(job.probabilities[c])} for c in best],
+        "classes": ranked(job),
         "unknown": bool(models.unknown(job.model, job.scores)[0]),
         "gets": f"{width} x {height} pixels",
         "command": job.command_line,

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import models
+import viz
 from models.mistakes import UserError
 
 from ..command import MODULE, find
@@ -21,6 +22,8 @@ from ..options import TOLD
 KEPT = 200  # photographs, the last that were looked at
 LARGEST = 40_000_000  # bytes of a photograph's file
 SHARED = ("image", "model", "target", "device", "out", "quiet", "help", *TOLD.values())
+FILES = ("start", "data", "gif")  # options that name a file, or make one
+EMBEDDED = ("minivgg", "minivgg_robust")  # networks whose index of patches lies beside this file
 SAMPLE = "cat"  # what stands for scikit-image's, whose command line names no file
 
 
@@ -39,6 +42,7 @@ class Room:
     """job: of the command line, whose network and photograph there are to begin with."""
 
     def __init__(self, job):
+        self.patches = patch_index(job.args)
         self.job, self.model, self.photographs, self._scores = job, job.model, OrderedDict(), {}
         self.own = None
         self.own = self._first()
@@ -104,14 +108,19 @@ class Room:
 
         Only a command's own options can be given: none names a file, a folder or a device.
         """
-        words = words_of(name, question)
+        words, usual = words_of(name, question), find(name).options.get_default("model")
         photograph = self.photograph(question.get("photo"))
         job = self._job(name, words, out=out)
         job.image, job.photo, job.wish = photograph.image, photograph, wish
-        job.args.image = None if photograph.name == SAMPLE else photograph.name
-        named = [] if photograph.name == SAMPLE else [photograph.name]
+        named = []
+        if "image" in vars(job.args) and photograph.name != SAMPLE:
+            job.args.image = photograph.name
+            named = [photograph.name]
+        model = self.job.names_model
+        if self.job.args.model == "minivgg" != usual:
+            model = ["--model", "minivgg"]
         elsewhere = [] if job.args.device == "cpu" else ["--device", job.args.device]
-        job.shown = [*named, *words, *self.job.names_model, *elsewhere]
+        job.shown = [*named, *words, *model, *elsewhere]
         if photograph.key not in self._scores:
             self._scores[photograph.key] = job.scores
         job.scores = self._scores[photograph.key]
@@ -128,7 +137,9 @@ class Room:
         return f"import models\nimport viz\n\nmodel = {loaded}\n"
 
     def python(self, photograph, *lines):
-        """A program that loads the network and a photograph, and goes on with these lines."""
+        """A program that loads the network and a photograph (or None), and goes on with these lines."""
+        if photograph is None:
+            return self.begin_python + "\n".join(lines) + "\n"
         source, before = repr(photograph.name), ""
         if photograph.name == SAMPLE:
             source, before = "data.cat()", "from skimage import data\n\n"
@@ -138,6 +149,13 @@ class Room:
             before += "from viz.commands.pictures import in_channels\n"
             image += "image = in_channels(model, image)\n"
         return before + self.begin_python + image + "\n".join(lines) + "\n"
+
+
+def patch_index(args):
+    """The PatchIndex of --patches, or of the embedded network; None where there is none."""
+    embedded = Path(__file__).with_name(f"patches_{args.model}.npz") if args.model in EMBEDDED else None
+    path = args.patches or embedded
+    return None if path is None else viz.load_patches(path)
 
 
 def sha256(content):
@@ -164,6 +182,10 @@ class Live(Job):
             self.stopped = self.wish.part(step, steps, lambda: self.drawn(result))
         return self.stopped
 
+    def frame(self, step, image, losses):
+        """The callback of viz's optimisers."""
+        return self.wish is not None and self.wish.part(step, self.args.steps, lambda: self.drawn(image))
+
     @property
     def command_line(self):
         return shlex.join([*self.program.format(self.name).split(), *map(str, self.shown)])
@@ -174,7 +196,7 @@ def own_options(options):
     return {
         action.option_strings[0]: action
         for action in options._actions
-        if action.option_strings and action.dest not in SHARED and action.help != "==SUPPRESS=="
+        if action.option_strings and action.dest not in (*SHARED, *FILES) and action.help != "==SUPPRESS=="
     }
 
 

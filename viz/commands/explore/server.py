@@ -26,14 +26,18 @@ from viz.colours import table
 
 from ..attribution import COMMANDS
 from ..command import find
-from . import look, why
+from . import inside, look, why
 from .packed import levels, png
 from .room import LARGEST, Room
 from .worker import Wish, Worker
 
-ANSWERS = {"look": look.classes, "why": why.attribution}  # by what the page asks; each f(room, question, wish) -> dict
-RESULTS = ("classify", *COMMANDS)  # the techniques whose results can be kept
-VIEWS = ("/", "/look", "/why")
+ANSWERS = {
+    "look": look.classes,
+    "why": why.attribution,
+    **inside.ANSWERS,
+}  # by what the page asks; each f(room, question, wish) -> dict
+RESULTS = ("classify", "activations", *COMMANDS)  # the techniques whose results can be kept
+VIEWS = ("/", "/look", "/why", "/inside")
 PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
 KINDS = {
     ".js": "text/javascript",
@@ -261,5 +265,8 @@ def beginning(room):
         "photograph": room.own and described(room.own),
         "methods": why.methods(),
         "layers": why.layers(room),
+        "tree": inside.tree(room),
+        "size": model.input_size,
+        "indexed": room.patches.layers if room.patches else [],
         "colours": {kind: levels(table(kind == "signed") * 255) for kind in ("plain", "signed")},
     }

@@ -3,10 +3,11 @@
 import { connect } from "./talk.js";
 import { useColours } from "./draw.js";
 import { element } from "./element.js";
+import * as inside from "./inside.js";
 import * as look from "./look.js";
 import * as why from "./why.js";
 
-const VIEWS = { look, why };
+const VIEWS = { look, why, inside };
 const main = document.getElementById("main");
 let facts = null; // what the server said first
 const files = new Map(); // by key: the files that this tab has sent, for a server that was restarted
@@ -29,6 +30,10 @@ const place = {
     }
     return `/${view}${query.size ? `?${query}` : ""}`;
   },
+  // The properties of a link to a view, with changes.
+  link(view, changes) {
+    return { href: place.address(view, changes), data: { view, change: JSON.stringify(changes) } };
+  },
   // Go on with other values in the address. back: whether the browser's Back leads here again.
   change(changes, { view = place.view, back = true } = {}) {
     const address = place.address(view, changes);
@@ -43,6 +48,8 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-view]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
+  const { view, change } = link.dataset; // change: of the address as it is now, not as it was when the link was made
+  if (change) return place.change(JSON.parse(change), { view });
   history.pushState(null, "", link.href);
   show();
 });

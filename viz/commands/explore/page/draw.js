@@ -148,3 +148,33 @@ export class Pointed {
     }
   }
 }
+
+// ---- small maps and numbers ------------------------------------------------------------------------------------------
+
+// The map (h,w) with every number as a block, at another size.
+export function enlarged({ shape: [h, w], values }, height, width) {
+  const found = new Float32Array(height * width);
+  for (let i = 0; i < height; i++) {
+    const row = Math.floor((i * h) / height) * w;
+    for (let j = 0; j < width; j++) found[i * width + j] = values[row + Math.floor((j * w) / width)];
+  }
+  return { shape: [height, width], values: found };
+}
+
+// A canvas of levels, each the number of a colour.
+export function shade(levels, width, height, isSigned) {
+  const canvas = element("canvas", { width, height, ariaHidden: "true" });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const table = isSigned ? tables.signed : tables.plain;
+  levels.forEach((n, i) => image.data.set([...table.subarray(3 * n, 3 * n + 3), 255], 4 * i));
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+// [background, ink] for a number from -1 to 1.
+export function tint(share) {
+  const n = Math.min(255, Math.max(0, Math.floor(128 * (share + 1))));
+  const [r, g, b] = tables.signed.subarray(3 * n, 3 * n + 3);
+  return [`rgb(${r} ${g} ${b})`, 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff"];
+}

@@ -25,14 +25,14 @@ function fill(photo, question, answer) {
   if (answer.refused) return root.replaceChildren(element("p", { className: "notice bad" }, answer.refused));
   const [top] = answer.classes;
   const rows = answer.classes.map(({ name, p }) => {
-    const link = element("a", { href: place.address("why", { photo, for: name }), data: { view: "why" } }, name);
+    const link = element("a", place.link("why", { photo, for: name }), name);
     const bar = element("span", { className: "fill" });
     bar.style.width = `${100 * p}%`;
-    return element("tr", {}, element("th", { scope: "row" }, link), element("td", { className: "track" }, bar), element("td", { className: "share" }, percent(p)));
+    return element("tr", {}, element("th", { scope: "row" }, link), element("td", { className: "rail" }, bar), element("td", { className: "share" }, percent(p)));
   });
   const picture = element("img", {
     src: `/photographs/${photo}.png`,
-    className: "large",
+    className: "whole",
     alt: `The photograph as the network gets it, ${answer.gets}`,
   });
   root.replaceChildren(
@@ -46,7 +46,7 @@ function fill(photo, question, answer) {
         {},
         element("h2", {}, answer.unknown ? "Probably none of what it knows" : `It says ${top.name}, ${percent(top.p)}`),
         element("p", { className: "quiet" }, "Of all its classes these come first. Choose one to ask why."),
-        element("table", { className: "bars" }, element("tbody", {}, ...rows)),
+        element("table", { className: "shares" }, element("tbody", {}, ...rows)),
         recipe(answer, keeping("classify", question)),
       ),
     ),

@@ -157,7 +157,7 @@ function panelFor(method, target) {
     numbers: [],
     map: null,
     title: element("figcaption", {}, method.title),
-    value: element("output", { className: "value" }),
+    value: element("output", { className: "at-pointer" }),
     said: element("p", { className: "said quiet" }),
     bar: element("progress", { max: 1, value: 0, hidden: true }),
     settings: element("div", { className: "settings" }),

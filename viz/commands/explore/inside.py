@@ -1,0 +1,229 @@
+"""Inside: layers, their channels, and the arithmetic of a single place."""
+
+import numpy as np
+
+import viz
+from minigrad import nn
+from models.mistakes import UserError
+from viz import patches
+from viz.colours import Scale
+from viz.target import channels
+
+from .. import maximize
+from .look import ranked
+from .packed import levels, numbers, picture
+
+THUMB = 56  # pixels of a side, the most that a channel's map has among the others
+SHOWN = 60  # channels of a layer, the strongest
+JOINED = {nn.Sum: "added", nn.Product: "multiplied", nn.Parallel: "side by side"}
+FOURIER = (  # the arguments of viz.maximize that its command takes by default, as Python
+    'parameterization="fourier", optimizer="adam", lr=0.05, transforms=viz.robust(), seed=0'
+)
+
+
+def tree(room):
+    """The network as nested {"name", "kind", "shape", "joined", "takes", "inner"}. joined: how what is inside comes
+    together, None for a chain or a layer. takes: the names of other nodes of a graph, where not the one before."""
+    rows = {row.name: row.output_shape for row in room.model.layers((channels(room.model), *room.model.input_size))}
+
+    def described(name, module):
+        inner = [described(f"{name}.{child}".lstrip("."), one) for child, one in module.children()]
+        if isinstance(module, nn.Graph):
+            before = "input"
+            for (child, (_, taken)), one in zip(module.nodes.items(), inner, strict=True):
+                names = [source if isinstance(source, str) else source[0] for source in taken]
+                one["takes"] = names if names != [before] else []
+                before = child
+        facts = {"name": name, "kind": type(module).__name__, "shape": rows.get(name), "inner": inner, "takes": []}
+        return facts | {"joined": next((word for kind, word in JOINED.items() if isinstance(module, kind)), None)}
+
+    return described("", room.model)["inner"]
+
+
+def maps_of(job, layer):
+    """(C,h,w), or (C,) of a layer without positions: the activations for the job's photograph."""
+    found = viz.activation_maps(job.model, job.image, layer)
+    if found.ndim not in (2, 4):
+        raise UserError(
+            f"{layer} gives {found.shape[1:]}, neither maps nor a vector: choose a layer before or inside it"
+        )
+    return found[0]
+
+
+def layer(room, question, wish):
+    """The channels of a layer by strength, and the maps of the strongest, small. Strength is the mean of a map, or its
+    value at the place "by", (row, column)."""
+    name = question["layer"]
+    job = room.asked("activations", question | {"options": {"--layer": name}}, wish)
+    a = maps_of(job, name)
+    by = question.get("by")
+    if by and not (a.ndim == 3 and 0 <= by[0] < a.shape[1] and 0 <= by[1] < a.shape[2]):
+        raise UserError(f"{name} has no place {by}")
+    strength = a[:, by[0], by[1]] if by else a.reshape(len(a), -1).mean(1)
+    order = np.argsort(-strength, kind="stable")
+    shown = order[: question.get("count", SHOWN)]
+    facts = {
+        "shape": a.shape,
+        "channels": [{"channel": int(c), "strength": float(strength[c]), "max": float(a[c].max())} for c in shown],
+        "silent": int((a.reshape(len(a), -1).max(1) <= 0).sum()),
+        "command": job.command_line if a.ndim == 3 else None,
+        "python": room.python(
+            job.photo,
+            f"a = viz.activation_maps(model, image, {name!r})",
+            f"strongest = (-a[0, :, {by[0]}, {by[1]}]).argsort()[:{len(shown)}]"
+            if by
+            else f"strongest = viz.strongest_channels(a, {len(shown)})",
+        ),
+    }
+    if a.ndim == 3:
+        step = -(-max(a.shape[1:]) // THUMB)
+        small = a[shown][:, ::step, ::step]
+        scale = Scale.of(small)
+        share = np.clip((small - scale.low) / (scale.high - scale.low), 0, 1)
+        facts |= {"maps": levels(np.minimum(share * 256, 255)), "signed": scale.signed, "high": scale.high}
+    return facts
+
+
+def channel(room, question, wish):
+    """A channel: its map, where it responds most, what of the photograph it responds to there, and its best patches."""
+    name, number = question["layer"], int(question["channel"])
+    words = {"--layer": name}
+    job = room.asked("activations", question | {"options": words}, wish)
+    a = maps_of(job, name)
+    if not 0 <= number < len(a):
+        raise UserError(f"{name} has channels 0 to {len(a) - 1}, there is no {number}")
+    unit = (number,)
+    if a.ndim == 3:
+        unit += tuple(int(n) for n in np.unravel_index(a[number].argmax(), a.shape[1:]))
+    value = float(a[unit])
+    facts = {
+        "map": numbers(a[number]) if a.ndim == 3 else None,
+        "unit": unit,
+        "max": value,
+        "rank": int((a.reshape(len(a), -1).mean(1) > a[number].mean()).sum()) + 1,
+        "of": len(a),
+        "box": box(job, name, unit),
+        "python": room.python(
+            job.photo,
+            f"a = viz.activation_maps(model, image, {name!r})[0, {number}]",
+            f"found = viz.guided_backprop(model, image, layer={name!r}, unit={unit!r})",
+        ),
+    }
+    target = f"{name}:{','.join(map(str, unit))}"
+    shown = room.asked("guided_backprop", question | {"target": target, "options": {}})
+    facts["command"] = shown.command_line
+    if value > 0:
+        back = viz.guided_backprop(job.model, job.image, layer=name, unit=unit)[0]
+        facts["back"] = numbers(back)
+    return facts | best_patches(room, name, number)
+
+
+def best_patches(room, name, number):
+    """Of the photographs of the index, where there is one and it knows the layer."""
+    if room.patches is None or name not in room.patches.layers:
+        return {"patches": []}
+    found = room.patches.of(room.model, name, number)
+    whole = [
+        {"picture": picture(one), "value": float(v)} for one, v in zip(found.pixels, found.activation, strict=True)
+    ]
+    return {"patches": [one for one in whole if one["value"] > 0], "indexed": len(room.patches)}
+
+
+def box(job, name, unit):
+    """(top, left, bottom, right) of the pixels that a unit sees, cut at the edges."""
+    field = patches.receptive_field(job.model, name, job.image.shape[1:])
+    return [int(n) for n in field.box(*(unit[1:] if len(unit) == 3 else (0, 0)), job.image.shape[2:])]
+
+
+def off(room, question, wish):
+    """What becomes of the classes where channels of a layer are switched off."""
+    name, chosen = question["layer"], sorted({int(c) for c in question["channels"]})
+    job = room.asked("classify", question, wish)
+    top = int(job.scores[0].argmax())
+    changed = room.asked("classify", question, wish)
+    changed.model = viz.switched_off(job.model, name, chosen)
+    del changed.scores
+    fall = float(job.scores[0, top] - changed.scores[0, top])
+    after = changed.probabilities
+    words = " ".join(map(str, chosen))
+    command = job.command_line.replace(" classify ", " switch_off ", 1)
+    return {
+        "channels": chosen,
+        "classes": [one | {"after": float(after[one["index"]])} for one in ranked(job)],
+        "now": job.class_name(int(after.argmax())),
+        "top": job.class_name(top),
+        "fall": fall,
+        "command": f"{command} --layer {name} --channels {words}",
+        "python": room.python(job.photo, f"fall = viz.switch_off(model, image, {name!r}, {chosen!r})"),
+    }
+
+
+def ideal(room, question, wish):
+    """The image that a channel likes best, frame by frame."""
+    name, number, steps = question["layer"], int(question["channel"]), int(question["steps"])
+    asked = {"photo": question["photo"], "target": f"{name}:{number}", "options": {"--steps": steps}}
+    job = room.asked("maximize", asked, wish)
+    job.drawn = lambda image: {"image": picture(image)}
+    job.args.preset = "fourier"
+    result = maximize.ascend(job, [job.wanted.objective()])
+    job.left(result, steps)
+    size = result.image.shape[2]
+    return {
+        "image": picture(result.image),
+        "ending": job.ending,
+        "kept": True,
+        "command": job.command_line,
+        "python": room.python(
+            None,
+            f"objective = viz.channel({name!r}, {number})",
+            f"found = viz.maximize(model, objective, size={size}, steps={steps}, {FOURIER}).image",
+        ),
+    }
+
+
+def place(room, question, wish):
+    """The arithmetic of one place, and who takes it."""
+    name, unit = question["layer"], tuple(int(n) for n in question["unit"])
+    job = room.asked("classify", question, wish)
+    found = viz.arithmetic(job.model, job.image, name, unit)
+    return {
+        "layer": name,
+        "unit": unit,
+        "kind": found.kind,
+        "value": found.value,
+        "source": found.source,
+        "note": found.note,
+        "terms": [described_term(one) for one in found.terms],
+        "rest": found.rest,
+        "more": found.more,
+        "bias": found.bias,
+        "inputs": [{"layer": one.layer, "unit": one.unit, "value": one.value} for one in found.inputs],
+        "uses": [
+            {"layer": use.layer, "unit": use.unit, "part": use.part, "value": use.value}
+            for use in viz.uses(job.model, job.image, name, unit)
+        ],
+        "box": box(job, name, unit),
+        "python": room.python(
+            job.photo,
+            f"found = viz.arithmetic(model, image, {name!r}, {unit!r})",
+            f"uses = viz.uses(model, image, {name!r}, {unit!r})",
+        ),
+    }
+
+
+def described_term(term):
+    """The numbers of a Term; of a large window, such as that of a mean over all, the first."""
+    most = 12
+    finite = np.where(np.isfinite(term.patch), term.patch, 0)[:most, :most]
+    return {
+        "channel": term.channel,
+        "row": term.row,
+        "column": term.column,
+        "step": term.step,
+        "patch": finite.tolist(),
+        "kernel": None if term.kernel is None else term.kernel[:most, :most].tolist(),
+        "sum": term.sum if np.isfinite(term.sum) else float(finite.max()),
+    }
+
+
+ANSWERS = {"layer": layer, "channel": channel, "off": off, "ideal": ideal, "place": place}
