@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,11 @@ import pytest
 
 import models
 import viz
+from models.mistakes import UserError
 from tests.scripts import tiny
 from viz.commands import command, over, progress
 from viz.many import engine, work
+from viz.many.photographs import Batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -286,3 +289,81 @@ def test_the_store_knows_what_it_was_asked(run, folder, tmp_path):
     question = json.loads((tmp_path / "store" / "store.json").read_text())["question"]
     assert question["techniques"]["lrp"]["epsilon"] == 0.01 and question["techniques"]["grad_cam"]["layer"] == "relu5_1"
     assert question["seed"] == 3 and question["target"] == "3" and question["photographs"]["count"] == 14
+
+
+@pytest.fixture(scope="module")
+def alone(folder, network, tmp_path_factory):
+    """The store of one process, and what was asked."""
+    out = tmp_path_factory.mktemp("alone") / "store"
+    asked = ["--do", "saliency,rise,pgd", "--set", "rise.samples=600", "pgd.steps=4", "--batch-size", "2"]
+    argv = [str(folder), "--model", str(network), "--out", str(out), *asked]
+    assert command.main("over", over.options, over.run, argv) == 0
+    return viz.open_store(out), asked
+
+
+@pytest.fixture
+def dask():
+    return pytest.importorskip("distributed")
+
+
+def test_two_workers_give_the_same_though_one_is_killed(run, folder, alone, tmp_path, monkeypatch, dask):
+    once, killed = over.answers, []
+
+    def killing(args, question, batches):
+        for n, found in enumerate(once(args, question, batches)):
+            if n == 1:
+                killed.append(int(found.who.rpartition(" ")[2]))
+                os.kill(killed[0], signal.SIGKILL)
+            yield found
+
+    monkeypatch.setattr(over, "answers", killing)
+    code, said, _ = run(folder, *alone[1], "--workers", 2)
+    store = viz.open_store(tmp_path / "store")
+    assert code == 0 and "14 of 14 photographs, 14 of them now" in said and killed[0] != os.getpid()
+    assert [row["photograph"] for row in store.table()] == [str(n) for n in range(14)]
+    same(store, alone[0])
+    assert len(store.facts["runs"][0]["memory_of"]) >= 2
+
+
+def test_a_scheduler_elsewhere(run, folder, alone, tmp_path, dask):
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0", "memory_limit": 0}
+    with dask.LocalCluster(host="127.0.0.1", processes=True, **options) as cluster:
+        code, _, said = run(folder, *alone[1], "--scheduler", cluster.scheduler_address)
+        assert code == 0, said
+    same(viz.open_store(tmp_path / "store"), alone[0])
+
+
+def test_no_scheduler_there_is_one_sentence(run, folder, monkeypatch, dask):
+    monkeypatch.setattr(engine, "PATIENCE", "1s")
+    code, _, said = run(folder, "--scheduler", "tcp://127.0.0.1:1")
+    assert code == 2 and "there is no Dask scheduler at tcp://127.0.0.1:1" in said and "Traceback" not in said
+
+
+def test_what_no_worker_can_compute_is_rows_with_the_reason(network):
+    question = work.Question(
+        str(network), {}, "cpu", {}, (work.Technique("saliency", "attribution"),), {}, {}, 0, False
+    )
+    batch = Batch(4, ("a/b.png", "a/c.png"), (b"", b""))
+    found = engine.failed(question, batch, RuntimeError("worker died"))
+    assert [(row["photograph"], row["error"]) for row in found.rows] == [
+        (4, "RuntimeError: worker died"),
+        (5, "RuntimeError: worker died"),
+    ]
+    with pytest.raises(UserError, match="other weights"):
+        engine.failed(question, batch, UserError("other weights"))
+
+
+def test_a_worker_with_other_weights_says_so(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "_held", {})
+    question = work.Question(str(network), {}, "cpu", {"weights_sha256": "another"}, (), {}, {}, 0, False)
+    with pytest.raises(UserError, match="has other weights at .* than this run was begun with"):
+        work.held(question)
+
+
+def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cores = len(os.sched_getaffinity(0))
+    for processes, threads in ((1, cores), (cores, 1), (3 * cores, 1)):
+        work.share_cores(processes)
+        assert os.environ["OMP_NUM_THREADS"] == str(threads)
+    assert engine.host("tcp://10.0.0.7:8786") == "10.0.0.7"

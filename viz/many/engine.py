@@ -18,6 +18,7 @@ from .work import Answer, Question, answer, held, share_cores, unanswered
 
 AHEAD = 2  # batches that are read, or wait at a worker, while others are computed
 RETRIES = 2
+PATIENCE = "10s"  # until a scheduler answers
 
 
 def ahead(items, count=AHEAD):
@@ -73,7 +74,7 @@ def client(scheduler: str | None, workers: int | None):
         raise UserError("--scheduler and --workers need Dask: pip install 'minigrad[dask]'") from None
     if scheduler is not None:
         try:
-            found = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+            found = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise UserError(f"there is no Dask scheduler at {scheduler}: {error}") from None
         with found:
