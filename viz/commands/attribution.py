@@ -9,7 +9,8 @@ from contextlib import nullcontext
 import viz
 from viz import sheet
 
-from .options import by_layer, channels, parser
+from .options import SEVERAL, by_layer, channels, parser
+from .several import each
 from .target import ANYTHING, SCORE
 
 COMMANDS: dict[str, "Attribution"] = {}
@@ -60,7 +61,7 @@ class Attribution:
         self.name, self.heading, self.label = name, title or about.partition(":")[0], label
         self.draw, self.numbers, self.tail = draw, numbers, tail
         kind = SCORE if self.at_layer else ANYTHING
-        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), kind=kind)
+        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), image=SEVERAL, kind=kind)
         if self.at_layer:
             where = "where to look (default: the last rectified convolution)"
             self.options.add_argument("--layer", metavar="NAME", help=where)
@@ -92,6 +93,9 @@ class Attribution:
         return label.format(**vars(job.args), mean=found.mean())
 
     def run(self, job):
+        each(job, self.one)
+
+    def one(self, job):
         layer = self.where(job)
         arrays = self.arrays(job, layer)
         found = next(iter(arrays.values()))

@@ -1,5 +1,7 @@
 """One run of a command: what it was asked, its model, image and target, and the results it writes."""
 
+import argparse
+import copy
 import json
 import shlex
 import signal
@@ -55,6 +57,7 @@ class Job:
         """name, argv, program, own_process: as `command.main` has them; written: the list that paths are added to;
         defaults: {option: value} of those that have one."""
         self.name, self.args, self.argv, self.program, self.own_process = name, args, list(argv), program, own_process
+        self.numbers = {}  # of the results written so far
         self.began, self.written, self.defaults = time.time(), written, dict(defaults)
         self.stopped, self.done = False, None  # done: (how many, of how many) steps, where it was stopped
         self.progress = not args.quiet
@@ -69,6 +72,17 @@ class Job:
     def on_device(self):
         """A context in which the run's GPU is the current one; on the CPU, one that does nothing."""
         return current_device(self._probe)
+
+    def of(self, image):
+        """The same run, of the same model, for the photograph `image` alone."""
+        model = self.model
+        one = copy.copy(self)
+        one.args = argparse.Namespace(**vars(self.args) | {"image": image})
+        one.rng, one.numbers = np.random.default_rng(self.args.seed), {}
+        for name in ("image", "scores", "probabilities", "wanted"):
+            vars(one).pop(name, None)
+        one.model = model
+        return one
 
     # ---- what was asked for
 
@@ -265,6 +279,7 @@ class Job:
         settings: what was in effect where options left it open. subject: by default `.subject(part)`. Returns the list
         of paths, the record's last.
         """
+        self.numbers |= numbers or {}
         subject = self.subject(part) if subject is None else subject
         base, arrays, paths = self._base(subject), arrays or {}, []
         if self.stopped and self.ending not in line:

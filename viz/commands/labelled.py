@@ -95,5 +95,13 @@ def own_classes(model, folder, name, imagenet=()):
     """The indices of the model's classes that a folder of photographs stands for: by WordNet id, by the class's name,
     or, of a network of ImageNet's, those given."""
     labels, plain = model.labels or (), name.replace("_", " ").casefold()
-    own = [i for i, label in enumerate(labels) if getattr(label, "synset", "") == folder or plain == label.casefold()]
+    ids = [getattr(label, "synset", "") for label in labels]
+    own = [i for i, label in enumerate(labels) if folder and ids[i] == folder or plain == label.casefold()]
     return own or (list(imagenet) if len(labels) == 1000 else [])
+
+
+def classes_of_folders(model, source):
+    """{folder: indices of the classes it stands for} of a many.photographs.Source, for folders that stand for some."""
+    rows = source.class_rows()
+    found = {name: own_classes(model, name, *rows.get(name, (name, ()))) for name in sorted(set(source.folders))}
+    return {name: classes for name, classes in found.items() if classes}

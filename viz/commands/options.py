@@ -61,6 +61,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, *arguments):
         found = super().parse_args(*arguments)
+        if isinstance(getattr(found, "image", None), list) and len(found.image) < 2:
+            found.image = found.image[0] if found.image else None
         if self.layer_was_target:
             _take_layer_for_target(found)
         for name, (flag, within) in self.ranges.items():
@@ -100,6 +102,8 @@ def _take_layer_for_target(found):
     )
 
 
+SEVERAL = "several"
+
 A_MODEL = (
     "a model's name or the path of a weights file; or of another program's network: ONNX, .keras, .safetensors, .pth, "
     "... (default %(default)s)"
@@ -110,15 +114,18 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
     """A Parser with the options that all techniques share.
 
     doc: what --help says first; example: the arguments of a command line that works.
-    image: False for a technique that takes no photograph. target: what stands in for --target where none is given, for
-    --help; False for a technique that has no --target. kind: what it may be, one of target.py's three.
+    image: False for a technique that takes no photograph, SEVERAL for one that takes them one by one (then `.image` is
+    a list, if they are two or more). target: what stands in for --target where none is given, for --help; False for a
+    technique that has no --target. kind: what it may be, one of target.py's three.
     model: what --help says of --model, where that is not any network; None for a technique that makes its own.
     results: False for a technique that draws nothing at random and writes nothing.
     """
     options = Parser(doc, example)
     add = options.add_argument
     if image:
-        add("image", nargs="?", metavar="IMAGE", help="a photograph; none means scikit-image's sample of a cat")
+        what = "photographs" if image == SEVERAL else "a photograph"
+        several = "*" if image == SEVERAL else "?"
+        add("image", nargs=several, metavar="IMAGE", help=f"{what}; none means scikit-image's sample of a cat")
     if model:
         add("--model", default="minivgg", help=model)
     if model is A_MODEL:

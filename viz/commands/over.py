@@ -26,7 +26,7 @@ from viz.many.work import Question, Technique, computed, hold, identity
 from viz.target import channels, logits_layer
 
 from . import attribution
-from .labelled import own_classes
+from .labelled import classes_of_folders
 from .options import chosen, distance, folder, parser
 from .record import code_sha256, versions
 from .target import ANYTHING
@@ -130,8 +130,6 @@ def asked(job, source):
             raise UserError(f"{one.name} needs a --target to reach, a class")
         if one.name in NOWHERE and explained:
             raise UserError(f"{one.name} takes no --target: it leaves the class by whichever way is short or works")
-    rows = source.class_rows()
-    classes = {name: own_classes(job.model, name, *rows.get(name, (name, ()))) for name in sorted(set(source.folders))}
     return Question(
         model=args.model,
         told=job.told,
@@ -139,7 +137,7 @@ def asked(job, source):
         weights=identity(job.model),
         techniques=with_defaults(job.model, techniques),
         explained=explained,
-        classes={name: found for name, found in classes.items() if found},
+        classes=classes_of_folders(job.model, source),
         seed=args.seed,
         half=args.half,
     )

@@ -210,40 +210,38 @@ COLUMNS = {"attribution": ("largest", "sum"), "attack": ("named", "success", "li
 
 def computed(question, model, images):
     """({column: (N,) values}, {name: (N,...) array}) of images (N,C,H,W) by all techniques."""
-    columns, arrays, maps = {}, {}, {}
-    named = None
-    techniques = sorted(question.techniques, key=lambda technique: technique.name != "grad_cam")  # which has the scores
-    for technique in techniques:
-        if named is None:
-            scores, done = first_pass(question, technique, model, images)
-            named, columns = scores_columns(model, scores)
-            if done is not None:
-                maps[technique.name] = done
-                continue
+    arrays, maps = {}, {}
+    cam = next((one for one in question.techniques if one.name == "grad_cam"), None)
+    scores, found = first_pass(question, cam, model, images)
+    named, columns = scores_columns(model, scores)
+    for technique in question.techniques:
+        if technique is cam:
+            maps[cam.name] = found
+            continue
         result = call(question, technique, model, images, named)
         if technique.kind == "attribution":
             maps[technique.name] = result if result.ndim == 3 else viz.per_pixel(result, how(technique))
         elif technique.kind == "attack":
-            arrays[technique.name], found = attacked(model, technique, images, result, named)
-            columns |= found
+            arrays[technique.name], its = attacked(model, technique, images, result, named)
+            columns |= its
         else:
             arrays[technique.name] = result
-    for name, found in maps.items():
-        columns[f"{name}_largest"] = [float(x) for x in abs(found).max((1, 2))]
-        columns[f"{name}_sum"] = [float(x) for x in found.sum((1, 2), dtype=np.float64)]
+    for name, heat in maps.items():
+        columns[f"{name}_largest"] = [float(x) for x in abs(heat).max((1, 2))]
+        columns[f"{name}_sum"] = [float(x) for x in heat.sum((1, 2), dtype=np.float64)]
     if len(maps) > 1:
         columns["agreement"] = [float(x) for x in agreement(list(maps.values()))]
-    return columns, arrays | {name: found.astype(np.float32) for name, found in maps.items()}
+    return columns, arrays | {name: heat.astype(np.float32) for name, heat in maps.items()}
 
 
 def how(technique):
     return "magnitude" if technique.name in MAGNITUDES else "signed"
 
 
-def first_pass(question, technique, model, images):
-    """(scores (N,K) or None where the network has none, Grad-CAM's maps where they came with them, else None)."""
-    if technique.name == "grad_cam":
-        low, _, scores = grad_cam_and_scores(model, images, **question.explained, **technique.options)
+def first_pass(question, cam, model, images):
+    """(scores (N,K), None where the network has none; the maps of Grad-CAM, which come with them, if asked for)."""
+    if cam is not None:
+        low, _, scores = grad_cam_and_scores(model, images, **question.explained, **cam.options)
         return scores, low
     with mg.no_grad():
         try:

@@ -1,0 +1,59 @@
+"""A command for one photograph, given several: each as if it were alone, and one table of what is known of them all."""
+
+import csv
+import io
+from pathlib import Path
+
+from models.images import ImageError
+from models.mistakes import UserError
+
+
+def each(job, one):
+    """Run one(job) for each of the photographs that the command line names, and write a table if they are several.
+
+    A photograph that cannot be read is a row of the table that says why.
+    """
+    paths = job.args.image if isinstance(job.args.image, list) else [job.args.image]
+    for path in paths:
+        if path is not None and Path(path).is_dir():
+            over = job.command("over", path, "--do", job.name, *job.names_model)
+            raise UserError(f"{path} is a folder, not a picture: name pictures, or compute over all in it with {over}")
+    if len(paths) < 2:
+        return one(job)
+    rows = []
+    for path in paths:
+        this = job.of(path)
+        try:
+            one(this)
+            rows.append({"photograph": path} | row_of(this))
+        except ImageError as error:
+            rows.append({"photograph": path, "error": str(error)})
+        if this.stopped:
+            job.stopped, job.done = True, (len(rows), len(paths))
+            break
+    if all("error" in row for row in rows):
+        raise UserError(rows[0]["error"])
+    table(job, rows, f"{len(paths)}-photographs")
+
+
+def row_of(job):
+    """What is explained, and the numbers of one photograph's results."""
+    explained = {"explained": job.target_name()} if "target" in vars(job.args) else {}
+    classes = job.wanted.classes if explained else ()
+    share = {"probability": float(job.probabilities[classes[0]])} if len(classes) == 1 else {}
+    return explained | share | {key: x for key, x in job.numbers.items() if not isinstance(x, dict | list | tuple)}
+
+
+def table(job, rows, what):
+    """Write the rows, dicts, as CSV, and print where. what: the photographs, for the file's name."""
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "error"] + ["error"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    subject = "_".join([what, Path(job.args.model).stem, *([job.args.target] if vars(job.args).get("target") else [])])
+    path = job.write_text(text.getvalue(), ".csv", subject)
+    wrong = [row for row in rows if row.get("error")]
+    failed = f"; {len(wrong)} without an answer, the first for: {wrong[0]['error']}" if wrong else ""
+    if not job.args.quiet:
+        print(f"{len(rows)} photographs{failed} -> {path}", flush=True)
