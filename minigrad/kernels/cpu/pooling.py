@@ -35,30 +35,68 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
     shape = (*x.shape[:2], *out_hw)
     y = empty_channels_last(shape, x.dtype, x)
     winner = empty_channels_last(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1), x)
-    taps = taps_of(x.shape[2:], out_hw, kernel, stride, padding, dilation)
     disjoint = _disjoint(x.shape[2:], out_hw, kernel, stride, padding, dilation)
-    first = _first_taps(out_hw, kernel, stride, padding, dilation)
+    geometry = kernel, stride, padding, dilation
 
     def fill(block):
         if disjoint and kernel == stride == (2, 2) and _fill_of_four(x, y, winner, block):
             return
-        images, rows = block
-        best, where = y[images, :, rows], winner[images, :, rows]
-        best[...] = _least(x.dtype)
-        where[...] = first[rows]
-        for number, tap in enumerate(taps):
-            outputs, values = tap.within(rows, x[images])
-            current = best[:, :, *outputs]
-            better = values > current
-            if x.dtype.kind == "f":
-                better |= values != values
-            # taps come in rising order, so the last one that was better is the largest number
-            latest = where[:, :, *outputs]
-            np.maximum(latest, better * latest.dtype.type(number), out=latest)
-            np.maximum(current, values, out=current)
+        if not _fill_by_sides(x, y, winner, block, *geometry):
+            _fill_by_taps(x, y, winner, block, *geometry)
 
     parallel(fill, _blocks(shape, x.itemsize * stride[0] * stride[1]))
     return y, winner
+
+
+def _fill_by_taps(x, y, winner, block, kernel, stride, padding, dilation):
+    """Fill y and winner in a block, whatever x holds."""
+    images, rows = block
+    best, where = y[images, :, rows], winner[images, :, rows]
+    best[...] = _least(x.dtype)
+    where[...] = _first_taps(y.shape[2:], kernel, stride, padding, dilation)[rows]
+    for number, tap in enumerate(taps_of(x.shape[2:], y.shape[2:], kernel, stride, padding, dilation)):
+        outputs, values = tap.within(rows, x[images])
+        current = best[:, :, *outputs]
+        better = values > current
+        if x.dtype.kind == "f":
+            better |= values != values
+        # taps come in rising order, so the last one that was better is the largest number
+        latest = where[:, :, *outputs]
+        np.maximum(latest, better * latest.dtype.type(number), out=latest)
+        np.maximum(current, values, out=current)
+
+
+def _fill_by_sides(x, y, winner, block, kernel, stride, padding, dilation):
+    """Fill y and winner in a block, each row's winner first and then the best of the rows: KH + KW steps in place of
+    KH * KW. False where there is a NaN: then the block is to be filled tap by tap."""
+    images, rows = block
+    (h, w), (oh, ow) = x.shape[2:], y.shape[2:]
+    top = max(0, rows.start * stride[0] - padding[0])
+    bottom = min(h, (rows.stop - 1) * stride[0] - padding[0] + dilation[0] * (kernel[0] - 1) + 1)
+    band = _scratch("band", (*y[images].shape[:2], h, ow), x)  # of which the rows that the block reads are used
+    place = _scratch("place", band.shape, x, winner.dtype)
+    band[:, :, top:bottom], place[:, :, top:bottom] = _least(x.dtype), 0
+    across = taps_of((h, w), (h, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, dilation[1]))
+    for number, tap in enumerate(across):
+        outputs, values = tap.within(slice(top, bottom), x[images])
+        number = place.dtype.type(number)
+        _keep_better(band[:, :, top:bottom][:, :, *outputs], place[:, :, top:bottom][:, :, *outputs], values, number)
+
+    best, where = y[images, :, rows], winner[images, :, rows]
+    best[...] = _least(x.dtype)
+    where[...] = _first_taps((oh, ow), kernel, stride, padding, dilation)[rows]
+    down = taps_of((h, ow), (oh, ow), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (dilation[0], 1))
+    for number, tap in enumerate(down):
+        outputs, values = tap.within(rows, band)
+        numbers = tap.within(rows, place)[1] + place.dtype.type(number * kernel[1])
+        _keep_better(best[:, :, *outputs], where[:, :, *outputs], values, numbers)
+    return x.dtype.kind != "f" or not best.size or not np.isnan(best.max())
+
+
+def _keep_better(best, where, values, numbers):
+    """best becomes values where these are larger, and where their numbers, which must not be below those before."""
+    np.maximum(where, (values > best) * numbers, out=where)
+    np.maximum(best, values, out=best)
 
 
 def _largest(x, out_hw, kernel, stride, padding, dilation):
