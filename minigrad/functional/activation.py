@@ -75,8 +75,18 @@ class ReLU6(Activation):
         return array_module(x).clip(x, 0, 6)
 
     def vjp(self, g):
-        (x,) = self.inputs
-        return where(logical_and(x > 0, x < 6), g, 0.0)
+        return ReLU6Grad()(g, self.inputs[0].detach())
+
+
+class ReLU6Grad(Function):
+    """g where 0 < x < 6, else 0."""
+
+    def forward(self, g, x):
+        return kernels.where((x > 0) & (x < 6), g, g.dtype.type(0))
+
+    def vjp(self, gg):
+        _, x = self.inputs
+        return ReLU6Grad()(gg, x), None
 
 
 @in_float32

@@ -19,6 +19,7 @@ The work is cut into blocks of output rows whose windows stay in caches. How a b
     taps weighed          the sum over taps of a view of the input times a number         one channel in each group
     products shifted      pixels times the weights of all taps, then sums, shifted        few outputs, or few pixels
     products spread       g times the weights, added to the pixels that each tap took     few pixels, frozen weights
+    products scattered    the same in one product, channel by channel                     few channels, with a stride
 
 `_way`, `_copies_by_pixels` and `_spreads` say when exactly. What is few, and how large a block is, is in tuning.py and
 may be changed there. What a block holds must not depend on which thread takes it.
@@ -61,6 +62,9 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     gx = empty_channels_last(shape, np.result_type(g, w), g)
     if _spreads(shape, groups) and (by_window := _kept_by_window(w, groups)) is not None:
         _spread_products(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)
+        return gx
+    if groups == 1 and stride != (1, 1) and tuning.FEW_OUTPUTS * cg <= len(w):
+        _scatter_products(g, w, gx, stride, padding, dilation)
         return gx
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
     swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
@@ -275,6 +279,28 @@ def _spread_products(g, w, gx, stride, padding, dilation):
             pixels += by_position[:, :, *outputs]
 
     parallel(fill, blocks(gx.shape[1], tuning.SPREAD_CHANNELS))
+
+
+def _scatter_products(g, w, gx, stride, padding, dilation):
+    """Fill gx (N,C,H,W), the input gradient of few channels: for each image one product of g (N,O,OH,OW) with w
+    (O,C,KH,KW), which is added tap by tap to the pixels that the tap took, channel by channel.
+
+    Phase by phase, g would be copied and framed in zeros for each.
+    """
+    o, c, *kernel = w.shape
+    matrix = w.transpose(2, 3, 1, 0).reshape(-1, o)
+    taps = taps_of(gx.shape[2:], g.shape[2:], tuple(kernel), stride, padding, dilation)
+    g = channels_last(g)
+
+    def fill(image):
+        products = matmul(matrix, g[image].reshape(-1, o).T).reshape(len(taps), 1, c, *g.shape[1:3])
+        total = np.zeros((1, c, *gx.shape[2:]), gx.dtype)
+        for values, tap in zip(products, taps, strict=True):
+            outputs, target = tap.within(slice(0, g.shape[1]), total)
+            target += values[:, :, *outputs]
+        gx[image] = total[0]
+
+    parallel(fill, range(len(g)))
 
 
 # ---- windows ---------------------------------------------------------------------------------------------------------
