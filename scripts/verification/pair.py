@@ -33,7 +33,7 @@ def checks(setting):
         return viz.smooth_grad(model, setting.small, setting.classes, samples=SAMPLES, sigma=SIGMA, seed=setting.seed)
 
     def path(model):
-        return viz.integrated_gradients(model, setting.small, setting.classes, baseline(setting), STEPS)
+        return viz.integrated_gradients(model, setting.small, setting.classes, baseline=baseline(setting), steps=STEPS)
 
     def covered(model):
         return viz.occlusion(model, setting.small, setting.classes, patch=SIDE, stride=1, fill=0.5) * covers(setting)
