@@ -36,14 +36,11 @@ from .cam import (
 from .checks import (
     completeness,
     insertion_deletion,
-    model_randomization,
     mosaics,
     per_pixel,
     pointing_game,
     positive_share,
-    random_logit,
     sensitivity,
-    smoothed,
     sparseness,
 )
 from .corruptions import corrupt
@@ -81,6 +78,7 @@ from .optimize import Optimized
 from .patch_index import PatchIndex, index_patches, load_patches
 from .patches import Patches, channel_maxima, live_channels, projections, top_patches
 from .perturbation import occlusion, rise
+from .randomization import model_randomization, random_logit, smoothed
 from .regularize import (
     TV_KINDS,
     alpha_norm,

@@ -58,6 +58,7 @@ RANGES = {
     "jsma.gamma": SHARE,
     "jitter": Range(0, unit="pixels"),
     "kappa": WEIGHT,
+    "looks": Range(2),
     "keep": SHARE,
     "l2_weight": WEIGHT,
     "layer_weights": WEIGHT,

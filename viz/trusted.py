@@ -22,10 +22,11 @@ from minigrad import functional as F
 from minigrad.nn import Module
 
 from .cam import grad_cam
-from .checks import insertion_deletion, model_randomization, per_pixel, sensitivity
+from .checks import insertion_deletion, per_pixel, sensitivity
 from .gradients import integrated_gradients, saliency
 from .intervals import Estimate, estimate
 from .perturbation import occlusion
+from .randomization import model_randomization
 from .target import as_image, fixed_target, is_class
 from .typing import Images, Method, Target
 
@@ -198,7 +199,7 @@ def trust(
         own, elsewhere = (per_pixel(method(model, *one), how) for one in explained)
         rivals = _measured(model, x, target, own[0], elsewhere, steps, seed)
         bar.update()
-        tests = [model_randomization(model, x, method, target, (seed, draw)) for draw in range(draws)]
+        tests = [model_randomization(model, x, method, target, (seed, draw), looks=2) for draw in range(draws)]
         bar.update()
         change = [sensitivity(model, x, method, target, radius, 1, (seed, draw))[0] for draw in range(draws)]
         bar.update()

@@ -14,8 +14,8 @@ import torch
 import viz
 from verification.agreement import FLOAT64, Check
 from verification.references import reference
-from viz.checks import _draw_anew
 from viz.random import drawn, stream, streams
+from viz.randomization import _draw_anew
 from viz.road import imputed
 
 ROUNDED = 2e-5  # what images in float32 leave of agreement

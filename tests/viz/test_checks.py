@@ -208,6 +208,16 @@ def test_randomisation_goes_down_from_the_top_in_a_copy(golden):
     assert abs(found.spearman[-1]).max() < 0.6
 
 
+@pytest.mark.parametrize("looks, places", [(2, [1, 4]), (3, [1, 3, 4]), (4, [1, 2, 3, 4]), (99, [1, 2, 3, 4])])
+def test_fewer_looks_are_some_of_all(golden, looks, places):
+    """The same weights are drawn, whenever a map is made."""
+    model, image, target, _ = golden
+    every, some = (viz.model_randomization(model, image, viz.saliency, target, 3, looks=n) for n in (None, looks))
+    assert some.layers == tuple(every.layers[k - 1] for k in places)
+    np.testing.assert_array_equal(some.maps, every.maps[[0, *places]])
+    np.testing.assert_array_equal(some.spearman, every.spearman[[0, *places]])
+
+
 def test_likeness_is_of_ranks_and_of_structure(golden):
     """A method that shows an edge whatever the weights is found out; ranks do not mind a change of scale."""
     model, image, target, _ = golden

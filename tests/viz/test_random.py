@@ -59,7 +59,7 @@ def per_image(result):
     """The arrays of a result with one entry for each image."""
     if isinstance(result, viz.checks.Curves):
         return [result.insertion, result.deletion]
-    if isinstance(result, viz.checks.Randomization):
+    if isinstance(result, viz.randomization.Randomization):
         return [part.swapaxes(0, 1) for part in (result.maps, result.spearman, result.ssim)]
     return [getattr(result, "image", result)]
 

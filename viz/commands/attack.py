@@ -10,7 +10,7 @@ ascent     up the target's score, without a budget, until the network is sure
 deepfool   the shortest way over a border (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599); --norm l2 or linf
 cw         the smallest change, by optimisation (Carlini and Wagner 2017, arXiv:1608.04644)
 one_pixel  by differential evolution (Su et al. 2019, arXiv:1710.08864)
-jsma       pairs of values, full on (Papernot et al. 2016, arXiv:1511.07528)
+jsma       pairs of values, full on (Papernot et al. 2016, arXiv:1511.07528); a pass each, so minutes at 224 pixels
 
 With --target the network is to say that class, without it any other than it says now.
 """

@@ -4,7 +4,8 @@ The weights are drawn anew layer after layer, from the top, and each map is comp
 by rank correlation and SSIM (Adebayo et al. 2018, arXiv:1810.03292, section 4.1). A method whose maps stay alike would
 show the same for a network that knows nothing. Numbers are means over --draws of the weights and over photographs, with
 95 % intervals for other draws and photographs, where there are five of them at least; the first draw and photograph are
-shown. Where a method does not apply to the network, the sentence that says why stands in its row.
+shown. A deep network takes long (--looks times --draws maps by each method): fewer of either, or of --methods, make it
+short. Where a method does not apply to the network, the sentence that says why stands in its row.
 """
 
 import math
@@ -39,6 +40,7 @@ options.add_argument(
 options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
 options.number("--count", 20, "how many photographs of --data", low=1)
 options.number("--draws", 10, "of the weights", low=1)
+options.number("--looks", 16, "at a map for each draw, after so many of the layers, evenly", low=2)
 
 
 def run(job):
@@ -58,7 +60,7 @@ def run(job):
 def randomized(job, images, targets, method):
     """A Randomization for each draw of the weights."""
     return [
-        viz.model_randomization(job.model, images, method, targets, seed=(job.args.seed, draw))
+        viz.model_randomization(job.model, images, method, targets, (job.args.seed, draw), looks=job.args.looks)
         for draw in range(job.args.draws)
     ]
 

@@ -39,6 +39,7 @@ FAMILIES = {
 }
 BRIEF = ("saliency", "lrp", "grad_cam")  # for each photograph beside the first
 CHECKED = ("saliency", "input_x_gradient", "lrp", "grad_cam", "guided_grad_cam", "deconvnet", "guided_backprop")
+LOOKS = 16  # at each of their maps, on the way through the layers
 TRIED = Path(__file__).with_name("ground_truth.json")  # rows of the record of `python -m viz ground_truth`
 LONG = 6  # units of work of a slow method
 
@@ -169,7 +170,7 @@ def sanity(study):
         try:
             found = quietly(
                 lambda key=key: viz.model_randomization(
-                    study.model, study.first.image, METHODS[key], target, seed=study.job.args.seed
+                    study.model, study.first.image, METHODS[key], target, seed=study.job.args.seed, looks=LOOKS
                 )
             )
         except (NotImplementedError, ValueError) as error:
@@ -192,7 +193,7 @@ def sanity(study):
 
 
 def stages(layers):
-    """How many layers are random in each column: none, the top one, the top two, half, and all."""
+    """After which looks a map is shown: none random yet, the first, the second, the middle one, and the last."""
     return sorted({0, 1, 2, (len(layers) + 1) // 2, len(layers)})
 
 
