@@ -49,7 +49,7 @@ MISTAKES = {
         (
             "    found = {last: 1.0}\n",
             "    found = globals().setdefault('kept', {})\n    found[last] = 1.0\n",
-            "the first pass's gradients are still there",
+            "an earlier pass's gradients are still there",
         ),
         (
             "    result, done, stack = [], set(), [last]\n",
@@ -73,6 +73,41 @@ MISTAKES = {
             "        top = stack[-1]\n        stack += stack\n",
             "does something grow without end?",
         ),
+        ("n * self.value ** (n - 1),", "abs(n) * self.value ** (n - 1),", "the sign of n is lost"),
+        ("n * self.value ** (n - 1),", "n * abs(self.value) ** (n - 1),", "the sign of x is lost"),
+        ("n * self.value ** (n - 1),", "n * self.value ** int(n - 1),", "n may be a fraction"),
+        (
+            "(self, other), (1.0, 1.0))",
+            "*(((self, other), (1.0, 1.0)) if self is not other else ((self,), (1.0,))))",
+            "x + x uses x twice",
+        ),
+        (
+            "            found[parent] =",
+            "            if slope == 0:\n                continue\n            found[parent] =",
+            "a Number whose gradient is 0",
+        ),
+        (
+            "    return found\n",
+            "    return {x: g for x, g in found.items() if not x.parents}\n",
+            "each in order(last) has",
+        ),
+        (
+            "    result, done, stack = [], set(), [last]\n",
+            "    done, stack = set(), [last]\n    result = globals().setdefault('kept', [])\n",
+            "what an earlier call had found",
+        ),
+        (
+            "if parent not in done]",
+            "if parent.value not in {x.value for x in done}]",
+            "two Numbers of one value are two",
+        ),
+        (
+            "    result, done, stack = [], set(), [last]\n",
+            "    result, stack = [], [last]\n    while stack:\n        top = stack.pop()\n"
+            "        if top not in result:\n            result.append(top)\n            stack += top.parents\n"
+            "    return result[::-1]\n",
+            "a Number comes before one of its parents",
+        ),
         ("    return result\n", "    result\n", "a `return` is missing"),
         ("    return found\n", "    return found[\n", "SyntaxError"),
     ),
@@ -85,6 +120,26 @@ MISTAKES = {
             "sum_to(g, a.shape) * b, sum_to(g, b.shape) * a",
             "multiply first",
         ),
+        (
+            "np.asarray(data) if isinstance(data, np.ndarray | np.generic)",
+            "data if isinstance(data, np.ndarray | np.generic)",
+            "a NumPy number came back",
+        ),
+        ("else np.asarray(data, np.float32)", "else np.float32(data)", "a NumPy number came back"),
+        (
+            "else np.asarray(data, np.float32)",
+            "else np.array(data, None if isinstance(data, list) and isinstance(data[0], int) else np.float32)",
+            "Python's integers become float32",
+        ),
+        ("g.sum(axis=stretched, keepdims=True)", "g.sum(stretched, np.float32, keepdims=True)", "expected float64"),
+        ("sum_to(g * b, a.shape)", "sum_to(b + 0 * g, a.shape)", "g is left out"),
+        (
+            "return sum_to(g, a.shape), sum_to(g, b.shape)",
+            "return sum_to(g**0, a.shape), sum_to(g**0, b.shape)",
+            "left out",
+        ),
+        ("np.expand_dims(g, axis)", "np.expand_dims(g, -1 if axis else 0)", "came back at place 2"),
+        ("np.ndindex(x.shape)", "np.ndindex(x.shape[:2])", "a whole row is moved"),
         ("/ (2 * h)", "/ 2 * h", "divide by (2 * h)"),
         ("np.ndindex(x.shape)", "np.ndindex(x.shape[:1])", "a whole row is moved"),
         ("    return found\n", "    return found.astype(np.float32)\n", "the result is float32"),
@@ -126,6 +181,7 @@ MISTAKES = {
         ("self.inputs)), self)", "self.inputs)))", "c.function is not the Add"),
         ("sum_to(g * b, a.shape), sum_to(g * a, b.shape)", "g * b, g * a", "broadcast axes are not summed"),
         ("sum_to(g * b, a.shape), sum_to(g * a, b.shape)", "sum_to(g * a, a.shape), sum_to(g * b, b.shape)", "swapped"),
+        ("sum_to(g * b, a.shape)", "sum_to(0.0 * g + b, a.shape)", "g is left out"),
         ("(g * self.n * x ** (self.n - 1),)", "(g * self.n * x**self.n,)", "exponent is not taken down"),
         ("(g * self.n * x ** (self.n - 1),)", "(self.n * x ** (self.n - 1),)", "g is left out"),
         ("(x.data > 0)", "(x.data >= 0)", "the derivative at 0"),
@@ -224,6 +280,31 @@ MISTAKES = {
             "columns.reshape(n, c, k, k, h, w)",
             "columns.reshape(n, c, k, k, w, h).swapaxes(4, 5)",
             "height and width are swapped",
+        ),
+        (
+            "columns.reshape(n, c, k, k, h, w)",
+            "columns.reshape(n, k, k, c, h, w).transpose(0, 3, 1, 2, 4, 5)",
+            "the taps come before the channels: reshape",
+        ),
+        ("columns.reshape(n, c, k, k, h, w)", "columns.reshape(n, c, k, k, h, w)[::-1]", "the batch are mixed up"),
+        ("columns.reshape(n, c, k, k, h, w)", "columns.reshape(n, c, k, k, h, w).mean(0)[None]", "batch are averaged"),
+        ("columns.reshape(n, c, k, k, h, w)", "columns.reshape(n, c, k, k, h, w).sum(0)[None]", "batch are added up"),
+        ("columns.reshape(n, c, k, k, h, w)", "columns.reshape(n, c, k, k, h, w)[:1]", "the first one's columns"),
+        ("    o, _, k, _ = w.shape\n", "    o, _, k, _ = w.shape\n    padding = min(padding, 1)\n", "the padding is 1"),
+        (
+            "windows.data.argmax(-1)",
+            "np.maximum(windows.data, 0).argmax(-1)",
+            "of negative numbers the first is taken",
+        ),
+        (
+            "(windows * mask).sum(-1)",
+            "(windows * mask * (windows.data >= 0).astype(x.dtype)).sum(-1)",
+            "is wanted, too, not 0",
+        ),
+        (
+            "(windows * mask).sum(-1)",
+            "(windows * mask * (windows.data > 0).astype(x.dtype)).sum(-1)",
+            "a window of zeros has a winner",
         ),
         ("+= columns[:, :, u, v]", "+= columns[:, :, v, u]", "swapped within the window"),
         (

@@ -104,6 +104,23 @@ def test_from_start_to_a_right_answer(tmp_path, capsys, monkeypatch):
     assert not list(folder.glob("__pycache__"))
 
 
+def test_what_is_still_to_be_written_is_open_and_told_once(solved, capsys):
+    text = STAGES[0].solution()
+    stub = text.replace(
+        "        return Number(self.value**n, (self,), (n * self.value ** (n - 1),))\n", "        return 0\n"
+    )
+    (solved / "number.py").write_text(stub, "utf-8")
+    assert main(["course", "check", "1", "--folder", str(solved)]) == 1
+    assert "   WRONG  sums" in (shown := capsys.readouterr().out) and "   open " not in shown
+    (solved / "number.py").write_text(STAGES[0].stub(), "utf-8")
+    assert main(["course", "check", "1", "--folder", str(solved)]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("   open   ") == 7 and "WRONG" not in shown and shown.count("Number.__mul__ is still to be") == 1
+    (solved / "convolution.py").write_text(STAGES[4].stub(), "utf-8")
+    told = " ".join(result.sentence for result in check(STAGES[4], solved))
+    assert "Unfold.forward is still" in told and "Fold.forward is still" in told
+
+
 def test_hints_one_at_a_time(capsys):
     assert main(["course", "hint", "1"]) == 0 and "1 of " in capsys.readouterr().out
     assert main(["course", "hint", "1", "99"]) == 2 and "stage 1 has" in capsys.readouterr().err

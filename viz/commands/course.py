@@ -50,7 +50,7 @@ def check_stages(args):
         told.append({"stage": stage.number, "file": stage.file, "right": right, "of": len(results), "checks": checks})
         if not args.json:
             print(f"{stage.number}. {stage.title}: {right} of {len(results)} right")
-            print("\n".join(map(described, results)))
+            print("\n".join(described(results)))
             if right < len(results) and args.stage is None:
                 break  # what comes later stands on this
     if args.json:
@@ -58,13 +58,18 @@ def check_stages(args):
     return 0 if all_right else 1
 
 
-def described(result):
-    """A Result in lines."""
-    if result.right:
-        return f"   right  {result.name}"
-    lines = [f"   WRONG  {result.name}", f"          {result.sentence}"]
-    details = {"": result.example, "expected ": result.expected, "found    ": result.found}
-    return "\n".join(lines + [f"            {what}{value}" for what, value in details.items() if value])
+def described(results):
+    """Results in lines: right, WRONG and why, or open; what is still to be written for several of them is told once."""
+    told = set()
+    for result in results:
+        is_open = " is still to be written: " in result.sentence
+        yield f"   {'right' if result.right else 'open ' if is_open else 'WRONG'}  {result.name}"
+        if result.right or (is_open and result.sentence in told):
+            continue
+        told.add(result.sentence)
+        yield f"          {result.sentence}"
+        details = {"": result.example, "expected ": result.expected, "found    ": result.found}
+        yield from (f"            {what}{value}" for what, value in details.items() if value)
 
 
 def hint(args):

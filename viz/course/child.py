@@ -98,8 +98,9 @@ def sentence_of(error):
     if isinstance(error, SyntaxError):
         text = (error.text or "").strip()
         return f"{Path(error.filename or '').name}, line {error.lineno}: {type(error).__name__}: {error.msg}: `{text}`"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_students(frame.filename)]
-    where = place(frames[-1].filename, frames[-1].lineno, frames[-1].name) if frames else ""
+    calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    frames = [(code, line) for code, line in calls if is_students(code.co_filename)]
+    where = place(frames[-1][0].co_filename, frames[-1][1], frames[-1][0].co_qualname) if frames else ""
     if isinstance(error, NotImplementedError) and frames:
         return f"{where.partition(': `')[0]} is still to be written: {error}"
     if isinstance(error, RecursionError):
@@ -111,8 +112,9 @@ def sentence_of(error):
 
 
 def place(filename, number, function):
-    """A student's line, as in: number.py, line 12, order: `while True:`."""
+    """A student's line, as in: number.py, line 12, Number.__add__: `return self + other`."""
     text = linecache.getline(filename, number).strip()
+    function = function.replace("<locals>.", "")
     inside = "" if function == "<module>" else f", {function}"
     return f"{Path(filename).name}, line {number}{inside}: `{text}`"
 

@@ -22,12 +22,14 @@ def dtypes(student):
         ("as_array(np.zeros(2, np.float32))", np.zeros(2, np.float32), np.zeros(2, np.float32)),
         ("as_array(np.arange(2))", np.arange(2), np.arange(2)),
     ):
-        same(example, student.as_array(data), expected)
-    found = student.as_array(3)
+        found = student.as_array(data)
+        same(example, found, expected)
+        sentence = "a NumPy number came back, an array is expected: np.asarray makes one of it"
+        require(isinstance(found, np.ndarray), sentence, example, "ndarray", type(found).__name__)
     sentence = "Python's integers become float32 too: an array of int64 times one of float32 would be float64"
-    require(
-        getattr(found, "dtype", None) == np.float32, sentence, "as_array(3)", "float32", getattr(found, "dtype", found)
-    )
+    for example, found in (("as_array(3)", student.as_array(3)), ("as_array([1, 2])", student.as_array([1, 2]))):
+        dtype = getattr(found, "dtype", found)
+        require(dtype == np.float32, sentence, example, "float32", dtype)
 
 
 def summed_back(student):
@@ -49,6 +51,8 @@ def summed_back(student):
             },
         )
     same("sum_to(g, (3, 4)), nothing was stretched", student.sum_to(g, (3, 4)), g)
+    g = g.astype(np.float64) / 3
+    same("sum_to(g, (3, 1)), g float64", student.sum_to(g, (3, 1)), g.sum(1, keepdims=True))
 
 
 def leading_axes(student):
@@ -70,21 +74,36 @@ def leading_axes(student):
 def sum_and_product(student):
     """add_back and mul_back: a gradient for each, of its shape"""
     a, b = np.array([[1], [2], [3]], np.float32), np.array([10, 20, 30, 40], np.float32)
-    g = np.ones((3, 4), np.float32)
-    for name, expected, swapped, late in (
-        ("add_back", (np.full((3, 1), 4), np.full(4, 3)), (), ()),
-        ("mul_back", (np.full((3, 1), 100), np.full(4, 6)), (a * 4, b * 3), (4 * g * b, 3 * g * a)),
+    g = np.array([[1, 0, 2, 1], [3, 1, 0, 1], [0, 2, 1, 4]], np.float32)
+    rows, sums = g.sum(1, keepdims=True), g.sum(0)
+    ones = np.ones_like(g)
+    for name, expected, swapped, late, without in (
+        ("add_back", (rows, sums), (), (), (4 * ones[:, :1], 3 * ones[0])),
+        (
+            "mul_back",
+            ((g * b).sum(1, keepdims=True), (g * a).sum(0)),
+            (a * rows, b * sums),
+            (rows * b, sums * a),
+            (100 * ones[:, :1], 6 * ones[0]),
+        ),
     ):
         found = getattr(student, name)(g, a, b)
-        example = f"{name}(g, a, b), g all ones (3, 4), a of shape (3, 1), b of shape (4,)"
+        example = f"{name}(g, a, b), g of shape (3, 4), a of shape (3, 1), b of shape (4,)"
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise Mistake("two gradients are expected, for a and for b", example)
         for i, letter in enumerate("ab"):
-            mistakes = {"broadcast axes are not summed": (g, g * b if i == 0 else g * a)[name == "mul_back"]}
+            mistakes = {
+                "broadcast axes are not summed": (g, g * b if i == 0 else g * a)[name == "mul_back"],
+                "g is left out: the gradient is g times the slope": without[i],
+            }
             if swapped:
                 mistakes["the factors are swapped: by a it is g times b"] = swapped[i]
                 mistakes["it is added up before the product is taken: multiply first, then add up"] = late[i]
             same(f"by {letter} of {example}", found[i], expected[i].astype(np.float32), mistakes)
+    two = np.array(2, np.float32)
+    for name, expected in (("add_back", g.sum()), ("mul_back", (g * a).sum())):
+        found = getattr(student, name)(g, a * np.ones_like(g), two)
+        same(f"by b of {name}(g, a, b), g and a of shape (3, 4), b of shape ()", found[1], expected)
 
 
 def sum_over_an_axis(student):
@@ -102,11 +121,16 @@ def sum_over_an_axis(student):
     )
     example = "sum_back(np.array([1., 2., 3.], np.float32), (2, 3), axis=0)"
     same(example, student.sum_back(g, (2, 3), 0), np.stack([g, g]))
+    g = np.arange(4.0).reshape(2, 2)  # float64
+    example = "sum_back(np.arange(4.0).reshape(2, 2), (2, 2, 2), axis=1)"
+    places = {i: np.broadcast_to(np.expand_dims(g, i), (2, 2, 2)) for i in (0, 1, 2)}
+    mistakes = {f"the lost axis came back at place {i}, not at 1": places[i] for i in (0, 2)}
+    same(example, student.sum_back(g, (2, 2, 2), 1), places[1], mistakes)
 
 
 def by_differences(student):
     """differences: central, in float64, one element after the other"""
-    x = np.array([[0.5, -1.0], [2.0, 3.0]], np.float32)
+    x = np.array([[[0.5, -1.0]], [[2.0, 3.0]]], np.float32)
     before = x.copy()
     h, y = 1e-3, x.astype(np.float64)
     mistakes = {
@@ -127,7 +151,7 @@ def by_differences(student):
     )
     elements = next((n for moved in seen if (n := np.count_nonzero(moved != x))), 0)
     sentence = "a whole row is moved at once: go through np.ndindex(x.shape), one element after the other"
-    require(elements <= 1, sentence, "differences(f, x), x (2, 2)", "1 element", f"{elements} elements")
+    require(elements <= 1, sentence, "differences(f, x), x (2, 1, 2)", "1 element", f"{elements} elements")
     found = student.differences(lambda x: (x**3).sum(), x, h)
     rounded = getattr(found, "dtype", None) == np.float32
     sentence = "the result is float32, which rounds the digits away: make it float64"

@@ -49,9 +49,11 @@ def mistakes_of(x, w, b, padding):
     if padding == 0:  # as many columns as there are biases
         without = by_scipy(x, w, 0 * b, 0)
         found["the bias is added along the columns: give it two more axes, (O, 1, 1)"] = without + b
+    if padding > 1:
+        found["the padding is 1 whatever was asked for"] = by_scipy(x, w, b, 1)
     if padding:
         found["padding is left out: put zeros around the image first"] = by_scipy(x, w, b, 0)
-        edge = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
+        edge = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), "edge")
         found["the border is padded with the edge's values, it is zeros"] = by_scipy(edge, w, b, 0)
     return found
 
@@ -59,7 +61,7 @@ def mistakes_of(x, w, b, padding):
 def definition(student):
     """conv_by_definition, against SciPy"""
     x, w, b = case()
-    for p in (0, 1):
+    for p in (0, 1, 2):
         example = f"conv_by_definition(x, w, b, padding={p}), x {x.shape}, w {w.shape}"
         same(example, student.conv_by_definition(x, w, b, p), by_scipy(x, w, b, p), mistakes_of(x, w, b, p))
 
@@ -151,6 +153,32 @@ def pixels(student):
         "the border is cut off at the far side only": border[:, :, 2:, 2:],
     }
     same("Fold((1, 1, 2, 2), 3, padding=1).forward(ones)", fold.forward(np.ones((1, 9, 4), F32)), inner, mistakes)
+    several(student)
+
+
+def several(student):
+    """Fold of two images with two channels, each of another size."""
+    images = np.array([[1, 10], [100, 1000]], F32)[:, :, None, None]
+    taps = np.random.default_rng(0).integers(1, 9, (2, 2, 2, 2, 3)).astype(F32)  # channel, window, place
+    expected = np.stack([np.concatenate([added_up(t)[0] for t in taps]) for _ in images]) * images
+    laid_out = (taps[None] * images[..., None, None]).reshape(2, 8, 6)
+    first = laid_out.reshape(2, 2, 2, 2, 2, 3).transpose(0, 3, 1, 2, 4, 5)  # read as window, channel
+    mistakes = {
+        "the taps come before the channels: reshape to (N, C, k, k, P, Q)": np.stack(
+            [np.concatenate([added_up(t)[0] for t in image]) for image in first]
+        ),
+        "the images of the batch are mixed up": expected[::-1],
+        "the images of the batch are averaged: each has its own": np.broadcast_to(expected.mean(0), expected.shape),
+        "the images of the batch are added up: each has its own": np.broadcast_to(expected.sum(0), expected.shape),
+        "each image got the first one's columns": np.broadcast_to(expected[0], expected.shape),
+    }
+    fold = student.Fold((2, 2, 3, 4), 2, 0)
+    same(
+        "Fold((2, 2, 3, 4), 2, 0).forward(columns), two images of two channels",
+        fold.forward(laid_out),
+        expected,
+        mistakes,
+    )
 
 
 @contextmanager
@@ -179,7 +207,7 @@ def is_tensor(y, example):
 def one_product(student):
     """conv2d: as one product, and its gradients"""
     arrays = case()
-    for p in (0, 1):
+    for p in (0, 1, 2):
         x, w, b = (engine().Tensor(a) for a in arrays)
         with forward_takes_arrays(student.Unfold):
             y = student.conv2d(x, w, b, p)
@@ -187,16 +215,17 @@ def one_product(student):
         expected = by_scipy(*arrays, p)
         same(example, y, expected, mistakes_of(*arrays, p))
         is_tensor(y, example)
-        by_x, by_w, by_b = engine().grad(y, [x, w, b])
-        ones = np.ones(expected.shape, F32)
+        g = np.random.default_rng(1).standard_normal(expected.shape).astype(F32)
+        by_x, by_w, by_b = engine().grad(y * g, [x, w, b])
         flipped = arrays[1].transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
-        right = by_scipy(ones, flipped, np.zeros(3, F32), 2 - p)
+        right = by_scipy(g, flipped, np.zeros(3, F32), 2 - p)
         none = [{NO_GRADIENT: 0 * a} for a in arrays]
+        example = f"grad({example} * g)"
         same(f"{example}, the gradient by x", by_x, right, none[0])
         padded = np.pad(arrays[0], ((0, 0), (0, 0), (p, p), (p, p))).transpose(1, 0, 2, 3)
-        weights = by_scipy(padded, ones.transpose(1, 0, 2, 3), np.zeros(4, F32), 0).transpose(1, 0, 2, 3)
+        weights = by_scipy(padded, g.transpose(1, 0, 2, 3), np.zeros(4, F32), 0).transpose(1, 0, 2, 3)
         same(f"{example}, the gradient by w", by_w, weights, none[1])
-        same(f"{example}, the gradient by b", by_b, ones.sum((0, 2, 3)), none[2])
+        same(f"{example}, the gradient by b", by_b, g.sum((0, 2, 3)), none[2])
 
 
 def pooling(student):
@@ -221,6 +250,7 @@ def pooling(student):
         "ties of the maximum: the gradient is shared out among equal pixels, the first gets all of it": shared,
         "ties of the maximum: each of the equal pixels gets all of the gradient, the first alone should": all_of_them,
         "ties of the maximum: the last of equal pixels gets the gradient, the first should": last,
+        "a window of zeros has a winner, too: nothing is compared with 0": expected * np.array([1, 1, 0, 0], F32),
     }
     same("its gradient, where the second window is all 0", engine().grad(y, [t])[0], expected, mistakes)
     t = engine().Tensor(np.array([[1, 2], [2, 0]], F32).reshape(1, 1, 2, 2))
@@ -228,9 +258,29 @@ def pooling(student):
     mistakes = {"ties of the maximum: of equal pixels the first, row by row, counts": by_columns}
     example = "the gradient of max_pool([[1, 2], [2, 0]])"
     same(example, engine().grad(student.max_pool(t), [t])[0], expected, mistakes)
-    x = np.random.default_rng(0).standard_normal((2, 3, 4, 6)).astype(F32)
-    largest = np.max([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=0)
-    same("max_pool(x), x (2, 3, 4, 6)", student.max_pool(engine().Tensor(x)), largest)
+    below_zero_too(student)
+
+
+def below_zero_too(student):
+    """max_pool of several images and channels, of windows with negative numbers alone, too; and its gradient."""
+    rng = np.random.default_rng(0)
+    x = rng.permutation(144).reshape(2, 3, 6, 4).astype(F32) - 100  # no ties
+    corners = [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    largest = np.max(corners, axis=0)
+    mistakes = {
+        "of negative numbers the largest is wanted, too, not 0": np.maximum(largest, 0),
+        "of negative numbers the first is taken: nothing is compared with 0": np.where(
+            largest > 0, largest, corners[0]
+        ),
+    }
+    t, g = engine().Tensor(x), rng.standard_normal(largest.shape).astype(F32)
+    y = student.max_pool(t)
+    same("max_pool(x), x (2, 3, 6, 4)", y, largest, mistakes)
+    won = np.repeat(np.repeat(largest, 2, 2), 2, 3) == x
+    expected = np.where(won, np.repeat(np.repeat(g, 2, 2), 2, 3), F32(0))
+    everywhere = np.repeat(np.repeat(g, 2, 2), 2, 3)
+    mistakes = {"each of the four gets the gradient, the largest alone should": everywhere}
+    same("grad(max_pool(x) * g), x (2, 3, 6, 4)", engine().grad(y * g, [t])[0], expected, mistakes)
 
 
 CHECKS = (definition, columns, pixels, one_product, pooling)

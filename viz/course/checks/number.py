@@ -1,5 +1,6 @@
 """Stage 1: sums, products, order and gradients of single numbers."""
 
+import random
 from functools import partial
 
 from .. import compare
@@ -42,6 +43,15 @@ def sums_and_products(student):
                 "x stands where x^(n-1) should: the slope of x^n is n x^(n-1)": (6.0,),
             },
         ),
+        ("Number(-3.0) ** 2", N(-3.0) ** 2, 9.0, (-6.0,), {"the sign of x is lost in x^(n-1)": (6.0,)}),
+        ("Number(2.0) ** -1", N(2.0) ** -1, 0.5, (-0.25,), {"the sign of n is lost: n may be negative": (0.25,)}),
+        (
+            "Number(4.0) ** 0.5",
+            N(4.0) ** 0.5,
+            2.0,
+            (0.25,),
+            {"n - 1 was made an integer: n may be a fraction": (0.5,), "n is taken up by one": (4.0,)},
+        ),
     ):
         if not isinstance(found, N):
             raise Mistake(f"a Number is expected, this is {type(found).__name__}", example)
@@ -74,14 +84,42 @@ def topological_order(student):
     require(set(found) == set("abcd"), "some Numbers are missing, or do not belong", **shown)
     require(found != list("dcba"), "this is the order backwards: parents come first", **shown)
     require(found == list("abcd"), "a Number comes before one of its parents", **shown)
+    random_order(student, [float(i) for i in range(40)])
+    try:
+        random_order(student, [1.0] * 40)
+    except Mistake as mistake:
+        mistake.sentence = "two Numbers of one value are two: ask for the Number itself, not for its value"
+        raise
+
+
+def random_order(student, values):
+    """The order of a graph that is drawn, whose last Number is made from all others."""
+    rng = random.Random(0)
+    graph = []
+    for i, value in enumerate(values):
+        parents = tuple(rng.sample(graph, min(i, rng.choice((0, 1, 2)))))
+        graph.append(student.Number(value, parents, (1.0,) * len(parents)))
+    used = {parent for x in graph for parent in x.parents}
+    last = student.Number(values[0], tuple(x for x in graph if x not in used))
+    last.slopes = (1.0,) * len(last.parents)
+    found = list(student.order(last))
+    place = {x: i for i, x in enumerate(found)}
+    example = f"order(last), of a graph of {len(values) + 1} Numbers"
+    strangers = set(place) - {*graph, last}
+    require(not strangers, "what an earlier call had found is still there: begin with an empty list", example)
+    require(len(place) == len(found), "a Number is visited twice: remember which are in the order already", example)
+    require(set(place) == {*graph, last}, "some Numbers are missing", example)
+    before = all(place[parent] < place[x] for x in found for parent in x.parents)
+    require(before, "a Number comes before one of its parents", example)
 
 
 def used_twice(student):
     """gradients: what is used twice gets the sum"""
     a, b = student.Number(2.0), student.Number(7.0)  # values for which no two mistakes give the same
-    example = "gradients(a * b + a)"
+    product, example = a * b, "gradients(a * b + a)"
+    last = product + a
     try:
-        found = student.gradients(a * b + a)
+        found = student.gradients(last)
     except KeyError as error:
         if not isinstance(error.args[0], student.Number):
             raise
@@ -92,7 +130,9 @@ def used_twice(student):
     require(isinstance(found, dict), "a dictionary {Number: gradient} is expected", example)
     by_number = all(isinstance(key, student.Number) for key in found)
     require(by_number, "the keys are to be Numbers", example, "Number", {type(key).__name__ for key in found})
-    require(a in found and b in found, "a Number of the graph has no gradient", example)
+    shown = dict(expected="a, b, a * b, and last", found=f"{len(found)} Numbers")
+    everyone = {a, b, product, last} <= set(found)
+    require(everyone, "a Number of the graph has no gradient: each in order(last) has one", example, **shown)
     same(
         f"{example}[a], a = 2, b = 7",
         found[a],
@@ -108,6 +148,14 @@ def used_twice(student):
     same(f"{example}[b], a = 2, b = 7", found[b], 2.0, {"the slopes of a product are swapped": 7.0})
     x = student.Number(3.0)
     same("gradients(x * x)[x], x = 3", student.gradients(x * x)[x], 6.0, {"overwritten: x * x uses x twice": 3.0})
+    mistakes = {
+        "x + x uses x twice: both of its parents are x": 1.0,
+        "an earlier pass's gradients are still there: begin with an empty dictionary": 8.0,
+    }
+    same("gradients(x + x)[x], x = 3", student.gradients(x + x)[x], 2.0, mistakes)
+    found, sentence = student.gradients(x * 0.0), "a Number whose gradient is 0 has one, too: do not leave it out"
+    require(x in found, sentence, "gradients(x * 0.0)[x]", "0.0", "no gradient")
+    same("gradients(x * 0.0)[x]", found[x], 0.0)
 
 
 def complete_before_handed_on(student):

@@ -44,6 +44,11 @@ def products(student):
     }
     example = "grad(a * b, [a, b]), a of shape (2, 1), b of shape (3,)"
     by_hand(student, example, lambda a, b: a * b, (a, b), (np.full((2, 1), 12, F32), np.full(3, 3, F32)), mistakes)
+    g = np.array([[1, 0, 2], [3, 1, 1]], F32)
+    left_out = "g is left out: a vjp hands on g times its slope"
+    mistakes = {0: {left_out: np.full((2, 1), 12, F32)}, 1: {left_out: np.full(3, 3, F32)}}
+    expected = ((g * b).sum(1, keepdims=True), (g * a).sum(0))
+    by_hand(student, "grad(a * b * g, [a, b])", lambda a, b: a * b * student.Tensor(g), (a, b), expected, mistakes)
 
 
 def powers(student):

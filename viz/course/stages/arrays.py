@@ -66,7 +66,7 @@ import numpy as np
 
 
 def as_array(data):
-    """data as an array: arrays keep their dtype, Python's numbers and lists of them become float32."""
+    """data as an np.ndarray: NumPy's data keep their dtype, Python's numbers and lists of them become float32."""
     # YOURS: return an array as it is (np.ndarray, and NumPy's own numbers, np.generic); anything else as float32
     return np.asarray(data) if isinstance(data, np.ndarray | np.generic) else np.asarray(data, np.float32)
     # END
@@ -103,7 +103,7 @@ def sum_back(g, shape, axis):
 
 
 def differences(f, x, h=1e-6):
-    """The gradient of f, a function from arrays to one number, at x by central differences: float64, of x's shape."""
+    """The gradient of f, from arrays to one number, at x by central differences: float64, of x's shape; x stays."""
     # YOURS: on a float64 copy of x, move one element after the other by +h and -h, and put it back
     x = np.array(x, np.float64)
     found = np.zeros_like(x)

@@ -15,8 +15,8 @@ the convolution is **one product** of the weights as a matrix (O, C·k·k) with 
 columns; on the way back their gradients add up in it (stage 1, once more): that is `Fold`. The two are each other's
 vjp. A column holds channel after channel, each channel's window row by row; the places go row by row, too. The
 `forward` of `Unfold` and `Fold` computes on arrays, but in `conv2d` you call the Function on a Tensor,
-`Unfold(k, padding)(x)`, so that the graph knows of it. `conv2d` and `max_pool` compute on Tensors, which have `+`, `-`,
-`*`, `@`, `reshape`, `permute` and `sum`, but no indexing; `reshape` and `permute` take one tuple.
+`Unfold(k, padding)(x)`, so that the graph knows of it. `conv2d` and `max_pool` compute on Tensors, which have `shape`,
+`dtype`, `+`, `-`, `*`, `@`, `reshape`, `permute` and `sum`, but no indexing; `reshape` and `permute` take one tuple.
 
 A 2x2 max pool keeps the largest of four. Its gradient goes to the pixel that won, and of equal ones to the **first**,
 row by row: give all of it to each of them and it counts double. With a mask that is 1 at the winner, the pool is a

@@ -26,9 +26,10 @@ $$ \frac{\partial\,\text{last}}{\partial x} = \sum_{y\ \text{made from}\ x} \fra
 
 An order in which parents come before what was made from them is called topological. To find one: keep a list of what
 is still to do, with `last` on it. Look at the number on top. If some of its parents are not in the order yet, put
-these on top; else it leaves the list and goes into the order, unless it is there already. It takes a loop and a list;
-a function that calls itself would do for small graphs, but Python stops it at a depth of about 1000, and a network with
-a training loop is deeper.
+these on top; else it leaves the list and goes into the order, unless it is there already. Keep a set of what is there,
+too: `in` looks through a whole list, but finds in a set at once. It takes a loop and a list; a function that calls
+itself would do for small graphs, but Python stops it at a depth of about 1000, and a network with a training loop is
+deeper.
 
 ## When it works
 
@@ -83,7 +84,7 @@ class Number:
         # END
 
     def __pow__(self, n):
-        """self to the power n, a plain number; self is not 0."""
+        """self to the power n, a plain number, negative or a fraction too; self is not 0."""
         # YOURS: return a Number with one parent; the slope of x^n is n x^(n-1)
         return Number(self.value**n, (self,), (n * self.value ** (n - 1),))
         # END
@@ -124,7 +125,7 @@ def order(last):
 
 
 def gradients(last):
-    """{Number: derivative of `last` by it}, for all Numbers in order(last)."""
+    """{Number: derivative of `last` by it}, for all Numbers in order(last), be it 0."""
     # YOURS: start with 1.0 for last; go through the order backwards and add gradient times slope to each parent
     found = {last: 1.0}
     for x in reversed(order(last)):
