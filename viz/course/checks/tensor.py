@@ -5,6 +5,9 @@ import numpy as np
 from ..compare import Mistake, require, same
 
 F32 = np.float32
+LEFT_OUT = "g is left out: a vjp hands on g times its slope"
+AVERAGED = "the batch is averaged: the gradients of copies add up"
+ONE_MATRIX = "the batch is not summed: one matrix met five"
 
 
 def recorded(student):
@@ -45,8 +48,7 @@ def products(student):
     example = "grad(a * b, [a, b]), a of shape (2, 1), b of shape (3,)"
     by_hand(student, example, lambda a, b: a * b, (a, b), (np.full((2, 1), 12, F32), np.full(3, 3, F32)), mistakes)
     g = np.array([[1, 0, 2], [3, 1, 1]], F32)
-    left_out = "g is left out: a vjp hands on g times its slope"
-    mistakes = {0: {left_out: np.full((2, 1), 12, F32)}, 1: {left_out: np.full(3, 3, F32)}}
+    mistakes = {0: {LEFT_OUT: np.full((2, 1), 12, F32)}, 1: {LEFT_OUT: np.full(3, 3, F32)}}
     expected = ((g * b).sum(1, keepdims=True), (g * a).sum(0))
     by_hand(student, "grad(a * b * g, [a, b])", lambda a, b: a * b * student.Tensor(g), (a, b), expected, mistakes)
 
@@ -64,8 +66,15 @@ def powers(student):
         lambda x: 2.0 * x**3,
         (x,),
         (6 * x**2,),
-        {0: {"g is left out: a vjp hands on g times its slope": 3 * x**2}},
+        {0: {LEFT_OUT: 3 * x**2}},
     )
+    for x, n, mistakes in (
+        (np.array([1, 2, 4], F32), -1, {"the sign of n is lost: n may be negative": F32([1, 0.25, 0.0625])}),
+        (np.array([1, 4, 9], F32), 0.5, {"n - 1 was made an integer: n may be a fraction": F32([0.5, 0.5, 0.5])}),
+        (np.array([-1, 2, -3], F32), 2, {"the sign of x is lost in x^(n-1)": F32([2, 4, 6])}),
+    ):
+        example = f"grad(x**{n}, [x]), x = {x.astype(int).tolist()}"
+        by_hand(student, example, lambda x, n=n: x**n, (x,), (F32(n * x ** (n - 1)),), {0: mistakes})
 
 
 def rectifier(student):
@@ -80,6 +89,15 @@ def rectifier(student):
         }
     }
     by_hand(student, "grad(relu(x), [x]), x = [-2, 0, 3]", student.relu, (x,), (np.array([0, 0, 1], F32),), mistakes)
+    x, g = np.array([-2, 0, 3, 4], F32), np.array([5, -7, -3, 2], F32)
+    mistakes = {
+        0: {
+            "g passes only where it is positive, too: ReLU's gate is its input's sign": np.array([0, 0, 0, 2], F32),
+            LEFT_OUT: np.array([0, 0, 1, 1], F32),
+        }
+    }
+    example = "grad(relu(x) * g, [x]), x = [-2, 0, 3, 4], g = [5, -7, -3, 2]"
+    by_hand(student, example, lambda x: student.relu(x) * g, (x,), (np.array([0, 0, -3, 2], F32),), mistakes)
 
 
 def matrix_products(student):
@@ -104,6 +122,11 @@ def matrix_products(student):
             (weight @ y.T, x.T @ weight),
             mistakes,
         )
+    batches(student, rng, a, b)
+
+
+def batches(student, rng, a, b):
+    """MatMul.vjp of matrices a (2,3) and b (3,4) and batches of them."""
     batch = rng.standard_normal((5, 3, 4)).astype(F32)
     by_hand(
         student,
@@ -111,8 +134,23 @@ def matrix_products(student):
         lambda a, b: a @ b,
         (a, batch),
         (batch.sum((0, 2)) * np.ones((2, 1), F32), np.broadcast_to(a.sum(0)[:, None], batch.shape)),
-        {0: {"the batch is not summed: one matrix met five": batch.sum(2)[:, None] * np.ones((1, 2, 1), F32)}},
+        {
+            0: {
+                ONE_MATRIX: batch.sum(2)[:, None] * np.ones((1, 2, 1), F32),
+                AVERAGED: batch.sum(2).mean(0) * np.ones((2, 1), F32),
+            }
+        },
     )
+    many, weight = (rng.standard_normal(shape).astype(F32) for shape in ((5, 2, 3), (5, 2, 4)))
+    without_g = (np.ones_like(weight) @ batch.swapaxes(1, 2)).sum(0)
+    by_a, by_b = weight @ batch.swapaxes(1, 2), many.swapaxes(1, 2) @ weight
+    for x, y, expected, mistakes in (
+        (a, batch, (by_a.sum(0), a.T @ weight), {0: {LEFT_OUT: without_g}}),
+        (many, b, (weight @ b.T, by_b.sum(0)), {1: {ONE_MATRIX: by_b, AVERAGED: by_b.mean(0)}}),
+        (many, batch, (by_a, by_b), {}),
+    ):
+        example = f"grad((a @ b) * g, [a, b]), a of shape {x.shape}, b of shape {y.shape}"
+        by_hand(student, example, lambda a, b: (a @ b) * weight, (x, y), expected, mistakes)
 
 
 def used_twice(student):
@@ -129,6 +167,11 @@ def used_twice(student):
     same("grad(x * x, [x]), x = 3", student.grad(x * x, [x])[0], F32(6), mistakes)
     y = x * x
     same("y = x * x; grad(y * 3.0 + y * y, [x]), x = 3", student.grad(y * 3.0 + y * y, [x])[0], F32(126))
+    z = y * 3.0
+    kept = "what is asked for may stand in the middle: its gradient is kept, not only handed on"
+    same("y = x * x; grad(y * 3.0, [y])", student.grad(z, [y])[0], F32(3), {kept: F32(0)})
+    ones = {"the output's gradient by itself is 1": F32(0)}
+    same("z = x * x * 3.0; grad(z, [z])", student.grad(z, [z])[0], F32(1), ones)
     other = student.Tensor(np.zeros(2, F32))
     try:
         (found,) = student.grad(x * x, [other])
@@ -160,6 +203,11 @@ def second_derivatives(student):
     found = student.grad(student.grad(x * x, [x])[0], [x])[0]
     mistakes = {"the graph is cut: gradients are added up as Tensors": np.zeros(2, F32)}
     same("grad(grad(x * x, [x])[0], [x])", found, np.full(2, 2, F32), mistakes)
+    cut = {"the graph is cut: MatMul's vjp computes with its inputs, not with their .data": np.zeros((2, 2), F32)}
+    one, two = (student.Tensor(np.array(rows, F32)) for rows in ([[1, 2], [3, 4]], [[5, 6], [7, 8]]))
+    for i, name in enumerate("ab"):
+        found = student.grad(student.grad(one @ two, [(one, two)[i]])[0], [(two, one)[i]])[0]
+        same(f"grad(grad(a @ b, [{name}])[0], [{'ba'[i]}])", found, np.full((2, 2), 2, F32), cut)
     w = student.Tensor(np.array([[1, 2], [3, 4]], F32))
     slope = student.grad(student.relu(x.reshape((1, 2)) @ w), [x])[0]
     example = "grad(grad(relu(x @ w), [x])[0], [w]), x = [1, 2]"
