@@ -28,7 +28,7 @@ from .intervals import Estimate, estimate
 from .perturbation import occlusion
 from .randomization import model_randomization
 from .target import as_image, fixed_target, is_class
-from .typing import Images, Method, Target
+from .typing import Callback, Images, Method, Target
 
 
 def _occlusion(model, image, target):
@@ -170,6 +170,7 @@ def trust(
     radius: float = 0.02,
     seed: int = 0,
     progress: bool = False,
+    callback: Callback | None = None,
 ) -> Any:
     """What can be said against `method`'s map of one photograph, as a Trust.
 
@@ -181,6 +182,7 @@ def trust(
     panel: {name: (method, how)} of other methods to compare with; by default PANEL without `method`.
         Those that refuse the network have no part in it; where all do, the sentence is raised.
     draws: of the weights, and of the noise. steps: of the insertion and deletion curves. radius: of the noise.
+    callback(step, steps, map): after each part of the work; what it gives has no effect, for half a trial says nothing.
 
     Insertion, deletion and the rivals' share are those of Petsiuk et al. 2018 (viz.insertion_deletion); randomisation
     is Adebayo et al.'s 2018 (viz.model_randomization); the change under noise Yeh et al.'s 2019 (viz.sensitivity).
@@ -195,16 +197,25 @@ def trust(
     target = fixed_target(model, x, target)
     explained = [(x, target), (others, None if is_class(target) else target)]
     panel = {name: one for name, one in PANEL.items() if one[0] is not method} if panel is None else panel
-    with tqdm(total=4, desc="trust", disable=not progress) as bar:
+    tests, change, total = [], [], 3 + 2 * draws
+    with tqdm(total=total, desc="trust", disable=not progress) as bar:
+
+        def done(step):
+            bar.update()
+            if callback:
+                callback(step, total, own[0])
+
         own, elsewhere = (per_pixel(method(model, *one), how) for one in explained)
+        done(1)
         rivals = _measured(model, x, target, own[0], elsewhere, steps, seed)
-        bar.update()
-        tests = [model_randomization(model, x, method, target, (seed, draw), looks=2) for draw in range(draws)]
-        bar.update()
-        change = [sensitivity(model, x, method, target, radius, 1, (seed, draw))[0] for draw in range(draws)]
-        bar.update()
+        done(2)
+        for draw in range(draws):
+            tests.append(model_randomization(model, x, method, target, (seed, draw), looks=2))
+            done(3 + 2 * draw)
+            change.append(sensitivity(model, x, method, target, radius, 1, (seed, draw))[0])
+            done(4 + 2 * draw)
         agreement, chance = _agreement(model, explained, own[0], panel)
-        bar.update()
+        done(total)
     top, everything = (_mean([test.spearman[k, 0] for test in tests]) for k in (1, -1))
     insertion, deletion = rivals.pop("itself")
     return Trust(

@@ -327,6 +327,72 @@ def test_the_embedded_networks_come_with_an_index():
         assert a.max() == pytest.approx(float(activation[0]), rel=1e-3)
 
 
+# ---- fool it, believe it ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method, target, options",
+    [
+        ("pgd", "zebra", {"--epsilon": "16/255"}),
+        ("pgd", "", {"--epsilon": "8/255", "--steps": "3"}),
+        ("fgsm", "", {"--epsilon": "3/255"}),
+        ("apgd", "zebra", {"--epsilon": "8/255", "--steps": "5"}),
+        ("deepfool", "", {"--steps": "2"}),
+        ("one_pixel", "", {"--steps": "2", "--pixels": "3"}),
+    ],
+)
+def test_an_attack_is_what_its_command_and_its_python_make(
+    shown, client, method, target, options, tmp_path, monkeypatch
+):
+    photo = shown[1].own
+    top = tiny.CLASSES[int(shown[1].model(photo.image).numpy().argmax())]
+    target = next(name for name in ("zebra", "dog") if name != top) if target else ""
+    answer = asked(client, view="fool", target=target, options={"--method": method, **options})
+    assert "refused" not in answer, answer
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path), "--quiet"]) == 0
+    (written,) = tmp_path.glob("*.npz")
+    with np.load(written) as arrays:
+        difference = (arrays["saved"] - arrays["image"])[0]
+        np.testing.assert_array_equal(floats(answer["difference"]), difference)
+        if method != "deepfool":  # whose command may go farther, until it survives 8 bits
+            np.testing.assert_array_equal(program["found"], arrays["attacked"])
+    assert answer["linf"] == pytest.approx(255 * abs(difference).max(), abs=1e-3)
+    if "--epsilon" in options:
+        assert answer["linf"] <= float(options["--epsilon"].split("/")[0]) + 1e-3
+    assert [one["name"] for one in answer["readings"]] == ["original", "attacked", "saved"]
+    assert answer["readings"][0]["class"] == top and len(answer["defences"]) == 4
+
+
+@pytest.mark.parametrize(
+    "question, sentence",
+    [
+        ({"options": {"--method": "cw"}}, "here an attack is one of pgd, "),
+        ({"options": {"--method": "pgd", "--norm": "l2"}}, "with its usual norm"),
+        ({"options": {"--method": "pgd", "--epsilon": "300/255"}}, "255"),
+        ({"target": "nobody", "options": {"--method": "pgd"}}, "no class is called 'nobody'"),
+    ],
+)
+def test_an_attack_that_cannot_be_is_said(client, question, sentence):
+    assert sentence in asked(client, view="fool", **question)["refused"]
+
+
+def test_a_map_is_put_on_trial_as_its_command_does(shown, client, monkeypatch, tmp_path, capsys):
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    answers = course(client, view="believe", method="grad_cam", target="dog")
+    assert [(one["step"], one["steps"]) for one in answers[:-1]] == [(n, 13) for n in range(1, 14)]
+    answer = answers[-1]
+    program = run_python(answer["python"], shown[0], monkeypatch)
+    assert answer["verdict"] == program["found"].verdict
+    assert [one["text"] for one in answer["findings"]] == [one.text for one in program["found"].findings.values()]
+    np.testing.assert_allclose(floats(answer["map"]), program["found"].map, rtol=1e-6)
+    capsys.readouterr()
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert answer["verdict"] in said and all(one["text"] in said for one in answer["findings"])
+
+
 # ---- photographs -----------------------------------------------------------------------------------------------------
 
 

@@ -418,6 +418,34 @@ def test_the_channels_are_sorted_by_a_place(page, server):
     until(page, ".part-layer p", "8 channels of 4 × 4, the strongest in row 1, column 2 first")
 
 
+# ---- fool it, believe it ---------------------------------------------------------------------------------------------
+
+
+def test_it_is_fooled_within_a_budget(page, server):
+    go(page, server, "/fool?budget=1")
+    until(page, ".part h2", "It ")
+    until(page, ".part p", "Changed by 1.0 of 255 levels at most")
+    page.execute_script(
+        "const field = document.querySelector('[name=budget]'); field.value = 32;"
+        "field.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    until(page, ".part h2", "It succeeds: ")
+    assert "budget=32" in page.current_url and len(page.find_elements("css selector", ".part tbody tr")) == 4
+    page.execute_script(
+        "const field = document.querySelector('[name=to]'); field.value = 'nobody';"
+        "field.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    until(page, ".part .notice", "no class is called 'nobody'")
+
+
+def test_a_map_is_put_on_trial(page, server):
+    go(page, server, "/why?methods=grad_cam")
+    answered(page, 1)
+    next(b for b in page.find_elements("css selector", ".panel button") if b.text == "Can I believe it?").click()
+    until(page, ".trial h2", "Can I believe Grad-CAM for ")
+    assert len(page.find_elements("css selector", ".findings tr")) == 5
+
+
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -463,7 +491,7 @@ def test_a_photograph_that_has_gone_is_a_sentence(page, server):
 @pytest.mark.parametrize("width", [390, 1000, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "address, panels", [("/look", 0), ("/why?and=dog&methods=saliency,grad_cam,rise&rise-samples=40", 6)]
+    "address, panels", [("/look", 0), ("/fool", 0), ("/why?and=dog&methods=saliency,grad_cam,rise&rise-samples=40", 6)]
 )
 def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, panels):
     seen(page, width, scheme)
@@ -471,7 +499,7 @@ def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, p
     if panels:
         answered(page, panels)
     else:
-        until(page, "h2", "It says" if address == "/look" else "conv3_1, channel 1, row 1")
+        until(page, "h2", "conv3_1, channel 1, row 1" if "inside" in address else "It ")
     page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     paper = page.execute_script("return getComputedStyle(document.documentElement).backgroundColor")

@@ -39,6 +39,18 @@ number("--pixels", 1, "how many one_pixel may change")
 
 
 def run(job):
+    image, attacked, saved, found, farther = attempt(job)
+    job.write(
+        line(job, found, farther),
+        figure=figure(job, image, saved, found, farther),
+        arrays={"image": image, "attacked": attacked, "saved": saved},
+        numbers=found | {"farther": farther},
+        pictures={"original": image, "adversarial": saved},
+    )
+
+
+def attempt(job):
+    """(photograph, attacked, saved in 8 bits, the report on these, how much farther than found it goes)."""
     args = job.args
     if args.method not in METHODS:
         raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(METHODS)}")
@@ -61,13 +73,7 @@ def run(job):
         farther, attacked = surviving(job, image, attacked, target)
     (found,) = viz.report_attack(job.model, image, attacked, target=target, epsilon=epsilon)
     saved = viz.round_within(attacked, image, epsilon) if limited else viz.as_saved(attacked)
-    job.write(
-        line(job, found, farther),
-        figure=figure(job, image, saved, found, farther),
-        arrays={"image": image, "attacked": attacked, "saved": saved},
-        numbers=found | {"farther": farther},
-        pictures={"original": image, "adversarial": saved},
-    )
+    return image, attacked, saved, found, farther
 
 
 FARTHER = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)

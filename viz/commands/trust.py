@@ -37,26 +37,7 @@ number("--steps", 16, "points of the insertion and deletion curves")
 
 
 def run(job):
-    args = job.args
-    if args.method not in TRIED:
-        raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(TRIED)}")
-    method = METHODS[args.method]
-    panel = {name: one for name, one in viz.trusted.PANEL.items() if name != args.method}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
-        found = viz.trust(
-            job.model,
-            job.image,
-            method,
-            **job.explained_classes,
-            others=others(job),
-            how=method.how,
-            panel=panel,
-            draws=args.draws,
-            steps=args.steps,
-            seed=args.seed,
-            progress=job.progress,
-        )
+    args, found = job.args, tried(job)
     findings = found.findings
     words = "\n".join(f"  {trust_figure.SIGNS[one.against]:10} {name}: {one.text}" for name, one in findings.items())
     job.write(
@@ -80,6 +61,31 @@ def run(job):
             "agreement by chance": found.chance,
         },
     )
+
+
+def tried(job):
+    """The Trust of what was asked for."""
+    args = job.args
+    if args.method not in TRIED:
+        raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(TRIED)}")
+    method = METHODS[args.method]
+    panel = {name: one for name, one in viz.trusted.PANEL.items() if name != args.method}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
+        return viz.trust(
+            job.model,
+            job.image,
+            method,
+            **job.explained_classes,
+            others=others(job),
+            how=method.how,
+            panel=panel,
+            draws=args.draws,
+            steps=args.steps,
+            seed=args.seed,
+            progress=job.progress,
+            callback=job.so_far,
+        )
 
 
 def others(job):

@@ -182,6 +182,16 @@ class Live(Job):
             self.stopped = self.wish.part(step, steps, lambda: self.drawn(result))
         return self.stopped
 
+    def until_stopped(self, total, done=lambda *given: given[0]):
+        before = super().until_stopped(total, done)
+
+        def callback(*given):
+            before(*given)
+            self.stopped = self.wish is not None and self.wish.part(self.done[0], total, dict)
+            return self.stopped
+
+        return callback
+
     def frame(self, step, image, losses):
         """The callback of viz's optimisers."""
         return self.wish is not None and self.wish.part(step, self.args.steps, lambda: self.drawn(image))

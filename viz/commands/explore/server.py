@@ -26,18 +26,20 @@ from viz.colours import table
 
 from ..attribution import COMMANDS
 from ..command import find
-from . import inside, look, why
+from . import believe, fool, inside, look, why
 from .packed import levels, png
 from .room import LARGEST, Room
 from .worker import Wish, Worker
 
-ANSWERS = {
+ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
     "look": look.classes,
     "why": why.attribution,
+    "believe": believe.believe,
+    "fool": fool.attempt,
     **inside.ANSWERS,
-}  # by what the page asks; each f(room, question, wish) -> dict
-RESULTS = ("classify", "activations", *COMMANDS)  # the techniques whose results can be kept
-VIEWS = ("/", "/look", "/why", "/inside")
+}
+RESULTS = ("classify", "activations", "attack", "trust", *COMMANDS)  # the techniques whose results can be kept
+VIEWS = ("/", "/look", "/why", "/inside", "/fool")
 PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
 KINDS = {
     ".js": "text/javascript",
@@ -264,6 +266,8 @@ def beginning(room):
         "labels": [str(label) for label in model.labels] if model.labels else None,
         "photograph": room.own and described(room.own),
         "methods": why.methods(),
+        "tried": believe.TRIED,
+        "attacks": fool.METHODS,
         "layers": why.layers(room),
         "tree": inside.tree(room),
         "size": model.input_size,

@@ -3,11 +3,12 @@
 import { connect } from "./talk.js";
 import { useColours } from "./draw.js";
 import { element } from "./element.js";
+import * as fool from "./fool.js";
 import * as inside from "./inside.js";
 import * as look from "./look.js";
 import * as why from "./why.js";
 
-const VIEWS = { look, why, inside };
+const VIEWS = { look, why, inside, fool };
 const main = document.getElementById("main");
 let facts = null; // what the server said first
 const files = new Map(); // by key: the files that this tab has sent, for a server that was restarted

@@ -5,7 +5,7 @@ import { draw, end, floats, number, pixels, Pointed, signed, valueAt } from "./d
 import { element, keeping, percent, recipe } from "./element.js";
 
 const USUAL = ["saliency", "guided_backprop", "grad_cam"];
-let root, facts, place, pointed, grid, choices, inks, photograph, shownPhoto;
+let root, facts, place, pointed, grid, choices, inks, photograph, shownPhoto, trial;
 let panels = new Map(); // by method and class
 
 export function enter(main, known, where) {
@@ -13,11 +13,13 @@ export function enter(main, known, where) {
   grid = element("div", { className: "grid" });
   choices = chooser();
   inks = colours();
-  root.append(element("h1", { className: "unseen" }, "Why"), choices, inks, grid);
+  trial = { box: element("section", { className: "part trial", tabIndex: -1 }), asked: null, numbers: [] };
+  root.append(element("h1", { className: "unseen" }, "Why"), choices, inks, grid, trial.box);
 }
 
 export function leave() {
   for (const panel of panels.values()) cancel(panel.numbers);
+  cancel(trial.numbers);
 }
 
 // ---- what is asked, as the address has it ----------------------------------------------------------------------------
@@ -133,6 +135,7 @@ export async function show(photo) {
     else paint(panel);
   });
   request(asked.sort(([a], [b]) => a.method.slow - b.method.slow));
+  showTrial(photo);
 }
 
 function request(asked) {
@@ -205,7 +208,8 @@ function hear(panel, answer, began) {
   panel.canvas.setAttribute("aria-label", `${panel.title.textContent}. ${answer.measures}. Arrow keys move the pointer.`);
   const at = answer.layer ? `, at ${answer.layer}` : "";
   panel.said.textContent = [`${answer.measures || "gradient, a colour for each channel"}${at}`, answer.ending, ...answer.warnings].filter(Boolean).join(". ");
-  panel.more.replaceChildren(recipe(answer, answer.ending ? [] : keeping(panel.method.name, panel.question)));
+  const files = answer.ending ? [] : keeping(panel.method.name, panel.question);
+  panel.more.replaceChildren(facts.tried.includes(panel.method.name) ? doubt(panel) : "", recipe(answer, files));
   panel.figure.dataset.seconds = answer.seconds;
   requestAnimationFrame(() => (panel.figure.dataset.shown = performance.now() - began));
 }
@@ -258,4 +262,50 @@ function control(method, option, value) {
   });
   const range = option.range ? ` (${option.range})` : "";
   return element("label", { title: option.help + range }, words, field, element("span", { className: "quiet" }, option.help + range));
+}
+
+// ---- can I believe it ------------------------------------------------------------------------------------------------
+
+function doubt({ method, target }) {
+  const button = element("button", { type: "button" }, "Can I believe it?");
+  button.addEventListener("click", () => place.change({ believe: `${method.name} ${target}` }));
+  return button;
+}
+
+function showTrial(photo) {
+  const [method, ...rest] = (place.get("believe") ?? "").split(" ");
+  const question = facts.tried.includes(method) ? { view: "believe", photo, method, target: rest.join(" ") } : null;
+  if (JSON.stringify(question) === JSON.stringify(trial.asked)) return;
+  cancel(trial.numbers);
+  [trial.asked, trial.numbers] = [question, []];
+  if (!question) return trial.box.replaceChildren();
+  const bar = element("progress", { max: 1, value: 0 });
+  bar.setAttribute("aria-label", "How far the trial is");
+  const { title } = facts.methods.find((one) => one.name === method);
+  trial.box.replaceChildren(element("h2", {}, `Can I believe ${title}?`), element("p", {}, "It is put on trial, with its usual parameters: ", bar));
+  trial.box.scrollIntoView({ block: "nearest" });
+  trial.numbers = ask([[question, (answer) => hearTrial(title, question, answer, bar)]]);
+}
+
+function hearTrial(title, question, answer, bar) {
+  if (answer.steps) bar.value = answer.step / answer.steps;
+  if (!answer.done) return;
+  if (answer.refused) return trial.box.replaceChildren(element("p", { className: "notice bad" }, answer.refused));
+  const rows = answer.findings.map(({ name, sign, text }) =>
+    element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, element("strong", {}, sign)), element("td", {}, text)),
+  );
+  const map = (packed, caption) => {
+    const found = floats(packed);
+    const canvas = element("canvas", { role: "img" });
+    canvas.setAttribute("aria-label", caption);
+    draw(canvas, photograph, found, { high: end(found.values, 99.5), mix: 0.5 });
+    return element("figure", {}, element("figcaption", {}, caption), canvas);
+  };
+  trial.box.replaceChildren(
+    element("h2", {}, `Can I believe ${title} for ${answer.of}?`),
+    element("p", {}, answer.verdict),
+    element("table", { className: "shares findings" }, element("tbody", {}, ...rows)),
+    element("div", { className: "trio" }, map(answer.map, "The map"), map(answer.random, "Of the network with random weights")),
+    recipe(answer, keeping("trust", { ...question, options: { "--method": question.method } })),
+  );
 }

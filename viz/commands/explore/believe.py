@@ -1,0 +1,47 @@
+"""Can I believe it: what can be said against the map in view."""
+
+import viz
+from viz import trust_figure
+
+from .. import trust
+from ..methods import METHODS
+from .packed import numbers
+from .why import target_text
+
+
+def believe(room, question, wish):
+    """The findings of viz.trust for a method's map, in words."""
+    name = question["method"]
+    job = room.asked("trust", question | {"options": {"--method": name}}, wish)
+    job.drawn = lambda own: {}
+    found = trust.tried(job)
+    target = f"target={target_text(job)}, " if job.args.target else ""
+    return {
+        "of": job.target_name(),
+        "verdict": found.verdict,
+        "findings": [
+            {"name": check, "sign": trust_figure.SIGNS[one.against], "text": one.text}
+            for check, one in found.findings.items()
+        ],
+        "map": numbers(found.map),
+        "random": numbers(found.random_map),
+        "command": job.command_line,
+        "python": room.python(
+            job.photo,
+            "import numpy as np",
+            "from skimage import data",
+            "",
+            "from viz.commands.methods import METHODS",
+            "from viz.commands.pictures import in_channels",
+            "",
+            f"names = {trust.PICTURES!r}",
+            "loaded = [models.load_image(getattr(data, name)(), model.input_size) for name in names]",
+            "others = in_channels(model, np.concatenate(loaded))",
+            f"method = METHODS[{name!r}]",
+            f"panel = {{name: one for name, one in viz.trusted.PANEL.items() if name != {name!r}}}",
+            f"found = viz.trust(model, image, method, {target}others=others, how=method.how, panel=panel)",
+        ),
+    }
+
+
+TRIED = [name for name in METHODS if hasattr(viz, name)]  # those that the page has maps of, as they are by default
