@@ -24,6 +24,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.target import as_image, logits
 
+from .kept import add_store_option, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS, chosen_methods, or_refusal, refusals
 from .options import chosen, parser
@@ -65,6 +66,7 @@ add(
     "as published, or at half of it, for networks that take no larger picture (default %(default)s)",
 )
 number("--batch-size", 10, "photographs explained at a time")
+add_store_option(options)
 
 
 def run(job):
@@ -78,12 +80,13 @@ def run(job):
     mosaics = pictured(job, images, labels) if "grid" in measures else None
 
     measured, refused, arrays, before = {}, {}, {}, []
-    with job.stoppable():
+    photographs = images, labels
+    with job.stoppable(), kept(job, images) as keep:
         for name, method in methods.items():
             if job.stopped:
                 break
             found = or_refusal(
-                lambda name=name, method=method: measure(job, name, method, model, (images, labels), mosaics, measures)
+                lambda name=name, method=method: measure(job, name, method, model, photographs, mosaics, measures, keep)
             )
             if isinstance(found, str):
                 refused[name] = found
@@ -181,30 +184,40 @@ def right_ones(job):
     return model, drawn.images[chosen], drawn.labels[chosen]
 
 
-def measure(job, name, method, model, photographs, mosaics, measures):
+def measure(job, name, method, model, photographs, mosaics, measures, keep):
     """{measure: (N,) values} of one method."""
     found = {}
     starts = range(0, len(photographs[0]), job.args.batch_size)
     for start in tqdm(starts, desc=name, disable=not job.progress):
         part = slice(start, start + job.args.batch_size)
-        images, labels = (values[part] for values in photographs)
-        began = time.perf_counter()
-        attribution = method(model, images, labels)
-        new = {"seconds": np.full(len(images), (time.perf_counter() - began) / len(images))}
-        if "curves" in measures:
-            curves = insertion_deletion(job, model, images, viz.per_pixel(attribution, method.how), labels)
-            new |= {"insertion": curves.insertion_area, "deletion": curves.deletion_area}
-        if "grid" in measures:
-            pictures, classes, boxes = (values[part] for values in mosaics)
-            maps = method.map(model, pictures.astype(images.dtype), classes)
-            new["pointing"] = viz.pointing_game(maps, boxes, tolerance=0).astype(float)
-            new["share"] = viz.positive_share(maps, boxes)
-        if "infidelity" in measures:
-            how = {"samples": job.args.noises, "sigma": job.args.sigma, "seed": job.args.seed}
-            new["infidelity"] = viz.relative_infidelity(model, images, attribution, labels, **how)
+        batch = [values[part] for values in photographs]
+        pieces = mosaics and [values[part] for values in mosaics]
+        new = keep(
+            f"{name} {start}", lambda batch=batch, of=pieces: measured_of(job, method, model, batch, of, measures)
+        )
         for key, values in new.items():
             found.setdefault(key, []).append(values)
     return {key: np.concatenate(values) for key, values in found.items()}
+
+
+def measured_of(job, method, model, photographs, mosaics, measures):
+    """{measure: (N,) values} of one method for one batch."""
+    images, labels = photographs
+    began = time.perf_counter()
+    attribution = method(model, images, labels)
+    new = {"seconds": np.full(len(images), (time.perf_counter() - began) / len(images))}
+    if "curves" in measures:
+        curves = insertion_deletion(job, model, images, viz.per_pixel(attribution, method.how), labels)
+        new |= {"insertion": curves.insertion_area, "deletion": curves.deletion_area}
+    if "grid" in measures:
+        pictures, classes, boxes = mosaics
+        maps = method.map(model, pictures.astype(images.dtype), classes)
+        new["pointing"] = viz.pointing_game(maps, boxes, tolerance=0).astype(float)
+        new["share"] = viz.positive_share(maps, boxes)
+    if "infidelity" in measures:
+        how = {"samples": job.args.noises, "sigma": job.args.sigma, "seed": job.args.seed}
+        new["infidelity"] = viz.relative_infidelity(model, images, attribution, labels, **how)
+    return new
 
 
 def insertion_deletion(job, model, images, maps, labels):

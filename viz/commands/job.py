@@ -147,7 +147,7 @@ class Job:
         said = [data.resolve().name if data else self.image_name if "image" in asked else None]
         said += [Path(model).stem if model else None, None if target is None else self.target_name("-", "_")]
         said += [asked.get("method"), asked.get("layer"), part]
-        kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "quiet")
+        kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "store", "quiet")
         changed = {key: value for key, value in asked.items() if key not in kept and value != self.defaults.get(key)}
         return "_".join([*filter(None, said), *(in_words(key.replace("_", "-"), v) for key, v in changed.items())])
 

@@ -17,6 +17,7 @@ import viz
 from models.mistakes import UserError
 from viz import plot
 
+from .kept import add_store_option, kept, remembered
 from .labelled import add_data_options, labelled_images, model_for
 from .options import chosen, distance, parser
 from .tables import markdown
@@ -41,26 +42,29 @@ number("--steps", 10, "of pgd and apgd")
 number("--queries", 1000, "of Square, the last attack of auto")
 number("--samples", 4, "draws a gradient is averaged over for a random defence")
 number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
+add_store_option(options)
 
 
 def run(job):
     args = job.args
     wanted = chosen(args.tables, TABLES, "table")
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
-    networks = {Path(args.model).stem: model_for(job.model, data)}
+    networks, beside = {Path(args.model).stem: model_for(job.model, data)}, []
     for name in args.beside:
         other = models.load(name, device=args.device).eval().requires_grad_(False)
         if Path(name).stem in networks:
             raise UserError(f"--beside {name}: a network of that name stands there already")
         networks[Path(name).stem] = model_for(other, data)
+        beside.append(other)
     if not args.beside and "transfer" in wanted:
         if args.tables == "transfer":
             raise UserError("transfer is from one network to another: name the other, --beside MODEL")
         wanted.remove("transfer")
-    for name in wanted:
-        rows = TABLE[name](job, data, networks)
-        of = list(networks) if name in ("transfer", "networks") else [next(iter(networks))]
-        write(job, name, rows, data, " and ".join(of))
+    with kept(job, data.images, beside) as keep:
+        for name in wanted:
+            rows = TABLE[name](job, data, networks, keep)
+            of = list(networks) if name in ("transfer", "networks") else [next(iter(networks))]
+            write(job, name, rows, data, " and ".join(of))
 
 
 def write(job, name, rows, data, of):
@@ -134,7 +138,7 @@ def strongest(args):
     return pgd(args.epsilon, args.steps)
 
 
-def attacks(job, data, networks):
+def attacks(job, data, networks, keep):
     args = job.args
     model = next(iter(networks.values()))
     weak = {
@@ -143,9 +147,11 @@ def attacks(job, data, networks):
         f"pgd-{args.steps} L2 0.5": pgd(0.5, args.steps, "l2"),
         "deepfool": deepfool,
     }
-    rows = viz.attack_table(model, data.images, data.labels, weak | budgets(args), progress=job.progress)
+    tried = {name: remembered(keep, f"attacks, {name}", one) for name, one in (weak | budgets(args)).items()}
+    rows = viz.attack_table(model, data.images, data.labels, tried, progress=job.progress)
     if args.slow:
         slow = {"carlini_wagner": carlini_wagner, "jsma": jsma, "one_pixel": one_pixel}
+        slow = {name: remembered(keep, f"slow, {name}", one) for name, one in slow.items()}
         chosen = job.rng.permutation(len(data.labels))[: args.slow]
         rows += viz.attack_table(model, data.images[chosen], data.labels[chosen], slow, 8, progress=job.progress)
     return rows
@@ -154,7 +160,7 @@ def attacks(job, data, networks):
 # ---- the other tables ------------------------------------------------------------------------------------------------
 
 
-def defences(job, data, networks):
+def defences(job, data, networks, keep):
     args = job.args
     chosen = {
         "noise 0.05": viz.GaussianNoise(0.05, args.seed),
@@ -164,21 +170,22 @@ def defences(job, data, networks):
         "blur 1": viz.GaussianBlur(1.0),
         "3 bits": viz.BitDepth(3),
     }
-    attack = strongest(args)
+    attack = remembered(keep, "defences", strongest(args))
     images, labels = data.images, data.labels
     model = next(iter(networks.values()))
     return viz.defence_table(model, images, labels, chosen, attack, args.samples, progress=job.progress)
 
 
-def transfer(job, data, networks):
-    attack = pgd(job.args.epsilon, job.args.steps)
+def transfer(job, data, networks, keep):
+    attack = remembered(keep, "transfer", pgd(job.args.epsilon, job.args.steps))
     return viz.transfer_table(networks, data.images, data.labels, attack, progress=job.progress)
 
 
-def compare(job, data, networks):
+def compare(job, data, networks, keep):
     attack = {"fgsm 1/255": fgsm(1 / 255)} | budgets(job.args)
     if job.args.attack == "auto":
         attack[f"auto {255 * job.args.epsilon:.3g}/255"] = strongest(job.args)
+    attack = {name: remembered(keep, f"networks, {name}", one) for name, one in attack.items()}
     return viz.robustness_table(networks, data.images, data.labels, attack, seed=job.args.seed, progress=job.progress)
 
 
