@@ -6,6 +6,8 @@ by its surroundings has its mass outside. The photographs it gets wrong are draw
 names.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 import models
@@ -13,6 +15,7 @@ import viz
 from models.mistakes import UserError
 from viz import plot
 from viz.attacks import scores
+from viz.table import Table
 
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS
@@ -20,7 +23,7 @@ from .options import parser
 from .tables import markdown
 
 options = parser(__doc__, "--data photos --method grad_cam", image=False, target=False)
-add_data_options(options, count=240)
+add_data_options(options, count=240, flat=True)
 add, number = options.add_argument, options.number
 add(
     "--method",
@@ -36,15 +39,20 @@ number("--shown", 12, "wrong answers in the figure", low=0)
 
 def run(job):
     args = job.args
-    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
-    model = model_for(job.model, data)
-    named = scores(model, data.images).argmax(1)
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model, flat=True)
+    model = job.model if data.flat else model_for(job.model, data)
+    found = scores(model, data.images)
+    named = found.argmax(1)
+    if data.flat:  # what the network names takes the place of what is known
+        data = replace(data, labels=named, names=tuple(map(job.class_name, range(found.shape[1]))))
     masks = read_masks(args, data)
     heat = np.concatenate(
         [METHODS[args.method].map(model, data.images[i : i + 16], named[i : i + 16]) for i in range(0, len(named), 16)]
     )
     inside = viz.mass_inside(heat, masks)
     rows = viz.bias_table(inside, masks.mean((1, 2)), data.labels, named, data.names)
+    if data.flat:
+        rows = Table({key: row[key] for key in ("class", "images", "area", "inside")} for row in rows)
     subject = job.subject()
     text = markdown(rows)
     job.write_text(text, ".md", subject)
@@ -52,12 +60,11 @@ def run(job):
         print(text)
     wrong = np.flatnonzero(named != data.labels)
     place = f"{'the central box' if args.masks is None else 'the masks'}, {masks.mean():.0%} of the area"
-    drawn = (
-        "" if len(wrong) and args.shown else f"; no figure, {'--shown is 0' if len(wrong) else 'no answer is wrong'}"
-    )
+    drawn = "" if len(wrong) and args.shown else f"; no figure, {'--shown is 0' if len(wrong) else no_wrong(data)}"
     mass = "none" if rows[-1]["inside"] is None else f"{rows[-1]['inside']:.1%}"
     job.write(
-        f"{rows[-1]['accuracy']:.1%} of {len(named)} right, {mass} of the maps' mass inside {place}{drawn}",
+        ("" if data.flat else f"{rows[-1]['accuracy']:.1%} of ")
+        + f"{len(named)} {'photographs' if data.flat else 'right'}, {mass} of the maps' mass inside {place}{drawn}",
         figure=None if drawn else wrong_answers(data, heat, masks, named, inside, wrong[: args.shown], place),
         arrays={
             "image": data.images,
@@ -69,6 +76,10 @@ def run(job):
         numbers={"rows": rows, "wrong": [data.paths[n].name for n in wrong]},
         subject=subject,
     )
+
+
+def no_wrong(data):
+    return "which answers are wrong is not known" if data.flat else "no answer is wrong"
 
 
 def read_masks(args, data):

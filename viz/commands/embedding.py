@@ -15,7 +15,7 @@ from .options import names, once, parser
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 
 options = parser(__doc__, "--data photos --layers relu3_1,fc7 --method tsne", False, False)
-add_data_options(options, count=240)
+add_data_options(options, count=240, flat=True)
 options.add_argument("--layers", metavar="A,B,...", help="layers by name (default: the scores)")
 options.add_argument(
     "--method", choices=tuple(METHODS), default="pca", help="how they become two numbers (default %(default)s)"
@@ -27,7 +27,7 @@ options.renamed("--by", "--method")
 def run(job):
     args = job.args
     layers = once(names(args.layers), "layer") or [logits_layer(job.model)]
-    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
+    data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model, flat=True)
     if len(data.labels) < 5:
         raise UserError(f"an embedding needs at least 5 photographs, got {len(data.labels)}")
     if args.method != "tsne":
@@ -39,7 +39,7 @@ def run(job):
         )
     for layer in layers:
         x = viz.features(job.model, data.images, layer, progress=job.progress)
-        apart = viz.silhouette(x, data.labels)
+        apart = None if data.flat else viz.silhouette(x, data.labels)
         numbers = {"layer": layer, "features": x.shape[1], "images": len(x), "silhouette": apart}
         if args.method == "pca":
             points, _, shares = viz.pca(x)
@@ -47,11 +47,12 @@ def run(job):
             axes = [f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)]
         else:
             points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
-        numbers |= {"silhouette_in_two_dimensions": viz.silhouette(points, data.labels)}
-        title = f"{METHODS[args.method]} of {layer} ({x.shape[1]} values), {len(x)} photographs, silhouette {apart:.2f}"
+        numbers |= {"silhouette_in_two_dimensions": None if data.flat else viz.silhouette(points, data.labels)}
+        title = f"{METHODS[args.method]} of {layer} ({x.shape[1]} values), {len(x)} photographs"
+        title += "" if data.flat else f", silhouette {apart:.2f}"
         job.write(
             title,
-            figure=plot.scatter(points, data.labels, data.names, title, *axes),
+            figure=plot.scatter(points, data.labels, ["photograph"] if data.flat else data.names, title, *axes),
             arrays={"points": points, "labels": data.labels},
             numbers=numbers | {"photographs": [f"{path.parent.name}/{path.name}" for path in data.paths]},
             part=layer,

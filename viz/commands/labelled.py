@@ -24,28 +24,36 @@ class Labelled:
     folders: tuple
     imagenet: tuple  # for each class its ImageNet indices, () where unknown
 
+    @property
+    def flat(self):
+        """Whether they lie in no class folders."""
+        return self.folders == ("",)
 
-def add_data_options(options, count):
+
+def add_data_options(options, count, flat=False):
     """--data and --count, for `labelled_images`."""
+    also = "; or DIR/*.jpg, of no known class" if flat else ""
     options.add_argument(
         "--data",
         required=True,
         type=Path,
         metavar="DIR",
-        help="photographs with known classes: DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt",
+        help="photographs with known classes: DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt"
+        + also,
     )
     options.number("--count", count, "how many photographs of --data", low=1)
 
 
-def labelled_images(folder, size, count, seed, model=None):
+def labelled_images(folder, size, count, seed, model=None, flat=False):
     """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels.
 
-    model: the network that sees them, if it may see grey.
+    model: the network that sees them, if it may see grey. flat: whether pictures without class folders will do, all of
+    one class then, whose name is "".
     """
     root = folder / "val" if (folder / "val").is_dir() else folder
     if not root.is_dir():
         raise UserError(f"--data {folder} is not a folder")
-    rows = _classes(folder, root)
+    rows = [("", "", ())] if flat and _is_flat(root) else _classes(folder, root)
     rng = np.random.default_rng(seed)
     found = {
         place: rng.permutation(sorted(p for p in (root / row[0]).iterdir() if p.suffix.lower() in SUFFIXES))
@@ -60,6 +68,12 @@ def labelled_images(folder, size, count, seed, model=None):
     labels = np.array([place for _, place, _ in chosen])
     folders, names, imagenet = zip(*rows, strict=True)
     return Labelled(images, labels, tuple(path for path, _, _ in chosen), names, folders, imagenet)
+
+
+def _is_flat(root):
+    """Whether there are pictures, and no folders."""
+    found = [path for path in root.iterdir() if not path.name.startswith(".")]
+    return not any(path.is_dir() for path in found) and any(path.suffix.lower() in SUFFIXES for path in found)
 
 
 def _classes(folder, root):

@@ -19,7 +19,7 @@ from .labelled import add_data_options, labelled_images
 from .options import once, parser
 
 options = parser(__doc__, "--data photos --layer relu3_1 --channels 3 17", False, False)
-add_data_options(options, count=240)
+add_data_options(options, count=240, flat=True)
 add, number = options.add_argument, options.number
 add(
     "--layer",
@@ -33,7 +33,7 @@ add("--method", choices=tuple(METHODS), default="guided_backprop", help="how a u
 
 def run(job):
     args, model = job.args, job.model
-    data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
+    data = labelled_images(args.data, model.input_size, args.count, args.seed, model, flat=True)
     once(args.channels, "channel")
     layer = args.layer or of_parts(model)
     maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
@@ -52,7 +52,7 @@ def run(job):
         labels += [f"channel {channel}, {found.activation[0]:.2f} to {found.activation[-1]:.2f}", args.method]
         arrays |= {f"patches_{channel}": found.pixels, f"projections_{channel}": back, f"boxes_{channel}": found.box}
         numbers[int(channel)] = [
-            {"file": data.paths[n].name, "class": data.names[data.labels[n]], "activation": float(value)}
+            {"file": data.paths[n].name, "class": data.names[data.labels[n]] or None, "activation": float(value)}
             for n, value in zip(found.image, found.activation, strict=True)
         ]
     size = pictures and found.pixels.shape[2:]
