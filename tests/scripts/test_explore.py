@@ -393,6 +393,39 @@ def test_a_map_is_put_on_trial_as_its_command_does(shown, client, monkeypatch, t
     assert answer["verdict"] in said and all(one["text"] in said for one in answer["findings"])
 
 
+# ---- what would it rather see ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["zebra", "cat-dog", "relu3_1:2", "relu3_1:2,1,1", "relu3_1", ""])
+def test_an_ideal_image_is_what_its_command_and_its_python_make(shown, client, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    options = {"--steps": "3", "--size": "24", "--lr": "0.03", "--tv-weight": "0.01"}
+    answers = course(client, view="rather", target=target, options=options)
+    assert [one.get("step") for one in answers] == [1, 2, 3, None]
+    program = run_python(answers[-1]["python"], shown[0], monkeypatch)
+    assert main([*shlex.split(answers[-1]["command"])[3:], "--out", str(tmp_path), "--quiet"]) == 0
+    (written,) = tmp_path.glob("*.npz")
+    with np.load(written) as arrays:
+        np.testing.assert_array_equal(arrays["result"], program["found"])
+    assert answers[-1]["image"] == server.inside.picture(program["found"]) and answers[-1]["says"] in tiny.CLASSES
+
+
+def test_the_embedded_networks_stand_side_by_side(tmp_path):
+    models.save_image(np.random.default_rng(0).random((3, 40, 40)), tmp_path / "a.png")
+    args = explore.options.parse_args([str(tmp_path / "a.png"), "--model", "minivgg"])
+    both = room.Room(Job("explore", args, [], "python -m viz {}", False, []))
+    assert list(both.networks) == ["minivgg", "minivgg_robust"]
+    question = {"photo": both.own.key, "network": "minivgg_robust", "options": {}}
+    job = both.asked("saliency", question)
+    assert job.command_line == "python -m viz saliency a.png --model minivgg_robust"
+    np.testing.assert_array_equal(job.scores, both.networks["minivgg_robust"](both.own.image).numpy())
+    maximize = both.asked("maximize", question | {"network": None})
+    assert maximize.command_line == "python -m viz maximize --model minivgg"
+    assert both.asked("maximize", question).command_line == "python -m viz maximize"
+    with pytest.raises(ValueError, match="'other' is not one of the networks here: minivgg, minivgg_robust"):
+        both.asked("saliency", question | {"network": "other"})
+
+
 # ---- photographs -----------------------------------------------------------------------------------------------------
 
 

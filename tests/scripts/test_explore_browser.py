@@ -438,6 +438,16 @@ def test_it_is_fooled_within_a_budget(page, server):
     until(page, ".part .notice", "no class is called 'nobody'")
 
 
+def test_what_it_would_rather_see_comes_frame_by_frame_and_is_stopped(page, server):
+    go(page, server, "/rather?goal=zebra&steps=5&size=32")
+    until(page, ".panel p", "For zebra; of this it says ")
+    go(page, server, "/rather?goal=zebra&steps=5000&size=32")
+    waiting(page, lambda: page.execute_script("return document.querySelector('.panel progress')?.value > 0"))
+    page.find_element("css selector", ".panel button").click()
+    said = until(page, ".panel p", "For zebra; of this it says ")
+    assert re.search(r", stopped at \d+ of 5000$", said.text)
+
+
 def test_a_map_is_put_on_trial(page, server):
     go(page, server, "/why?methods=grad_cam")
     answered(page, 1)
@@ -491,7 +501,13 @@ def test_a_photograph_that_has_gone_is_a_sentence(page, server):
 @pytest.mark.parametrize("width", [390, 1000, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "address, panels", [("/look", 0), ("/fool", 0), ("/why?and=dog&methods=saliency,grad_cam,rise&rise-samples=40", 6)]
+    "address, panels",
+    [
+        ("/look", 0),
+        ("/fool", 0),
+        ("/rather?steps=2&size=32", 0),
+        ("/why?and=dog&methods=saliency,grad_cam,rise&rise-samples=40", 6),
+    ],
 )
 def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, panels):
     seen(page, width, scheme)
@@ -499,7 +515,13 @@ def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, p
     if panels:
         answered(page, panels)
     else:
-        until(page, "h2", "conv3_1, channel 1, row 1" if "inside" in address else "It ")
+        told = {
+            "/look": ("h2", "It "),
+            "/fool": ("h2", "It "),
+            "/rathe": (".panel p", "For "),
+            "/insid": ("h2", "conv3_1"),
+        }
+        until(page, *told[address[:6].rstrip("?")])
     page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     paper = page.execute_script("return getComputedStyle(document.documentElement).backgroundColor")

@@ -92,54 +92,69 @@ class Room:
             del self.photographs[key]
         return photograph
 
-    def _job(self, name, words, image_path=None, out=None):
-        """A Job of a command, with this network."""
+    def _job(self, name, words, image_path=None, out=None, network=None):
+        """A Job of a command, with this network or another of `networks`."""
         options = find(name).options
         args = options.parse_args([*([str(image_path)] if image_path else []), *words, "--quiet"])
-        for key in ("model", "device", *TOLD.values()):
+        for key in ("device", *TOLD.values()):
             setattr(args, key, getattr(self.job.args, key))
+        args.model = network or self.job.args.model
         args.out = out
         job = Live(name, args, words, MODULE, False, [], {key: options.get_default(key) for key in vars(args)})
-        job.model = self.model
+        job.model = self.networks[args.model]
         return job
+
+    @cached_property
+    def networks(self):
+        """{name: network}: the one of the command line, and where that is embedded both that are."""
+        found = {self.job.args.model: self.model}
+        for name in EMBEDDED if self.job.args.model in EMBEDDED else ():
+            if name not in found:
+                found[name] = models.load(name, device=self.job.args.device).eval().requires_grad_(False)
+        return found
 
     def asked(self, name, question, wish=None, out=None):
         """The Live job of a command for what the page asks: {"photo": key, "target": text or None, "options": {...}}.
 
-        Only a command's own options can be given: none names a file, a folder or a device.
+        Only a command's own options can be given: none names a file, a folder or a device. question["network"]: one of
+        `networks`, by default the command line's.
         """
+        network = question.get("network") or self.job.args.model
+        if network not in self.networks:
+            raise UserError(f"{network!r} is not one of the networks here: {', '.join(map(str, self.networks))}")
         words, usual = words_of(name, question), find(name).options.get_default("model")
         photograph = self.photograph(question.get("photo"))
-        job = self._job(name, words, out=out)
+        job = self._job(name, words, out=out, network=network)
         job.image, job.photo, job.wish = photograph.image, photograph, wish
         named = []
         if "image" in vars(job.args) and photograph.name != SAMPLE:
             job.args.image = photograph.name
             named = [photograph.name]
-        model = self.job.names_model
-        if self.job.args.model == "minivgg" != usual:
-            model = ["--model", "minivgg"]
+        told = self.job.names_model[0 if self.job.args.model == "minivgg" else 2 :]
+        model = [] if network == usual else ["--model", network]
         elsewhere = [] if job.args.device == "cpu" else ["--device", job.args.device]
-        job.shown = [*named, *words, *model, *elsewhere]
-        if photograph.key not in self._scores:
-            self._scores[photograph.key] = job.scores
-        job.scores = self._scores[photograph.key]
+        job.shown = [*named, *words, *model, *told, *elsewhere]
+        kept = self._scores.setdefault(photograph.key, {})
+        if network not in kept:
+            kept[network] = job.scores
+        job.scores = kept[network]
         return job
 
-    @cached_property
-    def begin_python(self):
-        """Lines that load the network."""
+    def begin_python(self, network):
+        """Lines that load a network."""
         told = [
             f", {name}={value!r}" for name, key in TOLD.items() if (value := getattr(self.job.args, key)) is not None
         ]
         device = "" if self.job.args.device == "cpu" else f", device={self.job.args.device!r}"
-        loaded = f"models.load({str(self.job.args.model)!r}{device}{''.join(told)}).eval().requires_grad_(False)"
+        loaded = (
+            f"models.load({str(network or self.job.args.model)!r}{device}{''.join(told)}).eval().requires_grad_(False)"
+        )
         return f"import models\nimport viz\n\nmodel = {loaded}\n"
 
-    def python(self, photograph, *lines):
+    def python(self, photograph, *lines, network=None):
         """A program that loads the network and a photograph (or None), and goes on with these lines."""
         if photograph is None:
-            return self.begin_python + "\n".join(lines) + "\n"
+            return self.begin_python(network) + "\n".join(lines) + "\n"
         source, before = repr(photograph.name), ""
         if photograph.name == SAMPLE:
             source, before = "data.cat()", "from skimage import data\n\n"
@@ -148,7 +163,7 @@ class Room:
         if photograph.image.shape[1] == 1:
             before += "from viz.commands.pictures import in_channels\n"
             image += "image = in_channels(model, image)\n"
-        return before + self.begin_python + image + "\n".join(lines) + "\n"
+        return before + self.begin_python(network) + image + "\n".join(lines) + "\n"
 
 
 def patch_index(args):

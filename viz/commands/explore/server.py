@@ -26,7 +26,7 @@ from viz.colours import table
 
 from ..attribution import COMMANDS
 from ..command import find
-from . import believe, fool, inside, look, why
+from . import believe, fool, inside, look, rather, why
 from .packed import levels, png
 from .room import LARGEST, Room
 from .worker import Wish, Worker
@@ -36,10 +36,11 @@ ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
     "why": why.attribution,
     "believe": believe.believe,
     "fool": fool.attempt,
+    "rather": rather.ascent,
     **inside.ANSWERS,
 }
 RESULTS = ("classify", "activations", "attack", "trust", *COMMANDS)  # the techniques whose results can be kept
-VIEWS = ("/", "/look", "/why", "/inside", "/fool")
+VIEWS = ("/", "/look", "/why", "/inside", "/rather", "/fool")
 PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
 KINDS = {
     ".js": "text/javascript",
@@ -268,6 +269,7 @@ def beginning(room):
         "methods": why.methods(),
         "tried": believe.TRIED,
         "attacks": fool.METHODS,
+        "networks": list(map(str, room.networks)),
         "layers": why.layers(room),
         "tree": inside.tree(room),
         "size": model.input_size,

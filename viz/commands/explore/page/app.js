@@ -6,9 +6,10 @@ import { element } from "./element.js";
 import * as fool from "./fool.js";
 import * as inside from "./inside.js";
 import * as look from "./look.js";
+import * as rather from "./rather.js";
 import * as why from "./why.js";
 
-const VIEWS = { look, why, inside, fool };
+const VIEWS = { look, why, inside, rather, fool };
 const main = document.getElementById("main");
 let facts = null; // what the server said first
 const files = new Map(); // by key: the files that this tab has sent, for a server that was restarted
