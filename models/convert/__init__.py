@@ -17,7 +17,8 @@ from ..model import Model
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, lost_head, recognised
 from .hdf5_file import read_keras
-from .keras_archive import describe_keras, is_keras_archive, keras_network
+from .keras_archive import describe_config, describe_keras, is_keras_archive, keras_network
+from .keras_h5 import keras_config, keras_h5_network
 from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
 from .preprocessing import prepared
@@ -62,7 +63,14 @@ def convert(source, architecture=None, preprocessing=None, labels=None, size=Non
     if source.is_dir():
         model = _from_timm(source, architecture, preprocessing, labels)
     else:
-        model = _from_weights(source, architecture, preprocessing, labels)
+        try:
+            model = _from_weights(source, architecture, preprocessing, labels)
+        except WeightsError:
+            if architecture is not None or keras_config(source) is None:
+                raise
+            model = None
+        if model is None:  # a network of one's own
+            return _with_origin(source, keras_h5_network, preprocessing, sides, labels)
     return model if sides is None else sized(model, sides)
 
 
@@ -198,6 +206,8 @@ def info(source):
     what = f"{name}: {found.format}, {len(found.layers)} layers with weights"
     what += f"; {found.note}" if found.note else ""
     becomes = _becomes(found, "preprocessing by its config.json" if known else None)
+    if len(becomes) == 1 and (config := keras_config(source)) is not None:
+        return describe_config(source, config, "Keras HDF5 with its architecture")
     return [what, *becomes, *layers, *([f"python -m models convert {name} {into}"] if len(becomes) > 1 else [])]
 
 

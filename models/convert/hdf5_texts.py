@@ -31,6 +31,12 @@ def in_written_order(path, names):
     return None
 
 
+def text_that_begins(path, starts):
+    """The first text of the file at `path` that begins with one of the bytes `starts`; None if none does."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return next((text for _, text in _heap_texts(content) if text.startswith(starts)), None)
+
+
 def _heap_texts(content):
     """(reference, text) of every object of every collection."""
     start = content.find(b"GCOL")

@@ -25,7 +25,7 @@ from .whole import asked_for, described, sides_of, whole
 
 LARGEST_CONFIG = 16 << 20
 DEEPEST = 8
-NETWORKS = ("Sequential", "Functional")
+NETWORKS = ("Sequential", "Functional", "Model")  # the last is Keras 2's name of the second
 FUNCTIONS = {"Add": "add", "Multiply": "mul", "Subtract": "sub", "TrueDivide": "div", "Divide": "div"}
 FUNCTIONS |= {"Maximum": "maximum", "Minimum": "minimum"}
 COMMUTING = ("add", "mul")
@@ -52,23 +52,28 @@ def keras_network(path, preprocessing, size=None, labels=None):
 def describe_keras(path):
     """What an archive is, as lines of text. Raises WeightsError for one that cannot be read."""
     with _opened(path) as (config, _):
-        counts, waiting = collections.Counter(), [config]
-        while waiting:
-            one = waiting.pop()
-            counts[str(one["class_name"])] += 1
-            waiting += one["config"].get("layers", [])
-        counts.subtract([config["class_name"]])
-        sides = _input_shape(config)[1:3]
-        known = LAYERS.keys() | FUNCTIONS.keys() | ONLY_IN_TRAINING | {*NETWORKS, *SEVERAL, "InputLayer"}
-        head = f"Keras archive, {counts.total()} layers, pictures of {' x '.join(str(n or '?') for n in sides)} pixels"
-        free = ["--size PIXELS"] * (None in sides)
-        return described(path, [f"{path.name}: {head}"], +counts, known, free)
+        return describe_config(path, config, "Keras archive")
+
+
+def describe_config(path, config, what):
+    """What Keras' configuration of a network in a file of the kind `what` says, as lines of text."""
+    counts, waiting = collections.Counter(), [config]
+    while waiting:
+        one = waiting.pop()
+        counts[str(one["class_name"])] += 1
+        waiting += one["config"].get("layers", [])
+    counts.subtract([config["class_name"]])
+    sides = _input_shape(config)[1:3]
+    known = LAYERS.keys() | FUNCTIONS.keys() | ONLY_IN_TRAINING | {*NETWORKS, *SEVERAL, "InputLayer"}
+    head = f"{what}, {counts.total()} layers, pictures of {' x '.join(str(n or '?') for n in sides)} pixels"
+    free = ["--size PIXELS"] * (None in sides)
+    return described(path, [f"{path.name}: {head}"], +counts, known, free)
 
 
 def read_keras_archive(path, size=None):
     """({name: layer}, channels of its pictures, (H, W), how many layers) of the network."""
     with _opened(path) as (config, file):
-        return _Reader().read(config, file, size)
+        return Reader(Numbered).read(config, file, size)
 
 
 @contextmanager
@@ -87,23 +92,48 @@ def _opened(path):
             yield config, file
     except WeightsError as error:
         raise WeightsError(f"{path}: {shown(error)}") from None
-    except _Missing as error:
+    except Missing as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # of zip, JSON, HDF5
         raise WeightsError(f"{path} is damaged, or no network of Keras 3 ({shown(error)})") from None
 
 
-class _Missing(Exception):
+class Missing(Exception):
     """Something that the caller has to say."""
 
 
-class _Reader:
+class Numbered:
+    """Where an archive keeps arrays: a group for each layer, called by its class and number; in it vars/0, vars/1."""
+
+    @staticmethod
+    def of_network(weights):
+        return group(weights, "layers") if "layers" in weights else weights
+
+    @staticmethod
+    def of_layer(weights, kind, name, counts):
+        stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
+        number = counts[stem] = counts.get(stem, -1) + 1
+        stem += f"_{number}" if number else ""
+        return group(weights, stem) if stem in weights else {}  # an operation, not a layer, has no place there
+
+    @staticmethod
+    def arrays(stored):
+        variables = group(stored, "vars") if "vars" in stored else {}
+        arrays = [dataset(variables, str(number))[()] for number in range(len(variables))]
+        if not arrays and "layers" not in stored and hasattr(stored, "keys"):  # of a layer with layers of its own
+            return [array for name in stored if name != "vars" for array in Numbered.arrays(group(stored, name))]
+        return arrays
+
+
+class Reader:
     """Goes through the layers with one picture: .steps, and .tensors {value: what it is for the picture}.
 
-    .planes: values that stand for x[..., k], one channel without its dimension, which only a Stack takes.
+    kept: where the arrays are, as `Numbered`. .planes: values that stand for x[..., k], one channel without its
+    dimension, which only a Stack takes.
     """
 
-    def __init__(self):
+    def __init__(self, kept):
+        self.kept = kept
         self.steps, self.tensors, self.planes = [], {}, set()
 
     def read(self, config, file, size):
@@ -119,7 +149,7 @@ class _Reader:
         except WeightsError:
             raise
         except ValueError as error:
-            raise _Missing(str(error)) from None
+            raise Missing(str(error)) from None
 
     def _network(self, entry, weights, source, path):
         """The value that a network makes of `source`; path: the names of the networks that it is in."""
@@ -127,7 +157,7 @@ class _Reader:
         _check_kind(kind)
         if len(path) > DEEPEST:
             raise WeightsError("its networks within networks are nested far too deep")
-        arrays = group(weights, "layers") if "layers" in weights else weights
+        arrays = self.kept.of_network(weights)
         for layer in config["layers"]:
             name = layer["config"]["name"]
             if layer["class_name"] == "InputLayer":
@@ -143,10 +173,7 @@ class _Reader:
     def _layer(self, layer, weights, counts, taken, path):
         """The value that a layer makes of those taken, each the name of a value, a number, an array or an Ellipsis."""
         kind, config, name = layer["class_name"], layer["config"], f"layer {shown(path[-1], 60)!r}"
-        stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
-        number = counts[stem] = counts.get(stem, -1) + 1
-        stem += f"_{number}" if number else ""
-        stored = group(weights, stem) if stem in weights else {}  # an operation, not a layer, has no place there
+        stored = self.kept.of_layer(weights, kind, path[-1], counts)
         if kind in ONLY_IN_TRAINING:
             return taken[0]
         if kind in NETWORKS:
@@ -156,7 +183,7 @@ class _Reader:
             if kind in FUNCTIONS or kind in SEVERAL:
                 return self._of_several(kind, taken, path)
             (source,) = taken
-            modules = LAYERS[kind](config, _arrays(stored), tuple(self.tensors[source].shape[1:]))
+            modules = LAYERS[kind](config, self.kept.arrays(stored), tuple(self.tensors[source].shape[1:]))
             for place, module in enumerate(modules):
                 more = f"_{type(module).__name__.lower()}" if place else ""
                 source = self._run((*path[:-1], path[-1] + more), module, [source], place == len(modules) - 1)
@@ -253,19 +280,15 @@ def _check_kind(kind):
         raise WeightsError(f"it is a {shown(kind, 60)}: only Sequential and functional networks say their wiring")
 
 
-def _arrays(stored):
-    variables = group(stored, "vars") if "vars" in stored else {}
-    arrays = [dataset(variables, str(number))[()] for number in range(len(variables))]
-    if not arrays and "layers" not in stored and hasattr(stored, "keys"):  # of a layer with layers of its own
-        return [array for name in stored if name != "vars" for array in _arrays(group(stored, name))]
-    return arrays
-
-
 def _taken(layer, values):
     """What a functional layer takes, in order: values, numbers, arrays and an Ellipsis."""
     name, nodes = shown(layer["config"]["name"], 60), layer["inbound_nodes"]
     if len(nodes) != 1:
         raise WeightsError(f"layer {name!r} is used {len(nodes)} times")
+    if isinstance(nodes[0], list):  # as Keras 2 writes it: [[name, 0, 0, keywords], ...]
+        if any(one[1] or one[2] or one[3] for one in nodes[0]) or any(one[0] not in values for one in nodes[0]):
+            raise WeightsError(f"layer {name!r} takes more than layers before it")
+        return [values[one[0]] for one in nodes[0]]
     if "__keras_tensor__" in json.dumps(nodes[0].get("kwargs", {})):
         raise WeightsError(f"layer {name!r} takes values by name, which is not read")
     found, waiting = [], [nodes[0]["args"]]

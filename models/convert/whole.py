@@ -33,7 +33,8 @@ def described(path, head, counts, known, free, needed=None):
         lines.append(f"  {shown(kind, 40):24}{count:6}{'  has no layer here' if kind in unknown else ''}")
     if missing := [kind for kind in unknown if needed is None or kind in needed]:
         return [*lines, f"it cannot be converted, for want of {shown(', '.join(missing), 200)}"]
-    command = " ".join(["--preprocessing NAME", *free, f"--out {path.stem}.h5"])
+    out = "converted" if path.suffix == ".h5" else path.stem
+    command = " ".join(["--preprocessing NAME", *free, f"--out {out}.h5"])
     return [*lines, f"it does not say how pictures are prepared: python -m models convert {path.name} {command}"]
 
 

@@ -88,10 +88,10 @@ class Written:
 
     @staticmethod
     def _read(path, archive):
-        """The network in an archive; or that of the archive, its weights 0, filled from a file of weights alone."""
+        """The network in a file; or that of the archive, its weights 0, filled from a file of weights alone."""
+        if not path.name.endswith(".weights.h5"):
+            return convert(path, preprocessing="unit")
         model = convert(archive, preprocessing="unit")
-        if path == archive:
-            return model
         for _, tensor in model.named_tensors():
             tensor.data = np.zeros(tensor.shape, np.float32)
         return convert(path, model, "unit")

@@ -132,6 +132,17 @@ def keras_archives(folder):
     return made
 
 
+def keras_networks(folder):
+    """model.save("x.h5"), its model_config of variable and of fixed size."""
+    from tests.models import test_keras_h5
+
+    made = []
+    for fixed in (False, True):
+        test_keras_h5.write(folder / "seed.h5", fixed=fixed)
+        made.append((folder / "seed.h5").read_bytes())
+    return made
+
+
 def onnx_files(folder):
     """A block with a sum, a shape that is computed, and a head. Without the package there are none."""
     try:

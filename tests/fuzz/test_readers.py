@@ -46,6 +46,8 @@ CASES = {  # what is damaged and how: (reader, strategy of the seeds, the seeds 
     "Keras archives, bytes": ("convert", damaged, seeds.keras_archives),
     "Keras archives, members": ("convert", damaged_member, seeds.keras_archives),
     "Keras archives, layers": ("convert", edited_archive, seeds.keras_archives),
+    "Keras networks, bytes": ("convert", damaged, seeds.keras_networks),
+    "Keras networks, HDF5 objects": ("convert", edited, seeds.keras_networks),
     "state dicts, bytes": ("state", damaged, seeds.state_dicts),
     "state dicts, HDF5 objects": ("state", edited, seeds.state_dicts),
 }
