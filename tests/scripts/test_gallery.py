@@ -138,7 +138,9 @@ def test_headings_landmarks_and_names(page):
     labels = {a.get("for") for a in page.all("label")}
     sliders = [s for s in page.all("input") if s["type"] == "range"]
     assert len(sliders) == 6 and all(s["id"] in labels for s in sliders)
-    assert [s["value"] for s in page.all("input") if s["type"] == "radio"] == ["1", "2", "3", "all"]
+    switches = [(s["name"], s["value"]) for s in page.all("input") if s["type"] == "radio"]
+    assert [value for name, value in switches if name == "explained"] == ["1", "2", "3", "all"]
+    assert [value for name, value in switches if name == "sanity-class"] == ["1", "2", "3"]
     assert all(s["data-scope"] in ids for s in sliders)
     links = [a["href"] for a in page.all("a") if a["href"].startswith("#")]
     assert links and all(link[1:] in ids for link in links)
@@ -315,7 +317,9 @@ def test_two_networks_are_asked_the_same(tmp_path, gallery_budget):
     assert (standard["name"], trained["name"]) == ("minivgg", "minivgg_robust")
     assert standard["bars"][0]["name"] == trained["bars"][0]["name"] == trained["attacked"][0]["name"] == "cat"
     assert standard["attacked"][0]["name"] == found["least"] and found["other"] not in ("cat", found["least"])
-    assert all(c["saliency"]["bare"].scale and c["grown"].frames == 3 for c in found["columns"])
+    answers = [answer for c in found["columns"] for answer in c["answers"]]
+    assert [answer["class"] for answer in answers] == 2 * found["classes"] and found["classes"][0] == "cat"
+    assert all(answer["saliency"]["bare"].scale and answer["grown"].frames == 3 for answer in answers)
 
 
 def test_the_other_process_makes_the_same_sections(small_weights, folder, tmp_path, gallery_budget, monkeypatch, capfd):

@@ -316,6 +316,18 @@ def test_what_is_too_wide_says_that_it_scrolls(chromium, address):
     assert chromium.execute_script(hint) == "none"
 
 
+def test_the_class_of_the_sanity_check_is_switched(page):
+    shown = (
+        "return [...document.querySelectorAll('#sanity .choice')].filter(e => getComputedStyle(e).display !== 'none')"
+        ".map(e => e.dataset.choice)"
+    )
+    assert page.execute_script(shown) == ["1"]
+    page.execute_script("document.querySelectorAll('#sanity .switch input')[1].click()")
+    assert page.execute_script(shown) == ["2"]
+    first = "return document.querySelector('#attributions .switch :checked').value"
+    assert page.execute_script(first) == "1"
+
+
 def test_a_place_in_the_code_opens_there(page):
     page.execute_script("document.querySelector('a[href=\"#code-pgd\"]').click()")
     assert page.execute_script("return document.getElementById('code-pgd').parentElement.open")

@@ -162,7 +162,8 @@ def write(study, sections):
         "seconds": study.seconds,
         "probabilities": {job.class_name(c): job.probabilities[c] for c in study.classes},
         "sanity": {
-            row["title"]: [cell["rho"] for cell in row["cells"]] for row in sections.get("sanity", {}).get("rows", ())
+            row["title"]: [cell["rho"] for cell in row["cells"][0]]
+            for row in sections.get("sanity", {}).get("rows", ())
         },
         "adversarial": sections.get("adversarial", {}).get("numbers"),
         "style": sections.get("style", {}).get("numbers"),

@@ -164,13 +164,13 @@ def quietly(function, *arguments):
 
 
 def sanity(study):
-    """Maps and rank correlations as the network's layers are randomised, for some of the methods."""
-    target, rows, layers = study.classes[0], [], ()
+    """Maps and rank correlations as the network's layers are randomised, for some of the methods and every class."""
+    images, rows, layers = np.repeat(study.first.image, len(study.classes), 0), [], ()
     for key in CHECKED:
         try:
             found = quietly(
                 lambda key=key: viz.model_randomization(
-                    study.model, study.first.image, METHODS[key], target, seed=study.job.args.seed, looks=LOOKS
+                    study.model, images, METHODS[key], study.classes, seed=study.job.args.seed, looks=LOOKS
                 )
             )
         except (NotImplementedError, ValueError) as error:
@@ -180,14 +180,14 @@ def sanity(study):
         finally:
             study.did(2)
         layers = found.layers
-        rows.append(sanity_row(key, found, stages(layers)))
+        rows.append(sanity_row(key, found, stages(layers), len(study.classes)))
     rows.sort(key=lambda row: row["left"])
-    name = study.job.class_name(target)
+    names = [study.job.class_name(c) for c in study.classes]
     return {
         "rows": rows,
         "columns": ["trained", *(f"down to {layers[k - 1]}" for k in stages(layers)[1:])],
-        "class": name,
-        "commands": [study.command("sanity_check", "--target", name, "--methods", ",".join(CHECKED))],
+        "classes": names,
+        "commands": [study.command("sanity_check", "--target", names[0], "--methods", ",".join(CHECKED))],
         "note": SECTIONS["sanity"],
     }
 
@@ -197,10 +197,14 @@ def stages(layers):
     return sorted({0, 1, 2, (len(layers) + 1) // 2, len(layers)})
 
 
-def sanity_row(key, found, shown_stages):
-    title, cells = ATTRIBUTIONS[key].title, []
-    for k in shown_stages:
-        heat, value = found.maps[k][0], float(found.spearman[k][0])
-        alt = f"{title}, {f'{k} layers random' if k else 'trained network'}"
-        cells.append({"picture": embed.drawn(heat, plot.Scale.of(heat), alt), "rho": value, "trained": k == 0})
+def sanity_row(key, found, shown_stages, count):
+    """A method's row of the table, with the cells of each of `count` classes; left: what is left on average."""
+    title = ATTRIBUTIONS[key].title
+
+    def cell(k, n):
+        heat, alt = found.maps[k][n], f"{title}, {f'{k} layers random' if k else 'trained network'}"
+        drawn = embed.drawn(heat, plot.Scale.of(heat), alt)
+        return {"picture": drawn, "rho": float(found.spearman[k][n]), "trained": k == 0}
+
+    cells = [[cell(k, n) for k in shown_stages] for n in range(count)]
     return {"title": title, "cells": cells, "left": float(np.mean(found.spearman[1:]))}

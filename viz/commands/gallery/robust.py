@@ -17,22 +17,22 @@ LARGE = 6.0  # the length of a change that anybody can see
 
 
 def robust(study):
-    """The same class, attack and class image for both embedded networks, a column for each."""
+    """The same classes, attacks and class images for both embedded networks, a column for each."""
     job, name = study.job, study.job.args.model
     if name not in PARTNERS:
         return {"remark": f"{study.model.name} has no twin that was trained against attacks; --model minivgg has."}
     partner = models.load(PARTNERS[name], device=job.args.device).eval().requires_grad_(False)
     explained, other = study.classes[:2]
     least = int(job.probabilities.argmin())
-    columns = [column(study, model, explained, other, least) for model in (study.model, partner)]
+    columns = [column(study, model, other, least) for model in (study.model, partner)]
     return {
         "columns": columns,
-        "class": job.class_name(explained),
         "other": job.class_name(other),
         "least": job.class_name(least),
         "levels": round(255 * SMALL),
         "length": embed.number(LARGE),
-        "frames": max(c["grown"].frames for c in columns),
+        "classes": [job.class_name(c) for c in study.classes],
+        "frames": max(answer["grown"].frames for c in columns for answer in c["answers"]),
         "commands": [
             job.command(technique, *study.first.argument, "--model", PARTNERS[name], *options)
             for technique, *options in (
@@ -44,32 +44,48 @@ def robust(study):
     }
 
 
-def column(study, model, explained, other, least):
-    """What one of the networks answers: readings, its gradient, a small and a large attack, and its class image."""
+def column(study, model, other, least):
+    """What one of the networks answers: readings, a small and a large attack; and for each class explained its gradient
+    and its image."""
     image, steps, title = study.first.image, study.budget.attack_steps, study.job.class_name
     who, attack = CALLED[model.name], {"steps": steps, "seed": study.job.args.seed}
     before = probabilities(model, image)[0]
     small = viz.pgd(model, image, target=least, epsilon=SMALL, **attack)
     large = viz.pgd(model, image, target=other, epsilon=LARGE, norm="l2", **attack)
     study.did(4)
-    gradient = plot.centred(viz.gradient(model, image, explained)[0])
     reached = probabilities(model, large)[0, other]
     return {
         "title": who,
         "name": model.name,
         "bars": study.bars(before, 3),
         "attacked": study.bars(probabilities(model, small)[0], 3),
-        "gradient": embed.exact(gradient, f"The gradient of {title(explained)} as colours, {who}; grey is 0"),
-        "saliency": shown(study, "saliency", image, [explained], [f"{title(explained)}, {who}"], model)[0],
+        "answers": answers(study, model),
         "large": embed.exact(large, f"The photograph moved a long way towards {title(other)}, {who}"),
         "reached": f"{reached:.2f}",
-        "grown": class_image(study, model, explained),
     }
 
 
-def class_image(study, model, explained):
-    """A Film; the one that was made before, if there is one."""
-    if model is study.model and explained in study.grown:
-        return study.grown[explained]
-    label = f"{study.job.class_name(explained)}, {CALLED[model.name]}"
-    return film(ascend(study, model, [explained], study.budget.class_steps), 0, f"What grows for {label}", label)
+def answers(study, model):
+    """For each class explained: its gradient as colours, as a map, and a Film of its image."""
+    subjects = [f"{study.job.class_name(c)}, {CALLED[model.name]}" for c in study.classes]
+    images = study.first.image.repeat(len(subjects), 0)
+    gradients = viz.gradient(model, images, study.classes)
+    maps = shown(study, "saliency", images, study.classes, subjects, model)
+    grown = class_images(study, model, subjects)
+    return [
+        {
+            "class": study.job.class_name(c),
+            "gradient": embed.exact(plot.centred(gradients[n]), f"The gradient of {subject} as colours; grey is 0"),
+            "saliency": maps[n],
+            "grown": grown[n],
+        }
+        for n, (c, subject) in enumerate(zip(study.classes, subjects, strict=True))
+    ]
+
+
+def class_images(study, model, subjects):
+    """A Film for each class explained; those that were made before, if they were."""
+    if model is study.model and all(c in study.grown for c in study.classes):
+        return [study.grown[c] for c in study.classes]
+    made = ascend(study, model, study.classes, study.budget.class_steps)
+    return [film(made, n, f"What grows for {subject}", subject) for n, subject in enumerate(subjects)]
