@@ -24,13 +24,26 @@ class Case:
     memory_bar: float | None = None
 
 
+def small(name, title, network, size, forward_bar, gradient_bar):
+    """The two cases of a network whose time is not all products: what people wait for every day."""
+    return (
+        Case(name, f"{title}, forward", "forward", network, 1, size, forward_bar),
+        Case(f"{name}-grad", f"{title}, with input gradient", "gradient", network, 1, size, gradient_bar),
+    )
+
+
+FOLDED = ("resnet18", "mobilenet_v2", "efficientnet_lite0")  # their batch norms into their convolutions, on both sides
 CASES = (
     Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 1.2, 4.0),
     Case("vgg16-b8", "VGG16 224 px, batch 8, forward", "forward", "vgg16", 8, 224, None, 4.0),
     Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 1.2, 4.0, 1.0),
     Case("vgg16-grad-b8", "VGG16 224 px, batch 8, with input gradient", "gradient", "vgg16", 8, 224),
     Case("style-512", "style-transfer step, 512 px", "style", "vgg16_features", 1, 512, 1.2),
-    Case("squeezenet", "SqueezeNet 1.1, 227 px, forward", "forward", "squeezenet1_1", 1, 227),
+    *small("squeezenet", "SqueezeNet 1.1, 227 px", "squeezenet1_1", 227, 0.9, 0.8),
+    *small("minivgg", "MiniVGG 112 px", "minivgg", 112, 1.0, 1.0),
+    *small("resnet18", "ResNet-18 224 px", "resnet18", 224, 0.9, 1.0),
+    *small("mobilenet", "MobileNetV2 224 px", "mobilenet_v2", 224, 0.5, 0.5),
+    *small("lite0", "EfficientNet-Lite0 224 px", "efficientnet_lite0", 224, 0.5, 0.5),
     Case("minivgg-step", "MiniVGG training step, 96 px, batch 32", "training", "minivgg_bn", 32, 96, 0.8),
 )
 GPU_CASES = (
@@ -45,10 +58,7 @@ GPU_CASES = (
     Case("minivgg-step", "MiniVGG training step, 96 px, batch 128", "training", "minivgg_bn", 128, 96, 0.8),
     Case("minivgg-fed", "the same, augmentation on the host included", "fed", "minivgg_bn", 128, 96, 0.8),
 )
-BUSY_CASES = (
-    CASES[0],
-    Case("squeezenet-grad", "SqueezeNet 1.1, 227 px, with input gradient", "gradient", "squeezenet1_1", 1, 227),
-)
+BUSY_CASES = tuple(case for case in CASES if case.name in ("vgg16-b1", "squeezenet-grad"))
 COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 3.0
 ACCURACY, GROWTH, BUSY = "accuracy", "growth", "busy"
 NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH, BUSY)

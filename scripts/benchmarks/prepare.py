@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 import models
+from benchmarks import cases
 from models.description import describe
 
 PHOTOGRAPH = "photograph"
@@ -19,6 +20,8 @@ def network(name):
     """He-initialised; "minivgg_bn" has batch normalisation, as it is trained."""
     if name == "vgg16_features":  # the same weights: their scale is that of the whole network's
         return models.build("vgg16_features")
+    if name in cases.FOLDED:
+        return models.fold_batch_norm(models.build(name))
     return models.build(name.removesuffix("_bn"), batch_norm=name.endswith("_bn"))
 
 
