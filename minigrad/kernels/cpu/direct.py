@@ -14,6 +14,7 @@ Everything here is one operation, a correlation on channels-last arrays with the
 
 The work is cut into blocks of output rows whose windows stay in caches. How a block is filled depends on the shape:
 
+    pixels                no window to copy: the pixels as they lie, times the weights    1x1, stride 1
     windows by channels   im2col, copied in runs of channels, times the weights           the rule
     windows by pixels     im2col, copied tap by tap in runs of pixels, times the weights  few channels, or few positions
     taps weighed          the sum over taps of a view of the input times a number         one channel in each group
@@ -32,10 +33,10 @@ import numpy as np
 from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
-from minigrad.kernels.cpu.product import matmul, uncopied_run
+from minigrad.kernels.cpu.product import matmul, pixels_times, uncopied_run
 from minigrad.kernels.cpu.threads import blocks, parallel, thread_count
 from minigrad.kernels.frozen import form
-from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last
+from minigrad.kernels.layout import as_rows, channels_first, channels_last, empty_channels_last
 from minigrad.kernels.plain import output_hw
 
 _workspace = Workspace()
@@ -46,8 +47,10 @@ _workspace = Workspace()
 def conv2d(x, w, bias, stride, padding, dilation, groups, after=None):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW), bias (O,) or None; all geometry in (row, column) pairs.
 
-    after(pixels), where given, changes each block of y, (N,h,OW,O), while it is in the cache.
+    after(pixels), where given, changes each block of y, (..., O), while it is in the cache.
     """
+    if w.shape[2:] == stride == (1, 1) and padding == (0, 0) and groups == 1 and (rows := as_rows(x)) is not None:
+        return pixels_times(rows, w[:, :, 0, 0].T, bias, x.shape, after)
     shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
     y = empty_channels_last(shape, np.result_type(x, w), x)
     origin, way = (-padding[0], -padding[1]), _way(shape, w.shape, stride, groups)
@@ -57,8 +60,10 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, after=None):
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """gx (N,C,*input_hw) of g (N,O,OH,OW): the transposed convolution."""
-    cg = w.shape[1]
-    shape = (g.shape[0], cg * groups, *input_hw)
+    cg, shape = w.shape[1], (g.shape[0], w.shape[1] * groups, *input_hw)
+    whole = w.shape[2:] == stride == (1, 1) and input_hw == g.shape[2:] and groups == 1
+    if whole and (rows := as_rows(g)) is not None:
+        return pixels_times(rows, w[:, :, 0, 0], None, shape)
     gx = empty_channels_last(shape, np.result_type(g, w), g)
     if _spreads(shape, groups) and (by_window := _kept_by_window(w, groups)) is not None:
         _spread_products(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)

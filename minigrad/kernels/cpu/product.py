@@ -3,14 +3,17 @@
 BLAS has threads of its own, but while a pass lasts they would compete with ours for the cores.
 """
 
+import functools
 import math
 
 import numpy as np
 
 from minigrad.kernels.cpu import tuning
-from minigrad.kernels.cpu.threads import parallel, shares, thread_count
+from minigrad.kernels.cpu.threads import blocks, parallel, shares, thread_count
+from minigrad.kernels.layout import channels_first
 
 
+@functools.lru_cache
 def uncopied_run(rows, length, width):
     """How many of `rows` to multiply at a time by a (length, width) matrix, so that BLAS copies nothing: a divisor of
     `rows`, or all of them where no divisor is close."""
@@ -39,3 +42,28 @@ def matmul(a, b, out=None):
     else:
         parallel(lambda run: np.matmul(a[..., run, :], b, out=y[..., run, :]), shares(m))
     return y
+
+
+def pixels_times(rows, matrix, bias, shape, after=None):
+    """(N,O,H,W): pixels, rows (N*H*W, C), times a matrix (C,O), plus a bias (O,) or None: a 1x1 convolution.
+
+    shape: (N, any, H, W). after(pixels), where given, changes each block of the result, (..., O), while it is in the
+    cache.
+    """
+    c, o = matrix.shape
+    y = np.empty((len(rows), o), np.result_type(rows, matrix))
+    few = matrix.size <= tuning.FEW_WEIGHTS
+    matrix = np.ascontiguousarray(matrix) if few else matrix
+
+    def fill(block):
+        part, target = rows[block], y[block]
+        run = uncopied_run(*part.shape, o) if few else len(part)
+        matmul(part.reshape(-1, run, c), matrix, out=target.reshape(-1, run, o))
+        if bias is not None:
+            target += bias
+        if after is not None:
+            after(target)
+
+    if len(rows):
+        parallel(fill, blocks(len(rows), max(tuning.WINDOW_BYTES, matrix.nbytes) // (c * y.itemsize)))
+    return channels_first(y.reshape(shape[0], *shape[2:], o))

@@ -6,6 +6,7 @@ import pytest
 from minigrad.guard import Constant
 from minigrad.kernels import plain
 from minigrad.kernels.cpu import direct
+from minigrad.kernels.cpu.elementwise import relu_in_place
 
 pytestmark = pytest.mark.host("which way the CPU's kernel takes")
 
@@ -16,7 +17,7 @@ CASES = {  # x, w, stride, groups -> the way forward, and the way of the input g
     "few outputs": ((1, 32, 9, 9), (8, 32, 3, 3), (1, 1), 1, "_shift_products", "_multiply_windows"),
     "few pixels": ((1, 64, 5, 5), (64, 64, 3, 3), (1, 1), 1, "_multiply_windows", "_shift_products"),
     "few channels, strided": ((2, 3, 9, 10), (16, 3, 3, 4), (2, 3), 1, "_multiply_windows", "_scatter_products"),
-    "no windows to copy": ((1, 32, 9, 9), (8, 32, 1, 1), (1, 1), 1, "_multiply_windows", "_multiply_windows"),
+    "no windows to copy": ((1, 32, 9, 9), (8, 32, 1, 1), (2, 2), 1, "_multiply_windows", "_multiply_windows"),
 }
 
 
@@ -40,4 +41,22 @@ def test_each_way_is_taken_and_right(case, frozen, monkeypatch):
     if frozen and case == "few pixels":
         backward = "_spread_products"
     assert taken[0] == forward and set(taken[1:]) == {backward}
+    del constant
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["changing", "frozen"])
+@pytest.mark.parametrize("channels", [5, 300], ids=["few weights", "many"])
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_a_window_of_one_pixel_is_a_product_of_pixels(n, channels, frozen, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, 9, 11, channels)).transpose(0, 3, 1, 2)
+    w, bias = rng.standard_normal((64, channels, 1, 1)), rng.standard_normal(64)
+    g = rng.standard_normal((n, 9, 11, 64)).transpose(0, 3, 1, 2)
+    geometry, constant = ((1, 1), (0, 0), (1, 1), 1), Constant(w) if frozen else None
+    expected = plain.conv2d(x, w, bias, *geometry), plain.conv2d_input_grad(g, w, (9, 11), *geometry)
+    monkeypatch.setattr(direct, "_correlate", None)
+    np.testing.assert_allclose(
+        direct.conv2d(x, w, bias, *geometry, relu_in_place), np.maximum(expected[0], 0), atol=1e-11
+    )
+    np.testing.assert_allclose(direct.conv2d_input_grad(g, w, (9, 11), *geometry), expected[1], atol=1e-11)
     del constant
