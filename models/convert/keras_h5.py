@@ -14,8 +14,8 @@ from .preprocessing import for_channels
 from .whole import asked_for, whole
 
 # The names of a layer's arrays, in the order in which an archive numbers them.
-ORDER = ("depthwise_kernel", "kernel", "pointwise_kernel", "gamma", "alpha", "beta", "bias", "moving_mean")
-ORDER += ("moving_variance", "mean", "variance", "count")
+ORDER = ["depthwise_kernel", "kernel", "pointwise_kernel", "gamma", "alpha", "beta", "bias", "moving_mean"]
+ORDER += ["moving_variance", "mean", "variance", "count"]
 
 
 def keras_config(path):
