@@ -249,6 +249,11 @@ MISTAKES = {
     4: (
         ("x @ swap(w) + b", "x @ w + b", "w is not transposed"),
         ("exp(z).sum(1, keepdims=True)", "exp(z).sum()", "the sum is over all images"),
+        ("scores.data.max(axis=1, keepdims=True)", "scores.data.max()", "lower each by its own largest"),
+        ("scores.data.max(axis=1, keepdims=True)", "scores.data.max(axis=0)", "by its own largest score"),
+        ("log(exp(z).sum(1, keepdims=True))", "log(exp(z).sum(1, keepdims=True)).data", "outside the graph"),
+        ("p.dtype.type(lr)", "p.dtype.type(0.1)", "lr is not looked at"),
+        ("zip(parameters, gradients, ", "zip(parameters, gradients[:1] * len(parameters), ", "this is the first one's"),
         (
             "    return z - log(exp(z).sum(1, keepdims=True))\n",
             "    return exp(z) / exp(z).sum(1, keepdims=True)\n",

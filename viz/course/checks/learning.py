@@ -26,6 +26,9 @@ def logarithms(student):
         "the sum is over the batch, not over the classes: axis 1": lowered - np.log(np.exp(lowered).sum(0)),
         "the sum is over all images: each has its own": lowered - np.log(np.exp(lowered).sum()),
         "these are the probabilities, their logarithms are wanted": np.exp(expected),
+        "each row is lowered by its own largest score (axis 1, keepdims)": Z
+        - Z.max(0)
+        - np.log(np.exp(Z - Z.max(0)).sum(1, keepdims=True)),
     }
     same("log_softmax([[1, 2, 4], [0, 3, 1]])", student.log_softmax(student.Tensor(Z)), expected, mistakes)
     large = np.array([[1000, 0]], F32)
@@ -33,6 +36,14 @@ def logarithms(student):
     sentence = "softmax overflows: lower each row's scores by their largest before exp"
     require(np.isfinite(found).all(), sentence, "log_softmax([[1000, 0]])", "[[0, -1000]]", found)
     same("log_softmax([[1000, 0]])", found, np.array([[0, -1000]], F32))
+    two = np.array([[1000, 1000], [0, 0]], F32)
+    found = student.log_softmax(student.Tensor(two)).data
+    sentence = (
+        "lowered by the largest of all images a row of small scores is exp(...) = 0: lower each by its own largest"
+    )
+    example = "log_softmax([[1000, 1000], [0, 0]])"
+    require(np.isfinite(found).all(), sentence, example, "-log 2 everywhere", found)
+    same(example, found, np.full((2, 2), -np.log(2), F32))
 
 
 def loss(student):
@@ -49,7 +60,11 @@ def loss(student):
     }
     same("cross_entropy([[1, 2, 4], [0, 3, 1]], [2, 0])", found, F32(each.mean()), mistakes)
     expected = (p - np.eye(3, dtype=F32)[labels]) / 2
-    same("its gradient by the scores", student.grad(found, [x])[0], expected)
+    mistakes = {
+        "the sum of log_softmax is outside the graph: keep to Tensors": -np.eye(3, dtype=F32)[labels] / 2,
+        "no gradient arrives: keep to Tensors": 0 * Z,
+    }
+    same("its gradient by the scores", student.grad(found, [x])[0], expected, mistakes)
 
 
 def step(student):
@@ -62,6 +77,15 @@ def step(student):
     same("p itself, afterwards", p, np.array([1, 2], F32), {"the old parameter was changed": np.array([0, 3], F32)})
     sentence = "the new parameter has a graph, which grows with every step: compute with .data"
     require(getattr(found[0], "function", None) is None, sentence, "sgd([p], [g], 0.1)[0].function", None, "a Function")
+    q, h = student.Tensor(np.array([5, 6], F32)), student.Tensor(np.array([1, 4], F32))
+    found = student.sgd([p, q], [g, h], 0.5)
+    require(len(found) == 2, "each parameter has a new one", "sgd([p, q], [g, h], 0.5)", 2, len(found))
+    mistakes = {
+        "lr is not looked at": np.array([4.9, 5.6], F32),
+        "each parameter has its own gradient, this is the first one's": np.array([0, 11], F32),
+        "the gradient's size counts, not its sign alone": np.array([4.5, 5.5], F32),
+    }
+    same("sgd([p, q], [g, h], 0.5)[1], q = [5, 6], h = [1, 4]", found[1], np.array([4.5, 4], F32), mistakes)
 
 
 def reads_digits(student):
