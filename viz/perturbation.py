@@ -213,7 +213,7 @@ def watched_many(model, changed, target, layer, unit, output):
     if several and (changed == changed[:, :1]).all():
         with mg.no_grad():
             y = logits(model, as_leaf(model, changed[:, 0]))
-            y = (probabilities(y) if output == "probability" else y)[np.repeat(np.arange(m), n)]
+            y = (probabilities(y) if output == "probability" else y)[[i for i in range(m) for _ in range(n)]]
             return pick(y, np.tile(target, m)).numpy().astype(np.float64).reshape(m, n)
     if is_class(target) and target is not None:
         target = np.tile(target, len(changed))
