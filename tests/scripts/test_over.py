@@ -146,7 +146,7 @@ def test_batches_decide_nothing(run, folder, tmp_path, do):
 # ---- kills -----------------------------------------------------------------------------------------------------------
 
 
-def started(folder, network, out, *more):
+def started(folder, network, out, *more, **how):
     argv = [
         folder,
         "--model",
@@ -165,6 +165,7 @@ def started(folder, network, out, *more):
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        **how,
     )
 
 
@@ -191,8 +192,8 @@ def test_killed_three_times_it_is_as_if_it_never_was(folder, network, tmp_path):
 def test_after_ctrl_c_the_same_command_goes_on(run, folder, tmp_path, monkeypatch):
     once = over.answers
 
-    def stopped(args, question, batches):
-        for n, found in enumerate(once(args, question, batches)):
+    def stopped(job, question, batches):
+        for n, found in enumerate(once(job, question, batches)):
             if n == 1:
                 signal.raise_signal(signal.SIGINT)
             yield found
@@ -256,6 +257,11 @@ def test_another_question_is_refused(run, folder, tmp_path):
         assert code == 2 and "answers another question: its" in heard
 
 
+def test_a_store_among_the_photographs_is_refused(script, network, folder):
+    code, _, heard = script("over", folder, "--model", network, "--out", folder / "cat" / "store")
+    assert code == 2 and "lies among the photographs" in heard and not (folder / "cat" / "store").exists()
+
+
 def test_progress_says_images_a_second(run, folder, monkeypatch):
     monkeypatch.setattr(command, "as_lines", lambda: progress.as_lines(every=0))
     _, _, heard = run(folder, "--do", "saliency")
@@ -309,8 +315,8 @@ def dask():
 def test_two_workers_give_the_same_though_one_is_killed(run, folder, alone, tmp_path, monkeypatch, dask):
     once, killed = over.answers, []
 
-    def killing(args, question, batches):
-        for n, found in enumerate(once(args, question, batches)):
+    def killing(job, question, batches):
+        for n, found in enumerate(once(job, question, batches)):
             if n == 1:
                 killed.append(int(found.who.rpartition(" ")[2]))
                 os.kill(killed[0], signal.SIGKILL)
@@ -323,6 +329,16 @@ def test_two_workers_give_the_same_though_one_is_killed(run, folder, alone, tmp_
     assert [row["photograph"] for row in store.table()] == [str(n) for n in range(14)]
     same(store, alone[0])
     assert len(store.facts["runs"][0]["memory_of"]) >= 2
+
+
+def test_ctrl_c_ends_a_run_on_workers(folder, network, tmp_path, dask):
+    out = tmp_path / "store"
+    process = started(folder, network, out, "--workers", "1", start_new_session=True)
+    wait_for_parts(process, out, 1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
+    said, heard = process.communicate(timeout=300)
+    assert process.returncode in (0, 130), heard
+    assert process.returncode == 0 or b"the same command goes on" in said and b"Traceback" not in heard
 
 
 def test_a_scheduler_elsewhere(run, folder, alone, tmp_path, dask):

@@ -117,5 +117,5 @@ def own_classes(model, folder, name, imagenet=()):
 def classes_of_folders(model, source):
     """{folder: indices of the classes it stands for} of a many.photographs.Source, for folders that stand for some."""
     rows = source.class_rows()
-    found = {name: own_classes(model, name, *rows.get(name, (name, ()))) for name in sorted(set(source.folders))}
+    found = {name: own_classes(model, name, *rows.get(name, (name, ()))) for name in sorted(source.folders)}
     return {name: classes for name, classes in found.items() if classes}

@@ -60,6 +60,10 @@ def run(job):
     args = job.args
     if args.workers and args.scheduler:
         raise UserError("give --workers or --scheduler, not both")
+    if args.source.is_dir() and args.out.resolve().is_relative_to(args.source.resolve()):
+        raise UserError(
+            f"--out {args.out} lies among the photographs, and its pictures would be more of them: name another"
+        )
     source = Source(args.source, args.count)
     question = asked(job, source)
     hold(question, job.model)
@@ -94,7 +98,7 @@ def compute(job, store, source, question):
         return 0, {}
     batches = source.batches(size, frozenset(store.done))
     with job.stoppable(), tqdm(total=whole, initial=before, unit="image", disable=not job.progress) as bar:
-        for found in answers(args, question, batches):
+        for found in answers(job, question, batches):
             store.put(found.first, found.rows, found.arrays, found.scales)
             memory[found.who], done = found.memory, done + len(found.rows)
             bar.update(len(found.rows))
@@ -104,12 +108,13 @@ def compute(job, store, source, question):
     return done, memory
 
 
-def answers(args, question, batches):
+def answers(job, question, batches):
+    args = job.args
     if not (args.workers or args.scheduler):
         yield from engine.here(question, batches)
         return
     with engine.client(args.scheduler, args.workers) as client:
-        yield from engine.on_dask(client, question, batches)
+        yield from engine.on_dask(client, question, batches, lambda: job.stopped)
 
 
 # ---- what is asked ---------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ fails is tried again; each answer comes once.
 """
 
 import queue
+import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 
@@ -81,27 +82,44 @@ def client(scheduler: str | None, workers: int | None):
             yield found
         return
     options = {"threads_per_worker": 1, "dashboard_address": ":0", "processes": True, "memory_limit": 0}
-    with distributed.LocalCluster(n_workers=workers, **options) as cluster:
+    with without_ctrl_c():
+        cluster = distributed.LocalCluster(n_workers=workers, **options)
+    with cluster:
         with distributed.Client(cluster, set_as_default=False) as found:
             yield found
 
 
-def on_dask(found, question: Question, batches: Iterator[Batch]) -> Iterator[Answer]:
-    """The answers of a Dask client's workers, as they come; AHEAD batches are with every worker's thread."""
-    from distributed import as_completed
+@contextmanager
+def without_ctrl_c():
+    """Processes started within do not hear Ctrl-C, which a terminal sends to all: this one ends them in order."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
-    work, waiting, unread, sent = partial(at_worker, question), {}, iter(ahead(batches)), as_completed(loop=found.loop)
-    while True:
+
+def on_dask(
+    found, question: Question, batches: Iterator[Batch], stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Answer]:
+    """The answers of a Dask client's workers, as they come; AHEAD batches are with every worker's thread.
+
+    stopped: asked every second; True ends the work, without what is in flight.
+    """
+    from distributed import wait
+
+    work, waiting, unread = partial(at_worker, question), {}, iter(ahead(batches))
+    while not stopped():
         threads = found.nthreads()
         for batch in islice(unread, max(0, AHEAD * max(1, sum(threads.values())) - len(waiting))):
-            future = found.submit(work, batch, threads, retries=RETRIES, pure=False)
-            waiting[future.key] = batch
-            sent.add(future)
+            waiting[found.submit(work, batch, threads, retries=RETRIES, pure=False)] = batch
         if not waiting:
             return
-        future = next(sent)
-        batch = waiting.pop(future.key)
-        yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
+        with suppress(TimeoutError), found.as_current():
+            wait(list(waiting), timeout=1, return_when="FIRST_COMPLETED")
+        for future in [future for future in waiting if future.done()]:
+            batch = waiting.pop(future)
+            yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
 
 
 def failed(question, batch, error):

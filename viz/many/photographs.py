@@ -8,6 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, tee
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -59,7 +60,8 @@ def below(root):
 
 def listed(path):
     """The pictures that a text names, a path on each line, from the text's folder; one may stand there twice."""
-    return Files(path.parent, [line for line in map(str.strip, path.read_text("utf-8").splitlines()) if line])
+    with open(path, encoding="utf-8") as file:
+        return Files(path.parent, [line for line in map(str.strip, file) if line])
 
 
 class Archive:
@@ -108,8 +110,8 @@ class Archive:
 
 
 class Source:
-    """Photographs in order. names: of those taken. folders: the name of the folder that each lies in. key: a checksum
-    of the names."""
+    """Photographs in order. names: of those taken. folders: the names of those that they lie in. key: a checksum of
+    the names."""
 
     def __init__(self, path: Path, count: int | None = None):
         """path: a folder, a tar archive, or a text with a path on each line. count: take so many, evenly spaced."""
@@ -118,15 +120,20 @@ class Source:
             raise UserError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
         whole = len(self._files.names)
         self.places = np.arange(whole) if count is None else np.arange(min(count, whole)) * whole // min(count, whole)
-        self.path, self.names = Path(path), [self._files.names[place] for place in self.places]
-        self.key = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        self.path, self.names = Path(path), self._files.names
+        if len(self.places) < whole:
+            self.names = [self._files.names[place] for place in self.places]
+        digest = hashlib.sha256()
+        for name in self.names:
+            digest.update(f"{name}\n".encode())
+        self.key = digest.hexdigest()
 
     def __len__(self):
         return len(self.names)
 
     @property
     def folders(self):
-        return [PurePosixPath(name).parent.name for name in self.names]
+        return {PurePosixPath(name).parent.name for name in self.names}
 
     def class_rows(self):
         """{folder: (name, ImageNet indices)} of a classes.txt beside them: label, folder, name, perhaps indices."""
@@ -136,14 +143,19 @@ class Source:
 
     def files(self, wanted):
         """(place in `names`, bytes or a sentence) of each of the places, which ascend."""
-        yield from zip(wanted, self._files.read([self.places[i] for i in wanted]), strict=True)
+        wanted, again = tee(wanted)
+        yield from zip(wanted, self._files.read(self.places[i] for i in again), strict=True)
 
     def batches(self, size: int, done=frozenset()) -> Iterator[Batch]:
         """Batches of `size` photographs, but for those whose first one's place is in `done`."""
-        firsts = [first for first in range(0, len(self), size) if first not in done]
-        spans = [range(first, min(first + size, len(self))) for first in firsts]
-        files = self.files([place for span in spans for place in span])
-        for span in spans:
+
+        def spans():
+            for first in range(0, len(self), size):
+                if first not in done:
+                    yield range(first, min(first + size, len(self)))
+
+        files = self.files(chain.from_iterable(spans()))
+        for span in spans():
             yield Batch(span.start, tuple(self.names[i] for i in span), tuple(next(files)[1] for _ in span))
 
 

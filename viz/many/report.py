@@ -79,8 +79,9 @@ def write(store, source, model):
 
 def sheet_places(store):
     """Photographs that are there, evenly spaced."""
-    there = [int(row["photograph"]) for rows in store.tables() for row in rows if not row["error"]]
-    return [there[n] for n in np.unique(np.linspace(0, len(there) - 1, ON_SHEET).astype(int))] if there else []
+    taken = (int(row["photograph"]) for rows in store.tables() for row in rows if not row["error"])
+    there = np.fromiter(taken, np.int64)
+    return there[np.unique(np.linspace(0, len(there) - 1, ON_SHEET).astype(int))] if len(there) else []
 
 
 def strip(store, model, place, file):
