@@ -79,8 +79,8 @@ def recognised(found):
         return replace(best, alike=tuple(alike))
     held = shown(", ".join(list(found.layers)[:4]), 200)
     raise WeightsError(
-        f"its {len(found.layers)} layers ({held}, ...) fit none of {', '.join(NAMES)}; {WIRING} (with the name of an "
-        "architecture you are told what differs)"
+        f"its {len(found.layers)} layers ({held}, ...) fit none of {', '.join(NAMES[:3])}, ... (python -m models info "
+        f"lists all); {WIRING} (with the name of an architecture you are told what differs)"
     )
 
 

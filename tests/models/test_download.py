@@ -246,7 +246,8 @@ def test_convert_script(tmp_path):
     [
         (["absent.pth", "--out", "w.h5"], "convert: there is no file absent.pth"),
         (["pyproject.toml", "--out", "w.h5"], "is none of the files that are read"),
-        (["tests/golden/keras_vgg16.h5", "--out", "w.h5"], "fit none of"),
+        (["tests/golden/keras_vgg16.weights.h5", "--out", "w.h5"], "fit none of"),
+        (["tests/golden/keras_vgg16.h5", "--out", "w.h5"], "nothing tells how pictures of"),
         (["tests/golden/keras_vgg16.h5", "--arch", "vgg16", "--out", "w.h5"], "conv1_1.weight is float32"),
         (["x", "--arch", "resnet51", "--out", "w.h5"], "invalid choice: 'resnet51'"),
         (["x"], "convert: there is no file x"),
