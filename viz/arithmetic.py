@@ -124,7 +124,8 @@ def uses(model: Module, image: Images, layer: str, unit: tuple, count: int = 6) 
     """
     seen = _Pass(model, image)
     unit = _checked(layer, unit, seen.of(layer)[1])
-    return [use for taker in seen.takers(layer) for use in _uses_by(seen, model[taker], taker, unit, count)]
+    found = [use for taker in seen.takers(layer) for use in _uses_by(seen, model[taker], taker, unit, count)]
+    return found + seen.joined(layer, unit)
 
 
 # ---- one pass --------------------------------------------------------------------------------------------------------
@@ -160,6 +161,22 @@ class _Pass:
         before = self.seen[layer][1]
         return self.made.get(id(before)) if isinstance(before, mg.Tensor) else None
 
+    def joined(self, layer, unit):
+        """Uses by branches that are concatenated or added, of which this layer's output is one's."""
+        mine, found = id(self.seen[layer][2]), []
+        for name, (module, _, result) in self.seen.items():
+            if type(module) not in (nn.Parallel, nn.Sum, nn.Product):
+                continue
+            first = 0
+            for child, _ in module.children():
+                after = self.seen.get(f"{name}.{child}", (None, None, None))[2]
+                place = (first + unit[0], *unit[1:])
+                if after is not None and id(after) == mine:
+                    found.append(Use(name, place, None, float(result.numpy()[(0, *place)])))
+                if type(module) is nn.Parallel and after is not None:
+                    first += after.shape[1]
+        return found
+
     def takers(self, layer):
         """The layers that take this one's output, but for the containers of such."""
         after = id(self.seen[layer][2])
@@ -168,7 +185,7 @@ class _Pass:
             for name, (module, before, result) in self.seen.items()
             if after in map(id, before if isinstance(before, tuple) else (before,))
             and id(result) != after
-            and (not dict(module.children()) or isinstance(module, nn.Sum))
+            and not dict(module.children())
         ]
 
 
@@ -342,7 +359,7 @@ def _uses_by(seen, module, taker, unit, count):
         return found[:count]
     if isinstance(module, nn.AdaptiveAvgPool2d) and y.shape[2:] == (1, 1):
         return [Use(taker, (unit[0], 0, 0), float(value) / (x.shape[2] * x.shape[3]), float(y[0, unit[0], 0, 0]))]
-    if not isinstance(x, tuple) and x.shape == y.shape:
+    if all(one.shape == y.shape for one in (x if isinstance(x, tuple) else (x,))):
         return [Use(taker, unit, None, float(y[(0, *unit)]))]
     return []
 

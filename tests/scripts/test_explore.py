@@ -264,8 +264,25 @@ def test_a_place_is_taken_apart(shown, client, monkeypatch):
     assert 0 <= top < bottom <= 16 and 0 <= left < right <= 16
     mean = asked(client, view="place", layer="gap", unit=[1, 0, 0])
     assert mean["note"] == "the mean of all 16 numbers"
+    pool = asked(client, view="place", layer="pool1", unit=[1, 0, 0])
+    assert max(map(max, pool["terms"][0]["patch"])) == pool["value"] and pool["terms"][0]["sum"] is None
     number = asked(client, view="place", layer="fc", unit=[1])
     assert len(number["terms"]) == 4 and number["more"] == 4 and number["uses"] == []
+
+
+def test_the_padding_of_a_max_pool_is_no_number():
+    term = viz.arithmetic(
+        nn.Sequential({"pool": nn.MaxPool2d(3, 2, padding=1)}).eval(),
+        np.ones((1, 3, 4, 4), np.float32),
+        "pool",
+        (0, 0, 0),
+    ).terms[0]
+    assert server.inside.described_term(term)["patch"] == [[None] * 3, [None, 1, 1], [None, 1, 1]]
+
+
+def test_numbers_that_are_none_are_said(client, monkeypatch):
+    monkeypatch.setitem(server.ANSWERS, "look", lambda room, question, wish: {"p": float("nan")})
+    assert asked(client, view="look")["refused"].startswith("the network gives numbers that are infinite")
 
 
 @pytest.mark.parametrize(

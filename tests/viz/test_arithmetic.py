@@ -153,6 +153,20 @@ def test_who_takes_what():
     assert takers("mean", (1, 2, 0)) == [("flatten", (9 + 6,))]
     assert {name for name, _ in takers("pool", (0, 2, 2))} == {"branches.a", "branches.b.pad"}
     assert takers("fc", (0,)) == []
+    assert takers("branches.a", (3, 2, 2)) == [("branches", (3, 2, 2))]
+    assert takers("branches.b.pad", (5, 2, 2)) == [("branches", (4 + 5, 2, 2))]
+    assert takers("sum.way", (1, 2, 2)) == [("sum", (1, 2, 2))]
+    assert ("sum", (1, 2, 2)) in takers("branches", (1, 2, 2))  # by the branch that is the identity
+
+
+def test_the_nodes_of_a_graph_take_each_other():
+    rng = np.random.default_rng(0)
+    nodes = {"conv": nn.Conv2d(3, 3, 1, rng=rng), "relu": nn.ReLU(), "add": (nn.Call("add"), ["relu", "input"])}
+    model = nn.Sequential({"graph": nn.Graph(nodes)}).eval()
+    assert [(u.layer, u.unit) for u in viz.uses(model, IMAGE, "graph.relu", (1, 2, 3))] == [("graph.add", (1, 2, 3))]
+    found = viz.arithmetic(model, IMAGE, "graph.add", (1, 2, 3))
+    assert [one.layer for one in found.inputs] == ["graph.relu", ""]
+    assert sum(one.value for one in found.inputs) == pytest.approx(found.value, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -212,17 +212,18 @@ def place(room, question, wish):
 
 
 def described_term(term):
-    """The numbers of a Term; of a large window, such as that of a mean over all, the first."""
+    """The numbers of a Term, None for those in the padding of a max pool; of a large window, such as that of a mean
+    over all, the first."""
     most = 12
-    finite = np.where(np.isfinite(term.patch), term.patch, 0)[:most, :most]
+    patch = [[float(x) if np.isfinite(x) else None for x in row] for row in term.patch[:most, :most]]
     return {
         "channel": term.channel,
         "row": term.row,
         "column": term.column,
         "step": term.step,
-        "patch": finite.tolist(),
+        "patch": patch,
         "kernel": None if term.kernel is None else term.kernel[:most, :most].tolist(),
-        "sum": term.sum if np.isfinite(term.sum) else float(finite.max()),
+        "sum": None if term.kernel is None else term.sum,
     }
 
 

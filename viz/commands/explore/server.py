@@ -239,7 +239,13 @@ class Tab:
 
     async def _send(self):
         while True:
-            await self.websocket.send_text(json.dumps(await self.answers.get()))
+            facts = await self.answers.get()
+            try:
+                text = json.dumps(facts, allow_nan=False)
+            except ValueError:
+                sentence = "the network gives numbers that are infinite or none for this photograph"
+                text = json.dumps({"id": facts.get("id"), "done": True, "refused": sentence})
+            await self.websocket.send_text(text)
 
     def _heard(self, message):
         for number in message.get("cancel", []):

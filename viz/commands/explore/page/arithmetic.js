@@ -20,10 +20,9 @@ export function arithmetic(answer, link) {
   return made;
 }
 
-function shown(term, { source, layer }, link) {
+function shown(term, { source, kind }, link) {
   const at = (i, j) => [term.channel, term.row + i * term.step[0], term.column + j * term.step[1]];
-  const vector = term.patch.length === 1 && term.patch[0].length === 1 && term.row === 0 && term.column === 0;
-  const place = (i, j, x) => link(source, vector && /fc|linear|classifier|head/i.test(layer) ? [term.channel] : at(i, j), number(x));
+  const place = (i, j, x) => (x === null ? "−∞" : link(source, kind === "Linear" ? [term.channel] : at(i, j), number(x)));
   const parts = [labelled("patch", grid(term.patch, place))];
   if (term.kernel) {
     const products = term.patch.map((row, i) => row.map((x, j) => x * term.kernel[i][j]));
