@@ -146,6 +146,17 @@ def test_headings_landmarks_and_names(page):
     assert links and all(link[1:] in ids for link in links)
 
 
+def test_commands_name_the_network_where_the_default_is_another(tmp_path, gallery_budget):
+    said = []
+
+    def ask(job):
+        asked = study.Study(job, [None], None, gallery_budget)
+        said.extend(asked.command(name, photograph=False) for name in ("saliency", "maximize", "style_transfer"))
+
+    assert main("gallery", gallery.options, ask, ["--out", str(tmp_path), "--quiet"]) == 0
+    assert ["--model minivgg" in command for command in said] == [False, True, True]
+
+
 def test_every_command_is_one_that_its_script_takes(page):
     commands = re.findall(r'<code class="command"[^>]*>(.*?)</code>', page.text)
     assert len(commands) == METHODS + len(gallery.SECTIONS) - 1 + 1  # of the robust network there is a sentence

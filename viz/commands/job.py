@@ -104,8 +104,13 @@ class Job:
 
     @property
     def names_model(self):
-        """The words of a command line that name the model, if not the default, and say what its file does not."""
-        given = {"model": self.args.model} if self.args.model != "minivgg" else {}
+        """`model_named` for a command whose default is minivgg, as that of most."""
+        return self.model_named("minivgg")
+
+    def model_named(self, default):
+        """The words of a command line that name the model, if not the command's default, and say what its file does
+        not."""
+        given = {"model": self.args.model} if self.args.model != default else {}
         given |= {option: value for option in TOLD.values() if (value := getattr(self.args, option)) is not None}
         return [word for option, value in given.items() for word in (f"--{option.replace('_', '-')}", str(value))]
 

@@ -13,6 +13,7 @@ from models.dataset import SUFFIXES
 from models.mistakes import UserError
 from viz.attacks import scores
 
+from ..command import find
 from ..pictures import in_channels
 
 SHARPER = 4  # how many times the network's pixels a photograph has on the page, along each side
@@ -139,7 +140,8 @@ class Study:
     def command(self, technique, *options, photograph=True):
         """The command line that makes one result alone."""
         words = self.first.argument if photograph else []
-        return self.job.command(technique, *words, *self.job.names_model, *options)
+        named = self.job.model_named(find(technique).options.get_default("model"))
+        return self.job.command(technique, *words, *named, *options)
 
     def probabilities(self, images):
         """(N,K) of images (N,3,h,w)."""
