@@ -1,15 +1,34 @@
 """Long measurements with --store go on after they were ended, and come to what they would have."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.scripts import tiny
-from viz.commands import evaluate_attribution, robustness
+from viz.commands import bias, embedding, evaluate_attribution, kept, robustness, sanity_check, top_patches
+
+ROOT = Path(__file__).parents[2]
 
 COMMANDS = {
     "evaluate_attribution": ["--methods", "saliency,random", "--measures", "curves", "--steps", 4, "--batch-size", 3],
     "robustness": ["--tables", "attacks,defences,networks", "--steps", 2, "--samples", 1],
+    "sanity_check": ["--methods", "saliency,random", "--draws", 3, "--looks", 2],
+    "embedding": ["--layers", "relu2_1,fc"],
+    "top_patches": ["--layer", "relu2_1", "--channels", 1, 2, 3, "--patches", 2],
+    "bias": ["--method", "saliency"],
+}
+DOES = {  # what the command calls for each piece
+    "evaluate_attribution": (evaluate_attribution, "measured_of"),
+    "robustness": (robustness.viz, "pgd"),
+    "sanity_check": (sanity_check.viz, "model_randomization"),
+    "embedding": (embedding.viz, "features"),
+    "top_patches": (top_patches.viz, "channel_maxima"),
+    "bias": (bias, "scores"),
 }
 
 
@@ -21,7 +40,9 @@ def given(tmp_path_factory):
 
 
 @pytest.fixture
-def run(script, given, tmp_path):
+def run(script, given, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "BATCH", 3)
+
     def run(name, *more, out="out"):
         argv = ["--data", given[1], "--count", 8, "--model", given[0], "--out", tmp_path / out, *COMMANDS[name], *more]
         return script(name, *argv)
@@ -30,46 +51,80 @@ def run(script, given, tmp_path):
 
 
 def figures(folder):
-    """{file: rows without seconds, arrays too}"""
-    rows = {path.name: json.loads(path.read_text())["numbers"]["rows"] for path in sorted(folder.glob("*.json"))}
-    for some in rows.values():
-        for row in some:
-            row.pop("seconds", None), row.pop("seconds_interval", None)
-    return rows
+    """{file: its numbers, {file and array: its bytes}}, all without seconds."""
+
+    def timeless(found):
+        if isinstance(found, dict):
+            return {k: timeless(v) for k, v in found.items() if "seconds" not in k and "table" not in k}
+        return [timeless(one) for one in found] if isinstance(found, list) else found
+
+    numbers = {path.name: timeless(json.loads(path.read_text())["numbers"]) for path in sorted(folder.glob("*.json"))}
+    arrays = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as found:
+            arrays |= {f"{path.name} {key}": found[key].tolist() for key in found if "seconds" not in key}
+    return numbers, arrays
 
 
-@pytest.mark.parametrize(
-    "name, module, does",
-    [("evaluate_attribution", evaluate_attribution, "measured_of"), ("robustness", robustness.viz, "pgd")],
-)
-def test_ended_in_the_middle_it_goes_on(run, tmp_path, monkeypatch, name, module, does):
-    once, calls = getattr(module, does), []
-
-    def ending(*given, **options):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return once(*given, **options)
-
-    store = tmp_path / "kept"
-    assert run(name, out="whole")[0] == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(module, does, ending)
-        assert run(name, "--store", store)[0] == 130
-    assert len(list((store / "parts").iterdir())) >= 2
+def counting(once, calls, end=None):
+    """The function `once`, whose calls are counted; `end` is called in place of the third."""
 
     def counted(*given, **options):
+        if end is not None and len(calls) == 2:
+            end()
         calls.append(1)
         return once(*given, **options)
 
-    calls.clear()
-    monkeypatch.setattr(module, does, counted)
-    assert run(name, "--store", store)[0] == 0
-    went_on = len(calls)
+    return counted
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ended_in_the_middle_it_goes_on(run, tmp_path, monkeypatch, name):
+    if name == "sanity_check":
+        pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
+    (module, does), store = DOES[name], tmp_path / "kept"
+    once = getattr(module, does)
+
+    def counted(*more, out="out", end=None):
+        calls = []
+        monkeypatch.setattr(module, does, counting(once, calls, end))
+        return run(name, *more, out=out)[0], len(calls)
+
+    code, whole = counted(out="whole")
+    assert code == 0 and whole > 2
+    assert counted("--store", store, end=interrupted) == (130, 2)
+    assert counted("--store", store) == (0, whole - 2)
     assert figures(tmp_path / "out") == figures(tmp_path / "whole")
-    calls.clear()
-    assert run(name, "--store", store, out="again")[0] == 0 and not calls and went_on
+    assert counted("--store", store, out="again") == (0, 0)
     assert figures(tmp_path / "again") == figures(tmp_path / "whole")
+
+
+KILLED = """
+import os, signal, sys
+from tests.scripts.test_kept import DOES, counting
+from viz.__main__ import main
+from viz.commands import kept
+kept.BATCH, (module, does) = 3, DOES[sys.argv[1]]
+setattr(module, does, counting(getattr(module, does), [], lambda: os.kill(os.getpid(), signal.SIGKILL)))
+main(sys.argv[1:])
+"""
+
+
+def test_killed_outright_it_goes_on(run, given, tmp_path):
+    argv = ["--data", given[1], "--count", 8, "--model", given[0], "--out", tmp_path / "out", *COMMANDS["bias"]]
+    argv += ["--store", tmp_path / "kept"]
+    process = subprocess.run([sys.executable, "-c", KILLED, "bias", *map(str, argv)], cwd=ROOT, check=False)
+    assert process.returncode == -signal.SIGKILL and len(list((tmp_path / "kept" / "parts").glob("*.h5"))) == 2
+    assert run("bias", out="whole")[0] == 0 and run("bias", "--store", tmp_path / "kept")[0] == 0
+    numbers, arrays = figures(tmp_path / "out")
+    expected, others = figures(tmp_path / "whole")
+    assert numbers.keys() == expected.keys() and arrays.keys() == others.keys()
+    for key, values in arrays.items():
+        np.testing.assert_allclose(values, others[key], rtol=1e-4, atol=1e-6)
 
 
 def test_another_question_is_refused(run, tmp_path):

@@ -17,6 +17,7 @@ from viz import plot
 from viz.attacks import scores
 from viz.table import Table
 
+from .kept import add_store_option, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS
 from .options import parser
@@ -35,20 +36,18 @@ add(
 add("--masks", metavar="DIR", help="where the objects are: DIR/<class>/<name>.png for each photograph")
 number("--box", 0.5, "of the area, for the central box", above=0, high=1, metavar="SHARE")
 number("--shown", 12, "wrong answers in the figure", low=0)
+add_store_option(options)
 
 
 def run(job):
     args = job.args
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model, flat=True)
     model = job.model if data.flat else model_for(job.model, data)
-    found = scores(model, data.images)
+    found, heat = scores_and_maps(job, model, data.images)
     named = found.argmax(1)
     if data.flat:  # what the network names takes the place of what is known
         data = replace(data, labels=named, names=tuple(map(job.class_name, range(found.shape[1]))))
     masks = read_masks(args, data)
-    heat = np.concatenate(
-        [METHODS[args.method].map(model, data.images[i : i + 16], named[i : i + 16]) for i in range(0, len(named), 16)]
-    )
     inside = viz.mass_inside(heat, masks)
     rows = viz.bias_table(inside, masks.mean((1, 2)), data.labels, named, data.names)
     if data.flat:
@@ -76,6 +75,18 @@ def run(job):
         numbers={"rows": rows, "wrong": [data.paths[n].name for n in wrong]},
         subject=subject,
     )
+
+
+def scores_and_maps(job, model, images):
+    """((N,K), the maps (N,H,W) of the class with the highest)."""
+
+    def compute(part):
+        found = scores(model, images[part])
+        return {"scores": found, "map": METHODS[job.args.method].map(model, images[part], found.argmax(1))}
+
+    with kept(job, images) as keep:
+        found = by_batches(keep, job.args.method, len(images), compute, progress=job.progress)
+    return found["scores"], found["map"]
 
 
 def no_wrong(data):

@@ -9,6 +9,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.target import logits_layer
 
+from .kept import add_store_option, by_batches, kept
 from .labelled import add_data_options, labelled_images
 from .options import names, once, parser
 
@@ -22,6 +23,7 @@ options.add_argument(
 )
 options.number("--perplexity", 30.0, "of t-SNE: about how many neighbours of a point count")
 options.renamed("--by", "--method")
+add_store_option(options)
 
 
 def run(job):
@@ -37,23 +39,38 @@ def run(job):
             f"--perplexity must be at most a third of the other photographs, {(len(data.labels) - 1) / 3:.3g}, got "
             f"{args.perplexity:g}: give a smaller one, or a larger --count"
         )
-    for layer in layers:
-        x = viz.features(job.model, data.images, layer, progress=job.progress)
-        apart = None if data.flat else viz.silhouette(x, data.labels)
-        numbers = {"layer": layer, "features": x.shape[1], "images": len(x), "silhouette": apart}
-        if args.method == "pca":
-            points, _, shares = viz.pca(x)
-            numbers |= {"explained": shares}
-            axes = [f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)]
-        else:
-            points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
-        numbers |= {"silhouette_in_two_dimensions": None if data.flat else viz.silhouette(points, data.labels)}
-        title = f"{METHODS[args.method]} of {layer} ({x.shape[1]} values), {len(x)} photographs"
-        title += "" if data.flat else f", silhouette {apart:.2f}"
-        job.write(
-            title,
-            figure=plot.scatter(points, data.labels, ["photograph"] if data.flat else data.names, title, *axes),
-            arrays={"points": points, "labels": data.labels},
-            numbers=numbers | {"photographs": [f"{path.parent.name}/{path.name}" for path in data.paths]},
-            part=layer,
-        )
+    with kept(job, data.images) as keep:
+        for layer in layers:
+            write(job, data, layer, features(job, data.images, layer, keep))
+
+
+def features(job, images, layer, keep):
+    """(N,F)."""
+
+    def compute(part):
+        return {"features": viz.features(job.model, images[part], layer)}
+
+    return by_batches(keep, layer, len(images), compute, progress=job.progress)["features"]
+
+
+def write(job, data, layer, x):
+    """The result of a layer, whose activations are x (N,F)."""
+    args = job.args
+    apart = None if data.flat else viz.silhouette(x, data.labels)
+    numbers = {"layer": layer, "features": x.shape[1], "images": len(x), "silhouette": apart}
+    if args.method == "pca":
+        points, _, shares = viz.pca(x)
+        numbers |= {"explained": shares}
+        axes = [f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)]
+    else:
+        points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
+    numbers |= {"silhouette_in_two_dimensions": None if data.flat else viz.silhouette(points, data.labels)}
+    title = f"{METHODS[args.method]} of {layer} ({x.shape[1]} values), {len(x)} photographs"
+    title += "" if data.flat else f", silhouette {apart:.2f}"
+    job.write(
+        title,
+        figure=plot.scatter(points, data.labels, ["photograph"] if data.flat else data.names, title, *axes),
+        arrays={"points": points, "labels": data.labels},
+        numbers=numbers | {"photographs": [f"{path.parent.name}/{path.name}" for path in data.paths]},
+        part=layer,
+    )

@@ -16,7 +16,6 @@ by photograph, which are known better than the means.
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 import viz
@@ -24,7 +23,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.target import as_image, logits
 
-from .kept import add_store_option, kept
+from .kept import add_store_option, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS, chosen_methods, or_refusal, refusals
 from .options import chosen, parser
@@ -186,18 +185,12 @@ def right_ones(job):
 
 def measure(job, name, method, model, photographs, mosaics, measures, keep):
     """{measure: (N,) values} of one method."""
-    found = {}
-    starts = range(0, len(photographs[0]), job.args.batch_size)
-    for start in tqdm(starts, desc=name, disable=not job.progress):
-        part = slice(start, start + job.args.batch_size)
-        batch = [values[part] for values in photographs]
+
+    def compute(part):
         pieces = mosaics and [values[part] for values in mosaics]
-        new = keep(
-            f"{name} {start}", lambda batch=batch, of=pieces: measured_of(job, method, model, batch, of, measures)
-        )
-        for key, values in new.items():
-            found.setdefault(key, []).append(values)
-    return {key: np.concatenate(values) for key, values in found.items()}
+        return measured_of(job, method, model, [values[part] for values in photographs], pieces, measures)
+
+    return by_batches(keep, name, len(photographs[0]), compute, job.args.batch_size, job.progress)
 
 
 def measured_of(job, method, model, photographs, mosaics, measures):

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import count
 
 import numpy as np
+from tqdm import tqdm
 
 import minigrad as mg
 from viz.many.store import Writer
@@ -16,17 +17,19 @@ from .record import code_sha256, plain, sha256, versions
 ELSEWHERE = (
     "model",
     "beside",
+    "image",
     "data",
     "out",
     "store",
     "quiet",
     "device",
 )  # known by their weights, pixels, or no matter
+BATCH = 16  # photographs
 
 
 def add_store_option(options):
     """--store, for `kept`."""
-    what = "keep each batch's figures in this folder: after Ctrl-C or a kill the same command goes on"
+    what = "keep each batch's results in this folder: after Ctrl-C or a kill the same command goes on"
     options.add_argument("--store", type=folder, metavar="DIR", help=what)
 
 
@@ -52,6 +55,17 @@ def kept(job, images, networks=()):
     with Writer(args.store, question) as store:
         store.note(facts | {"code_sha256": code_sha256()})
         yield store.remembered
+
+
+def by_batches(keep, name, count, compute, size=None, progress=False):
+    """{array: (N,...)} of what compute(part) gives, {array: (n,...)}, for slices `part` of N = `count` photographs,
+    each kept under `name` and its place. size: of a batch (default: BATCH)."""
+    found, size = {}, size or BATCH
+    for start in tqdm(range(0, count, size), desc=name, disable=not progress):
+        part = slice(start, start + size)
+        for key, values in keep(f"{name} {start}", lambda part=part: compute(part)).items():
+            found.setdefault(key, []).append(values)
+    return {key: np.concatenate(values) for key, values in found.items()}
 
 
 def remembered(keep, name, attack):

@@ -19,7 +19,9 @@ import viz
 from models.mistakes import UserError
 from viz import plot
 from viz.intervals import Estimate
+from viz.randomization import Randomization
 
+from .kept import add_store_option, kept
 from .labelled import labelled_images
 from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
 from .options import parser
@@ -41,28 +43,38 @@ options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class
 options.number("--count", 20, "how many photographs of --data", low=1)
 options.number("--draws", 10, "of the weights", low=1)
 options.number("--looks", 16, "at a map for each draw, after so many of the layers, evenly", low=2)
+add_store_option(options)
 
 
 def run(job):
     methods = chosen_methods(job.args.methods)
     images, targets = photographs(job)
     found = {}
-    with job.stoppable(), warnings.catch_warnings():
+    with job.stoppable(), kept(job, images) as keep, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
         for name, method in tqdm(methods.items(), disable=not job.progress):
             if job.stopped and found:
                 break
-            found[name] = or_refusal(lambda method=method: randomized(job, images, targets, method))
+            found[name] = or_refusal(
+                lambda name=name, method=method: [
+                    randomized(job, images, targets, name, method, draw, keep) for draw in range(job.args.draws)
+                ]
+            )
             job.done = len(found), len(methods)
     write(job, images, found)
 
 
-def randomized(job, images, targets, method):
-    """A Randomization for each draw of the weights."""
-    return [
-        viz.model_randomization(job.model, images, method, targets, (job.args.seed, draw), looks=job.args.looks)
-        for draw in range(job.args.draws)
-    ]
+def randomized(job, images, targets, name, method, draw, keep):
+    """The Randomization of a draw of the weights, with the maps of the first photograph alone, which is shown."""
+
+    def compute():
+        found = viz.model_randomization(job.model, images, method, targets, (job.args.seed, draw), looks=job.args.looks)
+        layers = np.char.encode(np.array(found.layers), "utf-8")
+        return {"layers": layers, "maps": found.maps[:, :1], "spearman": found.spearman, "ssim": found.ssim}
+
+    found = keep(f"{name}, draw {draw}", compute)
+    layers = tuple(np.char.decode(found["layers"], "utf-8").tolist())
+    return Randomization(layers, found["maps"], found["spearman"], found["ssim"])
 
 
 def photographs(job):

@@ -15,6 +15,7 @@ from viz.cam import default_layer
 from viz.patches import METHODS
 from viz.target import channels as channels_of
 
+from .kept import add_store_option, by_batches, kept
 from .labelled import add_data_options, labelled_images
 from .options import once, parser
 
@@ -29,6 +30,7 @@ add(
 number("--channels", int, "which", low=0, nargs="+", shown="default: four drawn by --seed from those that respond")
 number("--patches", 9, "for each channel", low=1)
 add("--method", choices=tuple(METHODS), default="guided_backprop", help="how a unit is projected (default %(default)s)")
+add_store_option(options)
 
 
 def run(job):
@@ -36,7 +38,14 @@ def run(job):
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model, flat=True)
     once(args.channels, "channel")
     layer = args.layer or of_parts(model)
-    maxima = viz.channel_maxima(model, data.images, [layer], progress=job.progress)[layer]
+    with kept(job, data.images) as keep:
+        write(job, data, layer, keep)
+
+
+def write(job, data, layer, keep):
+    """The patches of the layer's channels, as a figure, arrays and numbers."""
+    args, model = job.args, job.model
+    maxima = maxima_of(job, data.images, layer, keep)
     channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)
     if not len(channels):
         raise UserError(
@@ -46,7 +55,7 @@ def run(job):
     pictures, labels, arrays, numbers = [], [], {}, {}
     for channel in channels:
         found = viz.top_patches(model, data.images, layer, int(channel), args.patches, maxima)
-        back = viz.projections(model, data.images, found, args.method)
+        back = projections(job, data.images, found, keep)
         shown = np.stack([plot.centred(p) for p in back]).astype(np.float32)
         pictures += [viz.tile(viz.enlarge(patches, 60), gap=3) for patches in (found.pixels, shown)]
         labels += [f"channel {channel}, {found.activation[0]:.2f} to {found.activation[-1]:.2f}", args.method]
@@ -63,6 +72,26 @@ def run(job):
         arrays=arrays,
         numbers=numbers,
     )
+
+
+def maxima_of(job, images, layer, keep):
+    """The layer's entry of viz.channel_maxima."""
+
+    def compute(part):
+        found = viz.channel_maxima(job.model, images[part], [layer])[layer]
+        return dict(zip(("activation", "row", "column"), found, strict=True))
+
+    found = by_batches(keep, layer, len(images), compute, progress=job.progress)
+    return found["activation"], found["row"], found["column"]
+
+
+def projections(job, images, found, keep):
+    """(K,3,RH,RW): of the K patches, as viz.projections gives them."""
+
+    def compute():
+        return {"projections": viz.projections(job.model, images, found, job.args.method)}
+
+    return keep(f"{found.layer}, channel {found.channel}", compute)["projections"]
 
 
 def of_parts(model):
