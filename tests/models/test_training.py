@@ -15,6 +15,7 @@ from minigrad import nn
 from models.augment import Augmentation, Batch
 from models.dataset import open_photographs
 from models.training import Recipe, RunningAverage, Trainer, confusion, one_cycle, probabilities
+from viz.commands import progress
 
 ROOT = Path(__file__).parents[2]
 GENTLE = Augmentation(area=(0.8, 1.0), brightness=0.1, contrast=0.1, saturation=0.1)
@@ -290,7 +291,8 @@ def script(monkeypatch, capsys):
     return run
 
 
-def test_the_script_writes_weights_curve_matrix_and_records(script, folder, tmp_path):
+def test_the_script_writes_weights_curve_matrix_and_records(script, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress.as_lines, "__defaults__", (0.0,))  # every state of the bar, not one a half minute
     code, output, errors = script(folder, tmp_path, "--epochs", 2, "--sizes", "16,24", "--seed", 3, "--half")
     assert code == 0, errors
     assert "epoch 2/2 at 24 px" in errors and "images/s" in errors

@@ -36,7 +36,7 @@ def command(folder, photographs, capsys):
         if "--target" in words:
             at = words.index("--target")
             del words[at : at + 2]
-        words += [*argv, "--model", str(weights), "--out", str(folder / "out")]
+        words += [*argv, "--model", str(weights), "--out", str(folder / "_".join(["out", *argv]))]
         code = main(name, OPTIONS[name], find(name).run, words)
         return code, capsys.readouterr().err
 

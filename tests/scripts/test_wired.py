@@ -9,7 +9,9 @@ from tests.scripts import tiny
 from viz.commands.command import find, main
 from viz.commands.techniques import COMMANDS
 
-NAMES = sorted({name for name, *_ in COMMANDS.values()} - {"gallery", "ground_truth", "linear_demo", "templates"})
+NAMES = sorted(
+    {name for name, *_ in COMMANDS.values()} - {"gallery", "explore", "ground_truth", "linear_demo", "templates"}
+)
 C = 8
 
 

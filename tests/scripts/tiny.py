@@ -69,6 +69,8 @@ SHORT = {
     "invert": "--steps 1 --size 16 --layers relu2_1",
     "linear_demo": "--data {DATA} --count 8 --sizes 4 8 --epochs 1",
     "maximize": "--target cat --steps 1",
+    "over": "{DATA} --count 4 --do saliency",
+    "patch_index": "--data {DATA} --count 8 --patches 2",
     "reconstruct_content": "--steps 1 --size 16 --layers relu2_1",
     "rise": "--samples 4 --cells 2",
     "robustness": "--data {DATA} --count 4 --steps 1 --samples 1 --tables attacks",
