@@ -71,10 +71,18 @@ def write(store, source, model):
     wanted = sorted({int(row["photograph"]) for rows in (*shown.values(), spread) for row in rows if not row["error"]})
     files = {place: file for place, file in source.files(wanted) if isinstance(file, bytes)}
     drawn = {place: strip(store, model, place, file) for place, file in files.items()}
+    names = class_names(source, model)
     with replacing(store.path / "report.html") as temporary:
-        temporary.write_text(page(store, shown, drawn), "utf-8")
+        temporary.write_text(page(store, shown, drawn, names), "utf-8")
     with replacing(store.path / "contact_sheet.png") as temporary:
-        contact_sheet(spread, drawn).save(temporary, format="PNG")
+        contact_sheet(spread, drawn, names).save(temporary, format="PNG")
+
+
+def class_names(source, model):
+    """{folder: the name of its class}, where that is another: by classes.txt, or the network's WordNet ids."""
+    known = {label.synset: str(label) for label in model.labels or () if getattr(label, "synset", "")}
+    known |= {name: row[0] for name, row in source.class_rows().items()}
+    return {name: known[name] for name in source.folders if known.get(name, name) != name}
 
 
 def sheet_places(store):
@@ -113,7 +121,7 @@ def upsampled_map(array, size):
     return upsampled(mg.from_numpy(array[None].astype(np.float32)), np.zeros((1, 3, *size), np.float32))[0]
 
 
-def contact_sheet(rows, drawn):
+def contact_sheet(rows, drawn, names):
     """A PIL image: a line for each photograph, two lines side by side."""
     from PIL import Image, ImageDraw
 
@@ -130,7 +138,7 @@ def contact_sheet(rows, drawn):
     draw = ImageDraw.Draw(sheet)
     for n, (row, cells) in enumerate(strips):
         left, top = 24 + n // lines * width, 2 * SMALL + 6 + n % lines * height
-        draw.text((left, top), caption_of(row), INK, _font(SMALL))
+        draw.text((left, top), caption_of(row, names), INK, _font(SMALL))
         for caption, cell in cells:
             if n % lines == 0:
                 draw.text((left, 6), caption, FAINT, _font(SMALL))
@@ -139,10 +147,11 @@ def contact_sheet(rows, drawn):
     return sheet
 
 
-def caption_of(row):
-    """ "zebra (p = 0.93), wrong"."""
+def caption_of(row, names):
+    """ "zebra (p = 0.93)", "zebra (p = 0.93), wrong: tench"."""
     share = f" (p = {float(row['probability']):.3g})" if row["probability"] else ""
-    return f"{row['named'] or row['name'].rpartition('/')[2]}{share}{', wrong' if row['right'] == '0' else ''}"
+    wrong = f", wrong: {names.get(row['class'], row['class'])}" if row["right"] == "0" else ""
+    return f"{row['named'] or row['name'].rpartition('/')[2]}{share}{wrong}"
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
@@ -157,12 +166,12 @@ code { overflow-wrap: anywhere } .wrong { color: #b00020 }
 """
 
 
-def page(store, shown, drawn):
-    """The HTML, which needs no other file. drawn: {place: cells of `strip`}."""
+def page(store, shown, drawn, names):
+    """The HTML, which needs no other file. drawn: {place: cells of `strip`}; names: of `class_names`."""
     question, runs = store.facts["question"], store.facts["runs"]
     parts = [f"<h1>{escape(store.path.name)}</h1>", facts_table(summary(store), question, runs)]
     for heading, rows in shown.items():
-        figures = [figure(row, drawn[int(row["photograph"])]) for row in rows if int(row["photograph"]) in drawn]
+        figures = [figure(row, drawn[int(row["photograph"])], names) for row in rows if int(row["photograph"]) in drawn]
         parts += [f"<h2>{heading}</h2><p>{HEADINGS[heading]}</p>", f'<div class="all">{"".join(figures)}</div>']
     head = f'<meta charset="utf-8"><title>{escape(store.path.name)}</title><style>{STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
@@ -177,11 +186,10 @@ def facts_table(found, question, runs):
         rows["right"] = estimate(found["right"]).text("{:.1%}")
         rows["right among five"] = estimate(found["in_top5"]).text("{:.1%}")
     rows["techniques"] = "; ".join(
-        name + "".join(f", {key} {value}" for key, value in options.items())
-        for name, options in question["techniques"].items()
+        name + (f", {in_words(options)}" if options else "") for name, options in question["techniques"].items()
     )
     rows |= {"explained": question["target"], "seed": question["seed"]}
-    rows |= {f"weights: {key}": value for key, value in question["weights"].items()}
+    rows |= {f"weights: {key}": in_words(value) for key, value in question["weights"].items()}
     last = runs[-1]
     rows |= {"version": question["version"], "code": f"sha256 {last['code_sha256']}", "command": last["command"]}
     seconds = sum(run.get("seconds", 0) for run in runs)
@@ -193,11 +201,25 @@ def facts_table(found, question, runs):
     return f"<table>{body}</table>"
 
 
-def figure(row, cells):
+def in_words(setting, inside=False):
+    """ "epochs 32, sizes (48, 64), augmentation (flip true, area (0.35, 1.0))" of what JSON holds."""
+    if isinstance(setting, dict):
+        text = ", ".join(f"{key} {in_words(value, True)}" for key, value in setting.items())
+    elif isinstance(setting, list):
+        text = ", ".join(in_words(value, True) for value in setting)
+    elif setting is None or isinstance(setting, bool):
+        return str(setting).lower()
+    else:
+        return str(setting)
+    return f"({text})" if inside else text
+
+
+def figure(row, cells, names):
     pictures = "".join(
         f'<div>{escape(caption)}<img alt="{escape(caption)}" src="{as_url(cell)}"></div>' for caption, cell in cells
     )
-    said = [escape(row["name"]), f"named {escape(row['named'])}, p = {float(row['probability'] or 'nan'):.4g}"]
+    name = f"{names[row['class']]}: {row['name']}" if row["class"] in names else row["name"]
+    said = [escape(name), f"named {escape(row['named'])}, p = {float(row['probability'] or 'nan'):.4g}"]
     if row["right"] == "0":
         said[1] = f'<span class="wrong">{said[1]}</span>'
     if row.get("agreement"):
