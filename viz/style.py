@@ -113,7 +113,7 @@ def style_transfer(
         return terms | _smoothness(x, tv_weight)
 
     x = start_image(model, start, content.shape[2:], streams(seed, "style_transfer", content))
-    result = _finished(optimize_image(losses, x, optimizer, lr, steps, **course), restore)
+    result = _finished(optimize_image(losses, x, optimizer, lr, steps, **_restored(course, restore)), restore)
     layers = {"content_layers": content_layers, "style_layers": style_layers}
     return replace(result, settings=layers | {"layer_weights": weights, "style_weight": style_weight})
 
@@ -322,6 +322,14 @@ def _resized(image, size):
 
     bands = [load_image(image[:, c : c + 1], size)[:, :1] for c in range(image.shape[1])]
     return np.concatenate(bands, axis=1).astype(image.dtype)
+
+
+def _restored(course, restore):
+    """The course, whose callback is shown images as the result will be."""
+    callback = course.get("callback")
+    if restore is None or callback is None:
+        return course
+    return course | {"callback": lambda step, image, losses: callback(step, restore(image), losses)}
 
 
 def _finished(result, restore):

@@ -448,6 +448,27 @@ def test_what_it_would_rather_see_comes_frame_by_frame_and_is_stopped(page, serv
     assert re.search(r", stopped at \d+ of 5000$", said.text)
 
 
+def test_a_style_is_chosen_and_comes_frame_by_frame(page, server, folder):
+    go(page, server, "/style?style-steps=3&style-size=48")
+    until(page, ".part p", "Choose a painting")
+    page.find_element("id", "style-file").send_keys(str(folder / "second.png"))
+    said = until(page, ".panel p", "content loss from ")
+    assert "style loss from" in said.text and "style=" in page.current_url
+    assert len(page.find_elements("css selector", ".styles img")) == 2
+    assert page.execute_script("return document.querySelector('.panel img').naturalWidth") == 48
+    page.execute_script(
+        "const field = document.querySelector('[name=w-relu1_1]'); field.value = '0';"
+        "field.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    waiting(
+        page, lambda: "--style-layers=relu2_1" in page.find_element("css selector", ".part").get_attribute("innerHTML")
+    )
+    where = page.current_url
+    page.refresh()
+    until(page, ".panel p", "content loss from ")
+    assert page.current_url == where and "style-w-relu1_1=0" in where
+
+
 def test_a_map_is_put_on_trial(page, server):
     go(page, server, "/why?methods=grad_cam")
     answered(page, 1)
@@ -506,6 +527,7 @@ def test_a_photograph_that_has_gone_is_a_sentence(page, server):
         ("/look", 0),
         ("/fool", 0),
         ("/rather?steps=2&size=32", 0),
+        ("/style?style-steps=2&style-size=48", 0),
         ("/why?and=dog&methods=saliency,grad_cam,rise&rise-samples=40", 6),
     ],
 )
@@ -520,6 +542,7 @@ def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, p
             "/fool": ("h2", "It "),
             "/rathe": (".panel p", "For "),
             "/insid": ("h2", "conv3_1"),
+            "/style": (".part p", "Choose a painting"),
         }
         until(page, *told[address[:6].rstrip("?")])
     page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")

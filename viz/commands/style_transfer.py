@@ -47,7 +47,8 @@ add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
 options.set_defaults(model="minivgg_robust")  # it paints strokes where minivgg dots: docs/techniques/style.md
 
 
-def run(job):
+def transferred(job):
+    """(content, styles, Optimized) of what the job asks for, pictures (1,C,H,W) in [0,1]."""
     args = job.args
     content = fitted(job, args.image, args.size)
     styles = [fitted(job, path, args.size) for path in args.style]
@@ -70,6 +71,12 @@ def run(job):
         **course(job),
     )
     job.left(result, args.steps)
+    return content, styles, result
+
+
+def run(job):
+    args = job.args
+    content, styles, result = transferred(job)
     by = " and ".join(Path(path).stem for path in args.style)
     labels = ["content", *(["style"] if len(styles) == 1 else [f"style {i}" for i in range(1, len(styles) + 1)])]
     job.write(

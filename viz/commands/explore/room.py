@@ -21,8 +21,10 @@ from ..options import TOLD
 
 KEPT = 200  # photographs, the last that were looked at
 LARGEST = 40_000_000  # bytes of a photograph's file
+FILES_KEPT = 200_000_000  # bytes of all files that are kept, to be read larger than the network gets them
 SHARED = ("image", "model", "target", "device", "out", "quiet", "help", *TOLD.values())
-FILES = ("start", "data", "gif")  # options that name a file, or make one
+FILES = ("start", "data", "gif", "style")  # options that name a file, or make one
+LARGER = ("dream", "style_transfer")  # commands that read pictures larger than the network gets them
 EMBEDDED = ("minivgg", "minivgg_robust")  # networks whose index of patches lies beside this file
 SAMPLE = "cat"  # what stands for scikit-image's, whose command line names no file
 
@@ -44,6 +46,7 @@ class Room:
     def __init__(self, job):
         self.patches = patch_index(job.args)
         self.job, self.model, self.photographs, self._scores = job, job.model, OrderedDict(), {}
+        self.files = OrderedDict()  # {key: bytes}
         self.own = None
         self.own = self._first()
 
@@ -52,7 +55,9 @@ class Room:
         if self.job.args.image:
             path = Path(self.job.args.image)
             image = self.job.image  # read first: it says what is wrong with the file
-            return self._keep(Photograph(sha256(path.read_bytes()), path.name, image, is_whole(self.job, path)))
+            content = path.read_bytes()
+            found = Photograph(sha256(content), path.name, image, is_whole(self.job, path))
+            return self._keep(found, content)
         try:
             image = self.job.image
         except UserError:  # without scikit-image
@@ -65,7 +70,7 @@ class Room:
             raise UserError(f"{name} has more than {LARGEST // 1_000_000} MB: make it smaller first")
         key = sha256(content)
         if key in self.photographs:
-            return self.photograph(key)
+            return self._keep(self.photograph(key), content)
         name = Path(name.replace("\\", "/")).name[-80:] or "photograph"
         with TemporaryDirectory() as folder:
             path = Path(folder) / "photograph"
@@ -75,7 +80,7 @@ class Room:
                 found = Photograph(key, name, job.image, is_whole(job, path))
             except models.ImageError as error:
                 raise UserError(str(error).replace(str(path), name)) from None
-        return self._keep(found)
+        return self._keep(found, content)
 
     def photograph(self, key):
         """The Photograph of this key; UserError where it is none that was shown, or it has gone."""
@@ -84,8 +89,22 @@ class Room:
         self.photographs.move_to_end(key)
         return self.photographs[key]
 
-    def _keep(self, photograph):
+    def file(self, photograph):
+        """The bytes of a Photograph's file; UserError where they have gone. None for the sample, which has no file."""
+        if photograph.name == SAMPLE and photograph is self.own:
+            return None
+        if photograph.key not in self.files:
+            raise UserError(f"the file of {photograph.name} is not here any more: drop or choose it again")
+        self.files.move_to_end(photograph.key)
+        return self.files[photograph.key]
+
+    def _keep(self, photograph, content=None):
         self.photographs[photograph.key] = photograph
+        if content is not None:
+            self.files[photograph.key] = content
+            self.files.move_to_end(photograph.key)
+        while sum(map(len, self.files.values())) > FILES_KEPT or len(self.files) > KEPT:
+            self.files.popitem(last=False)
         passing = [key for key in self.photographs if self.own is None or key != self.own.key]
         for key in passing[: max(0, len(self.photographs) - KEPT)]:
             self._scores.pop(key, None)
@@ -122,14 +141,18 @@ class Room:
         network = question.get("network") or self.job.args.model
         if network not in self.networks:
             raise UserError(f"{network!r} is not one of the networks here: {', '.join(map(str, self.networks))}")
-        words, usual = words_of(name, question), find(name).options.get_default("model")
         photograph = self.photograph(question.get("photo"))
+        style = self._style(question["style"], photograph) if "style" in question else None
+        words, usual = words_of(name, question), find(name).options.get_default("model")
+        words += [f"--style={style[0]}"] if style else []
         job = self._job(name, words, out=out, network=network)
         job.image, job.photo, job.wish = photograph.image, photograph, wish
         named = []
         if "image" in vars(job.args) and photograph.name != SAMPLE:
             job.args.image = photograph.name
             named = [photograph.name]
+        if name in LARGER:
+            job.files = {job.args.image: self.file(photograph)} | dict([style] if style else [])
         told = self.job.names_model[0 if self.job.args.model == "minivgg" else 2 :]
         model = [] if network == usual else ["--model", network]
         elsewhere = [] if job.args.device == "cpu" else ["--device", job.args.device]
@@ -139,6 +162,15 @@ class Room:
             kept[network] = job.scores
         job.scores = kept[network]
         return job
+
+    def _style(self, key, photograph):
+        """(name, bytes) of the second picture, of which a command tells the first by its name."""
+        style = self.photograph(key)
+        content = self.file(style)
+        if content is None:
+            raise UserError("the sample is no file that a command could take as a style: drop or choose a picture")
+        same = style.name == photograph.name and style.key != photograph.key
+        return (f"style-{style.name}" if same else style.name), content
 
     def begin_python(self, network):
         """Lines that load a network."""
@@ -184,9 +216,17 @@ def is_whole(job, path):
 
 
 class Live(Job):
-    """A Job whose steps go to the page, which may end it. photo: the Photograph. shown: its command's words."""
+    """A Job whose steps go to the page, which may end it. photo: the Photograph. shown: its command's words. files:
+    {name: bytes} of the pictures that it reads itself, None for the sample."""
 
-    photo, wish, shown, drawn = None, None, (), None
+    photo, wish, shown, files = None, None, (), {}
+
+    def drawn(self, result):
+        return {}
+
+    def photograph(self, path, size=None, short_side=None):
+        source = path if path is None or not self.files else self.files[path]
+        return super().photograph(source, size, short_side)
 
     def stoppable(self):
         return nullcontext()  # the page's button ends it, no signal
@@ -209,7 +249,8 @@ class Live(Job):
 
     def frame(self, step, image, losses):
         """The callback of viz's optimisers."""
-        return self.wish is not None and self.wish.part(step, self.args.steps, lambda: self.drawn(image))
+        steps = self.args.steps * getattr(self.args, "octaves", 1)
+        return self.wish is not None and self.wish.part(step, steps, lambda: self.drawn(image))
 
     @property
     def command_line(self):
@@ -234,6 +275,8 @@ def words_of(name, question):
             raise UserError(f"{name} has no option {flag!r} that can be asked for here")
         if known[flag].nargs == 0:
             words += [flag] if value else []
+        elif isinstance(value, list):
+            words += [flag, *map(str, value)]
         elif str(value) not in ("", str(known[flag].default)):
             words.append(f"{flag}={value}")
     return words

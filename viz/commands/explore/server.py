@@ -23,12 +23,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from models.mistakes import UserError
 from viz.colours import table
+from viz.style import default_layers
 
 from ..attribution import COMMANDS
 from ..command import find
-from . import believe, fool, inside, look, rather, why
+from . import believe, fool, inside, look, rather, style, why
 from .packed import levels, png
-from .room import LARGEST, Room
+from .room import LARGEST, SAMPLE, Room
 from .worker import Wish, Worker
 
 ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
@@ -37,10 +38,20 @@ ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
     "believe": believe.believe,
     "fool": fool.attempt,
     "rather": rather.ascent,
+    "dream": style.dreaming,
+    "style": style.style,
     **inside.ANSWERS,
 }
-RESULTS = ("classify", "activations", "attack", "trust", *COMMANDS)  # the techniques whose results can be kept
-VIEWS = ("/", "/look", "/why", "/inside", "/rather", "/fool")
+RESULTS = (
+    "classify",
+    "activations",
+    "attack",
+    "trust",
+    "dream",
+    "style_transfer",
+    *COMMANDS,
+)  # the techniques whose results can be kept
+VIEWS = ("/", "/look", "/why", "/inside", "/rather", "/fool", "/style")
 PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
 KINDS = {
     ".js": "text/javascript",
@@ -180,7 +191,7 @@ def application(room):
     async def keep(request):
         question = json.loads(request.query_params.get("question", "{}"))
         name, suffix = request.path_params["name"], "." + request.path_params["suffix"]
-        facts = await answered(lambda wish: {"file": written(room, name, question, suffix)})
+        facts = await answered(lambda wish: {"file": written(room, name, question, suffix, wish)})
         if "refused" in facts:
             return PlainTextResponse(facts["refused"], 400, RULES)
         name, content = facts["file"]
@@ -206,12 +217,12 @@ def described(photograph):
     return {"photo": photograph.key, "name": photograph.name}
 
 
-def written(room, name, question, suffix):
+def written(room, name, question, suffix, wish=None):
     """(name, bytes) of what a technique's command writes, its .png or .npz."""
     if suffix not in (".png", ".npz") or name not in RESULTS:
         raise UserError(f"there is no result {name}{suffix}")
     with TemporaryDirectory() as folder:
-        job = room.asked(name, question, out=Path(folder))
+        job = room.asked(name, question, wish, out=Path(folder))
         find(name).run(job)
         path = next(path for path in job.written if path.suffix == suffix)
         return path.name, path.read_bytes()
@@ -271,12 +282,13 @@ def beginning(room):
     return {
         "model": model.name,
         "labels": [str(label) for label in model.labels] if model.labels else None,
-        "photograph": room.own and described(room.own),
+        "photograph": room.own and described(room.own) | {"file": room.own.name != SAMPLE},
         "methods": why.methods(),
         "tried": believe.TRIED,
         "attacks": fool.METHODS,
         "networks": list(map(str, room.networks)),
         "layers": why.layers(room),
+        "style": dict(zip(("content", "layers"), default_layers(model), strict=True)),
         "tree": inside.tree(room),
         "size": model.input_size,
         "indexed": room.patches.layers if room.patches else [],

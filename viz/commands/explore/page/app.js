@@ -7,9 +7,10 @@ import * as fool from "./fool.js";
 import * as inside from "./inside.js";
 import * as look from "./look.js";
 import * as rather from "./rather.js";
+import * as style from "./style.js";
 import * as why from "./why.js";
 
-const VIEWS = { look, why, inside, rather, fool };
+const VIEWS = { look, why, inside, rather, fool, style };
 const main = document.getElementById("main");
 let facts = null; // what the server said first
 const files = new Map(); // by key: the files that this tab has sent, for a server that was restarted
@@ -32,6 +33,9 @@ const place = {
     }
     return `/${view}${query.size ? `?${query}` : ""}`;
   },
+  // [{photo, name}] of all photographs, and how a file becomes one, whose key goes into the address as `name`.
+  photographs: () => all(),
+  take: (file, name) => take(file, name),
   // The properties of a link to a view, with changes.
   link(view, changes) {
     return { href: place.address(view, changes), data: { view, change: JSON.stringify(changes) } };
@@ -83,12 +87,17 @@ function show() {
 const known = () => JSON.parse(sessionStorage.getItem("photographs") ?? "[]");
 const photo = () => place.get("photo") ?? facts.photograph?.photo;
 
-function showStrip() {
+function all() {
   const own = facts.photograph ? [facts.photograph] : [];
   const others = known().filter((one) => one.photo !== facts.photograph?.photo);
-  const asked = place.get("photo");
-  if (asked && ![...own, ...others].some((one) => one.photo === asked)) others.push({ photo: asked, name: "a photograph" });
-  const items = [...own, ...others].map(({ photo: key, name }) => {
+  for (const asked of ["photo", "style"].map((name) => place.get(name))) {
+    if (asked && ![...own, ...others].some((one) => one.photo === asked)) others.push({ photo: asked, name: "a photograph" });
+  }
+  return [...own, ...others];
+}
+
+function showStrip() {
+  const items = all().map(({ photo: key, name }) => {
     const picture = element("img", { src: `/photographs/${key}.png`, alt: "", width: 56, height: 56 });
     const link = element("a", { href: place.address(place.view, { photo: key }), data: { view: place.view }, title: name }, picture);
     link.setAttribute("aria-label", `Photograph ${name}`);
@@ -115,14 +124,14 @@ async function send(file) {
   return found;
 }
 
-async function take(file) {
+async function take(file, name = "photo") {
   if (!file) return;
   say("");
   const found = await send(file).catch(() => ({ refused: "the photograph did not arrive: is the server running?" }));
   if (found.refused) return say(found.refused);
   const others = known().filter((one) => one.photo !== found.photo);
   sessionStorage.setItem("photographs", JSON.stringify([...others, { photo: found.photo, name: found.name }].slice(-24)));
-  place.change({ photo: found.photo });
+  place.change({ [name]: found.photo });
 }
 
 document.getElementById("file").addEventListener("change", (event) => {

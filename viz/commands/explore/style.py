@@ -1,0 +1,76 @@
+"""Style: a photograph in the style of another picture, frame by frame, and a photograph that is dreamt on.
+
+Both are read again from their files, larger than the network takes a photograph.
+"""
+
+from .. import dream, style_transfer
+from ..options import names
+from .packed import picture
+from .rather import objective_text
+
+
+def style(room, question, wish):
+    """Frames, and at the end both losses' course."""
+    job = room.asked("style_transfer", question, wish)
+    job.drawn = lambda image: {"image": picture(image)}
+    content, (other,), result = style_transfer.transferred(job)
+    losses = {name: [values[0], values[-1]] for name, values in result.losses.items()}
+    return {
+        "image": picture(result.image),
+        "losses": losses,
+        "weight": result.settings["style_weight"],
+        "ending": job.ending,
+        "kept": True,
+        "command": job.command_line,
+        "python": program(room, job, {"image": content, "style": other}, f"found = {style_text(job)}.image"),
+    }
+
+
+def style_text(job):
+    """The call of viz.style_transfer that the command makes."""
+    args, words = job.args, {}
+    for name in ("content_layers", "style_layers"):
+        if getattr(args, name):
+            words[name] = names(getattr(args, name))
+    given = ("content_weight", "style_weight", "tv_weight", "layer_weights", "normalization", "style_scale")
+    options = style_transfer.options
+    for name in (*given, "average_pooling", "optimizer", "lr", "steps", "seed"):
+        if getattr(args, name) != options.get_default(name) or name == "steps":
+            words[name] = getattr(args, name)
+    if args.original_colours:
+        words["original_colors"] = True
+    return f"viz.style_transfer(model, image, style, {', '.join(f'{name}={value!r}' for name, value in words.items())})"
+
+
+def dreaming(room, question, wish):
+    """Frames of a dream that begins with the photograph."""
+    job = room.asked("dream", question, wish)
+    job.drawn = lambda image: {"image": picture(image)}
+    image, result = dream.dreamt(job)
+    args = job.args
+    options = {name: getattr(args, name) for name in ("octaves", "octave_scale", "steps", "lr", "jitter")}
+    words = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    call = f"viz.deep_dream(model, image, {objective_text(job)}, {words})"
+    return {
+        "image": picture(result.image),
+        "of": job.target_name(),
+        "ending": job.ending,
+        "kept": True,
+        "command": job.command_line,
+        "python": program(room, job, {"image": image}, f"found = {call}.image"),
+    }
+
+
+def program(room, job, pictures, line):
+    """A program that loads the network and pictures, {name: array whose size they get}, and goes on with a line."""
+    lines = []
+    if any(one.shape[1] == 1 for one in pictures.values()):
+        lines.append("from viz.commands.pictures import in_channels\n")
+    files = {"image": job.args.image, "style": vars(job.args).get("style", [None])[0]}
+    if files["image"] is None:
+        lines.append("from skimage import data\n")
+    for name, array in pictures.items():
+        source = "data.cat()" if files[name] is None else repr(files[name])
+        loaded = f"models.load_image(models.load_image({source}), {array.shape[2:]!r})"
+        lines.append(f"{name} = " + (f"in_channels(model, {loaded})" if array.shape[1] == 1 else loaded))
+    return room.python(None, *lines, line, network=job.args.model)
