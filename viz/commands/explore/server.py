@@ -38,7 +38,6 @@ ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
     "believe": believe.believe,
     "fool": fool.attempt,
     "rather": rather.ascent,
-    "dream": style.dreaming,
     "style": style.style,
     **inside.ANSWERS,
 }
@@ -47,7 +46,6 @@ RESULTS = (
     "activations",
     "attack",
     "trust",
-    "dream",
     "style_transfer",
     *COMMANDS,
 )  # the techniques whose results can be kept

@@ -1,12 +1,11 @@
-"""Style: a photograph in the style of another picture, frame by frame, and a photograph that is dreamt on.
+"""Style: a photograph in the style of another picture, frame by frame.
 
 Both are read again from their files, larger than the network takes a photograph.
 """
 
-from .. import dream, style_transfer
+from .. import style_transfer
 from ..options import names
 from .packed import picture
-from .rather import objective_text
 
 
 def style(room, question, wish):
@@ -40,25 +39,6 @@ def style_text(job):
     if args.original_colours:
         words["original_colors"] = True
     return f"viz.style_transfer(model, image, style, {', '.join(f'{name}={value!r}' for name, value in words.items())})"
-
-
-def dreaming(room, question, wish):
-    """Frames of a dream that begins with the photograph."""
-    job = room.asked("dream", question, wish)
-    job.drawn = lambda image: {"image": picture(image)}
-    image, result = dream.dreamt(job)
-    args = job.args
-    options = {name: getattr(args, name) for name in ("octaves", "octave_scale", "steps", "lr", "jitter")}
-    words = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    call = f"viz.deep_dream(model, image, {objective_text(job)}, {words})"
-    return {
-        "image": picture(result.image),
-        "of": job.target_name(),
-        "ending": job.ending,
-        "kept": True,
-        "command": job.command_line,
-        "python": program(room, job, {"image": image}, f"found = {call}.image"),
-    }
 
 
 def program(room, job, pictures, line):
