@@ -4,6 +4,7 @@
 fails is tried again; each answer comes once.
 """
 
+import logging
 import queue
 import signal
 import threading
@@ -82,6 +83,9 @@ def client(scheduler: str | None, workers: int | None):
             yield found
         return
     options = {"threads_per_worker": 1, "dashboard_address": ":0", "processes": True, "memory_limit": 0}
+    options["silence_logs"] = (
+        logging.CRITICAL
+    )  # what fails at a worker comes back; at the end it may miss the scheduler
     with without_ctrl_c():
         cluster = distributed.LocalCluster(n_workers=workers, **options)
     with cluster:
