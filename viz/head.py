@@ -26,12 +26,16 @@ def default_layer(model: Module, image_shape: Sequence[int] | None = None) -> st
     """The name of the last maps before the head: layer4 of a ResNet, relu5_3 of VGG16 (14x14), fire9 of SqueezeNet.
 
     Maps are activations (N,C,h,w) of more than one place. Rectified ones are preferred, and those before a pool to what
-    it makes of them; of modules that give the same maps the outermost is named.
+    it makes of them; of modules that give the same maps the outermost is named. A name means its module's first call:
+    behind a ReLU that is called several times the layer before its last call is named.
 
     image_shape: (C, H, W) of the pass that shows them; by default the model's `input_size`. Raises ValueError where
-    there are none.
+    there are none, and where only a later call of a layer gives them.
     """
-    return _last_maps(model, *traced(model, image_shape or _own_shape(model)))
+    shape = image_shape or _own_shape(model)
+    if shape is None:
+        raise ValueError("default_layer: give image_shape, (C, H, W) of one image")
+    return _last_maps(model, *traced(model, shape))
 
 
 def stages(model: Module, image_shape: Any = None) -> Any:
@@ -73,19 +77,31 @@ def _last_maps(model, x, calls):
     """The layer's name, from a recorded pass of x: calls as in Calls."""
     functions, names, weighted = _read(model, x, calls)
     for part in (_without_head(functions, weighted), functions):
-        rectified = [i for i, f in enumerate(part) if f in names and _is_rectified(f)]
-        if rectified:
+        rectified = [i for i, f in enumerate(part) if _has_places(f) and _is_rectified(f)]
+        if rectified and part[rectified[-1]] in names:  # else nothing is called so: F.relu, a module's second call
             chosen = part[rectified[-1]]
             later = [f for f in part[rectified[-1] :] if f in weighted and _has_places(f)]
             if all(_places(f) == _places(chosen) for f in later):  # else they are an early stage's
                 return names[chosen]
         unpooled = [f for f in part if f in names and not isinstance(f, F.MaxPool2d | F.AvgPool2d)]
         if unpooled:
+            _check_first_calls(part[part.index(unpooled[-1]) + 1 :], calls, weighted)
             return names[unpooled[-1]]
     raise ValueError(
         "the default layer is the last one whose output are maps (N,C,h,w) of more than one place, and the scores of "
         "this network come from none: name a layer"
     )
+
+
+def _check_first_calls(later, calls, weighted):
+    """Refuse where further calls of named layers, with weights, make other maps of those found."""
+    first = {name: y for name, *_, y in reversed(calls)}
+    again = [name for name, *_, y in calls if y is not first[name] and getattr(y, "function", None) in later]
+    if again and any(f in weighted and _has_places(f) for f in later):
+        raise ValueError(
+            f"the last maps of this network are a later call of {again[-1]!r}, and its name means the first: give each "
+            f"call a module of its own, or name a layer"
+        )
 
 
 def _read(model, x, calls):

@@ -1,5 +1,6 @@
 """Passes through a network that say which sizes it takes, where an image is of another."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,21 +8,54 @@ import numpy as np
 import minigrad as mg
 from minigrad import Tensor
 from minigrad.nn import Module
+from minigrad.nn.observe import observed
 
 LARGEST = 512  # pixels of a side: no network asks for more
 
 
 def activations(model: Module, x: Tensor, layers: list[str]) -> dict[str, Any]:
-    """model.activations(x, layers), of a Tensor x (N,C,H,W); where x is too small, ValueError names the least size."""
+    """model.activations(x, layers), of a Tensor x (N,C,H,W); where x is too small, ValueError names the least size.
+
+    Warns of a layer that ran again before the pass ended: what is given is of its first call.
+    """
     for layer in layers:
         model[layer]  # which says what there is, if there is none of this name
+    runs = _Runs(layers)
     try:
-        return model.activations(x, layers)
+        with observed(model, runs):
+            found = model.activations(x, layers)
+        runs.warn_of_several()
+        return found
     except ValueError:
         sentence = None if x.ndim != 4 or _fits(model, x, layers, x.shape[2:]) else _wanted(model, x, layers)
         if sentence is None:
             raise
     raise ValueError(f"{sentence}, this image has {x.shape[2]} x {x.shape[3]}")
+
+
+class _Runs:
+    """An observer that counts the calls of the layers `names`."""
+
+    done = False
+
+    def __init__(self, names):
+        self.counts = dict.fromkeys(names, 0)
+
+    def asks_for(self, name):
+        return name in self.counts
+
+    def leaves(self, name, module, x, y):
+        if name in self.counts:
+            self.counts[name] += 1
+
+    def warn_of_several(self):
+        for name, count in self.counts.items():
+            if name and count > 1:
+                warnings.warn(
+                    f"layer {name!r} runs {count} times in one pass, and its name means the first: give each call a "
+                    f"module of its own to look at another",
+                    stacklevel=4,
+                )
 
 
 def smallest_side(model: Module, x: Tensor, layers: list[str]) -> None:

@@ -65,7 +65,8 @@ class ReceptiveField:
 class Layer:
     """One row of `model.layers()`. A multiplication and an addition are two FLOPs; shapes are without the batch.
 
-    A module of several outputs, a tuple or a dict, has a tuple of shapes, and the field of what sees units of all.
+    A module of several outputs, a tuple or a dict, has a tuple of shapes, and the field of what sees units of all. Of
+    one that runs several times in a pass, the FLOPs are those of all calls, the shape and the field those of the first.
     """
 
     name: str
@@ -122,11 +123,14 @@ def summarize(model, input_shape=None):
     """A Layer record for each module inside a network, as `Module.layers` gives them."""
     x, calls = traced(model, input_shape)
     fields = receptive_fields(x, [tensor for *_, y in calls for tensor in several(y)])
-    rows = {}
+    rows: dict[str, Layer] = {}
     for name, module, before, after in calls:
-        if name and name not in rows:  # of a module that ran several times, the first
-            count = sum(t.size for n, t in module.named_tensors() if not n.split(".")[-1].startswith("running_"))
+        if name:
             flops = sum(_flops(f) for f in functions_between(before, after) if id(f) in fields)
+        if name in rows:
+            rows[name] = replace(rows[name], flops=rows[name].flops + flops)
+        elif name:
+            count = sum(t.size for n, t in module.named_tensors() if not n.split(".")[-1].startswith("running_"))
             field, *others = [fields.get(_key(y), ReceptiveField((0, 0))) for y in several(after)]
             for other in others:
                 field = field.joined(other)

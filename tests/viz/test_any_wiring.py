@@ -3,6 +3,9 @@
 Networks are drawn: chains, residual sums, gates, concatenations, dense blocks, one in another.
 """
 
+import dataclasses
+import warnings
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -56,6 +59,10 @@ def dense(self, x):
     return self.fuse(self.cat(x, a, b))
 
 
+def reused(self, x):
+    return self.relu(self.b(self.relu(self.a(x))))
+
+
 def as_graph(**nodes):
     return lambda parts: nn.Graph({name: (parts.get(name, node[0]), *node[1:]) for name, node in nodes.items()})
 
@@ -72,7 +79,12 @@ KINDS = {
     "cat": ("ab", {"cat": 0, "fuse": 2}, joined, CAT_OF_TWO),
     "residual": ("a", {"relu": 0}, rectified_sum, RESIDUAL),
     "dense": ("ab", {"cat": 0, "fuse": 3}, dense, DENSE),
+    "reused": ("ab", {"relu": 0}, reused, lambda parts: nn.Sequential(twice_rectified(**parts))),
 }
+
+
+def twice_rectified(a, b, relu):
+    return {"a": a, "relu": relu, "b": b, "again": relu}
 
 
 def conv(rng, channels, kernel=3, **arguments):
@@ -139,6 +151,9 @@ def test_a_forward_of_ones_own_and_containers_are_the_same(drawn, seed):
     np.testing.assert_array_equal(own(x).numpy(), y.numpy())
 
     rows, others = ({row.name: row for row in model.layers(SHAPE)} for model in (ours, own))
+    for name in [name for name in rows if name.endswith("again")]:  # in `own` a second call of "relu"
+        first = name.removesuffix("again") + "relu"
+        rows[first] = dataclasses.replace(rows[first], flops=rows[first].flops + rows.pop(name).flops)
     for name, row in others.items():
         found = rows[name]
         assert (row.output_shape, row.parameters, row.receptive_field, row.flops) == (
@@ -214,6 +229,57 @@ def test_average_pooling_reaches_into_graphs_and_refuses_what_it_cannot_know(own
             viz.with_average_pooling(model)
     else:
         assert isinstance(viz.with_average_pooling(model)["block.pool"], nn.AvgPool2d)
+
+
+def with_one_relu(forward):
+    parts = {"conv1": nn.Conv2d(3, C, 3, stride=2, padding=1, rng=np.random.default_rng(0))}
+    parts |= {
+        "conv2": conv(np.random.default_rng(1), C),
+        "relu": nn.ReLU(),
+        "fc": nn.Linear(C, 3, rng=np.random.default_rng(2)),
+    }
+    return Own(parts, lambda self, x: self.fc(forward(self, x).mean((2, 3))))
+
+
+@pytest.mark.parametrize("second", ["the same module", "a function"])
+def test_behind_a_rectifier_without_a_name_the_layer_before_it_is_the_default(second):
+    def forward(self, x):
+        y = self.conv2(self.relu(self.conv1(x)))
+        return self.relu(y) if second == "the same module" else mg.functional.relu(y)
+
+    model, image = with_one_relu(forward), np.random.default_rng(2).random((1, *SHAPE))
+    assert viz.default_layer(model, SHAPE) == "conv2"
+    ours, theirs = (viz.grad_cam(model, image, 0, layer=layer, signed=True) for layer in (None, "conv2"))
+    np.testing.assert_array_equal(ours, theirs)
+    assert ours.any()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        viz.grad_cam(model, image, 0, layer="relu", signed=True)
+    said = [str(one.message) for one in caught]
+    assert any("'relu' runs 2 times in one pass, and its name means the first" in one for one in said) == (
+        second == "the same module"
+    )
+
+
+def test_a_convolution_in_a_loop_is_no_default_layer():
+    def forward(self, x):
+        x = self.relu(self.conv1(x))
+        for _ in range(3):
+            x = self.relu(self.conv2(x))
+        return x
+
+    model = with_one_relu(forward)
+    with pytest.raises(ValueError, match="a later call of 'relu', and its name means the first: give each call a mod"):
+        viz.default_layer(model, SHAPE)
+    rows = {row.name: row for row in model.layers(SHAPE)}
+    once = nn.Sequential({"conv1": model["conv1"], "conv2": model["conv2"]}).layers(SHAPE)[-1]
+    assert rows["conv2"] == dataclasses.replace(once, flops=3 * once.flops)
+    assert rows["relu"].output_shape == (C, 8, 8)
+
+
+def test_without_a_size_the_default_layer_asks_for_its_own_argument():
+    with pytest.raises(ValueError, match=r"default_layer: give image_shape, \(C, H, W\) of one image"):
+        viz.default_layer(nn.Sequential({"conv": conv(np.random.default_rng(0), 3)}))
 
 
 def test_channels_at_the_end_are_no_maps():

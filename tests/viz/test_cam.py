@@ -75,7 +75,7 @@ def test_the_default_layer_of_other_networks(golden):
     assert viz.default_layer(both, small) == "both"
     with pytest.raises(ValueError, match="come from none: name a layer"):
         viz.default_layer(nn.Sequential({"flatten": nn.Flatten(), "fc": nn.Linear(192, 2)}), small)
-    with pytest.raises(ValueError, match="give input_shape"):
+    with pytest.raises(ValueError, match="default_layer: give image_shape"):
         viz.default_layer(both)
 
 
