@@ -83,9 +83,8 @@ def client(scheduler: str | None, workers: int | None):
             yield found
         return
     options = {"threads_per_worker": 1, "dashboard_address": ":0", "processes": True, "memory_limit": 0}
-    options["silence_logs"] = (
-        logging.CRITICAL
-    )  # what fails at a worker comes back; at the end it may miss the scheduler
+    # what fails at a worker comes back; what its log says at the end is that it misses the scheduler
+    options["silence_logs"] = logging.CRITICAL
     with without_ctrl_c():
         cluster = distributed.LocalCluster(n_workers=workers, **options)
     with cluster:
