@@ -9,6 +9,7 @@ is known once its class is registered, and is described by the arguments that it
     class Scale(nn.Module): ...
 """
 
+import json
 from typing import Any
 
 from minigrad import nn
@@ -40,7 +41,9 @@ def register(kind: Any) -> Any:
     """Let weights files hold layers of the class `kind`; returns it, so that it may decorate the class.
 
     Its `describe()` gives {argument: value}, of numbers, texts, None and tuples, that builds the layer again; its
-    parameters are found as everywhere. A program that loads such a file registers the class first.
+    parameters are found as everywhere. A subclass of nn.Sequential or nn.Parallel without a `describe()` is built again
+    from the layers inside it. What could not be built again is refused when it is saved. A program that loads such a
+    file registers the class first.
     Raises TypeError for no Module, ValueError for a name that another class has.
     """
     if not isinstance(kind, type) or not issubclass(kind, nn.Module):
@@ -74,7 +77,47 @@ def _described(name, layer):
     arguments = layer.describe()
     if clashes := [argument for argument in OURS if argument in arguments]:
         raise ValueError(f"layer {name!r} has an argument {clashes[0]!r}, which the file needs itself: rename it")
-    return {"kind": kind, **arguments}
+    entry = {"kind": kind, **({"layers": describe(layer)} if _is_of_layers(type(layer)) else arguments)}
+    if vars(nn).get(kind) is not type(layer):
+        _check_rebuilt(name, layer, entry)
+    return entry
+
+
+def _is_of_layers(kind):
+    """Whether a class of one's own is a chain, or branches, that is built from the layers inside it."""
+    return issubclass(kind, nn.Sequential) and kind.describe is nn.Module.describe
+
+
+def _check_rebuilt(name, layer, entry):
+    """Refuse a layer of one's own that its entry would not build again."""
+    kind = type(layer).__name__
+    try:
+        arguments = {key: value for key, value in json.loads(json.dumps(entry)).items() if key != "kind"}
+        again = _constructed(name, kind, arguments, 0)
+    except (TypeError, ValueError, AttributeError, LookupError, RecursionError) as error:
+        wrong = str(error)
+    else:
+        shapes, others = ({key: t.shape for key, t in one.named_tensors()} for one in (layer, again))
+        values, built = _plain_values(layer), _plain_values(again)
+        differing = [key for key in values if key not in built or values[key] != built[key]]
+        if shapes == others and not differing:
+            return
+        wrong = f"built again its {differing[0]} would differ" if differing else "built again its weights would differ"
+    raise ValueError(
+        f"layer {name!r}, a {kind}, could not be read from the file ({wrong}): let {kind}.describe() give all "
+        f"arguments of its constructor, as numbers, texts, None or tuples of them"
+    )
+
+
+def _plain_values(layer):
+    """{attribute: value} of the numbers and texts that a layer holds; lists stand for tuples."""
+    found = {}
+    for key, value in vars(layer).items():
+        try:
+            found[key] = json.loads(json.dumps(value))
+        except (TypeError, ValueError, RecursionError):
+            continue  # a Tensor, a Module, a Generator
+    return {key: value for key, value in found.items() if key not in ("training", "_constants")}
 
 
 def _as_list(reference):
@@ -102,11 +145,14 @@ def _constructed(name, kind, entry, depth):
     if kind in CONTAINERS:
         return CONTAINERS[kind](construct(entry.get("layers"), depth + 1))
     if kind not in KINDS:
-        raise ValueError(f"layer {name!r} is of unknown kind {kind!r}: one of your own, models.register makes known")
+        raise ValueError(
+            f"layer {name!r} is of unknown kind {kind!r}: if the class is your own, call models.register({kind}) first"
+        )
+    layers = [construct(entry.pop("layers", None), depth + 1)] if _is_of_layers(KINDS[kind]) else []
     for argument, value in entry.items():
         _check_size(name, argument, value)
     try:
-        return KINDS[kind](**entry)
+        return KINDS[kind](*layers, **entry)
     except (TypeError, ValueError, MemoryError) as error:
         raise ValueError(f"layer {name!r} cannot be built: {error}") from None
 

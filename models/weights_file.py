@@ -46,8 +46,13 @@ def save(model: Model, path: str | PathLike[str], half: bool = False) -> None:
     """Write `model` to `path`, atomically; half stores float16 (relative error up to 5e-4 in each weight).
 
     Raises WeightsError for a weight that is NaN or infinite (or too large for float16), ValueError for a layer of a
-    kind that cannot be described, OSError where the file cannot be written.
+    kind that cannot be described or built again, OSError where the file cannot be written; TypeError for no Model.
     """
+    if not isinstance(model, Model) or type(model).forward is not Model.forward:
+        raise TypeError(
+            f"save_weights: this is a {type(model).__name__}, and a file also says what the network looks at: put it "
+            f'into models.Model({{"preprocess": models.Preprocess(), "network": network}}, name, input_size)'
+        )
     dtype = np.float16 if half else np.float32
     layers = dict(model.children())
     preprocess = layers.pop("preprocess")

@@ -154,7 +154,9 @@ def test_a_layer_of_ones_own_is_kept_once_registered(tmp_path, registered):
     x = mg.Tensor(np.ones((1, 3, 4, 4), np.float32))
     np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
     kept = description.KINDS.pop("Scale")
-    with pytest.raises(WeightsError, match="'scale' is of unknown kind 'Scale': one of your own, models.register"):
+    with pytest.raises(
+        WeightsError, match="'scale' is of unknown kind 'Scale': if the class is your own, call models.r"
+    ):
         read(tmp_path / "w.h5")
     with pytest.raises(ValueError, match="'scale' is a Scale, which no weights file can describe"):
         save(model, tmp_path / "again.h5")
@@ -180,6 +182,101 @@ def test_what_cannot_be_registered(registered, tmp_path):
             save(Model({"preprocess": Preprocess(), "odd": Odd()}, "own", (1, 1)), tmp_path / "w.h5")
     finally:
         del description.KINDS["Odd"]
+
+
+class Added(nn.Parallel):
+    def forward(self, x):
+        return sum((branch(x) for branch in self._layers.values()), start=x)
+
+
+class Twice(nn.Sequential):
+    def forward(self, x):
+        return super().forward(super().forward(x))
+
+
+class Built(nn.Sequential):
+    """A chain that makes its layers itself."""
+
+    def __init__(self, channels):
+        super().__init__({"conv": nn.Conv2d(channels, channels, 1, rng=np.random.default_rng(3))})
+        self.channels = channels
+
+    def describe(self):
+        return {"channels": self.channels}
+
+
+class Undescribed(nn.Module):
+    def __init__(self, power=1):
+        self.power = power
+
+    def forward(self, x):
+        return x**self.power
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        self.inner = inner
+
+    def describe(self):
+        return {"inner": self.inner}
+
+
+class Needing(nn.Module):
+    def __init__(self, channels):
+        self.weight = mg.Tensor(np.ones((channels, 1, 1), np.float32), requires_grad=True)
+
+
+class NoLayers(nn.Sequential):
+    def __init__(self, channels):
+        super().__init__({"conv": nn.Conv2d(channels, channels, 1)})
+
+
+@pytest.fixture
+def all_registered(monkeypatch):
+    for kind in (Added, Twice, Built, Undescribed, Wrapped, Needing, NoLayers):
+        monkeypatch.setitem(description.KINDS, kind.__name__, kind)
+
+
+def test_own_chains_and_branches_are_kept_with_their_layers(tmp_path, all_registered):
+    rng = np.random.default_rng(0)
+    inner = Twice({"conv": nn.Conv2d(3, 3, 1, rng=rng), "relu": nn.ReLU(), "built": Built(3)})
+    layers = {"preprocess": Preprocess(), "added": Added({"twice": inner, "same": nn.Identity()})}
+    model = Model(layers | {"plain": Undescribed()}, "own", (4, 4))
+    save(model, tmp_path / "w.h5")
+    loaded = read(tmp_path / "w.h5")
+    assert type(loaded["added"]) is Added and type(loaded["added.twice"]) is Twice and same_weights(model, loaded)
+    assert type(loaded["added.twice.built"]) is Built
+    x = mg.Tensor(rng.random((1, 3, 4, 4), np.float32))
+    np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
+
+
+@pytest.mark.parametrize(
+    "layer, wrong",
+    [
+        (Undescribed(2), "built again its power would differ"),
+        (Wrapped(nn.ReLU()), "not JSON serializable"),
+        (Needing(3), "missing 1 required positional argument: 'channels'"),
+        (NoLayers(3), "cannot be built"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_could_not_be_built_again_is_refused_when_it_is_saved(tmp_path, all_registered, layer, wrong):
+    model = Model({"preprocess": Preprocess(), "block": nn.Sequential({"own": layer})}, "own", (4, 4))
+    kind = type(layer).__name__
+    with pytest.raises(ValueError, match=f"layer 'own', a {kind}, could not be read .*{wrong}.*let {kind}.describe"):
+        save(model, tmp_path / "w.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_is_no_model_is_told_how_to_become_one(tmp_path):
+    class Other(Model):
+        def forward(self, x):
+            return -super().forward(x)
+
+    chain = {"preprocess": Preprocess(), "conv": nn.Conv2d(3, 3, 1)}
+    for network in (nn.Sequential(chain), Needing(3), Other(chain, "own", (4, 4))):
+        with pytest.raises(TypeError, match='put it into models.Model.{"preprocess": models.Preprocess'):
+            save(network, tmp_path / "w.h5")
 
 
 def test_half_precision(tmp_path, path):
