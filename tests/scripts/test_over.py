@@ -383,3 +383,11 @@ def test_cores_are_shared_out(monkeypatch):
         work.share_cores(processes)
         assert os.environ["OMP_NUM_THREADS"] == str(threads)
     assert engine.host("tcp://10.0.0.7:8786") == "10.0.0.7"
+
+
+def test_a_worker_that_joins_late_counts_itself():
+    threads = {"tcp://10.0.0.7:1": 2, "tcp://10.0.0.7:2": 3, "tcp://10.0.0.8:1": 4}
+    assert engine.threads_beside("tcp://10.0.0.7:1", 2, threads) == 5
+    assert engine.threads_beside("tcp://10.0.0.7:3", 1, threads) == 6
+    assert engine.threads_beside("tcp://10.0.0.9:1", 2, threads) == 2
+    assert engine.threads_beside("tcp://10.0.0.9:1", 0, {}) == 1

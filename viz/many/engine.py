@@ -136,9 +136,16 @@ def at_worker(question, batch, threads):
     """`answer`, with this machine's cores shared out among its workers. threads: {worker's address: its count}."""
     from distributed import get_worker
 
-    own = host(get_worker().address)
-    share_cores(sum(count for address, count in threads.items() if host(address) == own))
+    worker = get_worker()
+    share_cores(threads_beside(worker.address, worker.state.nthreads, threads))
     return answer(question, batch)
+
+
+def threads_beside(address, own, threads):
+    """How many threads the workers have on the machine of the one at `address`, its `own` with them: it may have come
+    after `threads`, {worker's address: its count}, were counted."""
+    counts = threads | {address: max(1, own)}
+    return sum(count for other, count in counts.items() if host(other) == host(address))
 
 
 def host(address):
