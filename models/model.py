@@ -35,6 +35,10 @@ class Model(nn.Sequential):
         super().__init__(layers)
         self.name, self.input_size, self.short_side = name, tuple(input_size), short_side
         self.labels, self.provenance = labels, dict(provenance or {})
+        if isinstance(labels, str):
+            raise TypeError(f"Model: labels is the text {labels!r}: give a tuple of names, one for each class")
+        if short_side is not None and (isinstance(short_side, bool) or not isinstance(short_side, int | np.integer)):
+            raise TypeError(f"Model: short_side is {short_side!r}: give a whole number of pixels, or None")
         if short_side is not None and short_side < max(self.input_size):
             raise ValueError(f"Model: short_side {short_side} is less than the input size {self.input_size}")
 

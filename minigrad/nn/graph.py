@@ -143,7 +143,7 @@ class Graph(Module):
         for reader, taken in [*((name, inputs) for name, (_, inputs) in self._nodes.items()), (None, ends)]:
             for source, _ in map(_parts, taken):
                 if source != INPUT and source not in readers:
-                    raise ValueError(f"Graph: the output {source!r} is none of {', '.join([INPUT, *readers])}")
+                    raise ValueError(f"Graph: the output {source!r} is none of {', '.join([INPUT, *self._nodes])}")
                 readers.setdefault(source, []).append(reader)
         unused = [name for name in self._nodes if not readers[name]]
         if unused:

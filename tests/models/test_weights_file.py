@@ -279,6 +279,20 @@ def test_a_network_that_is_no_model_is_told_how_to_become_one(tmp_path):
             save(network, tmp_path / "w.h5")
 
 
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"short_side": "a"}, "short_side is 'a': give a whole number of pixels, or None"),
+        ({"short_side": 56.5}, "short_side is 56.5: give a whole number"),
+        ({"short_side": True}, "short_side is True: give a whole number"),
+        ({"labels": "abc"}, "labels is the text 'abc': give a tuple of names, one for each class"),
+    ],
+)
+def test_what_a_model_says_of_itself_is_checked(wrong, said):
+    with pytest.raises(TypeError, match=f"Model: {said}"):
+        Model({"preprocess": Preprocess()}, "own", (4, 4), **wrong)
+
+
 def test_half_precision(tmp_path, path):
     model = small()
     save(model, tmp_path / "half.h5", half=True)
