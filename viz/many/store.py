@@ -211,15 +211,18 @@ class Store:
 
     @property
     def names(self) -> list[str]:
-        """Of the arrays."""
-        with _part(self.parts[0]) as file:
-            return sorted(file.get("arrays", ()))
+        """Of the arrays; none where no photograph has an answer."""
+        for part in self.parts:
+            with _part(part) as file:
+                if names := sorted(file.get("arrays", ())):
+                    return names
+        return []
 
     def tables(self) -> Iterator[list[dict]]:
         """The rows of part after part, in order: dicts of text."""
         for part in self.parts:
             with _part(part) as file:
-                yield list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
+                yield _rows(file)
 
     def table(self) -> list[dict]:
         """All rows, in order."""
@@ -228,18 +231,23 @@ class Store:
     def pieces(self, *names: str) -> Iterator[tuple[list[dict], dict[str, np.ndarray]]]:
         """(rows without error, {name: (N,...) array}) of part after part, in order: memory for one part at a time.
 
-        names: of the arrays (default: all).
+        names: of the arrays (default: all). A part whose photographs all have an error is left out.
         """
         for part in self.parts:
             with _part(part) as file:
-                rows = list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
+                rows = [row for row in _rows(file) if not row["error"]]
+                if not rows:
+                    continue
                 known = names or sorted(file.get("arrays", ()))
                 arrays = {name: _read(file, name, slice(None)) for name in known}
-            yield [row for row in rows if not row["error"]], arrays
+            yield rows, arrays
 
     def array(self, name: str) -> np.ndarray:
-        """(N,...) of all photographs without error, in order, in memory at once."""
-        return np.concatenate([arrays[name] for _, arrays in self.pieces(name)])
+        """(N,...) of all photographs without error, in order, in memory at once. Raises KeyError if there are none."""
+        found = [arrays[name] for _, arrays in self.pieces(name)]
+        if not found:
+            raise KeyError(f"{self.path} has no array {name!r}: no photograph in it has an answer")
+        return np.concatenate(found)
 
     def __getitem__(self, wanted: int | str) -> tuple[dict, dict[str, np.ndarray]]:
         """(row, {name: array}) of a photograph, by its place or its name; no arrays where there was an error.
@@ -249,7 +257,7 @@ class Store:
         column = "name" if isinstance(wanted, str) else "photograph"
         for part in self._likely(wanted):
             with _part(part) as file:
-                rows = list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
+                rows = _rows(file)
                 for place, row in enumerate(rows):
                     if row[column] == str(wanted):
                         n = sum(not one["error"] for one in rows[:place])
@@ -274,6 +282,10 @@ def _part(path):
 
     with h5py.File(path, "r") as file:
         yield file
+
+
+def _rows(file):
+    return list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
 
 
 def _read(file, name, rows):

@@ -49,6 +49,21 @@ def test_what_was_written_is_read(tmp_path):
         found.array("lrp")
 
 
+def test_a_part_of_errors_alone_is_passed_over(tmp_path):
+    with Writer(tmp_path, QUESTION) as store:
+        store.note({"began": "now"})
+        rows = [{**row, "error": "damaged"} for row in part(0)[1]]
+        store.put(0, rows, {})
+        found = viz.open_store(tmp_path)
+        assert found.names == [] and list(found.pieces()) == [] and len(found) == 2
+        with pytest.raises(KeyError, match="no photograph in it has an answer"):
+            found.array("saliency")
+        store.put(*part(2))
+    found = viz.open_store(tmp_path)
+    assert found.names == ["saliency"] and len(list(found.pieces())) == 1
+    np.testing.assert_array_equal(found.array("saliency"), part(2)[2]["saliency"])
+
+
 def test_others_read_the_arrays_too(tmp_path):
     """HDF5's own filters, not h5py's shortcut, undo what was compressed here."""
     import h5py
