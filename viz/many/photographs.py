@@ -4,7 +4,9 @@ A photograph is known by its place in the order of the source, and by its name t
 """
 
 import hashlib
+import os
 import tarfile
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ class Files:
 
     def class_lines(self):
         listing = self.root / "classes.txt"
-        return listing.read_text("utf-8").splitlines() if listing.is_file() else []
+        return listing.read_text("utf-8-sig").splitlines() if listing.is_file() else []
 
     def read(self, places) -> Iterator[bytes | str]:
         """The file at each of the places in `names`, which ascend."""
@@ -54,13 +56,21 @@ class Files:
 
 def below(root):
     """The pictures in a folder and in all folders below it, in order of their names."""
-    found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return Files(root, sorted(path.as_posix() for path in found if not any(p.startswith(".") for p in path.parts)))
+    found = []
+    for parent, folders, files in os.walk(root, onerror=_left_out):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        pictures = [name for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
+        found += [Path(parent, name).relative_to(root).as_posix() for name in pictures]
+    return Files(root, sorted(found))
+
+
+def _left_out(error):
+    warnings.warn(f"{error.filename} is left out, for it cannot be read: {error.strerror}", stacklevel=2)
 
 
 def listed(path):
     """The pictures that a text names, a path on each line, from the text's folder; one may stand there twice."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         return Files(path.parent, [line for line in map(str.strip, file) if line])
 
 
@@ -71,7 +81,7 @@ class Archive:
         self.root, self.names, self.lines = path, [], []
         for name, read in self._members():
             if PurePosixPath(name).name == "classes.txt":
-                self.lines = read().decode("utf-8").splitlines()
+                self.lines = read().decode("utf-8-sig").splitlines()
             else:
                 self.names.append(name)
 
@@ -120,9 +130,7 @@ class Source:
             raise UserError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
         whole = len(self._files.names)
         self.places = np.arange(whole) if count is None else np.arange(min(count, whole)) * whole // min(count, whole)
-        self.path, self.names = Path(path), self._files.names
-        if len(self.places) < whole:
-            self.names = [self._files.names[place] for place in self.places]
+        self.path, self.names = Path(path), [in_unicode(self._files.names[place]) for place in self.places]
         digest = hashlib.sha256()
         for name in self.names:
             digest.update(f"{name}\n".encode())
@@ -157,6 +165,11 @@ class Source:
         files = self.files(chain.from_iterable(spans()))
         for span in spans():
             yield Batch(span.start, tuple(self.names[i] for i in span), tuple(next(files)[1] for _ in span))
+
+
+def in_unicode(name):
+    """The name; of one that is not UTF-8, with the bytes that are not as escapes, such as "caf\\xe9.jpg"."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _opened(path):

@@ -1,6 +1,8 @@
 """A folder, a tar archive and a list give the same photographs in batches; one that cannot be read is told."""
 
+import os
 import shutil
+import sys
 import tarfile
 
 import numpy as np
@@ -103,3 +105,36 @@ def test_one_picture_is_a_source_too(folder):
     source = Source(folder / "dog" / "1.png")
     (batch,) = source.batches(4)
     assert batch.names == ("1.png",) and batch.files == ((folder / "dog" / "1.png").read_bytes(),)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take no such names")
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_name_that_is_not_utf8_is_escaped(folder, tmp_path, archived):
+    shutil.copy(folder / "cat" / "0.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    path = tmp_path
+    if archived:
+        path = tmp_path / "a.tar"
+        with tarfile.open(path, "w") as tar:
+            tar.add(tmp_path / os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"caf\xe9.png"))
+    (batch,) = Source(path).batches(4)
+    assert batch.names == (r"caf\xe9.png",) and batch.files == ((folder / "cat" / "0.png").read_bytes(),)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_list(folder, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{folder / 'cat' / '0.png'}\n{folder / 'cat' / '1.png'}\n", "utf-8-sig")
+    (batch,) = Source(tmp_path / "list.txt").batches(4)
+    assert batch.files == tuple((folder / "cat" / f"{n}.png").read_bytes() for n in range(2))
+
+
+def test_a_folder_that_cannot_be_read_is_told(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.path.basename(path) == "dog":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.warns(UserWarning, match="dog is left out, for it cannot be read: Permission denied"):
+        source = Source(folder)
+    assert source.folders == {"cat", "zebra"}
