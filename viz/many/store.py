@@ -30,6 +30,7 @@ from minigrad.serialization import replacing
 from models.mistakes import UserError
 
 FORMAT = 1
+ABSENT = object()
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
@@ -173,14 +174,26 @@ def _facts(path):
 
 
 def _same_question(path, stored, asked):
-    for name in dict.fromkeys([*stored, *asked]):
-        before, now = stored.get(name), asked.get(name)
-        if before != now:
-            said = [text if len(text := json.dumps(one)) <= 80 else text[:77] + "..." for one in (before, now)]
-            raise UserError(
-                f"{path} answers another question: its {name.replace('_', ' ')} is {said[0]}, not {said[1]}; name "
-                "another store"
-            )
+    if stored != asked:
+        keys, *values = _first_difference(stored, asked)
+        texts = ["absent" if one is ABSENT else json.dumps(one) for one in values]
+        before, now = (text if len(text) <= 80 else text[:77] + "..." for text in texts)
+        raise UserError(
+            f"{path} answers another question: its {'.'.join(keys)} is {before}, not {now}; name another store"
+        )
+
+
+def _first_difference(one, other):
+    """(Keys down to where two values first differ, ["techniques", "lrp", "rule"], and what each of them has there)."""
+    if isinstance(one, list) and isinstance(other, list):
+        one, other = dict(enumerate(one)), dict(enumerate(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            before, now = one.get(key, ABSENT), other.get(key, ABSENT)
+            if before != now:
+                keys, before, now = _first_difference(before, now)
+                return [str(key), *keys], before, now
+    return [], one, other
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------

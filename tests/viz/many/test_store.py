@@ -90,6 +90,25 @@ def test_another_question_is_refused(tmp_path):
         assert store.facts["runs"] == [{"began": "now"}]
 
 
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"rule": "zplus"}, 'its techniques.lrp.rule is "epsilon", not "zplus"'),
+        ({"rule": "epsilon", "rules": [1]}, r"its techniques.lrp.rules is absent, not \[1\]"),
+    ],
+)
+def test_the_part_that_differs_is_named(tmp_path, options, said):
+    long = {f"technique_{n}": {"samples": 50} for n in range(9)}
+    with Writer(tmp_path, {"techniques": {**long, "lrp": {"rule": "epsilon"}}}):
+        pass
+    with pytest.raises(UserError, match=said):
+        Writer(tmp_path, {"techniques": {**long, "lrp": options}})
+    with Writer(tmp_path / "list", {"weights": [{"sha256": "a"}, {"sha256": "b"}]}):
+        pass
+    with pytest.raises(UserError, match='its weights.1.sha256 is "b", not "c"'):
+        Writer(tmp_path / "list", {"weights": [{"sha256": "a"}, {"sha256": "c"}]})
+
+
 def test_two_runs_are_refused_and_a_killed_one_is_not_in_the_way(tmp_path):
     code = (
         "import sys, time; from viz.many.store import Writer\n"
