@@ -40,7 +40,8 @@ class Writer:
     """A store that this process alone writes to, inside `with Writer(path, question) as store:`.
 
     question: a dict as JSON has it. A store that answers another one, and one that another run writes to, raise
-    UserError. `done` has the places that parts begin with.
+    UserError. `done` has the places that parts begin with, but for parts that a run before left with an error: their
+    files may have been mended since.
     """
 
     def __init__(self, path: str | os.PathLike[str], question: dict):
@@ -55,7 +56,7 @@ class Writer:
             _same_question(self.path, self.facts["question"], json.loads(json.dumps(question)))
             for stray in (self.path / "parts").glob(".*.part"):
                 stray.unlink()
-            self.done = {int(part.stem) for part in _parts(self.path)}
+            self.done = {int(part.stem) for part in _parts(self.path) if not _has_errors(part)}
         except BaseException:
             self._lock.close()
             raise
@@ -295,6 +296,11 @@ def _part(path):
 
     with h5py.File(path, "r") as file:
         yield file
+
+
+def _has_errors(part):
+    with _part(part) as file:
+        return any(row["error"] for row in _rows(file))
 
 
 def _rows(file):

@@ -64,6 +64,20 @@ def test_a_part_of_errors_alone_is_passed_over(tmp_path):
     np.testing.assert_array_equal(found.array("saliency"), part(2)[2]["saliency"])
 
 
+def test_a_part_with_an_error_is_written_again_by_the_next_run(tmp_path):
+    with Writer(tmp_path, QUESTION) as store:
+        store.put(*part(0))
+        store.put(*part(2, error="damaged"))
+        assert store.done == {0, 2}
+    with Writer(tmp_path, QUESTION) as store:
+        assert store.done == {0}
+        store.put(*part(2))
+    with Writer(tmp_path, QUESTION) as store:
+        assert store.done == {0, 2}
+    found = viz.open_store(tmp_path)
+    assert len(found) == 4 and len(found.array("saliency")) == 4 and not any(row["error"] for row in found.table())
+
+
 def test_others_read_the_arrays_too(tmp_path):
     """HDF5's own filters, not h5py's shortcut, undo what was compressed here."""
     import h5py
