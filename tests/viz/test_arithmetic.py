@@ -29,7 +29,7 @@ def network(seed=0):
     model = nn.Sequential(layers).eval()
     for name, tensor in model.named_tensors():
         if name.endswith(("bias", "running_mean")):
-            tensor.data = rng.standard_normal(tensor.shape).astype(np.float32)
+            tensor.data = mg.Tensor(rng.standard_normal(tensor.shape).astype(np.float32)).data
     return model.requires_grad_(False)
 
 
