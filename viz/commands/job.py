@@ -23,10 +23,10 @@ from models.memory import keep_freed_memory
 from models.mistakes import UserError
 from models.weights_file import is_foreign
 from viz.animation import save_gif
+from viz.many.photographs import at_input_size
 from viz.target import as_image, logits
 
 from .options import TOLD
-from .pictures import in_channels
 from .record import (
     answered,
     as_json,
@@ -116,15 +116,8 @@ class Job:
 
     @cached_property
     def image(self):
-        """(1,3,H,W) float32 in [0,1]: the photograph at the model's input size, centre-cropped as the model asks; its
-        luminance, (1,1,H,W), where the model sees grey.
-
-        A picture that has this size already, such as one saved by attack.py, is taken as it is.
-        """
-        size, short_side = self.model.input_size, self.model.short_side
-        if short_side is None or (whole := self.photograph(self.args.image)).shape[2:] != size:
-            whole = self.photograph(self.args.image, size, short_side)
-        return in_channels(self.model, whole)
+        """The photograph as `viz.many.photographs.at_input_size` gives it."""
+        return at_input_size(self.model, self.args.image, self.photograph)
 
     @staticmethod
     def photograph(path, size=None, short_side=None):

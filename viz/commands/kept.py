@@ -14,16 +14,8 @@ from viz.many.work import identity
 from .options import folder
 from .record import code_sha256, plain, sha256, versions
 
-ELSEWHERE = (
-    "model",
-    "beside",
-    "image",
-    "data",
-    "out",
-    "store",
-    "quiet",
-    "device",
-)  # known by their weights, pixels, or no matter
+# known by their weights, pixels, or no matter
+ELSEWHERE = ("model", "beside", "image", "data", "out", "store", "quiet", "device")
 BATCH = 16  # photographs
 
 

@@ -1,10 +1,8 @@
 """Options and pictures that optimised images share."""
 
 import models
-from models.mistakes import UserError
+from viz.many.photographs import in_channels
 from viz.ranges import RANGES
-from viz.style import luminance
-from viz.target import channels
 
 LR = f"learning rate; with adam {RANGES['adam.lr']}"
 GIF = "write the course, every N-th step, as a GIF"
@@ -30,19 +28,6 @@ def add_course_options(
 def course(job):
     """The keyword arguments of viz's optimisers that --quiet, --seed and --gif decide."""
     return {"seed": job.args.seed, "progress": job.progress, "record": job.args.gif, "callback": job.frame}
-
-
-def in_channels(model, pictures):
-    """Pictures (N,3,H,W) as the network takes them: (N,1,H,W), their luminance, for one that sees grey."""
-    count = channels(model)
-    if count not in (1, 3):
-        raise UserError(
-            f"{getattr(model, 'name', 'this network')} takes images of {count} channels, and a picture has three: call "
-            "viz in Python, with arrays"
-        )
-    if count == 3 or pictures.shape[1] == 1:
-        return pictures
-    return pictures[:, :1] if (pictures == pictures[:, :1]).all() else luminance(pictures)
 
 
 def fitted(job, path, side):

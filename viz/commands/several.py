@@ -1,11 +1,10 @@
 """A command for one photograph, given several: each as if it were alone, and one table of what is known of them all."""
 
-import csv
-import io
 from pathlib import Path
 
 from models.images import ImageError
 from models.mistakes import UserError
+from viz.many.store import as_csv
 
 
 def each(job, one):
@@ -47,12 +46,9 @@ def row_of(job):
 def table(job, rows, what):
     """Write the rows, dicts, as CSV, and print where. what: the photographs, for the file's name."""
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "error"] + ["error"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    text = as_csv([{name: row.get(name, "") for name in columns} for row in rows])
     subject = "_".join([what, Path(job.args.model).stem, *([job.args.target] if vars(job.args).get("target") else [])])
-    path = job.write_text(text.getvalue(), ".csv", subject)
+    path = job.write_text(text, ".csv", subject)
     wrong = [row for row in rows if row.get("error")]
     failed = f"; {len(wrong)} without an answer, the first for: {wrong[0]['error']}" if wrong else ""
     if not job.args.quiet:

@@ -204,14 +204,15 @@ def decoded(model, batch: Batch):
     return np.concatenate(images) if images else np.zeros((0, c, *model.input_size), np.float32), errors
 
 
-def at_input_size(model, picture):
-    """(1,C,H,W) in [0,1] of what `models.load_image` takes: as a command for one photograph shows it to the network.
+def at_input_size(model, picture, load=models.load_image):
+    """(1,C,H,W) float32 in [0,1] of what load(picture, size, short_side) takes: at the model's input size,
+    centre-cropped as the model asks; its luminance, (1,1,H,W), where the model sees grey.
 
-    A picture of that size already is taken as it is.
+    A picture of that size already, such as one saved by attack.py, is taken as it is.
     """
     size, short_side = model.input_size, model.short_side
-    if short_side is None or (whole := models.load_image(picture)).shape[2:] != size:
-        whole = models.load_image(picture, size, short_side)
+    if short_side is None or (whole := load(picture)).shape[2:] != size:
+        whole = load(picture, size, short_side)
     return in_channels(model, whole)
 
 

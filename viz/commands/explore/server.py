@@ -41,14 +41,8 @@ ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
     "style": style.style,
     **inside.ANSWERS,
 }
-RESULTS = (
-    "classify",
-    "activations",
-    "attack",
-    "trust",
-    "style_transfer",
-    *COMMANDS,
-)  # the techniques whose results can be kept
+# the techniques whose results can be kept
+RESULTS = ("classify", "activations", "attack", "trust", "style_transfer", *COMMANDS)
 VIEWS = ("/", "/look", "/why", "/inside", "/rather", "/fool", "/style")
 PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
 KINDS = {
