@@ -13,7 +13,6 @@ file that is renamed when it is whole, where Zarr keeps a file for each chunk of
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import json
@@ -140,6 +139,10 @@ def _write(file, name, array):
 
 def _locked(path):
     """The store's lock file, open and locked; the system frees it with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:
+        raise UserError(f"{path} cannot be written here: stores need the file locks of Linux or macOS") from None
     file = open(path / "lock", "a+", encoding="utf-8")
     file.seek(0)
     owner = file.read().strip()

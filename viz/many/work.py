@@ -6,7 +6,6 @@ Letters: N photographs, C channels, H W input size, h w the size of a map.
 import inspect
 import os
 import platform
-import resource
 import threading
 import time
 from collections.abc import Callable
@@ -199,6 +198,8 @@ def who():
 
 def memory():
     """{"peak": of this process, "prepared": what is kept of weights, transformed}, in bytes."""
+    import resource  # not on Windows, where no store is written
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"peak": peak, "prepared": frozen.kept_by_device().get("cpu", 0)}
 
@@ -256,9 +257,13 @@ def scores_columns(model, scores):
         return None, {}
     best = np.argsort(-scores, 1, kind="stable")[:, :5]
     shares = F.softmax(mg.from_numpy(scores), 1).numpy()
-    names = [str(model.labels[c]) if model.labels is not None else f"class {c}" for c in best[:, 0]]
     probability = [float(share[c]) for share, c in zip(shares, best[:, 0], strict=True)]
-    return best[:, 0], {"named": names, "probability": probability, "best": best.tolist()}
+    return best[:, 0], {"named": class_names(model, best[:, 0]), "probability": probability, "best": best.tolist()}
+
+
+def class_names(model, indices):
+    """The classes' short names; "class 7" of a model without labels."""
+    return [str(model.labels[c]) if model.labels is not None else f"class {c}" for c in indices]
 
 
 def call(question, technique, model, images, named):
@@ -280,9 +285,8 @@ def attacked(model, technique, images, result, named):
     with mg.no_grad():
         now = logits(model, as_image(model, saved)).numpy().argmax(1)
     moved = viz.distances(images, saved)
-    labels = model.labels
     found = {
-        "named": [str(labels[c]) if labels is not None else f"class {c}" for c in now],
+        "named": class_names(model, now),
         "success": [int(c != before) for c, before in zip(now, named, strict=True)],
         "linf": [float(x) for x in moved["linf"]],
         "l2": [float(x) for x in moved["l2"]],

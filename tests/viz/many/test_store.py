@@ -174,3 +174,17 @@ def test_what_is_no_store_is_refused(tmp_path, content):
     for opening in (viz.open_store, lambda path: Writer(path, QUESTION)):
         with pytest.raises(UserError, match="is not that of a store"):
             opening(tmp_path)
+
+
+def test_without_file_locks_viz_is_there_and_a_store_says_so(tmp_path):
+    code = f"""
+import sys
+sys.modules["fcntl"] = None  # as on Windows
+import viz.many.store
+try:
+    viz.many.store.Writer({str(tmp_path / "store")!r}, {{}})
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("cannot be written here: stores need the file locks of Linux or macOS\n")
