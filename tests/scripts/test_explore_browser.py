@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +14,11 @@ import pytest
 import models
 
 from . import tiny
+from .browser import needed, seen, started
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'minigrad[test]'")
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'minigrad[test]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'minigrad[test]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="there is no Chromium with its driver: apt-get install chromium chromium-driver"
-)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-)
+pytestmark = needed
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120  # seconds for what takes a second
 
@@ -74,16 +66,8 @@ def server(folder):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with started(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -96,16 +80,6 @@ def page(chromium, server):
     until(chromium, "h2", "It says")
     yield chromium
     assert chromium.get_log("browser") == []
-
-
-def seen(driver, width, scheme="light"):
-    features = [
-        {"name": "prefers-color-scheme", "value": scheme},
-        {"name": "prefers-reduced-motion", "value": "reduce"},
-    ]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def waiting(driver, found):
@@ -552,6 +526,7 @@ def test_nothing_sticks_out_at_any_width(page, server, width, scheme, address, p
 
 
 def test_everything_is_reached_by_the_keyboard_and_the_focus_is_seen(page, server):
+    from selenium import webdriver
     from selenium.webdriver.common.keys import Keys
 
     go(page, server, "/why?methods=saliency")

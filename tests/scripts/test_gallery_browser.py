@@ -2,22 +2,14 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
+from tests.scripts.browser import needed, seen, started
 from viz.commands.gallery.attributions import FAMILIES
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'minigrad[test]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="there is no Chromium with its driver: apt-get install chromium chromium-driver"
-)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-)
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'minigrad[test]'")
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +19,8 @@ def address(gallery_written):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with started(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -45,20 +29,6 @@ def page(chromium, address):
     seen(chromium, 1280, "light", "reduce")
     chromium.get(address)
     return chromium
-
-
-def seen(driver, width, scheme, motion):
-    driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {
-            "features": [
-                {"name": "prefers-color-scheme", "value": scheme},
-                {"name": "prefers-reduced-motion", "value": motion},
-            ]
-        },
-    )
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def test_the_console_is_silent_and_every_picture_loads(page):
