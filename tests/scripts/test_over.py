@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -288,6 +289,25 @@ def test_reading_ahead_keeps_order_and_hands_errors_on():
     assert next(found) == 1
     with pytest.raises(KeyError, match="gone"):
         next(found)
+
+
+def test_what_is_written_behind_is_written_in_order_and_its_errors_come_back():
+    written = []
+    with engine.behind(lambda *given: written.append((threading.current_thread(), given))) as hand_over:
+        for n in range(20):
+            hand_over(n, str(n))
+    assert [given for _, given in written] == [(n, str(n)) for n in range(20)]
+    assert {thread for thread, _ in written}.isdisjoint({threading.current_thread()})
+
+    def full(n):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"), engine.behind(full) as hand_over:
+        hand_over(0)
+        hand_over(1)
+        raise AssertionError("the error of the first comes at the second")
+    with pytest.raises(OSError, match="No space left"), engine.behind(full) as hand_over:
+        hand_over(0)
 
 
 def test_the_store_knows_what_it_was_asked(run, folder, tmp_path):

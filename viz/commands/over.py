@@ -97,9 +97,10 @@ def compute(job, store, source, question):
     if before == whole:
         return 0, {}
     batches = source.batches(size, frozenset(store.done))
-    with job.stoppable(), tqdm(total=whole, initial=before, unit="image", disable=not job.progress) as bar:
+    bar = tqdm(total=whole, initial=before, unit="image", disable=not job.progress)
+    with job.stoppable(), bar, engine.behind(store.put) as put:
         for found in answers(job, question, batches):
-            store.put(found.first, found.rows, found.arrays, found.scales)
+            put(found.first, found.rows, found.arrays, found.scales)
             memory[found.who], done = found.memory, done + len(found.rows)
             bar.update(len(found.rows))
             job.done = before + done, whole

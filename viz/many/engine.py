@@ -9,6 +9,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -55,6 +56,22 @@ def ahead(items, count=AHEAD):
             yield item
     finally:
         gone.set()
+
+
+@contextmanager
+def behind(work: Callable[..., None]):
+    """A function that has a thread call work(...) with what it is given, while the caller goes on. One call is under
+    way at a time; what it raises comes at the next one, or at the end."""
+    with ThreadPoolExecutor(1) as thread:
+        last = thread.submit(lambda: None)
+
+        def hand_over(*given):
+            nonlocal last
+            last.result()
+            last = thread.submit(work, *given)
+
+        yield hand_over
+        last.result()
 
 
 def here(question: Question, batches: Iterator[Batch]) -> Iterator[Answer]:
