@@ -38,6 +38,21 @@ def test_maximize_scores_the_picture_it_saved(script, weights, tmp_path):
         assert gif.n_frames == 4 and gif.size == (64, 32)
 
 
+def test_maximize_takes_contrasts_beside_classes(script, weights, tmp_path):
+    code, out, err = script("maximize", "--targets", "cat,cat-zebra", "--size", 32, "--steps", 3)
+    assert code == 0, err
+    record, arrays = read(tmp_path / "out", "maximize_random_cat_cat-zebra")
+    model = models.load(weights)
+    cat, zebra = (models.find_class(model, name) for name in ("cat", "zebra"))
+    objective = viz.class_score(cat) - viz.class_score(zebra)
+    how = {"parameterization": "fourier", "lr": 0.05, "transforms": viz.robust()}
+    alone = viz.maximize(model, [viz.class_score(cat), objective], size=32, steps=3, **how)
+    np.testing.assert_allclose(arrays["result"], alone.image, atol=1e-5)
+    both = record["numbers"]["probabilities"]["cat less zebra"]
+    wanted = [probability(model, arrays["result"][1:], target) for target in (cat, zebra)]
+    assert both == pytest.approx(wanted, rel=1e-4) and "cat less zebra (p = " in out
+
+
 def test_maximize_as_the_blog_leaves_preprocessing_out(script, weights, tmp_path):
     code, _, err = script("maximize", "--preset", "blog", "--target", "zebra", "--size", 32, "--steps", 2, "--seed", 5)
     assert code == 0, err
@@ -93,6 +108,9 @@ def test_what_can_be_maximised(script, tmp_path, options, subject):
     "name, options, message",
     [
         ("maximize", [], "--targets"),
+        ("maximize", ["--targets", "cat,relu3_1:5"], "--targets are classes or contrasts of two, relu3_1 is a layer"),
+        ("maximize", ["--targets", "cat-zebra,cat - zebra"], "the class 'cat less zebra' is named twice"),
+        ("maximize", ["--target", "cat-zebra", "--preset", "blog"], "the blog's recipe is for classes"),
         ("maximize", ["--target", "cat", "--targets", "zebra"], "--target or --targets, not both"),
         ("maximize", ["--target", "cat", "--centre"], "--centre"),
         ("maximize", ["--target", "cat", "--preset", "blog", "--lr", "2"], "no --lr"),

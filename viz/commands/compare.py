@@ -10,8 +10,8 @@ from viz import plot
 
 from .attribution import COMMANDS, call
 from .methods import or_refusal
-from .options import chosen, names, once, parser
-from .target import SCORE, Target, read_target
+from .options import chosen, parser, read_scores
+from .target import SCORE, Target
 
 CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "xgrad_cam", "score_cam", "eigen_cam")
 WIDEST = 5  # columns of methods; more would be small
@@ -30,7 +30,7 @@ options.add_argument("--targets", metavar="A,B,...", help=f"several of: {SCORE} 
 
 def run(job):
     methods, targets = chosen(job.args.methods, COMMANDS), chosen_targets(job)
-    classes = [" less ".join(map(job.class_name, target.classes)) for target in targets]
+    classes = [target.name(job.class_name) for target in targets]
     shares = [[float(job.probabilities[index]) for index in target.classes] for target in targets]
     maps = [[attribution(job, method, target) for method in methods] for target in targets]
 
@@ -66,12 +66,7 @@ def grid(image, maps, rows, methods, title):
 def chosen_targets(job):
     if job.args.targets is None:
         return [Target((int(index),)) for index in (-job.probabilities).argsort(kind="stable")[:2]]
-    found = [read_target(job.model, name) for name in names(job.args.targets)]
-    layers = [target.layer for target in found if target.layer is not None]
-    if layers:
-        raise UserError(f"--targets are classes or contrasts of two, {layers[0]} is a layer")
-    once([target.classes for target in found], "class", lambda classes: " less ".join(map(job.class_name, classes)))
-    return found
+    return read_scores(job.model, job.args.targets, job.class_name)
 
 
 def attribution(job, method, target):

@@ -193,9 +193,7 @@ class Job:
 
     def target_name(self, less=" less ", unit=", unit "):
         """Of what is explained: "cat", "cat less dog", "relu3_1, unit 7". less, unit: what stands between."""
-        if self.wanted.layer is None:
-            return less.join(map(self.class_name, self.wanted.classes))
-        return self.wanted.layer + (unit + "-".join(map(str, self.wanted.unit)) if self.wanted.unit else "")
+        return self.wanted.name(self.class_name, less, unit)
 
     def title(self, what, index=None):
         """ "what: cat (p = 0.98)", for what is explained or the class `index`; or "what: relu3_1, unit 7"."""

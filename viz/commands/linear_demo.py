@@ -3,7 +3,8 @@
 x + epsilon * sign(w) moves the score w.x by epsilon * |w|_1, which grows with the number of values; random signs of the
 same size hardly move it. For pictures of more and more pixels, a linear classifier is trained, and on photographs that
 it has not seen its lead, the right class's score less that of the strongest rival, is set beside both moves: medians
-over those photographs that it names right, for only these have a lead to lose.
+over those photographs that it names right, for only these have a lead to lose. There is no --target: the lead is that
+of each photograph's own class.
 """
 
 import numpy as np

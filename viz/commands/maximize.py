@@ -31,9 +31,9 @@ from viz.optimize import LBFGS, OPTIMIZERS
 from viz.target import as_image, channels, logits
 from viz.transform import jitter
 
-from .options import names, once, parser
+from .options import parser, read_scores
 from .pictures import GIF, LR, course, history, in_channels
-from .target import ANYTHING
+from .target import ANYTHING, SCORE
 
 PAPER = {
     "parameterization": "pixels",
@@ -62,7 +62,7 @@ SIZE = "default: the model's, 160 for minivgg and minivgg_robust"
 
 options = parser(__doc__, "--targets cat,zebra", image=False, target="none, one of the two is needed", kind=ANYTHING)
 add, number = options.add_argument, options.number
-add("--targets", metavar="A,B,...", help="several classes, an image for each, in place of --target")
+add("--targets", metavar="A,B,...", help=f"an image for each of several: {SCORE}; in place of --target")
 add("--centre", action="store_true", help="with --target LAYER:CHANNEL: the neuron at the centre of that channel's map")
 add("--preset", choices=PRESETS, help="see above (default: fourier); options override it")
 number("--size", int, "side of the image", low=1, high=8192, unit="pixels", shown=SIZE)
@@ -118,8 +118,8 @@ def run(job):
     if args.preset is None:
         pixels = args.optimizer == LBFGS or any(getattr(args, name) is not None for name in ON_PIXELS)
         args.preset = "paper" if pixels or channels(job.model) == 1 else "fourier"
-    objectives, targets, part = wanted(job)
-    result = blog(job, targets) if job.args.preset == "blog" else ascend(job, objectives)
+    targets, part = wanted(job)
+    result = blog(job, targets) if job.args.preset == "blog" else ascend(job, targets)
     job.left(result, steps_asked(args))
     shown, network = result.image, job.model
     low, high = 0.0, 1.0
@@ -132,14 +132,16 @@ def run(job):
     network_name = Path(args.model).stem
     saved = low + viz.as_saved(shown) * (high - low)  # what the 8-bit picture, put back in its range, holds
     numbers = {"range": (low, high), "losses": {name: (v[0], v[-1]) for name, v in result.losses.items()}}
-    labels = [job.target_name()] if not targets else []
-    if targets:
+    labels = [target.name(job.class_name) for target in targets]
+    of_scores = targets[0].layer is None
+    if of_scores:
         before, after = (probabilities(network, image, targets) for image in (result.image, saved))
-        numbers["probabilities"] = {job.class_name(t): p for t, p in zip(targets, before, strict=True)}
-        numbers["probabilities_saved"] = {job.class_name(t): p for t, p in zip(targets, after, strict=True)}
-        labels = [f"{job.class_name(t)} (p = {p:.3g})" for t, p in zip(targets, after, strict=True)]
+        numbers["probabilities"] = {label: in_short(p) for label, p in zip(labels, before, strict=True)}
+        numbers["probabilities_saved"] = {label: in_short(p) for label, p in zip(labels, after, strict=True)}
+        shares = [", ".join(f"{one:.3g}" for one in p) for p in after]
+        labels = [f"{label} (p = {p})" for label, p in zip(labels, shares, strict=True)]
     job.write(
-        f"{args.preset}, by {network_name}: {', '.join(labels)}" + (", from the 8-bit pictures" if targets else ""),
+        f"{args.preset}, by {network_name}: {', '.join(labels)}" + (", from the 8-bit pictures" if of_scores else ""),
         figure=plot.pictures(list(shown), labels, job.heading(f"What {network_name} likes best ({args.preset})")),
         arrays=history(result),
         numbers=numbers,
@@ -151,24 +153,18 @@ def run(job):
 
 
 def wanted(job):
-    """The objectives, the classes they stand for (an empty list for others), and for --targets a name of the files."""
+    """The Targets, and for --targets a name of the files."""
     args = job.args
     if args.target is not None and args.targets is not None:
         raise UserError("give --target or --targets, not both")
     if args.target is None and args.targets is None:
         raise UserError("say what to maximise: --target TARGET, or several classes, --targets A,B")
-    if args.targets is not None:
-        targets = once([models.find_class(job.model, name) for name in names(args.targets)], "class", job.class_name)
-    else:
-        targets = list(job.wanted.classes) if len(job.wanted.classes) == 1 else []
     if args.centre and (args.targets is not None or len(job.wanted.unit or ()) != 1):
         raise UserError("--centre goes with --target LAYER:CHANNEL")
-    if targets:
-        several = "_".join(map(job.class_name, targets)) if args.targets else ""
-        return [viz.class_score(t) for t in targets], targets, several
-    if args.preset == "blog":
-        raise UserError("the blog's recipe is for classes: give --target CLASS")
-    return [job.wanted.objective(args.centre)], [], ""
+    if args.targets is None:
+        return [job.wanted], ""
+    targets = read_scores(job.model, args.targets, job.class_name)
+    return targets, "_".join(target.name(job.class_name, "-") for target in targets)
 
 
 def settings(args):
@@ -189,12 +185,14 @@ def blog(job, targets):
         raise UserError(f"the blog's recipe has no --{(changed or ['no-clip'])[0].replace('_', '-')}: drop it")
     if len(targets) > 1:
         raise UserError("the blog's recipe makes one image at a time: give one --target")
+    if len(targets[0].classes) != 1:
+        raise UserError("the blog's recipe is for classes: give --target CLASS")
     steps = settings(job.args)["steps"]
     size = None if job.args.size is None else (job.args.size,) * 2
-    return viz.maximize_as_blog(job.model, targets[0], size=size, steps=steps, tv_steps=steps, **course(job))
+    return viz.maximize_as_blog(job.model, targets[0].classes[0], size=size, steps=steps, tv_steps=steps, **course(job))
 
 
-def ascend(job, objectives):
+def ascend(job, targets):
     args = job.args
     chosen = settings(args)
     if not chosen["tv_weight"]:
@@ -222,7 +220,7 @@ def ascend(job, objectives):
     plain = {name: chosen[name] for name in ("parameterization", "optimizer", "lr", "steps")}
     return viz.maximize(
         job.model,
-        objectives,
+        [target.objective(args.centre) for target in targets],
         start,
         size,
         **plain,
@@ -235,7 +233,12 @@ def ascend(job, objectives):
 
 
 def probabilities(network, images, targets):
-    """[p]: each image's probability of its own class."""
+    """[[p, ...], ...]: each image's probabilities of its own class, or of the two of its contrast."""
     with mg.no_grad():
         p = F.softmax(logits(network, as_image(network, images)), 1).numpy()
-    return [float(row[target]) for row, target in zip(p, targets, strict=True)]
+    return [[float(row[c]) for c in target.classes] for row, target in zip(p, targets, strict=True)]
+
+
+def in_short(shares):
+    """Of a single class the number, of a contrast's two the list."""
+    return shares[0] if len(shares) == 1 else shares

@@ -11,7 +11,7 @@ from models.convert.preprocessing import LISTING
 from models.mistakes import UserError
 from viz.ranges import Range, range_of
 
-from .target import ANYTHING, CLASS, read_unit
+from .target import ANYTHING, CLASS, read_target, read_unit
 
 
 class Parser(argparse.ArgumentParser):
@@ -223,3 +223,12 @@ def once(found, kind, said=lambda one: one):
     if twice is not None:
         raise UserError(f"the {kind} {said(twice)!r} is named twice: name it once")
     return found
+
+
+def read_scores(model, text, class_name):
+    """The Targets of --targets, "cat,zebra,cat-dog": classes and contrasts of two, none twice."""
+    found = [read_target(model, name) for name in names(text)]
+    layers = [target.layer for target in found if target.layer is not None]
+    if layers:
+        raise UserError(f"--targets are classes or contrasts of two, {layers[0]} is a layer")
+    return once(found, "class", lambda target: target.name(class_name))

@@ -30,6 +30,12 @@ class Target:
             return {"layer": self.layer, "unit": self.unit}
         return {"target": self.classes[0] if len(self.classes) == 1 else viz.Contrast(*self.classes)}
 
+    def name(self, class_name, less=" less ", unit=", unit "):
+        """ "cat", "cat less dog", "relu3_1, unit 7". class_name: of an index. less, unit: put between."""
+        if self.layer is None:
+            return less.join(map(class_name, self.classes))
+        return self.layer + (unit + "-".join(map(str, self.unit)) if self.unit else "")
+
     def objective(self, centre=False):
         """As an Objective. centre: of a channel, the neuron at the centre of its map in place of the mean."""
         if self.layer is None:
