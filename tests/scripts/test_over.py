@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -224,6 +225,74 @@ def test_a_batch_that_fails_is_done_one_by_one(run, folder, tmp_path, monkeypatc
     assert code == 0 and errors["dog/1.png"] == "ArithmeticError: of no use" and len(errors) == 3
 
 
+@pytest.mark.parametrize("kind", ["folder", "tar", "list"])
+def test_other_photographs_under_the_same_names_are_computed_again(run, folder, tmp_path, kind):
+    source = root = tmp_path / "few"
+    shutil.copytree(folder, root)
+    (root / "cat" / "1b.png").unlink(), (root / "zebra" / "9.png").unlink()
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+
+    def again(*more):
+        if kind == "tar":
+            with tarfile.open(tmp_path / "few.tar", "w") as tar:
+                for name in names:
+                    tar.add(root / name, name)
+        if kind == "list":
+            (tmp_path / "few.txt").write_text("".join(f"few/{name}\n" for name in names))
+        asked = source if kind == "folder" else tmp_path / f"few.{'tar' if kind == 'tar' else 'txt'}"
+        return run(asked, "--do", "saliency", "--batch-size", 4)
+
+    assert "12 of 12 photographs, 12 of them now" in again()[1]
+    before = viz.open_store(tmp_path / "store")["dog/2.png" if kind != "list" else "few/dog/2.png"]
+    for name in names:  # copied elsewhere: other times, the same bytes
+        os.utime(root / name, ns=(1, 2_000_000_000))
+    assert again()[1:] == (again()[1], "") and "12 of 12 photographs, 0 of them now" in again()[1]
+    shutil.copy(root / "zebra" / "0.png", root / "dog" / "2.png")
+    code, said, heard = again()
+    assert code == 0 and "12 of 12 photographs, 4 of them now" in said
+    assert "other photographs than before, whose batches are computed again" in heard and "dog/2.png" in heard
+    store = viz.open_store(tmp_path / "store")
+    row, arrays = store["dog/2.png" if kind != "list" else "few/dog/2.png"]
+    same_bytes, expected = store["zebra/0.png" if kind != "list" else "few/zebra/0.png"]
+    assert row["sha256"] == same_bytes["sha256"] != before[0]["sha256"] and int(row["bytes"]) > 0
+    np.testing.assert_allclose(arrays["saliency"], expected["saliency"], rtol=1e-4, atol=1e-5)
+
+
+def test_photographs_that_are_gone_have_not_changed(run, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "few")
+    (tmp_path / "few.txt").write_text("few/cat/0.png\nfew/dog/0.png\n")
+    run(tmp_path / "few.txt", "--do", "saliency")
+    shutil.rmtree(tmp_path / "few")
+    code, said, heard = run(tmp_path / "few.txt", "--do", "saliency")
+    assert code == 0 and "2 of 2 photographs, 0 of them now" in said and not heard
+    assert len(viz.open_store(tmp_path / "store").array("saliency")) == 2
+
+
+def test_two_photographs_of_one_name_are_not_mixed(run, folder, tmp_path):
+    with tarfile.open(tmp_path / "few.tar", "w") as tar:
+        for name in ("cat/0.png", "dog/0.png", "cat/1.png"):
+            tar.add(folder / name, "a.png" if "0" in name else "b.png")
+    assert run(tmp_path / "few.tar", "--do", "saliency")[0] == 0
+    store = viz.open_store(tmp_path / "store")
+    assert store[0][0]["named"] == "cat" and store[1][0]["named"] == "dog" and store["b.png"][0]["named"] == "cat"
+    with pytest.raises(KeyError, match="several photographs 'a.png': take one by its place, 0, 1"):
+        store["a.png"]
+    (tmp_path / "twice.txt").write_text(f"{folder / 'cat' / '0.png'}\n" * 2)
+    assert run(tmp_path / "twice.txt", "--do", "saliency", out="twice")[0] == 0
+    assert viz.open_store(tmp_path / "twice")[f"{folder / 'cat' / '0.png'}"][0]["photograph"] == "0"
+
+
+@pytest.mark.parametrize("name", ["over", "classify"])
+def test_where_none_has_an_answer_the_run_has_failed(script, network, tmp_path, name):
+    (tmp_path / "few").mkdir()
+    for n in range(3):
+        (tmp_path / "few" / f"{n}.png").write_bytes(b"no picture")
+    code, _, heard = script(name, tmp_path / "few", "--model", network, "--out", tmp_path / "out")
+    assert code == 2 and "none of the 3 photographs" in heard and "0.png: the picture is not a picture" in heard
+    if name == "over":
+        assert len(viz.open_store(tmp_path / "out").table()) == 3
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -379,7 +448,7 @@ def test_what_no_worker_can_compute_is_rows_with_the_reason(network):
     question = work.Question(
         str(network), {}, "cpu", {}, (work.Technique("saliency", "attribution"),), {}, {}, 0, False
     )
-    batch = Batch(4, ("a/b.png", "a/c.png"), (b"", b""))
+    batch = Batch(4, ("a/b.png", "a/c.png"), (b"", b""), (0, 0))
     found = engine.failed(question, batch, RuntimeError("worker died"))
     assert [(row["photograph"], row["error"]) for row in found.rows] == [
         (4, "RuntimeError: worker died"),

@@ -30,3 +30,10 @@ def test_it_has_the_names_of_classes_and_settings_in_words(script, tmp_path, lis
     assert "epochs 2, sizes (48, 64), flip true, area (least none)" in page and "lrp, rule epsilon" in page
     row = next(row for row in viz.open_store(tmp_path / "store").table() if row["name"].endswith("7.png"))
     assert report.caption_of(row, {ids["dog"]: "dog"}).endswith(", wrong: dog")
+
+
+def test_long_settings_are_folded():
+    assert report.folded("a & b") == "<code>a &amp; b</code>"
+    page = report.folded("<" * 200)
+    assert page.startswith("<details><summary><code>" + "&lt;" * report.LONGEST + " ...</code></summary>")
+    assert page.endswith("<code>" + "&lt;" * 200 + "</code></details>")

@@ -12,6 +12,7 @@ from tqdm import tqdm
 import models
 import viz
 from models.dataset import SUFFIXES
+from models.mistakes import UserError
 from viz import plot
 from viz.many.engine import here
 from viz.many.photographs import Source
@@ -71,6 +72,8 @@ def in_source(job, path):
                 break
     for row in rows[: 0 if args.quiet else SHOWN]:
         print(f"{row['name']}: {row['error'] or row['named'] + format(row['probability'], ' .3f')}")
+    if all(row["error"] for row in rows) and not job.stopped:
+        raise UserError(f"none of the {len(rows)} photographs can be read, {rows[0]['name']}: {rows[0]['error']}")
     known = [row for row in rows if row["right"] != ""]
     numbers = {
         "photographs": len(rows),

@@ -68,6 +68,7 @@ def run(job):
     question = asked(job, source)
     hold(question, job.model)
     with Writer(args.out, recorded(question, source, args.batch_size)) as store:
+        forget_changed(store, source, args.batch_size)
         if not store.done:
             refuse_now(question, job.model)
         facts = {
@@ -86,7 +87,20 @@ def run(job):
         store.finish()
         report.write(viz.open_store(store.path), source, job.model)
     job.written += [args.out / name for name in WRITTEN]
-    line(job, source, done, seconds)
+    found = report.summary(viz.open_store(args.out))
+    line(job, source, done, seconds, found)
+    if found["rows"] and found["rows"] == found["errors"] and not job.stopped:
+        raise UserError(f"none of the {found['rows']} photographs has an answer, the first for: {found['error']}")
+
+
+def forget_changed(store, source, size):
+    """Let the batches be computed again whose photographs are others now, under the same names."""
+    answered = (row for rows in viz.open_store(store.path).tables() for row in rows if not row["error"])
+    changed = source.changed(answered)
+    store.done -= {place - place % size for place in changed}
+    if changed:
+        few = ", ".join(source.names[place] for place in sorted(changed)[:3]) + ", ..." * (len(changed) > 3)
+        warnings.warn(f"other photographs than before, whose batches are computed again: {few}", stacklevel=2)
 
 
 def compute(job, store, source, question):
@@ -244,9 +258,8 @@ def warn_of_other_code(store, code):
         warnings.warn(f"{store.path} was begun by other code of minigrad, models or viz", stacklevel=2)
 
 
-def line(job, source, done, seconds):
-    """What was computed, how fast, and what the table comes to."""
-    found = report.summary(viz.open_store(job.args.out))
+def line(job, source, done, seconds, found):
+    """What was computed, how fast, and what the table comes to, `found`."""
     rate = f", {done / seconds:.1f} a second" if done else ""
     said = [f"{found['rows']} of {len(source)} photographs, {done} of them now{rate}"]
     if found["known"]:

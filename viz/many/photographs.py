@@ -1,6 +1,7 @@
 """Photographs by the thousand: a folder, a tar archive or a list of paths, in batches of files still encoded.
 
-A photograph is known by its place in the order of the source, and by its name there. Only names are kept in memory.
+A photograph is known by its place in the order of the source, by its name there, and by its bytes. Only names are kept
+in memory.
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import os
 import tarfile
 import warnings
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, tee
@@ -27,11 +29,12 @@ from ..target import channels
 @dataclass(frozen=True)
 class Batch:
     """Photographs `first`, `first` + 1 and so on of a source. files: the bytes of each, or a sentence why there are
-    none."""
+    none. modified: when, in nanoseconds since 1970, 0 where there are none."""
 
     first: int
     names: tuple[str, ...]
     files: tuple[bytes | str, ...]
+    modified: tuple[int, ...]
 
 
 class Files:
@@ -43,6 +46,14 @@ class Files:
     def class_lines(self):
         listing = self.root / "classes.txt"
         return listing.read_text("utf-8-sig").splitlines() if listing.is_file() else []
+
+    def stamp(self, place):
+        """(bytes, when modified) of a file; None if there is none."""
+        try:
+            found = os.stat(self.root / self.names[place])
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
 
     def read(self, places) -> Iterator[bytes | str]:
         """The file at each of the places in `names`, which ascend."""
@@ -79,23 +90,29 @@ class Archive:
 
     def __init__(self, path: Path):
         self.root, self.names, self.lines = path, [], []
-        for name, read in self._members():
-            if PurePosixPath(name).name == "classes.txt":
+        self.sizes, self.modified = array("q"), array("q")
+        for member, read in self._members():
+            if PurePosixPath(member.name).name == "classes.txt":
                 self.lines = read().decode("utf-8-sig").splitlines()
             else:
-                self.names.append(name)
+                self.names.append(member.name)
+                self.sizes.append(member.size)
+                self.modified.append(int(1e9 * member.mtime))
 
     def class_lines(self):
         return self.lines
+
+    def stamp(self, place):
+        return self.sizes[place], self.modified[place]
 
     def read(self, places) -> Iterator[bytes | str]:
         """As those of Files; the archive is read once, up to the last of the places."""
         wanted, place = iter(places), -1
         next_one = next(wanted, None)
-        for name, read in self._members():
+        for member, read in self._members():
             if next_one is None:
                 return
-            if PurePosixPath(name).name == "classes.txt":
+            if PurePosixPath(member.name).name == "classes.txt":
                 continue
             place += 1
             if place == next_one:
@@ -114,7 +131,7 @@ class Archive:
                         and not hidden
                         and (path.suffix.lower() in SUFFIXES or path.name == "classes.txt")
                     ):
-                        yield member.name, lambda member=member: tar.extractfile(member).read()
+                        yield member, lambda member=member: tar.extractfile(member).read()
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise DatasetError(f"{self.root} is damaged or cut short: {error}") from error
 
@@ -164,7 +181,25 @@ class Source:
 
         files = self.files(chain.from_iterable(spans()))
         for span in spans():
-            yield Batch(span.start, tuple(self.names[i] for i in span), tuple(next(files)[1] for _ in span))
+            modified = tuple((self.stamp(i) or (0, 0))[1] for i in span)  # before they are read: see `changed`
+            yield Batch(span.start, tuple(self.names[i] for i in span), tuple(next(files)[1] for _ in span), modified)
+
+    def stamp(self, place):
+        return self._files.stamp(self.places[place])
+
+    def changed(self, rows) -> set[int]:
+        """The places of photographs that are others now than those of a store's rows, which ascend. As git does, it
+        reads those alone whose size or time is another; one that is gone has not changed."""
+        differ = (
+            row for row in rows if self.stamp(int(row["photograph"])) != (int(row["bytes"]), int(row["modified"]))
+        )
+        differ, again = tee(differ)
+        files = self.files(int(row["photograph"]) for row in again)
+        return {
+            place
+            for row, (place, file) in zip(differ, files, strict=True)
+            if isinstance(file, bytes) and hashlib.sha256(file).hexdigest() != row["sha256"]
+        }
 
 
 def in_unicode(name):

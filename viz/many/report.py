@@ -16,6 +16,7 @@ from .photographs import thumbnail
 
 EACH = 12  # photographs under a heading
 ON_SHEET = 24
+LONGEST = 140  # characters of a setting that is not folded
 LARGEST = 224  # pixels of a side, of a picture on the page
 
 HEADINGS = {
@@ -197,8 +198,16 @@ def facts_table(found, question, runs):
     for who, memory in last.get("memory_of", {}).items():
         sizes = f"{memory['peak'] / 2**20:.0f} MiB at most, {memory['prepared'] / 2**20:.0f} of them prepared weights"
         rows[f"memory of {who}"] = sizes
-    body = "".join(f"<tr><th>{escape(str(k))}</th><td><code>{escape(str(v))}</code></td></tr>" for k, v in rows.items())
+    body = "".join(f"<tr><th>{escape(str(key))}</th><td>{folded(str(value))}</td></tr>" for key, value in rows.items())
     return f"<table>{body}</table>"
+
+
+def folded(text):
+    """The text as HTML; of a long one its beginning, which opens to the whole."""
+    whole = f"<code>{escape(text)}</code>"
+    if len(text) <= LONGEST:
+        return whole
+    return f"<details><summary><code>{escape(text[:LONGEST])} ...</code></summary>{whole}</details>"
 
 
 def in_words(setting, inside=False):

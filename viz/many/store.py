@@ -28,7 +28,7 @@ import numpy as np
 from minigrad.serialization import replacing
 from models.mistakes import UserError
 
-FORMAT = 1
+FORMAT = 2
 ABSENT = object()
 
 
@@ -271,24 +271,29 @@ class Store:
     def __getitem__(self, wanted: int | str) -> tuple[dict, dict[str, np.ndarray]]:
         """(row, {name: array}) of a photograph, by its place or its name; no arrays where there was an error.
 
-        Raises KeyError for one that is not there.
+        Raises KeyError for one that is not there, and for a name that several have, in an archive.
         """
-        column = "name" if isinstance(wanted, str) else "photograph"
-        for part in self._likely(wanted):
+        if isinstance(wanted, str):
+            wanted = self._place(wanted)
+        for part in [part for part in self.parts if int(part.stem) <= wanted][-1:]:
             with _part(part) as file:
                 rows = _rows(file)
                 for place, row in enumerate(rows):
-                    if row[column] == str(wanted):
+                    if row["photograph"] == str(wanted):
                         n = sum(not one["error"] for one in rows[:place])
                         names = () if row["error"] else sorted(file.get("arrays", ()))
                         return row, {name: _read(file, name, slice(n, n + 1))[0] for name in names}
         raise KeyError(f"{self.path} has no photograph {wanted!r}")
 
-    def _likely(self, wanted):
-        """The parts that may have it: of a place, the last that begins no later."""
-        if isinstance(wanted, str):
-            return self.parts
-        return [part for part in self.parts if int(part.stem) <= wanted][-1:]
+    def _place(self, name):
+        """The first place of a photograph; it may stand in a list several times."""
+        found = [row for rows in self.tables() for row in rows if row["name"] == name]
+        if not found:
+            raise KeyError(f"{self.path} has no photograph {name!r}")
+        if len({row.get("sha256") for row in found}) > 1:
+            places = ", ".join(row["photograph"] for row in found)
+            raise KeyError(f"{self.path} has several photographs {name!r}: take one by its place, {places}")
+        return int(found[0]["photograph"])
 
 
 def _parts(path):

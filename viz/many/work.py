@@ -3,6 +3,7 @@
 Letters: N photographs, C channels, H W input size, h w the size of a map.
 """
 
+import hashlib
 import inspect
 import os
 import platform
@@ -155,6 +156,9 @@ def gathered(question, batch, found, errors, seconds):
         if place in found:
             its, _, n = found[place]
             row |= {key: values[n] for key, values in its.items()} | its_class(question, row["class"], its, n)
+        file = batch.files[place]
+        if isinstance(file, bytes):
+            row |= {"sha256": hashlib.sha256(file).hexdigest(), "bytes": len(file), "modified": batch.modified[place]}
         rows.append(row | {"seconds": round(seconds, 6), "error": errors.get(place, "")})
     names = next(iter(found.values()))[1] if found else {}
     arrays = {name: np.stack([its[name][n] for _, its, n in found.values()]) for name in names}
@@ -166,7 +170,7 @@ def in_order(question, rows):
     known = ["photograph", "name", "class", "named", "probability", "right", "in_top5"]
     numbers = [f"{technique.name}_{what}" for technique in question.techniques for what in COLUMNS[technique.kind]]
     maps = sum(technique.kind == "attribution" for technique in question.techniques)
-    order = [*known, *numbers, *(["agreement"] if maps > 1 else []), "seconds", "error"]
+    order = [*known, *numbers, *(["agreement"] if maps > 1 else []), "sha256", "bytes", "modified", "seconds", "error"]
     return [{key: row.get(key, "") for key in order} for row in rows]
 
 
