@@ -1,0 +1,42 @@
+"""The outlines of docs/outlines.py lie on the pictures, and its table's shares are those of the masks."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+import viz
+
+PATH = Path(__file__).parents[1] / "docs" / "outlines.py"
+
+
+@pytest.fixture(scope="module")
+def outlines():
+    pytest.importorskip("skimage")
+    spec = importlib.util.spec_from_file_location("outlines", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_polygon_is_the_pixels_of_which_most_lie_inside(outlines):
+    side = outlines.SIDE
+    left = outlines.mask_of([(0, 0, side / 2, 0, side / 2, side, 0, side)], 28, 28)
+    np.testing.assert_array_equal(left, np.arange(28) < 14 + np.zeros((28, 1)))
+    for (name, _, what), polygons in outlines.OUTLINES.items():
+        points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+        assert points.min() >= 0 and points.max() <= side, (name, what)
+        assert 0 < outlines.mask_of(polygons, 112, 112).mean() < 1, (name, what)
+
+
+def test_a_row_says_what_is_named_and_where_the_maps_lie(outlines):
+    model, picture = models.load("minivgg"), outlines.data.cat()
+    key = ("sample", "cat", "eyes, nose and muzzle")
+    row = outlines.row(model, key[0], picture, *key[1:], outlines.OUTLINES[key])
+    mask = outlines.mask_of(outlines.OUTLINES[key], 112, 112)
+    heat = viz.grad_cam(model, models.load_image(picture, model.input_size), "cat")  # has no negative part
+    inside = (heat[0] * mask).sum() / heat.sum()
+    assert row["named"].startswith("cat 0.8") and row["area"] == mask.mean()
+    assert row["grad_cam"] == f"{inside:.0%} ({inside / mask.mean():.1f})"
