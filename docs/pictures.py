@@ -21,7 +21,7 @@ from minigrad import functional as F  # noqa: E402
 from viz import plot  # noqa: E402
 from viz.commands.ground_truth import fitted  # noqa: E402
 from viz.commands.methods import METHODS  # noqa: E402
-from viz.ground_truth.families import CUES  # noqa: E402
+from viz.ground_truth.families import CUES, family  # noqa: E402
 from viz.ground_truth.networks import trained  # noqa: E402
 from viz.ground_truth.scenes import scenes  # noqa: E402
 
@@ -177,6 +177,22 @@ def ground_truth():
         maps.append([fitted(m, METHODS[m], cue).map(model, scene.images, scene.kinds[cue])[0] for m in methods])
     rows = [f"the {cue} decides" for cue in CUES]
     return plot.attribution_grid(scene.images[0], maps, rows, methods, "Where is what decides?", over=())
+
+
+def grid_pointing():
+    """Four pictures at once and the map of one of them: where the others matter a little, and where they cannot."""
+    methods = ("grad_cam", "hires_cam", "saliency", "guided_backprop", "deconvnet", "eigen_cam")
+    model = network()
+    four = viz.as_images(model, [data.astronaut(), data.coffee(), data.rocket(), data.cat()])
+    pictures = [np.concatenate([np.concatenate([*four[:2]], 2), np.concatenate([*four[2:]], 2)], 1)]
+    maps = [[METHODS[name].map(model, pictures[0][None], "cat")[0] for name in methods]]
+    of_objects = {"object": trained("plain", "object", ROOT / "out" / "ground_truth")}
+    for kind in ("gridpg", "difull"):
+        one = family(kind, of_objects, count=1, first=0)
+        pictures.append(one.pictures[0])
+        maps.append([METHODS[name].map(one.model, one.pictures, one.target)[0] for name in methods])
+    rows = ["the cat, of photographs", "the upper left, of scenes seen together", "the same, of scenes seen apart"]
+    return plot.attribution_grid(pictures, maps, rows, methods, "Which of the four?", over=())
 
 
 def curves():
@@ -423,7 +439,7 @@ PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
     + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, switch_off, trust)
-    + (alike, ground_truth)
+    + (alike, ground_truth, grid_pointing)
 }
 
 
