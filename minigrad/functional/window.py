@@ -17,6 +17,8 @@ def ints(function, argument, value):
 
 def pair(function: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     """An int or a pair of ints as a pair of ints >= least."""
+    if type(value) is int and value >= least:  # as most are: this is asked several times in every convolution
+        return value, value
     values = (value, value) if isinstance(value, int | np.integer) else value
     values = tuple(values) if isinstance(values, list | tuple) else ()
     values = values * 2 if len(values) == 1 else values

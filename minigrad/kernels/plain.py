@@ -254,12 +254,11 @@ def concatenate(xs, axis):
 # ---- several at once, where no graph is recorded ---------------------------------------------------------------------
 
 
-def conv2d_relu(x, w, bias, stride, padding, dilation, groups):
-    """relu(conv2d(...))."""
-    return relu(conv2d(x, w, bias, stride, padding, dilation, groups))
+def conv2d_relu(x, *convolutions):
+    """relu(conv2d(x, ...)); of several convolutions, each given as its arguments after x, joined over channels."""
+    return relu(concatenate([conv2d(x, *arguments) for arguments in convolutions], 1))
 
 
-def conv2d_relu_max_pool(x, w, bias, stride, padding, dilation, groups):
+def conv2d_relu_max_pool(x, convolution):
     """The largest of each 2x2 of conv2d_relu(...), (N,O,OH//2,OW//2)."""
-    y = conv2d_relu(x, w, bias, stride, padding, dilation, groups)
-    return max_pool(y, (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]
+    return max_pool(conv2d_relu(x, convolution), (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]

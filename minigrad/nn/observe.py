@@ -89,12 +89,7 @@ def observed(network, observer):
 
 def called(module, *inputs):
     """module.forward(*inputs), for all observers to see."""
-    if _running.watches:
-        return seen(module, inputs, module.forward)
-    if _running.depth:
-        return module.forward(*inputs)
-    with _outermost():
-        return module.forward(*inputs)
+    return seen(module, inputs, module.forward)
 
 
 @contextlib.contextmanager
@@ -109,6 +104,8 @@ def _outermost():
 
 def seen(module, inputs, forward):
     """forward(*inputs), which `module` does by its own `forward`, or by a kernel that has done layers before it too."""
+    if _running.depth and not _running.watches:
+        return forward(*inputs)
     with contextlib.ExitStack() as stack:
         if not _running.depth:
             stack.enter_context(_outermost())

@@ -1,7 +1,7 @@
 """The peephole: a look at the next layers of a chain, and one kernel for several of them where that changes nothing.
 
-A convolution, the ReLU behind it and a 2x2 max pool behind that are one pass over memory where no graph is recorded and
-nobody asks for what lies between. With a graph they are functions of their own, which rules and observers can meet.
+Convolutions joined over channels and their ReLU, or one, its ReLU and a 2x2 max pool, are one pass over memory where no
+graph is recorded and nobody asks for what lies between. With a graph they are functions, for rules and observers.
 """
 
 import numpy as np
@@ -25,38 +25,42 @@ def in_turn(layers, x):
 
 def fused(layers, x):
     """(how many, y): the output of the first layers of [(name, layer)] at x, done by one kernel; (0, None) for none."""
-    from .layers import Conv2d, ReLU
+    from .layers import ReLU
 
-    if len(layers) < 2 or not _is(layers[0][1], Conv2d) or not _is(layers[1][1], ReLU):
+    convs = _convolutions(layers[0][1]) if len(layers) > 1 and _is(layers[1][1], ReLU) else []
+    tensors = [x, *(tensor for conv in convs for tensor in (conv.weight, conv.bias) if tensor is not None)]
+    if not convs or not isinstance(x, Tensor) or x.ndim != 4 or is_recorded(*tensors) or looks_for_nan():
         return 0, None
-    conv = layers[0][1]
-    tensors = [x, conv.weight, *([] if conv.bias is None else [conv.bias])]
-    if not isinstance(x, Tensor) or x.ndim != 4 or is_recorded(*tensors) or looks_for_nan():
-        return 0, None
-    if x.dtype == np.float16:  # which conv2d computes in float32
-        return 0, None
-    count = 3 if len(layers) > 2 and _halves(layers[2][1]) else 2
-    while count > 1 and asked_for([layer for _, layer in layers[: count - 1]]):
+    count = 3 if len(layers) > 2 and len(convs) == 1 and _halves(layers[2][1]) else 2
+    while count > 1 and asked_for([*convs, *(layer for _, layer in layers[: count - 1])]):
         count -= 1
     if count == 1:
         return 0, None
 
-    inputs, geometry, crop = conv2d_arguments(
-        x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
-    )
-    if crop is not None:
+    checked = [conv2d_arguments(x, c.weight, c.bias, c.stride, c.padding, c.dilation, c.groups) for c in convs]
+    sizes = {kernels.output_hw(x.shape[2:], w.shape[2:], *geometry[:3]) for (_, w, *_), geometry, _ in checked}
+    if len(sizes) > 1 or any(crop is not None for *_, crop in checked) or x.dtype == np.float16:  # done in float32
         return 0, None
     kernel = kernels.conv2d_relu if count == 2 else kernels.conv2d_relu_max_pool
 
     def forward(x):
-        w, *bias = (tensor.data for tensor in inputs[1:])
-        y = without_gradient(lambda x: kernel(x, w, bias[0] if bias else None, *geometry), x)
+        calls = [(w.data, bias[0].data if bias else None, *geometry) for (_, w, *bias), geometry, _ in checked]
+        y = without_gradient(lambda x: kernel(x, *calls), x)
         if 0 in y.shape[2:]:
             size = f"{y.shape[2:]}: the window does not fit the convolution's output of x of shape {x.shape}"
             raise ValueError(f"max_pool2d: the output would have size {size}")
         return y
 
-    return count, seen(layers[count - 1][1], inputs[:1], forward)
+    return count, seen(layers[count - 1][1], (x,), forward)
+
+
+def _convolutions(layer):
+    """The convolutions that a layer is: itself, or the branches that it joins; none of any other."""
+    from .layers import Conv2d
+    from .module import Parallel
+
+    convs = [branch for _, branch in layer.children()] if _is(layer, Parallel) else [layer]
+    return convs if all(_is(conv, Conv2d) for conv in convs) else []
 
 
 def _is(layer, kind):

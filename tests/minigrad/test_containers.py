@@ -162,6 +162,35 @@ def test_a_node_that_is_taken_twice_is_not_fused(rng, x, monkeypatch):
     assert seen == []
 
 
+def branches(*convolutions):
+    return nn.Sequential({"join": nn.Parallel(dict(zip("abc", convolutions, strict=False))), "relu": nn.ReLU()})
+
+
+def test_branches_write_into_one_array(rng, monkeypatch):
+    """By all ways of the kernels: a product of pixels, Winograd, windows; with a bias and without."""
+    x = mg.Tensor(rng.standard_normal((2, 16, 14, 14), np.float32))
+    without = nn.Conv2d(16, 5, 3, padding=2, dilation=2, bias=False, rng=rng)
+    model = branches(nn.Conv2d(16, 24, 1, rng=rng), conv(rng, 16, 32), without).requires_grad_(False)
+    for inner in (model["join.a"], model["join.b"]):
+        inner.bias.data = rng.standard_normal(inner.bias.shape, np.float32)
+    wanted = F.relu(F.cat([model[f"join.{name}"](x) for name in "abc"], 1)).numpy()
+    seen = counted(monkeypatch)
+    np.testing.assert_allclose(model(x).numpy(), wanted, atol=1e-5)
+    assert seen == ["conv2d_relu"]
+    seen.clear()
+    found = model.activations(x, ["join.b", "relu"])
+    np.testing.assert_allclose(F.relu(found["join.b"]).numpy(), wanted[:, 24:56], atol=1e-5)
+    model(mg.Tensor(x.numpy(), requires_grad=True))
+    nn.Sequential({"sum": nn.Sum({"a": conv(rng, 16, 4), "b": conv(rng, 16, 4)}), "relu": nn.ReLU()})(x)
+    assert seen == []
+
+
+def test_branches_of_different_sizes_are_refused_as_ever(rng, x):
+    model = branches(conv(rng, 4, 4), nn.Conv2d(4, 4, 2, rng=rng)).requires_grad_(False)
+    with pytest.raises(ValueError, match="cat"):
+        model(x)
+
+
 def test_outputs_of_nodes_are_freed_once_nobody_takes_them(x):
     """Without a graph of functions: three nodes' outputs at most are alive at once."""
     import weakref

@@ -1,32 +1,50 @@
 """Convolution by the algorithm that suits the shape: direct (any dtype, any argument) or Winograd."""
 
+import itertools
+
+import numpy as np
+
 from minigrad.kernels.cpu import direct, tuning, winograd
-from minigrad.kernels.cpu.elementwise import relu_in_place
+from minigrad.kernels.cpu.elementwise import bias_relu, relu_in_place
 from minigrad.kernels.cpu.pooling import max_pool
 from minigrad.kernels.frozen import is_frozen
+from minigrad.kernels.layout import empty_channels_last
 from minigrad.kernels.modes import current_algorithm
 from minigrad.kernels.plain import output_hw
 from minigrad.kernels.winograd import fits
 
 
-def conv2d(x, w, bias, stride, padding, dilation, groups, after=None):
-    """See plain.conv2d. after(pixels), where given, changes each block of the output while it is in the cache."""
+def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
+    """See plain.conv2d. after(pixels), where given, changes each block of the output while it is in the cache.
+
+    y, where given, is the array (N,O,OH,OW) to fill and to return: channels-last, or some channels of one that is.
+    """
     if _by_winograd(x, w, stride, padding, dilation, groups):
-        return winograd.conv2d(x, w, bias, padding, after)
-    return direct.conv2d(x, w, bias, stride, padding, dilation, groups, after)
+        return winograd.conv2d(x, w, bias, padding, after, y)
+    return direct.conv2d(x, w, bias, stride, padding, dilation, groups, after, y)
 
 
-def conv2d_relu(x, w, bias, stride, padding, dilation, groups):
-    """See plain.conv2d_relu."""
-    return conv2d(x, w, bias, stride, padding, dilation, groups, relu_in_place)
+def conv2d_relu(x, *convolutions):
+    """See plain.conv2d_relu. Several convolutions write into one array, which gets its bias and is rectified then."""
+    if len(convolutions) == 1:
+        return conv2d(x, *convolutions[0], relu_in_place)
+    edges = [0, *itertools.accumulate(len(w) for w, *_ in convolutions)]
+    w, _, *geometry, _ = convolutions[0]
+    shape = len(x), edges[-1], *output_hw(x.shape[2:], w.shape[2:], *geometry)
+    y = empty_channels_last(shape, np.result_type(x, w), x)
+    joined = np.zeros(edges[-1], y.dtype)
+    for (w, bias, *geometry), low, high in zip(convolutions, edges, edges[1:], strict=False):
+        conv2d(x, w, None, *geometry, y=y[:, low:high])
+        joined[low:high] = 0 if bias is None else bias
+    return bias_relu(y, joined)
 
 
-def conv2d_relu_max_pool(x, w, bias, stride, padding, dilation, groups):
+def conv2d_relu_max_pool(x, convolution):
     """See plain.conv2d_relu_max_pool: Winograd's pixels are pooled while they are in the cache."""
-    if _by_winograd(x, w, stride, padding, dilation, groups):
+    w, bias, stride, padding, *others = convolution
+    if _by_winograd(x, w, stride, padding, *others):
         return winograd.conv2d_relu_max_pool(x, w, bias, padding)
-    y = direct.conv2d(x, w, bias, stride, padding, dilation, groups, relu_in_place)
-    return max_pool(y, (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]
+    return max_pool(conv2d_relu(x, convolution), (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]
 
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):

@@ -32,6 +32,7 @@ import numpy as np
 
 from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
+from minigrad.kernels.cpu.elementwise import add_bias
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
 from minigrad.kernels.cpu.product import matmul, pixels_times, uncopied_run
 from minigrad.kernels.cpu.threads import blocks, parallel, thread_count
@@ -44,16 +45,18 @@ _workspace = Workspace()
 # ---- forward, input gradient, weight gradient ------------------------------------------------------------------------
 
 
-def conv2d(x, w, bias, stride, padding, dilation, groups, after=None):
+def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C/G,KH,KW), bias (O,) or None; all geometry in (row, column) pairs.
 
-    after(pixels), where given, changes each block of y, (..., O), while it is in the cache.
+    after(pixels), where given, changes each block of y, (..., O), while it is in the cache. y: see choose.conv2d.
     """
+    if y is None:
+        shape = len(x), len(w), *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation)
+        y = empty_channels_last(shape, np.result_type(x, w), x)
     if w.shape[2:] == stride == (1, 1) and padding == (0, 0) and groups == 1 and (rows := as_rows(x)) is not None:
-        return pixels_times(rows, w[:, :, 0, 0].T, bias, x.shape, after)
-    shape = (x.shape[0], w.shape[0], *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
-    y = empty_channels_last(shape, np.result_type(x, w), x)
-    origin, way = (-padding[0], -padding[1]), _way(shape, w.shape, stride, groups)
+        pixels_times(rows, w[:, :, 0, 0].T, bias, channels_last(y).reshape(-1, len(w)), after)
+        return y
+    origin, way = (-padding[0], -padding[1]), _way(y.shape, w.shape, stride, groups)
     _correlate(way, channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, after)
     return y
 
@@ -62,9 +65,10 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """gx (N,C,*input_hw) of g (N,O,OH,OW): the transposed convolution."""
     cg, shape = w.shape[1], (g.shape[0], w.shape[1] * groups, *input_hw)
     whole = w.shape[2:] == stride == (1, 1) and input_hw == g.shape[2:] and groups == 1
-    if whole and (rows := as_rows(g)) is not None:
-        return pixels_times(rows, w[:, :, 0, 0], None, shape)
     gx = empty_channels_last(shape, np.result_type(g, w), g)
+    if whole and (rows := as_rows(g)) is not None:
+        pixels_times(rows, w[:, :, 0, 0], None, as_rows(gx))
+        return gx
     if _spreads(shape, groups) and (by_window := _kept_by_window(w, groups)) is not None:
         _spread_products(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)
         return gx
@@ -197,7 +201,7 @@ def _multiply_windows(w, bias, stride, dilation, groups, positions):
             product = matmul(columns, matrix).reshape(groups, -1, matrix.shape[3])
             target[...] = product.swapaxes(0, 1).reshape(target.shape)
         if bias is not None and not ones:
-            target += bias
+            add_bias(target, bias)
 
     return fill, groups * w[0].size
 
@@ -234,7 +238,7 @@ def _shift_products(w, bias, stride, dilation, groups, positions):
                 total += products[:, kh - 1 - a, kw - 1 - b, :, top : top + rows, left : left + columns]
         target[...] = total.transpose(1, 2, 3, 0)
         if bias is not None:
-            target += bias
+            add_bias(target, bias)
 
     return fill, c + 2 * kh * kw * o
 
@@ -260,7 +264,7 @@ def _weigh_taps(w, bias, stride, dilation, groups, positions):
         else:
             np.einsum("nhwabc,abc->nhwc", windows, weights, out=target)
         if bias is not None:
-            target += bias
+            add_bias(target, bias)
 
     return fill, groups + 2 * len(w)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.threads import blocks, parallel
-from minigrad.kernels.layout import in_memory_order
+from minigrad.kernels.layout import as_rows, in_memory_order
 
 
 def add(a, b):
@@ -35,6 +35,31 @@ def relu(x):
         return NotImplemented
     parallel(lambda run: _relu(flat_x[run], flat_y[run]), _runs(x))
     return y
+
+
+def bias_relu(y, bias):
+    """y = max(y + bias, 0) in place, of y (N,O,...), channels-last, and bias (O,); returns y."""
+    rows = as_rows(y)
+
+    def change(run):
+        add_bias(rows[run], bias)
+        relu_in_place(rows[run])
+
+    parallel(change, blocks(len(rows), tuning.OPERAND_BYTES // (rows.itemsize * max(1, len(bias)))))
+    return y
+
+
+def add_bias(y, bias):
+    """y (..., O) += bias (O,) in place, on one core: positions are joined to rows as long as NumPy's buffer, since
+    shorter ones would be copied there."""
+    rows, times = y.size // max(1, len(bias)), -(-tuning.NUMPY_BUFFER // max(1, len(bias)))
+    if rows < 2 * times or not y.flags.c_contiguous:
+        y += bias
+        return
+    rows, last = y.reshape(rows, -1), rows - rows % times
+    long = rows[:last].reshape(-1, times * len(bias))
+    long += np.tile(bias, times)
+    rows[last:] += bias
 
 
 def relu_in_place(x):

@@ -113,18 +113,26 @@ def _largest(x, out_hw, kernel, stride, padding, dilation):
             return max_of_four(x[images, :, 2 * rows.start : 2 * rows.stop], y[images, :, rows])
         best = y[images, :, rows]
         band = _scratch("rows", (*best.shape[:3], w), x)
-        band[...] = best[...] = _least(x.dtype)
-        for tap in down:
-            outputs, values = tap.within(rows, x[images])
-            found = band[:, :, *outputs]
-            np.maximum(found, values, out=found)
-        for tap in across:
-            outputs, values = tap.within(slice(0, band.shape[2]), band)
-            found = best[:, :, *outputs]
-            np.maximum(found, values, out=found)
+        _largest_of(down, rows, x[images], band)
+        _largest_of(across, slice(0, band.shape[2]), band, best)
 
     parallel(fill, _blocks(y.shape, x.itemsize * stride[0] * stride[1]))
     return y
+
+
+def _largest_of(taps, rows, x, out):
+    """Fill out: the largest of what the taps have in x for output rows `rows`. The first two that all windows have are
+    compared at once, so that nothing need be filled in beforehand."""
+    found = [tap.within(rows, x) for tap in taps]
+    whole = [values for _, values in found if values.shape == out.shape]
+    if len(whole) > 1:
+        np.maximum(whole[0], whole[1], out=out)
+    else:
+        out[...] = whole[0] if whole else _least(x.dtype)
+    for outputs, values in found:
+        if not any(values is done for done in whole[:2]):
+            some = out[:, :, *outputs]
+            np.maximum(some, values, out=some)
 
 
 def _least(dtype):

@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu import tuning
+from minigrad.kernels.cpu.elementwise import add_bias
 from minigrad.kernels.cpu.threads import blocks, parallel, shares, thread_count
-from minigrad.kernels.layout import channels_first
 
 
 @functools.lru_cache
@@ -44,14 +44,12 @@ def matmul(a, b, out=None):
     return y
 
 
-def pixels_times(rows, matrix, bias, shape, after=None):
-    """(N,O,H,W): pixels, rows (N*H*W, C), times a matrix (C,O), plus a bias (O,) or None: a 1x1 convolution.
+def pixels_times(rows, matrix, bias, y, after=None):
+    """Fill y (pixels, O): rows (pixels, C) times a matrix (C,O), plus a bias (O,) or None: a 1x1 convolution.
 
-    shape: (N, any, H, W). after(pixels), where given, changes each block of the result, (..., O), while it is in the
-    cache.
+    after(pixels), where given, changes each block of y while it is in the cache.
     """
     c, o = matrix.shape
-    y = np.empty((len(rows), o), np.result_type(rows, matrix))
     few = matrix.size <= tuning.FEW_WEIGHTS
     matrix = np.ascontiguousarray(matrix) if few else matrix
 
@@ -60,10 +58,9 @@ def pixels_times(rows, matrix, bias, shape, after=None):
         run = uncopied_run(*part.shape, o) if few else len(part)
         matmul(part.reshape(-1, run, c), matrix, out=target.reshape(-1, run, o))
         if bias is not None:
-            target += bias
+            add_bias(target, bias)
         if after is not None:
             after(target)
 
     if len(rows):
         parallel(fill, blocks(len(rows), max(tuning.WINDOW_BYTES, matrix.nbytes) // (c * y.itemsize)))
-    return channels_first(y.reshape(shape[0], *shape[2:], o))

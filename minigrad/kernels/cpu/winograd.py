@@ -39,12 +39,13 @@ _scratch = functools.partial(workspace.empty, "weights")  # for weights that are
 # ---- forward, input gradient, weight gradient ------------------------------------------------------------------------
 
 
-def conv2d(x, w, bias, padding, after=None):
+def conv2d(x, w, bias, padding, after=None, y=None):
     """y (N,O,OH,OW) of x (N,C,H,W), w (O,C,3,3), bias (O,) or None; stride 1.
 
-    after(pixels), where given, changes each block of y, (N,h,OW,O), while it is in the cache.
+    after(pixels), where given, changes each block of y, (N,h,OW,O), while it is in the cache. y: see choose.conv2d.
     """
-    y = empty_channels_last((len(x), len(w), *_output_hw(x, padding)), x.dtype, x)
+    if y is None:
+        y = empty_channels_last((len(x), len(w), *_output_hw(x, padding)), x.dtype, x)
     _correlate(x, w, False, y.shape[2:], (-padding[0], -padding[1]), _into(y, bias, after))
     return y
 

@@ -123,7 +123,7 @@ def within(block, inner):
 
 def to_pixels(tiling, products, bias, out):
     """A^T M A + bias: the sums over parts of the products M (parts, n^2, N, TH, TW, O) into their m x m outputs, as far
-    as these lie in out (N,h,w,O), which is contiguous."""
+    as these lie in out (N,h,w,O), of any strides."""
     (h, w, o), (parts, _, n, th, tw) = out.shape[1:], products.shape[:5]
     m, side = tiling.m, tiling.n
     columns, matrix = (side, tiling.AT) if bias is None else (side + 1, tiling.with_bias)
@@ -140,10 +140,9 @@ def to_pixels(tiling, products, bias, out):
         for tile_columns, width in ((slice(0, w // m), m), (slice(w // m, tw), w % m)):
             source = half[:, tile_rows, :height, tile_columns]
             if source.size and width:
-                corner = (m * tile_rows.start * w + m * tile_columns.start) * o
-                strides = (h * w * o, m * w * o, w * o, m * o, o, 1)
-                pixels = _view(out, corner, (*source.shape[:4], width, o), strides)
-                np.matmul(matrix[:width], source, out=pixels)
+                rows, across = source.shape[1] * height, source.shape[3] * width
+                pixels = out[:, m * tile_rows.start :, m * tile_columns.start :][:, :rows, :across]
+                np.matmul(matrix[:width], source, out=pixels.reshape(*source.shape[:4], width, o))
 
 
 def _view(array, start, shape, strides):

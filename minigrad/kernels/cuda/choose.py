@@ -2,6 +2,7 @@
 
 from minigrad.device import array_module
 from minigrad.kernels.cuda import direct, winograd
+from minigrad.kernels.cuda.channel import concatenate
 from minigrad.kernels.cuda.launch import floating
 from minigrad.kernels.cuda.pooling import max_pool
 from minigrad.kernels.modes import current_algorithm
@@ -15,14 +16,17 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     return _forward(x, w, bias, stride, padding, dilation, groups)
 
 
-def conv2d_relu(x, w, bias, stride, padding, dilation, groups):
+def conv2d_relu(x, *convolutions):
     """See plain.conv2d_relu: bias and rectifier in one pass."""
-    return _forward(x, w, bias, stride, padding, dilation, groups, rectify=True)
+    parts = [_forward(x, *arguments, rectify=True) for arguments in convolutions]
+    if any(part is NotImplemented for part in parts):
+        return NotImplemented
+    return parts[0] if len(parts) == 1 else concatenate(parts, 1)
 
 
-def conv2d_relu_max_pool(x, w, bias, stride, padding, dilation, groups):
+def conv2d_relu_max_pool(x, convolution):
     """See plain.conv2d_relu_max_pool."""
-    y = conv2d_relu(x, w, bias, stride, padding, dilation, groups)
+    y = conv2d_relu(x, convolution)
     if y is NotImplemented:
         return y
     return max_pool(y, (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]

@@ -46,8 +46,10 @@ def calls(dtype, last):
         bias = rng.integers(-3, 4, w_shape[0]).astype(dtype)
         g = array(len(x), len(w), *plain.output_hw(shape[2:], w_shape[2:], *geometry[:3]))
         yield "conv2d", (x, w, None, *geometry)
-        for name in ("conv2d", "conv2d_relu", "conv2d_relu_max_pool"):
-            yield name, (x, w, bias, *geometry)
+        yield "conv2d", (x, w, bias, *geometry)
+        yield "conv2d_relu", (x, (w, bias, *geometry))
+        yield "conv2d_relu", (x, (w, bias, *geometry), (w[::-1], None, *geometry), (w, -bias, *geometry))
+        yield "conv2d_relu_max_pool", (x, (w, bias, *geometry))
         yield "conv2d_input_grad", (g, w, shape[2:], *geometry)
         yield "conv2d_weight_grad", (x, g, w_shape[2:], *geometry)
 
