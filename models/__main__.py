@@ -15,6 +15,8 @@ info      the layers of a network, its classes, and where its weights come from;
 import argparse
 import json
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from .architectures import NAMES
@@ -29,7 +31,7 @@ EXAMPLES = {
 }
 
 
-def parser(program="python -m models {}"):
+def parser(program: str = "python -m models {}") -> ArgumentParser:
     """The options of all three. program: how each is started, with {} for its name."""
     options = argparse.ArgumentParser(
         prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -48,7 +50,7 @@ def parser(program="python -m models {}"):
     return options
 
 
-def _convert_options(options):
+def _convert_options(options: ArgumentParser) -> None:
     from .convert import ARCHITECTURES
     from .convert.preprocessing import CHOICES, LISTING
 
@@ -88,17 +90,17 @@ def _convert_options(options):
     add("--quiet", action="store_true", help="print nothing")
 
 
-def _download_options(options):
+def _download_options(options: ArgumentParser) -> None:
     options.add_argument("name", choices=SOURCES, help="which network")
     options.add_argument("--quiet", action="store_true", help="no progress bar, and print nothing")
 
 
-def _info_options(options):
+def _info_options(options: ArgumentParser) -> None:
     what = "a model's name or the path of a weights file; without it, the names and whether their weights are here"
     options.add_argument("name", nargs="?", metavar="MODEL", help=what)
 
 
-def run_convert(args):
+def run_convert(args: Namespace) -> None:
     from .convert import convert
     from .weights_file import save
 
@@ -122,7 +124,7 @@ def run_convert(args):
         print(model.provenance["conversion"])
 
 
-def run_download(args):
+def run_download(args: Namespace) -> None:
     from .download import download
 
     path = download(args.name, progress=not args.quiet)
@@ -130,7 +132,7 @@ def run_download(args):
         print(f'{args.name} is at {path}: models.load("{args.name}")')
 
 
-def run_info(args):
+def run_info(args: Namespace) -> None:
     if args.name is None:
         for name in NAMES:
             path, source = whereabouts(name), "convert a file of them"
@@ -143,7 +145,8 @@ def run_info(args):
     if args.name not in NAMES and is_foreign(args.name):
         from .convert import info
 
-        return print("\n".join(info(args.name)))
+        print("\n".join(info(args.name)))
+        return
     model = load(args.name)
     print(
         f"{model.name}, {sum(parameter.size for parameter in model.parameters()):,} parameters; {model['preprocess']}"
@@ -159,11 +162,12 @@ def run_info(args):
 RUN = {"convert": run_convert, "download": run_download, "info": run_info}
 
 
-def main(argv=None, program="python -m models {}"):
+def main(argv: Sequence[str] | None = None, program: str = "python -m models {}") -> int:
     """Run what the command line asks; the exit code. program: how it was started, with {} for the command."""
     options = parser(program)
     if not (sys.argv[1:] if argv is None else argv):
-        return options.print_help()
+        options.print_help()
+        return 0
     args = options.parse_args(argv)
     return exit_code(args.command, lambda: RUN[args.command](args))
 

@@ -24,7 +24,7 @@ class Source:
     preprocessing: str
 
     @property
-    def filename(self):
+    def filename(self) -> str:
         return self.url.rpartition("/")[2]
 
 
@@ -37,7 +37,7 @@ class Package:
     file: str
     sha256: str
 
-    def path(self):
+    def path(self) -> Path | None:
         """The Path of the file, or None where the package is not installed."""
         try:
             path = Path(str(importlib.resources.files(self.module))) / self.file
@@ -46,7 +46,7 @@ class Package:
         return path if path.is_file() else None
 
 
-def _torchvision(file):
+def _torchvision(file: str) -> Source:
     """torchvision's file, whose name ends in the beginning of its sha256."""
     return Source(f"https://download.pytorch.org/models/{file}.pth", "sha256", file.rpartition("-")[2], "torchvision")
 
@@ -107,29 +107,31 @@ def load(name_or_path: str | PathLike[str], device: str = "cpu", **told: Any) ->
     """
     path = _find(name_or_path)
     package = PACKAGES.get(name_or_path) if isinstance(name_or_path, str) else None
-    packed = package is not None and path == package.path()
-    if not packed and is_foreign(path):
+    if package is not None and path != package.path():
+        package = None
+    if package is None and is_foreign(path):
         from .convert import convert
 
         model = convert(path, **told)
     elif told and path.is_file():
         raise ValueError(f"{name_or_path} says its {', '.join(told)} itself: leave that out")
     else:
-        model = _unpacked(name_or_path, package) if packed else read(path)
-    return model if device == "cpu" else model.to(device)
+        model = read(path) if package is None else _unpacked(str(name_or_path), package, path)
+    if device != "cpu":
+        model.to(device)
+    return model
 
 
-def _unpacked(name, package):
+def _unpacked(name: str, package: Package, path: Path) -> Model:
     """The Model whose weights lie in a package, as another program's file."""
     from .convert import convert, sha256
 
-    path = package.path()
     if sha256(path) != package.sha256:
         raise WeightsError(f"{path} is not the file of {package.requirement}: install that again")
     return convert(path, name)
 
 
-def _find(name):
+def _find(name: str | PathLike[str]) -> Path:
     if not isinstance(name, str) or name not in NAMES:
         if isinstance(name, str) and not Path(name).exists() and os.sep not in name and not Path(name).suffix:
             if name.removesuffix(FEATURES) in NAMES:

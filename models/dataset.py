@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -85,7 +85,7 @@ class Photographs:
 class Joined:
     """Images (N,S,S,3) and (K,S,S,3) as one array (N+K,S,S,3) to take some from, nothing being copied before."""
 
-    def __init__(self, first: np.ndarray, second: np.ndarray):
+    def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
         if first.shape[1:] != second.shape[1:]:
             raise ValueError(f"images of shapes {first.shape[1:]} and {second.shape[1:]} cannot be joined")
         self.first, self.second = first, second
@@ -135,7 +135,7 @@ def open_photographs(
 
 
 class _Folder:
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         self.root = root
         files = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         self.names = sorted(p.relative_to(root).as_posix() for p in files if not _hidden(p.relative_to(root)))
@@ -158,7 +158,7 @@ class _Folder:
 class _Archive:
     """A tar file whose pictures lie below one top folder or none. Read in its own order: a gzip stream has no index."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.root = path
 
     def key(self, size: int) -> str:
@@ -187,11 +187,11 @@ class _Archive:
             if str(path) in wanted:
                 yield str(path), read()
 
-    def _below_top(self, wanted: Callable[[PurePosixPath], bool]):
+    def _below_top(self, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Any]:
         for path, read in self._files(wanted):
             yield path.relative_to(self.top), read
 
-    def _files(self, wanted: Callable[[PurePosixPath], bool]):
+    def _files(self, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Any]:
         try:
             with tarfile.open(self.root) as tar:
                 for member in tar:
@@ -221,7 +221,7 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _key(size: int, place: str, facts) -> str:
+def _key(size: int, place: str, facts: Any) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT, size, place, facts]).encode()).hexdigest()
     return f"{Path(place).name.split('.')[0]}-{size}px-{digest[:16]}"
 

@@ -64,7 +64,7 @@ def describe(container: Any) -> list[Any]:
     return description
 
 
-def _described(name, layer):
+def _described(name: str, layer: nn.Module) -> dict:
     kind = type(layer).__name__
     if CONTAINERS.get(kind) is type(layer):
         outputs = {"outputs": _as_list(layer.outputs)} if isinstance(layer, nn.Graph) else {}
@@ -83,12 +83,12 @@ def _described(name, layer):
     return entry
 
 
-def _is_of_layers(kind):
+def _is_of_layers(kind: type) -> bool:
     """Whether a class of one's own is a chain, or branches, that is built from the layers inside it."""
     return issubclass(kind, nn.Sequential) and kind.describe is nn.Module.describe
 
 
-def _check_rebuilt(name, layer, entry):
+def _check_rebuilt(name: str, layer: nn.Module, entry: dict) -> None:
     """Refuse a layer of one's own that its entry would not build again."""
     kind = type(layer).__name__
     try:
@@ -109,7 +109,7 @@ def _check_rebuilt(name, layer, entry):
     )
 
 
-def _plain_values(layer):
+def _plain_values(layer: nn.Module) -> dict:
     """{attribute: value} of the numbers and texts that a layer holds; lists stand for tuples."""
     found = {}
     for key, value in vars(layer).items():
@@ -120,7 +120,7 @@ def _plain_values(layer):
     return {key: value for key, value in found.items() if key not in ("training", "_constants")}
 
 
-def _as_list(reference):
+def _as_list(reference: Any) -> Any:
     """A graph's input or output, or several, with lists for tuples, as JSON makes of them."""
     return reference if isinstance(reference, str | int) else [_as_list(part) for part in reference]
 
@@ -139,11 +139,11 @@ def construct(description: list[Any], _depth: int = 0) -> dict[str, Any]:
     return layers
 
 
-def _constructed(name, kind, entry, depth):
+def _constructed(name: str, kind: str, entry: dict, depth: int) -> nn.Module:
     if kind == "Graph":
         return _graph(entry, depth)
     if kind in CONTAINERS:
-        return CONTAINERS[kind](construct(entry.get("layers"), depth + 1))
+        return CONTAINERS[kind](construct(entry.get("layers", []), depth + 1))
     if kind not in KINDS:
         raise ValueError(
             f"layer {name!r} is of unknown kind {kind!r}: if the class is your own, call models.register({kind}) first"
@@ -157,7 +157,7 @@ def _constructed(name, kind, entry, depth):
         raise ValueError(f"layer {name!r} cannot be built: {error}") from None
 
 
-def _graph(entry, depth):
+def _graph(entry: dict, depth: int) -> nn.Graph:
     """The Graph whose nodes say their inputs."""
     nodes = [dict(node) if isinstance(node, dict) else {} for node in _listed(entry.get("layers"))]
     inputs = [[_as_reference(one) for one in _listed(node.pop("inputs", None))] for node in nodes]
@@ -167,18 +167,18 @@ def _graph(entry, depth):
     return nn.Graph({name: (layers[name], taken) for name, taken in zip(layers, inputs, strict=True)}, outputs)
 
 
-def _listed(value):
+def _listed(value: Any) -> Any:
     if not isinstance(value, list) or len(value) > 10_000:
         raise ValueError("the description of a graph lacks its nodes or their inputs, or they are far too many")
     return value
 
 
-def _as_reference(value):
+def _as_reference(value: Any) -> Any:
     """("name", i) of ["name", i]; other values stay."""
     return tuple(value) if isinstance(value, list) and [type(part) for part in value] == [str, int] else value
 
 
-def _check_size(name, argument, value):
+def _check_size(name: str, argument: str, value: Any) -> None:
     if isinstance(value, list | tuple):
         for one in value[:10_000]:
             _check_size(name, argument, one)

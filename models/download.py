@@ -5,8 +5,9 @@ import http.client
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
-from .catalogue import SOURCES, home
+from .catalogue import SOURCES, Source, home
 from .convert import convert
 from .hdf5 import WeightsError
 from .weights_file import save
@@ -20,7 +21,7 @@ class DownloadError(RuntimeError):
     """A file that could not be fetched; the message says why and what to do."""
 
 
-def download(name, progress=True):
+def download(name: str, progress: bool = True) -> Path:
     """The path of the converted weights of one of SOURCES, such as "resnet50", fetched if they are not there yet.
 
     The official file is put in `catalogue.home()`, or found there if somebody put it there by hand; it must have the
@@ -47,7 +48,7 @@ def download(name, progress=True):
     return converted
 
 
-def fetch(source, path, progress=True, attempts=4, pause=0.5):
+def fetch(source: Source, path: Path, progress: bool = True, attempts: int = 4, pause: float = 0.5) -> Path:
     """Fetch `source.url` to `path`, going on from `path`.part if that exists, and check it.
 
     A cut connection is taken up again where it was cut, up to `attempts` times without a new byte in between, `pause`
@@ -81,7 +82,7 @@ def fetch(source, path, progress=True, attempts=4, pause=0.5):
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _transfer(url, part, progress):
+def _transfer(url: str, part: Path, progress: bool) -> bool:
     """Append to `part` what is missing of it; True once it is as long as the server said."""
     from tqdm import tqdm
 
@@ -115,7 +116,7 @@ def _transfer(url, part, progress):
     return total is None or have >= total
 
 
-def _check(path, source, advice):
+def _check(path: Path, source: Source, advice: str) -> None:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, source.algorithm).hexdigest()
     if not digest.startswith(source.digest):
@@ -124,7 +125,7 @@ def _check(path, source, advice):
         )
 
 
-def _advice(source, path, reason):
+def _advice(source: Source, path: Path, reason: object) -> str:
     return (
         f"{source.url} could not be fetched ({reason}): run the command again to go on, or without a network put a "
         f"copy of that file at {path} and run it then"

@@ -3,11 +3,13 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import TextIO
 
 from .mistakes import users_mistake
 
 
-def flush(stream):
+def flush(stream: TextIO) -> None:
     """Write out what `stream` holds; OSError where it cannot, and then the rest is dropped, not tried again at exit."""
     try:
         stream.flush()
@@ -16,7 +18,7 @@ def flush(stream):
         raise
 
 
-def exit_code(name, work, written=None):
+def exit_code(name: str, work: Callable[[], int | None], written: list | None = None) -> int:
     """Call `work()`; the exit code for what came of it. Exceptions that are mistakes of ours keep their traceback.
 
     work returns a code of its own, or None for 0. written: the list of files that are there when Ctrl-C comes.

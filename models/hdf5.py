@@ -1,7 +1,10 @@
 """Opening HDF5 files that anybody may have written: no link followed, nothing larger than the file, plain errors."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 MOST_COMPRESSED = 64  # weights are noise: they do not shrink; data that unpacks to more than this is a trap
 
@@ -11,7 +14,7 @@ class WeightsError(ValueError):
 
 
 @contextmanager
-def opened(path):
+def opened(path: str | PathLike[str]) -> Iterator[Any]:
     """The h5py.File at `path`, for reading; whatever fails inside becomes a WeightsError that names the file."""
     import h5py
 
@@ -39,14 +42,14 @@ def opened(path):
             raise WeightsError(f"{path} is damaged ({shown(error)})") from None
 
 
-def shown(error, longest=500):
+def shown(error: object, longest: int = 500) -> str:
     """What an exception says, in one printable line: names that a file gives may hold anything and be of any length."""
     words = " ".join(str(error).split()) or type(error).__name__
     text = "".join(letter if letter.isprintable() else "?" for letter in words)
     return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
-def attribute(parent, name):
+def attribute(parent: Any, name: str) -> Any:
     """The value of an attribute of fixed size (text as bytes); None if it has none, or one of variable length.
 
     Those are never read: from a damaged one, the HDF5 library allocates gigabytes before it notices.
@@ -57,7 +60,7 @@ def attribute(parent, name):
     return parent.attrs[name] if kind.kind in "Siuf" else None
 
 
-def node(parent, name):
+def node(parent: Any, name: str) -> Any:
     """parent[name], if it is really there and not a link to somewhere else; else WeightsError."""
     import h5py
 
@@ -66,7 +69,7 @@ def node(parent, name):
     return parent[name]
 
 
-def group(parent, name):
+def group(parent: Any, name: str) -> Any:
     """parent[name], if it is really there and a group; else WeightsError. (Walking a data set might never end.)"""
     import h5py
 
@@ -76,7 +79,7 @@ def group(parent, name):
     return found
 
 
-def dataset(parent, name):
+def dataset(parent: Any, name: str) -> Any:
     """parent[name], if it is a data set with its values in this very file, no more than fit it; else WeightsError."""
     import h5py
 

@@ -8,12 +8,14 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from minigrad.serialization import replacing
 
@@ -109,7 +111,7 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _open(source):
+def _open(source: Any) -> list[Image.Image]:
     """The planes of a file: its Path, or its bytes."""
     from PIL import Image, UnidentifiedImageError
 
@@ -145,20 +147,20 @@ def _open(source):
             raise ImageError(f"{path} is damaged or cut short ({_reason(error)})") from None
 
 
-def _file(source):
+def _file(source: Any) -> Any:
     """What Pillow opens, of a Path or of bytes."""
     return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
 @contextmanager
-def _quietly():
+def _quietly() -> Iterator[None]:
     """Without Pillow's warnings: on many pixels (our limit is lower), and on damaged EXIF (see _upright)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _check_pixels(size, name):
+def _check_pixels(size: tuple[int, int], name: object) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width}x{height})")
@@ -170,7 +172,7 @@ def _check_pixels(size, name):
         )
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     return str(error).split("\n")[0] or type(error).__name__
 
 
@@ -179,7 +181,7 @@ def _reason(error):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _planes(image):
+def _planes(image: Image.Image) -> list[Image.Image]:
     """The PIL images that hold `image`'s first frame: [RGB], or [F, F, F] in [0, 1] for 16-bit and float grey."""
     from PIL import Image
 
@@ -207,7 +209,7 @@ def _planes(image):
     return [image.convert("RGB")]
 
 
-def _levels_of_16_bits(source, image):
+def _levels_of_16_bits(source: Any, image: Image.Image) -> np.ndarray | None:
     """(H,W,3|4) of the file of `image` if its colours have 16 bits, of which Pillow keeps the upper 8; else None.
 
     uint16, or floats in [0, 1]. Pillow can be asked for either byte of a sample, as the upper one of either byte order.
@@ -244,7 +246,7 @@ def _levels_of_16_bits(source, image):
     return levels if top == 65535 else levels.astype(np.float32) / top
 
 
-def _plain_levels(source, size):
+def _plain_levels(source: Any, size: tuple[int, int]) -> np.ndarray | None:
     """(H,W,3): the numbers in a PPM file of text."""
     text = re.sub(rb"#[^\r\n]*", b"", source if isinstance(source, bytes) else source.read_bytes())
     numbers = np.fromstring(text.strip().removeprefix(b"P3").decode("ascii"), np.int32, sep=" ")
@@ -254,7 +256,7 @@ def _plain_levels(source, size):
     return levels[: height * width * 3].reshape(height, width, 3)
 
 
-def _bytes_as(source, rawmode):
+def _bytes_as(source: Any, rawmode: str) -> np.ndarray:
     """(H,W,C) uint8, upright: the file decoded as if its samples lay there as Pillow's `rawmode` says."""
     from PIL import Image
 
@@ -264,7 +266,7 @@ def _bytes_as(source, rawmode):
         return np.asarray(_upright(image))
 
 
-def _tile_as(tile, rawmode):
+def _tile_as(tile: Any, rawmode: str) -> Any:
     decoder, extents, offset, arguments = tile
     if decoder == "ppm":
         decoder, arguments = "raw", (rawmode, 0, 1)
@@ -273,7 +275,7 @@ def _tile_as(tile, rawmode):
     return type(tile)(decoder, extents, offset, arguments)
 
 
-def _upright(image):
+def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation asks; EXIF that cannot be read is no reason to refuse the pixels."""
     from PIL import ImageOps
 
@@ -283,7 +285,7 @@ def _upright(image):
         return image
 
 
-def _planes_of_array(array):
+def _planes_of_array(array: np.ndarray) -> list[Image.Image]:
     from PIL import Image
 
     if array.ndim == 4 and array.shape[0] == 1:
@@ -307,7 +309,7 @@ def _planes_of_array(array):
     return [Image.fromarray(np.ascontiguousarray(array[:, :, channel])) for channel in range(3)]
 
 
-def _checked_values(array):
+def _checked_values(array: np.ndarray) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.float32)
     if not np.issubdtype(array.dtype, np.floating):
@@ -320,7 +322,7 @@ def _checked_values(array):
     return np.clip(array, 0, 1)
 
 
-def _centred(plane, size, short_side):
+def _centred(plane: Image.Image, size: tuple[int, int], short_side: int | None) -> Image.Image:
     """The centre of a PIL image, resized to `size`: as much of it as fits, or what `short_side` leaves."""
     from PIL import Image
 

@@ -12,7 +12,7 @@ from .model import Model
 PASSING = 0.95
 
 
-def threshold(probabilities):
+def threshold(probabilities: ArrayLike) -> float:
     """The largest probability that `unknown` asks for, from those (N,K) of held-out photographs."""
     return float(np.quantile(np.asarray(probabilities).max(1), 1 - PASSING))
 

@@ -40,7 +40,7 @@ class Label(str):
     names: tuple[str, ...]
     synset: str
 
-    def __new__(cls, line):
+    def __new__(cls, line: str) -> "Label":
         line = line.strip()
         synset, names = re.fullmatch(r"(n\d{8}\s)?(.*)", line, re.DOTALL).groups()
         names = tuple(name.strip() for name in names.split(",") if name.strip())
@@ -50,7 +50,7 @@ class Label(str):
         label.line, label.names, label.synset = line, names, (synset or "").strip()
         return label
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return Label, (self.line,)
 
 
@@ -59,7 +59,7 @@ def read_labels(lines: Sequence[str]) -> tuple[Any, ...]:
     return tuple(Label(line) for line in lines if line.strip() and not line.startswith("#"))
 
 
-def class_names(given):
+def class_names(given: Any) -> Any:
     """The tuple of `Label`s that is meant: "imagenet" for its thousand, the path of a text with a name on each line, or
     the names themselves; None stays None. Raises ValueError for what holds no names, OSError for a file not there."""
     if given is None or (isinstance(given, str) and given == "imagenet"):
@@ -126,16 +126,16 @@ def find_class(model: Model, wanted: int | str) -> int:
     raise ValueError(f"no class is called {wanted!r}{_near(labels, name)}")
 
 
-def _is_kind(label, name):
+def _is_kind(label: str, name: str) -> bool:
     """Whether a name of the class ends in these words: a tabby cat is a cat."""
     return any(other.casefold().endswith(f" {name}") for other in label.names)
 
 
-def _has_words(text, words):
+def _has_words(text: str, words: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text.casefold()) is not None
 
 
-def _checked_index(model, index, labels):
+def _checked_index(model: Any, index: int, labels: Sequence[Any]) -> int:
     try:
         index = operator.index(index)
     except TypeError:
@@ -146,18 +146,18 @@ def _checked_index(model, index, labels):
     return index
 
 
-def _outputs(model):
+def _outputs(model: Any) -> int | None:
     """Outputs of the last layer that has weights (where the model carries no names to count)."""
     return [weight.shape[0] for name, weight in model.state_dict().items() if name.endswith("weight")][-1]
 
 
-def _listing(labels, indices, most=8):
+def _listing(labels: Sequence[Any], indices: Sequence[int], most: int = 8) -> str:
     shown = ", ".join(f"{index} {', '.join(labels[index].names)!r}" for index in indices[:most])
     rest = len(indices) - most
     return shown + (f" and {rest} more" if rest > 0 else "")
 
 
-def _near(labels, name):
+def _near(labels: Sequence[Any], name: str) -> str:
     """Names like the one asked for, whole or by one word of theirs ("retreiver" is near "golden retriever")."""
     by_piece = {}
     for label in labels:

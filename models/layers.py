@@ -74,6 +74,6 @@ class ResizedLike(nn.Module):
         return {}
 
 
-def _channels(values, x):
+def _channels(values: Sequence[float], x: Tensor) -> Tensor:
     """(C, 1, 1), where x lives and of its dtype."""
     return F.reshape(constant_like(x, values), (len(values), 1, 1))

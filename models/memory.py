@@ -5,7 +5,7 @@ import ctypes
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # <malloc.h> of glibc
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Tell glibc's malloc to keep all freed memory for this process; does nothing where there is no glibc.
 
     By default each large array is mapped anew and unmapped when freed, and the system clears it page by page as it is

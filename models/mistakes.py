@@ -1,6 +1,7 @@
 """Which exceptions are a person's mistake, shown as one sentence; all others are ours, shown with a traceback."""
 
 import linecache
+import traceback
 
 # whose own `raise` tells a user what to put right, and so do all of models and viz
 SPEAKING = ("minigrad.nn.module", "minigrad.nn.layers", "minigrad.device", "minigrad.serialization", "minigrad.optim")
@@ -10,7 +11,7 @@ class UserError(ValueError):
     """Something that the person at the terminal can put right; the message says what."""
 
 
-def users_mistake(error):
+def users_mistake(error: BaseException) -> str | None:
     """The sentence to show for what a person got wrong (or their machine lacks); None for a mistake of the program.
 
     Exceptions of models, viz and of a few engine modules that take names from people count when a `raise`
@@ -28,10 +29,8 @@ def users_mistake(error):
     return None
 
 
-def _was_raised_for_people(error):
-    trace = error.__traceback__
-    while trace.tb_next:
-        trace = trace.tb_next
-    code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__", "")
+def _was_raised_for_people(error: BaseException) -> bool:
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    code, module = frame.f_code, frame.f_globals.get("__name__", "")
     speaks = module.split(".")[0] in ("models", "viz") or module in SPEAKING
-    return speaks and linecache.getline(code.co_filename, trace.tb_lineno).lstrip().startswith("raise ")
+    return speaks and linecache.getline(code.co_filename, line).lstrip().startswith("raise ")

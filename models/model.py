@@ -56,12 +56,12 @@ class Model(nn.Sequential):
         return Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
 
 
-def near_names(network, name):
+def near_names(network: nn.Module, name: str) -> list[str]:
     """Dotted names of layers like `name`: the same ones in another program's spelling, else a few that are close."""
     return same_names(network, name) or difflib.get_close_matches(name, network.names(), cutoff=0.7)
 
 
-def same_names(network, name):
+def same_names(network: nn.Module, name: str) -> list[str]:
     """The layers that another program calls `name`, as "/layer1/layer1.0/conv1/Conv" is layer1.0.conv1, or that end so.
 
     What a name of ours cannot hold, dots and slashes within one, has become "_" (convert/assemble.py).
@@ -76,7 +76,7 @@ def same_names(network, name):
     return sorted(found, key=len, reverse=bool(path)) if re.search("[a-z]", wanted) else []
 
 
-def _plain(name):
+def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name).strip("_").lower()
 
 
@@ -103,7 +103,7 @@ def fold_batch_norm(network: Any) -> Any:
     return network.replace(layers)
 
 
-def _folded_graph(graph):
+def _folded_graph(graph: nn.Graph) -> nn.Graph:
     outputs = graph.outputs if isinstance(graph.outputs, list) else [graph.outputs]
     taken = [one for _, inputs in graph.nodes.values() for one in inputs] + outputs
     nodes, place_of = {}, {}
@@ -119,11 +119,11 @@ def _folded_graph(graph):
     return nn.Graph(nodes, outputs if isinstance(graph.outputs, list) else outputs[0])
 
 
-def _folds(layer, norm):
+def _folds(layer: nn.Module, norm: nn.Module) -> bool:
     return isinstance(norm, nn.BatchNorm2d) and type(layer) in (nn.Conv2d, nn.Linear)
 
 
-def _fold(layer, norm):
+def _fold(layer: nn.Module, norm: nn.Module) -> nn.Module:
     """A layer that does what `layer` and `norm` do."""
     mean, var, weight, bias, kernel = (
         tensor.numpy().astype(np.float64)

@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from minigrad import nn
@@ -35,10 +36,10 @@ def to_torch(model: Model) -> Any:
 class _Translator:
     """Makes torch modules; holds torch, which is imported only when asked for."""
 
-    def __init__(self, torch):
+    def __init__(self, torch: Any) -> None:
         self.torch = torch
 
-    def translated(self, name, module):
+    def translated(self, name: str, module: Any) -> Any:
         kind = type(module)
         if kind is nn.Graph:
             return self._graph(module)
@@ -56,21 +57,23 @@ class _Translator:
             raise ValueError(f"to_torch: layer {name!r} is a {kind.__name__}, whose forward is its own")
         return self._layer(name, kind.__name__, module.describe())
 
-    def _module(self, parts, forward):
+    def _module(self, parts: dict, forward: Callable[..., Any]) -> Any:
         """A torch module of named parts, whose forward is forward(parts, *inputs)."""
 
-        class Module(self.torch.nn.Module):
-            def __init__(self):
+        base: Any = self.torch.nn.Module
+
+        class Module(base):
+            def __init__(self) -> None:
                 super().__init__()
                 for name, part in parts.items():
                     self.add_module(name, part)
 
-            def forward(self, *inputs):
+            def forward(self, *inputs: Any) -> Any:
                 return forward(dict(self.named_children()), *inputs)
 
         return Module()
 
-    def _layer(self, name, kind, arguments):
+    def _layer(self, name: str, kind: str, arguments: dict) -> Any:
         padding = arguments.get("padding", 0)
         if (
             isinstance(padding, str)
@@ -91,7 +94,7 @@ class _Translator:
             raise ValueError(f"to_torch: layer {name!r} is a {kind}, which torch has not")
         return found(**arguments)
 
-    def _padded(self, name, kind, arguments):
+    def _padded(self, name: str, kind: str, arguments: dict) -> Any:
         """A convolution or pool that pads by itself what torch's cannot."""
         if kind not in ("Conv2d", "MaxPool2d", "AvgPool2d") or kind == "AvgPool2d" and arguments["ceil_mode"]:
             raise ValueError(f"to_torch: layer {name!r}, a {kind}, is padded as torch's cannot be")
@@ -106,7 +109,7 @@ class _Translator:
         arguments = {key: value for key, value in arguments.items() if kind != "AvgPool2d" or key != "dilation"}
 
         class Padded(getattr(self.torch.nn, kind)):
-            def forward(self, x):
+            def forward(self, x: Any) -> Any:
                 rows, columns = sides(kind, padding, tuple(x.shape[2:]), *geometry)
                 widths = (*columns, *rows)
                 y = super().forward(pad(x, widths, value=fill))
@@ -114,7 +117,7 @@ class _Translator:
 
         return Padded(**arguments | {"padding": 0})
 
-    def _call(self, name, module):
+    def _call(self, name: str, module: Any) -> Any:
         function = FUNCTIONS.get(module.function, module.function)
         found = getattr(self.torch.nn.functional, function, None) or getattr(self.torch, function, None)
         if found is None:
@@ -126,36 +129,38 @@ class _Translator:
         listed = module.function in ("cat", "stack")
         return self._module({}, lambda parts, *inputs: compute(list(inputs)) if listed else compute(*inputs))
 
-    def _weighted(self, name, module):
+    def _weighted(self, name: str, module: Any) -> Any:
         torch, compute = self.torch, getattr(self.torch, module.function, None)
         if compute is None:
             raise ValueError(f"to_torch: layer {name!r} calls {module.function}, which torch has not")
 
-        class Weighted(torch.nn.Module):
-            def __init__(self):
+        base: Any = torch.nn.Module
+
+        class Weighted(base):
+            def __init__(self) -> None:
                 super().__init__()
                 self.weight = torch.nn.Parameter(torch.zeros(module.shape))
 
-            def forward(self, x):
+            def forward(self, x: Any) -> Any:
                 return compute(self.weight, x) if module.first else compute(x, self.weight)
 
         return Weighted()
 
-    def _preprocess(self, layer):
-        def forward(parts, x):
+    def _preprocess(self, layer: Preprocess) -> Callable[..., Any]:
+        def forward(parts: dict, x: Any) -> Any:
             x = x.flip(-3) if layer.channel_order == "BGR" else x
             mean, std = (self.torch.tensor(v, dtype=x.dtype, device=x.device) for v in (layer.mean, layer.std))
             return (x * layer.scale - mean.reshape(3, 1, 1)) / std.reshape(3, 1, 1)
 
         return forward
 
-    def _graph(self, graph):
+    def _graph(self, graph: nn.Graph) -> Any:
         nodes, outputs = graph.nodes, graph.outputs
 
-        def forward(parts, *inputs):
+        def forward(parts: dict, *inputs: Any) -> Any:
             values = {"input": inputs[0] if len(inputs) == 1 else inputs}
 
-            def of(reference):
+            def of(reference: Any) -> Any:
                 return values[reference] if isinstance(reference, str) else values[reference[0]][reference[1]]
 
             for name, (_, taken) in nodes.items():
@@ -165,13 +170,13 @@ class _Translator:
         return self._module({name: self.translated(name, layer) for name, (layer, _) in nodes.items()}, forward)
 
 
-def _chosen(where, numbers, condition, *values):
+def _chosen(where: Callable[..., Any], numbers: dict, condition: Any, *values: Any) -> Any:
     """torch.where takes no number by name."""
     waiting = iter(values)
     return where(condition, *(numbers[name] if name in numbers else next(waiting) for name in "ab"))
 
 
-def _in_turn(parts, x):
+def _in_turn(parts: dict, x: Any) -> Any:
     for part in parts.values():
         x = part(x)
     return x

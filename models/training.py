@@ -13,10 +13,11 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from minigrad.kernels import thread_count
 from minigrad.serialization import replacing
 
 from .augment import Augmentation, Batch, batches_per_epoch, prefetch, to_float, training_batches, validation_batches
+from .running_average import RunningAverage
 
 READ_EVERY = 16  # steps on a GPU, of which the losses are then read back together
 
@@ -60,7 +62,7 @@ class Recipe:
     copies: str | None = None
     cutmix: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         area, unresized = self.augmentation.area, self.augmentation.unresized
         for wrong, sentence in (
             (self.epochs < 1, f"epochs must be at least 1, got {self.epochs}"),
@@ -91,26 +93,6 @@ def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
         return peak * (0.04 + 0.96 * step / rise)
     progress = (step - rise) / max(1, steps - 1 - rise)
     return peak * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-class RunningAverage:
-    """Exponential moving average of arrays, of decay min(d, (1 + n) / (10 + n)) at step n to forget the first ones."""
-
-    def __init__(self, state: dict[str, np.ndarray], decay: float):
-        self.state = {}
-        for name, array in state.items():
-            with current_device(array):
-                self.state[name] = array.copy()
-        self.decay, self.count = decay, 0
-
-    def update(self, state: dict[str, np.ndarray]) -> None:
-        self.count += 1
-        decay = min(self.decay, (1 + self.count) / (10 + self.count))
-        for name, average in self.state.items():
-            if average.dtype.kind == "f":
-                average += (state[name] - average) * average.dtype.type(1 - decay)
-            else:  # a count of batches, say
-                average[...] = state[name]
 
 
 # ---------------------------------------------------------------- the loop
@@ -150,7 +132,17 @@ class Trainer:
     ``evaluate_every`` epochs, and at the last, it adds what ``evaluate(model)`` returns for the averaged weights.
     """
 
-    def __init__(self, model, images, labels, members, recipe, evaluate=None, evaluate_every=1, device="cpu"):
+    def __init__(
+        self,
+        model: nn.Module,
+        images: np.ndarray,
+        labels: np.ndarray,
+        members: np.ndarray,
+        recipe: Recipe,
+        evaluate: Callable[..., Any] | None = None,
+        evaluate_every: int = 1,
+        device: str = "cpu",
+    ) -> None:
         if evaluate_every < 1:
             raise ValueError(f"epochs between evaluations (--eval-every) must be at least 1, got {evaluate_every}")
         self.model, self.recipe = model.requires_grad_().to(device), recipe
@@ -159,7 +151,8 @@ class Trainer:
         self.evaluate, self.evaluate_every = evaluate, evaluate_every
         self.batches = batches_per_epoch(len(members), recipe.batch_size)
         self.epoch, self.batch = 0, 0
-        self.sums, self.history = Sums(), []
+        self.sums = Sums()
+        self.history: list[dict] = []
         self._unread: list = []  # (loss, right answers, images) of the last steps, numbers where the model is
         self.optimizers = make_optimizers(model, recipe)
         self.average = RunningAverage(model.state_dict(), recipe.average) if recipe.average else None
@@ -219,11 +212,11 @@ class Trainer:
         self.batch += 1
         return Step(self.epoch, self.batch, recipe.size(self.epoch), lr)
 
-    def _images(self, views: np.ndarray, labels: np.ndarray):
+    def _images(self, views: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The batch to learn from, where the model is: (B,3,size,size) float32 in [0,1]."""
         return to_float(to_device(views, self.device))
 
-    def _target(self, batch: Batch, classes: int):
+    def _target(self, batch: Batch, classes: int) -> Any:
         """What cross_entropy takes: on the CPU the labels, if each view is of one class; else probabilities. So always
         on a GPU, which would have to be waited for to check labels."""
         if self.device == "cpu" and batch.share == 1:
@@ -274,7 +267,7 @@ class Trainer:
         return entry
 
     @contextmanager
-    def averaged(self):
+    def averaged(self) -> Iterator[None]:
         """Inside, the model holds the running average of its weights, if there is one."""
         trained = self.model.state_dict()
         if self.average:
@@ -348,7 +341,7 @@ class Trainer:
         return json.loads(json.dumps(facts))  # tuples become lists, as they do on their way through a file
 
 
-def make_optimizers(model, recipe: Recipe) -> list[optim.SGD]:
+def make_optimizers(model: nn.Module, recipe: Recipe) -> list[optim.SGD]:
     """One for the weights that decay, one for biases and batch normalisation, which do not."""
     groups = [p for p in model.parameters() if p.ndim > 1], [p for p in model.parameters() if p.ndim == 1]
     return [
@@ -366,7 +359,15 @@ def workers(device: str) -> int:
 # ---------------------------------------------------------------- evaluation
 
 
-def probabilities(model, images: np.ndarray, members: np.ndarray, size: int, batch_size=64, flip=False, device="cpu"):
+def probabilities(
+    model: nn.Module,
+    images: np.ndarray,
+    members: np.ndarray,
+    size: int,
+    batch_size: int = 64,
+    flip: bool = False,
+    device: str = "cpu",
+) -> np.ndarray:
     """(M,K) float32: the classes' probabilities for ``images[members]``, whole, at ``size`` pixels, in evaluation mode.
 
     ``flip`` averages each image's with its mirror image's.

@@ -13,13 +13,13 @@ checked against their sha256 and for NaN. Every fault raises WeightsError, one s
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigrad.nn import Module
 from minigrad.serialization import new_hdf5
 
 from .description import construct, describe
@@ -42,7 +42,7 @@ OF_THE_FILE = ("file", "weights_sha256")  # entries of a model's provenance that
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def save(model: Model, path: str | PathLike[str], half: bool = False) -> None:
+def save(model: Model, path: PathLike[str], half: bool = False) -> None:
     """Write `model` to `path`, atomically; half stores float16 (relative error up to 5e-4 in each weight).
 
     Raises WeightsError for a weight that is NaN or infinite (or too large for float16), ValueError for a layer of a
@@ -79,17 +79,17 @@ def save(model: Model, path: str | PathLike[str], half: bool = False) -> None:
             file[f"layers/{layer}/{kind}"] = array
 
 
-def _finite(name, array):
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
     if not np.isfinite(array).all():
         raise WeightsError(f"{name} holds values that are NaN, infinite or too large for {array.dtype}: not saved")
     return array
 
 
-def _seal(texts):
+def _seal(texts: Mapping[str, str]) -> str:
     return hashlib.sha256("\0".join(texts[name] for name in TEXTS).encode()).hexdigest()
 
 
-def _digest(arrays):
+def _digest(arrays: dict) -> str:
     """sha256 over names, shapes and stored values, in the order of the layers."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
@@ -118,13 +118,13 @@ def is_foreign(path: Any) -> bool:
         return _text_attribute(file, "format") != FORMAT
 
 
-def read(path: Any) -> Module:
+def read(path: str | PathLike[str]) -> Model:
     """The Model in a weights file, on the CPU and in evaluation mode. Raises WeightsError."""
     with opened(path) as file:
         return _model(file, Path(path))
 
 
-def _model(file, path):
+def _model(file: Any, path: Path) -> Model:
     if _text_attribute(file, "format") != FORMAT:
         raise WeightsError("this is HDF5, but not a minigrad weights file: convert it first (python -m models convert)")
     version = attribute(file, "format_version")
@@ -157,7 +157,7 @@ def _model(file, path):
     return model
 
 
-def _short_side(file, version, name, input_size):
+def _short_side(file: Any, version: int, name: str, input_size: Sequence[int]) -> int | None:
     """What the file says, or in version 1 what its name says: 256 at the size that the network was tested on."""
     if version == 1:
         tested_on = TESTED_ON.get(name)
@@ -168,19 +168,19 @@ def _short_side(file, version, name, input_size):
     return short_side or None
 
 
-def _text_attribute(file, name):
+def _text_attribute(file: Any, name: str) -> Any:
     value = attribute(file, name)
     return value.decode("utf-8") if isinstance(value, bytes) else None
 
 
-def _text(file, name):
+def _text(file: Any, name: str) -> str:
     text = dataset(file, name)
     if text.dtype.kind != "S" or text.shape != () or text.dtype.itemsize > LONGEST_TEXT:
         raise WeightsError(f"/{name} is not a text")
     return text[()].decode("utf-8")
 
 
-def _weights(file, path, model, digest):
+def _weights(file: Any, path: Path, model: Model, digest: str) -> dict:
     """{state dict name: array}: mapped if the file is large, else read and checked."""
     found = _matched(file, model)
     single = all(data.dtype == np.dtype("<f4") and data.id.get_offset() is not None for data in found.values())
@@ -197,12 +197,12 @@ def _weights(file, path, model, digest):
     return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
 
 
-def _mapped(whole, data):
+def _mapped(whole: np.ndarray, data: Any) -> np.ndarray:
     start = data.id.get_offset()
     return whole[start : start + data.nbytes].view("<f4").reshape(data.shape)
 
 
-def _matched(file, model):
+def _matched(file: Any, model: Model) -> Any:
     """{state dict name: data set} for all weights of the model, every one checked before any is read."""
     wanted = {name: tensor.shape for name, tensor in model.named_tensors()}
     layers = group(file, "layers")

@@ -5,7 +5,7 @@ That is the one column of Krizhevsky 2014 (arXiv:1404.5997), without local respo
 
 from minigrad import nn
 
-from .architecture import Architecture
+from .architecture import Architecture, Rng
 
 CONVOLUTIONS = {  # channels, kernel, stride, padding
     "1": (64, 11, 4, 2),
@@ -18,7 +18,7 @@ POOLED = ("1", "2", "5")
 HIDDEN = 4096
 
 
-def alexnet_layers(classes, rng=None):
+def alexnet_layers(classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: conv1, relu1, pool1, ..., pool5, avgpool, flatten, drop6, fc6, relu6, ..., fc8."""
     layers, channels = {}, 3
     for number, (width, kernel, stride, padding) in CONVOLUTIONS.items():

@@ -3,17 +3,18 @@
 As torchvision has it and names it. Its norms stand before their convolutions.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from minigrad import nn
 
-from .architecture import Architecture
+from .architecture import Architecture, Rng
 
 LAYERS = {"densenet121": (6, 12, 24, 16)}  # in each of the four blocks
 GROWTH, BOTTLENECK, FIRST = 32, 4, 64
 
 
-def densenet_layers(counts, classes, rng=None):
+def densenet_layers(counts: Sequence[int], classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: features.conv0, ..., features.denseblock1.denselayer1.norm1, ..., relu, classifier."""
     features = {
         "conv0": nn.Conv2d(3, FIRST, 7, stride=2, padding=3, bias=False, rng=rng),
@@ -37,7 +38,7 @@ def densenet_layers(counts, classes, rng=None):
     return layers
 
 
-def dense_block(channels, count, rng):
+def dense_block(channels: int, count: int, rng: Rng) -> nn.Graph:
     """Layers that add GROWTH channels each to what they see."""
     nodes, before = {}, "input"
     for place in range(1, count + 1):
@@ -47,7 +48,7 @@ def dense_block(channels, count, rng):
     return nn.Graph(nodes)
 
 
-def dense_layer(channels, rng):
+def dense_layer(channels: int, rng: Rng) -> nn.Sequential:
     """GROWTH channels, by way of a 1x1 convolution to four times as many."""
     width = BOTTLENECK * GROWTH
     layers = {
@@ -61,7 +62,7 @@ def dense_layer(channels, rng):
     return nn.Sequential(layers)
 
 
-def transition(channels, rng):
+def transition(channels: int, rng: Rng) -> nn.Sequential:
     """Half as many channels, in half as many rows and columns."""
     layers = {
         "norm": nn.BatchNorm2d(channels),

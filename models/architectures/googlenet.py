@@ -6,7 +6,7 @@ The auxiliary classifiers, which only training has, are left out.
 
 from minigrad import nn
 
-from .architecture import Architecture
+from .architecture import Architecture, Rng
 
 INCEPTION = {  # channels of branch1; of branch2's 1x1 and 3x3; of branch3's; of branch4
     "3a": (64, 96, 128, 16, 32, 32),
@@ -21,7 +21,7 @@ INCEPTION = {  # channels of branch1; of branch2's 1x1 and 3x3; of branch3's; of
 }
 
 
-def googlenet_layers(classes, rng=None):
+def googlenet_layers(classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: conv1.conv, ..., inception3a.branch2.0.conv, ..., inception5b, and the head."""
     layers = {
         "conv1": conv(3, 64, 7, rng, stride=2),
@@ -44,7 +44,9 @@ def googlenet_layers(classes, rng=None):
     return layers | {"fc": nn.Linear(channels, classes, rng=rng)}
 
 
-def inception(channels, one, reduce3, three, reduce5, five, pooled, rng):
+def inception(
+    channels: int, one: int, reduce3: int, three: int, reduce5: int, five: int, pooled: int, rng: Rng
+) -> nn.Parallel:
     """Four branches, concatenated."""
     branches = {
         "branch1": conv(channels, one, 1, rng),
@@ -55,7 +57,7 @@ def inception(channels, one, reduce3, three, reduce5, five, pooled, rng):
     return nn.Parallel(branches)
 
 
-def conv(channels, width, kernel, rng, stride=1):
+def conv(channels: int, width: int, kernel: int, rng: Rng, stride: int = 1) -> nn.Sequential:
     """conv, bn, relu."""
     convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False, rng=rng)
     return nn.Sequential({"conv": convolution, "bn": nn.BatchNorm2d(width, eps=1e-3), "relu": nn.ReLU()})

@@ -7,6 +7,7 @@ joined by another, fuse. What comes out is (N,1,H,W) in [0,1]: how probably ther
 from minigrad import nn
 
 from ..layers import ResizedLike
+from .architecture import Rng
 from .vgg import VGG, stage_layers
 
 NAME = "hed"
@@ -14,7 +15,7 @@ SIZE = 320  # pixels; any other will do
 PREPROCESSING = "caffe"
 
 
-def hed_layers(rng=None):
+def hed_layers(rng: Rng | None = None) -> dict:
     """{name: layer} of the network, whose layers are network.conv1_1, ..., network.dsn5, network.fuse."""
     stages = VGG["vgg16"]
     nodes = dict(stage_layers(stages, rng))

@@ -5,7 +5,7 @@ As torchvision has it and names it; "mobilenet_v2_v2" is for its second weights,
 
 from minigrad import nn
 
-from .architecture import Architecture, conv_norm, dropped_head, numbered
+from .architecture import Architecture, Rng, conv_norm, dropped_head, numbered
 
 STAGES = (  # expansion, channels, blocks, stride of the first
     (1, 16, 1, 1),
@@ -19,7 +19,7 @@ STAGES = (  # expansion, channels, blocks, stride of the first
 FIRST, LAST = 32, 1280
 
 
-def mobilenet_layers(classes, rng=None):
+def mobilenet_layers(classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: features.0.0, ..., features.1.conv.0.0, ..., features.18, and the head if there are `classes`."""
     blocks, channels = [conv_norm(3, FIRST, 3, rng, stride=2, activation=nn.ReLU6)], FIRST
     for expansion, width, count, stride in STAGES:
@@ -31,7 +31,7 @@ def mobilenet_layers(classes, rng=None):
     return layers if classes is None else layers | dropped_head(LAST, classes, rng)
 
 
-def inverted_residual(channels, width, expansion, stride, rng):
+def inverted_residual(channels: int, width: int, expansion: int, stride: int, rng: Rng) -> nn.Module:
     """A 1x1 convolution to `expansion` times the channels, a depthwise one, and a 1x1 one back, not rectified."""
     wide = channels * expansion
     convs = [conv_norm(channels, wide, 1, rng, activation=nn.ReLU6)] if expansion != 1 else []

@@ -4,11 +4,12 @@ As torchvision has it and names it: the stride of a bottleneck is in its 3x3 con
 the same networks, trained longer, are entries of their own, "resnet50_v2", for photographs of another size.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from minigrad import nn
 
-from .architecture import Architecture, head, numbered
+from .architecture import Architecture, Rng, head, numbered
 
 BLOCKS = {  # kind of block, and how many in each of the four stages
     "resnet18": ("basic", (2, 2, 2, 2)),
@@ -20,7 +21,7 @@ WIDTHS = (64, 128, 256, 512)
 EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
-def resnet_layers(kind, counts, classes, rng=None):
+def resnet_layers(kind: str, counts: Sequence[int], classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer}: conv1, bn1, relu, maxpool, layer1.0.conv1, ..., layer4, and the head if there are `classes`."""
     layers = {
         "conv1": nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False, rng=rng),
@@ -39,7 +40,7 @@ def resnet_layers(kind, counts, classes, rng=None):
     return layers if classes is None else layers | head(channels, classes, rng)
 
 
-def block(kind, channels, width, stride, rng):
+def block(kind: str, channels: int, width: int, stride: int, rng: Rng) -> nn.Graph:
     """Convolutions with their norms, added to the input, or to a 1x1 convolution of it where the shape changes."""
     if kind == "basic":
         convs = [(channels, width, 3, stride), (width, width, 3, 1)]

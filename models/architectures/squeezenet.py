@@ -2,7 +2,7 @@
 
 from minigrad import nn
 
-from .architecture import Architecture
+from .architecture import Architecture, Rng
 
 # Channels of squeeze, expand 1x1 and expand 3x3; "pool" is 3x3 with stride 2.
 SQUEEZENET1_1 = {
@@ -20,7 +20,7 @@ SQUEEZENET1_1 = {
 }
 
 
-def squeezenet_layers(classes, rng=None):
+def squeezenet_layers(classes: int | None, rng: Rng | None = None) -> dict:
     """{name: layer} of SqueezeNet 1.1, its scores rectified, as published (relu10); no head if `classes` is None."""
     layers = {"conv1": nn.Conv2d(3, 64, 3, stride=2, rng=rng), "relu1": nn.ReLU()}
     channels = 64
@@ -40,7 +40,7 @@ def squeezenet_layers(classes, rng=None):
     return layers
 
 
-def _fire(channels, squeeze, expand1x1, expand3x3, rng):
+def _fire(channels: int, squeeze: int, expand1x1: int, expand3x3: int, rng: Rng) -> nn.Sequential:
     """Few channels, then many: fire2.squeeze, fire2.expand.1x1, fire2.expand.3x3. One ReLU serves both branches."""
     branches = {
         "1x1": nn.Conv2d(squeeze, expand1x1, 1, rng=rng),

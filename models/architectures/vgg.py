@@ -3,11 +3,13 @@
 Layers carry the literature's names: conv1_1, relu1_1, ..., pool5, fc6, relu6, drop6, fc7, relu7, drop7, fc8.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from minigrad import nn
 
-from .architecture import Architecture
+from .architecture import Architecture, Rng
 
 # Output channels of the 3x3 convolutions, stage by stage; a 2x2 max-pool halves the sides after each stage.
 VGG = {
@@ -23,7 +25,9 @@ MINIVGG = ((32,), (64, 64), (128, 128), (256, 256), (384, 384))
 MINIVGG_HIDDEN = 256
 
 
-def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
+def vgg_layers(
+    stages: Sequence[Any], hidden: int, classes: int | None, rng: Rng | None = None, batch_norm: bool = False
+) -> dict:
     """{name: layer} of a VGG with these channels and `hidden` units in fc6 and fc7; up to pool5 if `classes` is None.
 
     avgpool makes 7x7 of any larger map; at 224 px it changes nothing.
@@ -42,7 +46,9 @@ def vgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
     return layers
 
 
-def minivgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
+def minivgg_layers(
+    stages: Sequence[Any], hidden: int, classes: int | None, rng: Rng | None = None, batch_norm: bool = False
+) -> dict:
     """{name: layer} of a MiniVGG, for any image from 16 px (it was made for 128); no head if `classes` is None."""
     layers = stage_layers(stages, rng, batch_norm)
     if classes is None:
@@ -55,7 +61,7 @@ def minivgg_layers(stages, hidden, classes, rng=None, batch_norm=False):
     return layers
 
 
-def stage_layers(stages, rng=None, batch_norm=False):
+def stage_layers(stages: Sequence[Any], rng: Rng | None = None, batch_norm: bool = False) -> dict:
     """{name: layer} of the convolutions, a max-pool between stages."""
     layers, channels = {}, 3
     for stage, widths in enumerate(stages, 1):

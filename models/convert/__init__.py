@@ -7,12 +7,15 @@ C, H, W. ONNX files hold the network too (onnx_file, by the package onnx).
 
 import hashlib
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..architectures import ARCHITECTURES as ROWS
 from ..architectures import FEATURES, hed
 from ..hdf5 import WeightsError, shown
 from ..labels import class_names
+from ..layers import Preprocess
 from ..model import Model
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, lost_head, recognised
@@ -33,7 +36,15 @@ USUAL = "as usual for"  # what a conversion says of a preprocessing that nobody 
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
-def convert(source, architecture=None, preprocessing=None, labels=None, size=None, input_name=None, output_name=None):
+def convert(
+    source: str | Path | bytes,
+    architecture: str | None = None,
+    preprocessing: str | Preprocess | None = None,
+    labels: Sequence[str] | str | None = None,
+    size: Sequence[int] | None = None,
+    input_name: str | None = None,
+    output_name: str | None = None,
+) -> Model:
     """The Model made of the weights in the file `source`, or of the network in an ONNX file or a Keras archive.
 
     architecture   a name for `models.build`, "vgg19_normalised", or a `Model` whose layers are to be filled; None takes
@@ -74,14 +85,14 @@ def convert(source, architecture=None, preprocessing=None, labels=None, size=Non
     return model if sides is None else sized(model, sides)
 
 
-def _refuse(kind, **given):
+def _refuse(kind: str, **given: object) -> None:
     """ValueError for an argument that says nothing of such a file."""
     for name, value in given.items():
         if value is not None:
             raise ValueError(f"{name} says nothing of {kind}: leave it out")
 
 
-def _with_origin(source, reader, *arguments):
+def _with_origin(source: Any, reader: Callable[..., Model], *arguments: Any) -> Model:
     """The Model that `reader` makes of a file with a network in it."""
     try:
         model = reader(source, *arguments)
@@ -91,14 +102,19 @@ def _with_origin(source, reader, *arguments):
     return model
 
 
-def _is_keras_archive(source):
+def _is_keras_archive(source: Path) -> bool:
     try:
         return source.is_file() and zipfile.is_zipfile(source) and is_keras_archive(source)
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
         return False
 
 
-def _from_weights(source, architecture, preprocessing, labels):
+def _from_weights(
+    source: Path,
+    architecture: str | None,
+    preprocessing: str | Preprocess | None,
+    labels: Sequence[str] | str | None,
+) -> Model:
     if isinstance(architecture, str) and architecture not in ARCHITECTURES:
         raise ValueError(f"there is no architecture {architecture!r}: choose from {', '.join(ARCHITECTURES)}")
     asked = None if preprocessing is None else prepared(preprocessing)
@@ -130,11 +146,13 @@ def _from_weights(source, architecture, preprocessing, labels):
     return model
 
 
-def _without_classes(layers):
+def _without_classes(layers: dict) -> bool:
     return partial.is_normalised_vgg19(layers) or partial.is_hed(layers)
 
 
-def _from_timm(folder, architecture, preprocessing, labels):
+def _from_timm(
+    folder: Path, architecture: str | None, preprocessing: str | Preprocess | None, labels: Sequence[str] | str | None
+) -> Model:
     """The model in a folder of timm's, prepared as its config.json says."""
     weights, told = timm_folder(folder)
     name = architecture or (told["architecture"] if told["architecture"] in ARCHITECTURES else None)
@@ -145,7 +163,7 @@ def _from_timm(folder, architecture, preprocessing, labels):
     return Model(dict(model.children()), model.name, size, model.labels, model.provenance, short_side)
 
 
-def is_onnx(path):
+def is_onnx(path: Path) -> bool:
     """Whether the file is one of ONNX, by its name, or its first bytes (its version; there is no signature)."""
     path = Path(path)
     if not path.is_file():
@@ -154,13 +172,13 @@ def is_onnx(path):
         return path.suffix == ".onnx" or file.read(1) == b"\x08"
 
 
-def sha256(path):
+def sha256(path: Path) -> str:
     """The hexadecimal sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read(source):
+def read(source: Path) -> Found:
     """What the file holds, by its content, whatever its name. Raises WeightsError."""
     source = Path(source)
     if source.is_dir():
@@ -184,7 +202,7 @@ def read(source):
     raise WeightsError(f"{source} is none of the files that are read ({READ}), or is cut short; {ELSE}")
 
 
-def info(source):
+def info(source: Path) -> list[str]:
     """What a file of any of these kinds is, as lines of text: format, architecture, and its layers with their shapes.
 
     Raises WeightsError for a file that cannot be read.
@@ -211,7 +229,7 @@ def info(source):
     return [what, *becomes, *layers, *([f"python -m models convert {name} {into}"] if len(becomes) > 1 else [])]
 
 
-def _becomes(found, prepared_by):
+def _becomes(found: Found, prepared_by: str | None) -> list[str]:
     """Which network the weights are, and how pictures are prepared for it; or one line that says why none."""
     if partial.is_normalised_vgg19(found.layers):
         return [f"becomes {partial.NAME}", "preprocessing: its first layer"]
@@ -229,7 +247,7 @@ def _becomes(found, prepared_by):
     return [becomes, usual]
 
 
-def _is_npz(source):
+def _is_npz(source: Path) -> bool:
     try:
         with zipfile.ZipFile(source) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
@@ -237,7 +255,7 @@ def _is_npz(source):
         raise WeightsError(f"{source} is a damaged or truncated archive") from None
 
 
-def _grouped(source, arrays, kind, channels_last):
+def _grouped(source: Path, arrays: dict, kind: str, channels_last: bool | None) -> Found:
     found = Found({}, kind, channels_last)
     for key, array in names.without_wrappers(arrays).items():
         parts = names.split(key)
@@ -249,7 +267,9 @@ def _grouped(source, arrays, kind, channels_last):
     return found
 
 
-def _fitted(source, found, architecture, labels):
+def _fitted(
+    source: Path, found: Found, architecture: str | None, labels: Sequence[str] | str | None
+) -> tuple[Model, str]:
     try:
         one = fit(found, architecture, labels) if architecture else recognised(found)
         alike = one.alike
@@ -274,7 +294,7 @@ def _fitted(source, found, architecture, labels):
     return model, done
 
 
-def _usual_preprocessing(found, model):
+def _usual_preprocessing(found: Found, model: Model) -> str:
     if found.torchvision or found.channels_last is False:
         row = ROWS.get(model.name.removesuffix(FEATURES))
         return "torchvision" if row is None or row.preprocessing.startswith("caffe") else row.preprocessing

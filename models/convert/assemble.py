@@ -22,7 +22,7 @@ class Step:
     output: str
 
 
-def assembled(steps, source, output):
+def assembled(steps: list[Step], source: str, output: str) -> dict[str, nn.Module]:
     """{name: layer} of the chain, or of one Graph called "network", that makes the value `output` of `source`.
 
     A softmax at the end is a layer of its own behind it, for the scores before it to be found."""
@@ -38,7 +38,7 @@ def assembled(steps, source, output):
     return {"network": _graph(items, [source], output)}
 
 
-def _needed(steps, output):
+def _needed(steps: list[Step], output: str) -> list[Step]:
     """The steps that `output` depends on."""
     wanted, needed = {output}, []
     for step in reversed(steps):
@@ -48,7 +48,7 @@ def _needed(steps, output):
     return needed
 
 
-def _items(steps, depth, read_after):
+def _items(steps: list[Step], depth: int, read_after: set) -> list[Step]:
     """`steps` with those of an inner module as one step each; names are unique. read_after: values that are needed."""
     items, place = [], 0
     runs = [
@@ -73,7 +73,7 @@ def _items(steps, depth, read_after):
     return _named(items)
 
 
-def _named(items):
+def _named(items: list[Step]) -> list[Step]:
     """The same steps, their last names sound and unique among them."""
     named, taken = [], {nn.graph.INPUT, "preprocess"}
     for item in items:
@@ -87,22 +87,22 @@ def _named(items):
     return named
 
 
-def _sound(name):
+def _sound(name: str) -> str:
     """What a name of ours cannot hold, dots and slashes, as "_"."""
     return re.sub(r"[^\w-]+", "_", name).strip("_") or "layer"
 
 
-def _is_chain(items, taken):
+def _is_chain(items: list[Step], taken: list[str]) -> bool:
     """Whether each step takes what the one before it gives, and nothing else."""
     outputs = [taken, *([item.output] for item in items)]
     return len(taken) == 1 and all(item.inputs == before for item, before in zip(items, outputs, strict=False))
 
 
-def _sequential(items):
+def _sequential(items: list[Step]) -> nn.Sequential:
     return nn.Sequential({item.path[-1]: item.module for item in items})
 
 
-def _graph(items, taken, output):
+def _graph(items: list[Step], taken: list[str], output: str) -> nn.Graph:
     reference = {taken[0]: nn.graph.INPUT} if len(taken) == 1 else {v: (nn.graph.INPUT, i) for i, v in enumerate(taken)}
     nodes = {}
     for item in items:

@@ -1,10 +1,11 @@
 """Weights that a file holds, put into one of the networks that are known: by name, by shape, in our layout."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigrad import nn
+from minigrad import Tensor, nn
 
 from ..architectures import ARCHITECTURES, FEATURES, NAMES, build
 from ..hdf5 import WeightsError, shown
@@ -42,7 +43,7 @@ class Fit:
     how: str
     alike: tuple = ()  # names of other architectures that the weights fit as well
 
-    def filled(self):
+    def filled(self) -> Model:
         """The model with its weights. Raises WeightsError for NaN and infinite ones."""
         state = {}
         for key, array in self.arrays.items():
@@ -60,7 +61,7 @@ class OtherOrder(WeightsError):
     """Kernels in an order that only their own program can undo."""
 
 
-def recognised(found):
+def recognised(found: Found) -> Fit:
     """The Fit of the first architecture that leaves fewest layers over, with the names of those that fit as well.
 
     Raises WeightsError if there is none.
@@ -84,7 +85,7 @@ def recognised(found):
     )
 
 
-def fit(found, architecture, labels=None):
+def fit(found: Found, architecture: str, labels: Sequence[str] | str | None = None) -> Fit:
     """The Fit of one architecture: a name for `models.build`, or a Model. Raises WeightsError that says what differs.
 
     A network of other classes than the original's is built for as many. labels: their names.
@@ -104,13 +105,13 @@ def fit(found, architecture, labels=None):
     return _matched(_with_biases(model, found), found)
 
 
-def _built(name, norm, labels):
+def _built(name: str, norm: bool, labels: Sequence[str] | str | None) -> Model:
     """The architecture, weights zero; with normalisation, if the file has any, where it comes with and without."""
     row = ARCHITECTURES.get(name.removesuffix(FEATURES))
     return build(name, seed=None, batch_norm=norm and row is not None and row.batch_norm, labels=labels)
 
 
-def _with_biases(model, found):
+def _with_biases(model: Model, found: Found) -> Model:
     """Convolutions have biases where the file's have, as torchvision's do even before a batch normalisation."""
     layers, theirs = dict(model.children()), _renamed(model, found)[0]
     for name, layer in layers.items():
@@ -119,7 +120,7 @@ def _with_biases(model, found):
     return model.replace(layers)
 
 
-def _outputs_of(head, model, found):
+def _outputs_of(head: str, model: Model, found: Found) -> int | None:
     """Classes that the file's last layer tells apart, or None."""
     weight = _renamed(model, found)[0].get(head, {}).get("weight")
     if weight is None or weight.ndim not in (2, 4):
@@ -130,7 +131,7 @@ def _outputs_of(head, model, found):
     return weight.shape[-1] if last else weight.shape[0]
 
 
-def _matched(model, found):
+def _matched(model: Model, found: Found) -> Fit:
     layers, how = _renamed(model, found)
     wanted = {}
     for key, tensor in model.named_tensors():
@@ -164,7 +165,7 @@ def _matched(model, found):
     return Fit(model, arrays, extra, how)
 
 
-def _aside(extra, model, found, layers, wanted):
+def _aside(extra: list, model: Model, found: Found, layers: dict, wanted: dict) -> bool:
     """Whether layers that a known network lacks can stand beside it, as a projection for a loss does: no convolution or
     norm, no part of a stage, and no dense layer that may come before or behind the head."""
     if not extra or model.name not in NAMES:
@@ -182,7 +183,7 @@ def _aside(extra, model, found, layers, wanted):
     return True
 
 
-def lost_head(one):
+def lost_head(one: Fit) -> str | None:
     """What a Fit leaves of a classifier, as a sentence; None where it has one, or nothing was left over."""
     if not (isinstance(one.model, Model) and one.model.name.endswith(FEATURES) and one.left):
         return None
@@ -195,7 +196,7 @@ def lost_head(one):
     )
 
 
-def _check_order(name, array, tensor, last):
+def _check_order(name: str, array: np.ndarray, tensor: Tensor, last: bool) -> None:
     if last and array.ndim == 4 and array.shape == tensor.shape:
         raise OtherOrder(
             f"its kernels ({name}) are (out, in, height, width), the order of Keras on Theano, turned by 180 degrees "
@@ -203,7 +204,7 @@ def _check_order(name, array, tensor, last):
         )
 
 
-def _renamed(model, found):
+def _renamed(model: Model, found: Found) -> tuple[dict, str]:
     """({our name: arrays}, how they were told)."""
     ours = list(dict.fromkeys(key.rpartition(".")[0] for key, _ in model.named_tensors()))
     if found.layers.keys() >= set(ours):
@@ -226,7 +227,7 @@ def _renamed(model, found):
     return renamed, "by name"
 
 
-def _by_class(model, found):
+def _by_class(model: Model, found: Found) -> dict | None:
     """{our name: arrays} of a file of Keras 3, which numbers the layers of each class, conv2d, conv2d_1, ..., batch
     norms before convolutions; None where that is not how it names all, or a class is in two networks of it."""
     theirs = {}
@@ -244,13 +245,13 @@ def _by_class(model, found):
     return {our: found.layers[their] for some in pairs.values() for their, our in zip(*some, strict=True)}
 
 
-def _channels_last(layers, wanted):
+def _channels_last(layers: dict, wanted: dict) -> bool:
     """Whether kernels are (height, width, in, out); the same must hold for all, as one alone may be ambiguous."""
     pairs = [(layers[name].get("weight"), tensors["weight"].shape) for name, tensors in wanted.items()]
     return not all(array is not None and array.shape == shape for array, shape in pairs)
 
 
-def _flattened_channels(model):
+def _flattened_channels(model: Model) -> dict:
     """{name of the dense layer behind a Flatten: channels before it}; none where these come last already."""
     channels, flattened = None, False
     for name, layer in model.children():
@@ -264,7 +265,7 @@ def _flattened_channels(model):
     return {}
 
 
-def _in_our_layout(array, channels_last, flat_channels):
+def _in_our_layout(array: np.ndarray, channels_last: bool | None, flat_channels: int | None) -> np.ndarray:
     if not channels_last or array.ndim not in (2, 4):
         return array
     if array.ndim == 4:
@@ -275,7 +276,7 @@ def _in_our_layout(array, channels_last, flat_channels):
     return array.T
 
 
-def finished(one):
+def finished(one: Fit) -> Model:
     """The Fit's model with its weights, batch normalisation folded where an architecture has none of its own."""
     model = one.filled()
     row = ARCHITECTURES.get(model.name.removesuffix(FEATURES)) if isinstance(model, Model) else None

@@ -7,7 +7,7 @@ compared with the module on drawn pictures before it is given away.
 import contextlib
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 import minigrad as mg
 
 from ..hdf5 import WeightsError, shown
+from ..layers import Preprocess
 from ..model import Model
 from .onnx_file import read_onnx
 from .preprocessing import for_channels
@@ -66,7 +67,7 @@ def from_torch(
 
 
 @contextlib.contextmanager
-def _evaluated(module):
+def _evaluated(module: Any) -> Iterator[None]:
     """The module in evaluation mode, without gradients; afterwards all its parts are in the mode that they were in."""
     import torch
 
@@ -80,7 +81,7 @@ def _evaluated(module):
             inner.training = mode
 
 
-def _prepared(module, prepare, pictures):
+def _prepared(module: Any, prepare: Preprocess, pictures: np.ndarray) -> Any:
     """Pictures as the module takes them, a torch tensor."""
     import torch
 
@@ -89,7 +90,7 @@ def _prepared(module, prepare, pictures):
         return torch.tensor(prepare(mg.Tensor(pictures)).numpy()).to(first.device, first.dtype)
 
 
-def _exported(module, image, output_name):
+def _exported(module: Any, image: Any, output_name: str | None) -> tuple[bytes, int]:
     """(bytes of ONNX, place of the output meant); outputs are called output_0, output_1, ..."""
     import torch
 
@@ -109,7 +110,7 @@ def _exported(module, image, output_name):
 
 
 @contextlib.contextmanager
-def _unlogged(torch):
+def _unlogged(torch: Any) -> Iterator[None]:
     """Without the graph that torch prints where its exporter fails: what it says of that is in the error."""
     log = getattr(torch._C, "_jit_onnx_log", None)
     torch._C._jit_onnx_log = lambda *texts: None
@@ -119,7 +120,7 @@ def _unlogged(torch):
         torch._C._jit_onnx_log = log
 
 
-def _outputs(result):
+def _outputs(result: Any) -> dict:
     """{name: tensor} of what a module gives: a tensor, or a dict or tuple of tensors."""
     import torch
 
@@ -134,7 +135,7 @@ def _outputs(result):
     return {str(name): one for name, one in result.items()}
 
 
-def _compare(model, module, picture, image, place):
+def _compare(model: Model, module: Any, picture: np.ndarray, image: Any, place: int) -> None:
     """Refuse a Model that gives anything else than the module for a picture."""
     import torch
 

@@ -9,6 +9,9 @@ Keras 3         /layers/conv2d_1/vars/0 (kernel) and 1 (bias), numbered in the o
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from ..hdf5 import WeightsError, attribute, dataset, group, node, opened
 from ..weights_file import FORMAT
@@ -21,7 +24,7 @@ KIND = re.compile(rf"(?:.*_)?({'|'.join(KINDS)})(?:_\d+)?(?::0)?")
 NUMBERED = {1: ("weight",), 2: ("weight", "bias"), 4: ("weight", "bias", "running_mean", "running_var")}
 
 
-def read_keras(path):
+def read_keras(path: str | Path) -> tuple[dict, bool]:
     """({layer: {"weight": array, "bias": array, ...}}, ordered) of an HDF5 file of Keras; kernels as Keras keeps them:
     (height, width, in, out) for convolutions, (in, out) for dense layers. A layer within a layer is "outer/inner".
     ordered: whether the layers come in the order of the network. Raises WeightsError."""
@@ -35,7 +38,7 @@ def read_keras(path):
         return {name: _layer(name, kinds) for name, kinds in found.items()}, ordered
 
 
-def _named(root, path):
+def _named(root: Any, path: str | Path) -> tuple[dict, bool]:
     """Keras 1 and 2: {layer: {kind: data set}}, and whether in the network's order."""
     names, ordered = _names(root, "layer_names"), True
     if names is None:
@@ -57,7 +60,7 @@ def _named(root, path):
     return found, ordered
 
 
-def _numbered(file):
+def _numbered(file: Any) -> dict:
     """Keras 3: {layer: {kind: data set}}, of the groups called vars."""
     found = {}
     for path, datasets in _vars(file):
@@ -70,7 +73,7 @@ def _numbered(file):
     return found
 
 
-def _vars(parent, path=(), seen=()):
+def _vars(parent: Any, path: tuple = (), seen: tuple = ()) -> Iterator[Any]:
     """(path of a layer, its data sets in order), in the order of the network."""
     seen = _once(parent, seen or set(), len(path))
     for name in _in_order(parent):
@@ -85,7 +88,7 @@ def _vars(parent, path=(), seen=()):
             yield from _vars(inner, path if name in ("layers", "_tracker") else (*path, name), seen)
 
 
-def _layer(name, kinds):
+def _layer(name: str, kinds: dict) -> dict:
     arrays = {kind: _read(name, data) for kind, data in kinds.items()}
     dimensions = {kind: array.ndim for kind, array in arrays.items()}
     weight = dimensions.pop("weight", 1)  # a normalisation may go without
@@ -95,21 +98,21 @@ def _layer(name, kinds):
     return arrays
 
 
-def _names(owner, of):
+def _names(owner: Any, of: str) -> list[str] | None:
     names = attribute(owner, of)
     return None if names is None else [name.decode("utf-8") for name in names]
 
 
-def _in_order(names):
+def _in_order(names: Sequence[str]) -> Any:
     """Names as a person would sort them: conv2d, conv2d_1, ..., conv2d_10, dense."""
 
-    def counter(name):
+    def counter(name: str) -> Any:
         return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"_?(\d+)", name)]
 
     return sorted(names, key=counter)
 
 
-def _below(found, depth=0, seen=None):
+def _below(found: Any, depth: int = 0, seen: Any = None) -> list:
     """All data sets under a group, layer by layer."""
     if not hasattr(found, "keys"):
         return [found]
@@ -117,7 +120,7 @@ def _below(found, depth=0, seen=None):
     return [one for name in _in_order(found) for one in _below(node(found, name), depth + 1, seen)]
 
 
-def _once(found, seen, depth):
+def _once(found: Any, seen: Any, depth: int) -> Any:
     """`seen` with the group `found`: a hard link may lead back to where it is."""
     if depth > DEEPEST or found.id in seen:
         raise WeightsError("its groups are nested far too deep, or contain themselves")
@@ -125,13 +128,13 @@ def _once(found, seen, depth):
     return seen
 
 
-def _walk(found, path):
+def _walk(found: Any, path: Any) -> Any:
     for part in path.strip("/").split("/"):
         found = node(found, part)
     return found
 
 
-def _read(name, found):
+def _read(name: str, found: Any) -> Any:
     found = dataset(found.parent, found.name.rpartition("/")[2])
     if found.dtype.kind != "f":
         raise WeightsError(f"layer {name!r} has weights of dtype {found.dtype}, expected floats")

@@ -7,13 +7,16 @@ their bytes. The attribute's value is a row of references to them: length, addre
 
 import mmap
 import struct
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
 
 REFERENCE = struct.Struct("<IQI")
 COLLECTION = struct.Struct("<4sB3xQ")
 OBJECT = struct.Struct("<HHIQ")
 
 
-def in_written_order(path, names):
+def in_written_order(path: str | Path, names: Collection[str]) -> list[str] | None:
     """`names`, in the order in which some attribute of the file at `path` lists exactly them; None if none does."""
     wanted = {name.encode() for name in names}
     if not wanted:
@@ -31,13 +34,13 @@ def in_written_order(path, names):
     return None
 
 
-def text_that_begins(path, starts):
+def text_that_begins(path: str | Path, starts: tuple) -> bytes | None:
     """The first text of the file at `path` that begins with one of the bytes `starts`; None if none does."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return next((text for _, text in _heap_texts(content) if text.startswith(starts)), None)
 
 
-def _heap_texts(content):
+def _heap_texts(content: Any) -> Iterator[tuple[bytes, bytes]]:
     """(reference, text) of every object of every collection."""
     start = content.find(b"GCOL")
     while start >= 0:
@@ -54,7 +57,7 @@ def _heap_texts(content):
         start = content.find(b"GCOL", start + 4)
 
 
-def _row_around(content, place, text_of):
+def _row_around(content: Any, place: int, text_of: dict) -> list | None:
     """The texts of the unbroken row of references that `place` is in."""
     step = REFERENCE.size
     while place >= step and content[place - step : place] in text_of:

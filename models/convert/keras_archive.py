@@ -10,7 +10,10 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +21,8 @@ import minigrad as mg
 from minigrad import nn
 
 from ..hdf5 import WeightsError, dataset, group, shown
+from ..layers import Preprocess
+from ..model import Model
 from .assemble import Step, assembled
 from .keras_layers import LAYERS, ONLY_IN_TRAINING, for_each_channel
 from .preprocessing import for_channels
@@ -32,13 +37,18 @@ COMMUTING = ("add", "mul")
 SEVERAL = ("Concatenate", "Average", "GetItem", "Stack")
 
 
-def is_keras_archive(path):
+def is_keras_archive(path: Path) -> bool:
     """Whether the zip archive is one of Keras 3."""
     with zipfile.ZipFile(path) as archive:
         return {"config.json", "model.weights.h5"} <= set(archive.namelist())
 
 
-def keras_network(path, preprocessing, size=None, labels=None):
+def keras_network(
+    path: Path,
+    preprocessing: str | Preprocess | None,
+    size: Sequence[int] | None = None,
+    labels: Sequence[str] | str | None = None,
+) -> Model:
     """The Model in the archive. size: (H, W), where the archive leaves it free. Raises WeightsError that names the
     layer that cannot be expressed, ValueError for missing arguments."""
     prepare = asked_for(preprocessing, path)
@@ -49,13 +59,13 @@ def keras_network(path, preprocessing, size=None, labels=None):
     return network
 
 
-def describe_keras(path):
+def describe_keras(path: Path) -> list[str]:
     """What an archive is, as lines of text. Raises WeightsError for one that cannot be read."""
     with _opened(path) as (config, _):
         return describe_config(path, config, "Keras archive")
 
 
-def describe_config(path, config, what):
+def describe_config(path: Path, config: dict, what: str) -> list[str]:
     """What Keras' configuration of a network in a file of the kind `what` says, as lines of text."""
     counts, waiting = collections.Counter(), [config]
     while waiting:
@@ -70,14 +80,14 @@ def describe_config(path, config, what):
     return described(path, [f"{path.name}: {head}"], +counts, known, free)
 
 
-def read_keras_archive(path, size=None):
+def read_keras_archive(path: Path, size: Sequence[int] | None = None) -> tuple:
     """({name: layer}, channels of its pictures, (H, W), how many layers) of the network."""
     with _opened(path) as (config, file):
         return Reader(Numbered).read(config, file, size)
 
 
 @contextmanager
-def _opened(path):
+def _opened(path: Path) -> Iterator[Any]:
     """(what config.json says, the HDF5 file of weights); what fails inside is a WeightsError that names the file."""
     import h5py
 
@@ -106,18 +116,18 @@ class Numbered:
     """Where an archive keeps arrays: a group for each layer, called by its class and number; in it vars/0, vars/1."""
 
     @staticmethod
-    def of_network(weights):
+    def of_network(weights: Any) -> Any:
         return group(weights, "layers") if "layers" in weights else weights
 
     @staticmethod
-    def of_layer(weights, kind, name, counts):
+    def of_layer(weights: Any, kind: str, name: str, counts: dict) -> Any:
         stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
         number = counts[stem] = counts.get(stem, -1) + 1
         stem += f"_{number}" if number else ""
         return group(weights, stem) if stem in weights else {}  # an operation, not a layer, has no place there
 
     @staticmethod
-    def arrays(stored):
+    def arrays(stored: Any) -> list[np.ndarray]:
         variables = group(stored, "vars") if "vars" in stored else {}
         arrays = [dataset(variables, str(number))[()] for number in range(len(variables))]
         if not arrays and "layers" not in stored and hasattr(stored, "keys"):  # of a layer with layers of its own
@@ -132,18 +142,18 @@ class Reader:
     dimension, which only a Stack takes.
     """
 
-    def __init__(self, kept):
+    def __init__(self, kept: Any) -> None:
         self.kept = kept
         self.steps, self.tensors, self.planes = [], {}, set()
 
-    def read(self, config, file, size):
+    def read(self, config: dict, file: Any, size: Sequence[int] | None) -> tuple:
         source = "input"
         sides, channels = self._sides(config, size), _input_shape(config)[3]
         self.tensors[source] = mg.Tensor(np.zeros((1, channels, *sides), np.float32))
         output = self._network(config, file, source, ())
         return assembled(self.steps, source, output), channels, sides, len(self.steps)
 
-    def _sides(self, config, size):
+    def _sides(self, config: dict, size: Sequence[int] | None) -> Sequence[int]:
         try:
             return sides_of(_input_shape(config)[1:3], size)
         except WeightsError:
@@ -151,7 +161,7 @@ class Reader:
         except ValueError as error:
             raise Missing(str(error)) from None
 
-    def _network(self, entry, weights, source, path):
+    def _network(self, entry: dict, weights: Any, source: str, path: tuple) -> str:
         """The value that a network makes of `source`; path: the names of the networks that it is in."""
         kind, config, counts, values, previous = entry["class_name"], entry["config"], {}, {}, source
         _check_kind(kind)
@@ -170,7 +180,7 @@ class Reader:
         output = previous if kind == "Sequential" else values[_output(config["output_layers"])]
         return output
 
-    def _layer(self, layer, weights, counts, taken, path):
+    def _layer(self, layer: dict, weights: Any, counts: dict, taken: list, path: tuple) -> str:
         """The value that a layer makes of those taken, each the name of a value, a number, an array or an Ellipsis."""
         kind, config, name = layer["class_name"], layer["config"], f"layer {shown(path[-1], 60)!r}"
         stored = self.kept.of_layer(weights, kind, path[-1], counts)
@@ -196,7 +206,7 @@ class Reader:
         except (ValueError, TypeError, AttributeError) as error:
             raise WeightsError(f"{name}, a {shown(kind, 60)}, cannot be expressed ({shown(error)})") from None
 
-    def _check(self, kind, config, taken):
+    def _check(self, kind: str, config: dict, taken: list) -> None:
         if config.get("data_format") == "channels_first":
             raise ValueError("it has its channels first")
         axis = config.get("axis", -1)
@@ -207,7 +217,7 @@ class Reader:
         if any((one in self.planes) != (kind == "Stack") for one in values):
             raise ValueError("it takes one channel alone, or stacks what is no channel")
 
-    def _of_several(self, kind, taken, path):
+    def _of_several(self, kind: str, taken: list, path: tuple) -> str:
         """Of several values, from the left; or of one and a number, or one for each channel."""
         if kind in ("Concatenate", "Stack"):
             return self._run(path, nn.Call("cat", dim=1), taken)
@@ -234,7 +244,7 @@ class Reader:
             first = self._run((*path[:-1], f"{path[-1]}_mean"), nn.Call("div", b=float(len(taken))), [first])
         return first
 
-    def _channel(self, taken, path):
+    def _channel(self, taken: list, path: tuple) -> str:
         """x[..., k] of pictures, as a picture of one channel."""
         source, *index = taken
         channels = self.tensors[source].shape[1]
@@ -250,7 +260,7 @@ class Reader:
         self.planes.add(found)
         return found
 
-    def _run(self, path, module, inputs, last=True):
+    def _run(self, path: tuple, module: nn.Module, inputs: list, last: bool = True) -> str:
         """The value of the step; the last of a layer has the layer's own name."""
         output = "/".join(path) if last else f"{'/'.join(path)} {len(self.steps)}"
         with mg.no_grad():
@@ -262,7 +272,7 @@ class Reader:
         return output
 
 
-def _input_shape(config):
+def _input_shape(config: dict) -> Sequence[Any]:
     """(None, H, W, 3 or 1) of a network's pictures, H and W None where they are free."""
     _check_kind(config["class_name"])
     first = config["config"]["layers"][0]["config"]
@@ -275,12 +285,12 @@ def _input_shape(config):
     return shape
 
 
-def _check_kind(kind):
+def _check_kind(kind: str) -> None:
     if kind not in NETWORKS:
         raise WeightsError(f"it is a {shown(kind, 60)}: only Sequential and functional networks say their wiring")
 
 
-def _taken(layer, values):
+def _taken(layer: dict, values: dict) -> list:
     """What a functional layer takes, in order: values, numbers, arrays and an Ellipsis."""
     name, nodes = shown(layer["config"]["name"], 60), layer["inbound_nodes"]
     if len(nodes) != 1:
@@ -313,7 +323,7 @@ def _taken(layer, values):
     return found
 
 
-def _output(layers):
+def _output(layers: list) -> str:
     layers = [layers] if layers and isinstance(layers[0], str) else layers
     if len(layers) != 1:
         raise WeightsError("it has several outputs")

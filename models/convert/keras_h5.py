@@ -6,8 +6,16 @@ file's texts (hdf5_texts.py). /model_weights holds a group for each layer, with 
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..hdf5 import WeightsError, attribute, dataset, group, node, opened
+from ..layers import Preprocess
+from ..model import Model
 from .hdf5_texts import text_that_begins
 from .keras_archive import LARGEST_CONFIG, NETWORKS, Missing, Reader
 from .preprocessing import for_channels
@@ -18,7 +26,7 @@ ORDER = ["depthwise_kernel", "kernel", "pointwise_kernel", "gamma", "alpha", "be
 ORDER += ["moving_variance", "mean", "variance", "count"]
 
 
-def keras_config(path):
+def keras_config(path: Path) -> dict | None:
     """What the file says of its network, as of a .keras archive; None if it says nothing, or is no such file."""
     try:
         with opened(path) as file:
@@ -37,7 +45,12 @@ def keras_config(path):
     return found
 
 
-def keras_h5_network(path, preprocessing, size=None, labels=None):
+def keras_h5_network(
+    path: Path,
+    preprocessing: str | Preprocess | None,
+    size: Sequence[int] | None = None,
+    labels: Sequence[str] | str | None = None,
+) -> Model:
     """The Model in the file, whose `keras_config` is not None. Arguments and errors: see keras_archive.py."""
     prepare = asked_for(preprocessing, path)
     try:
@@ -56,15 +69,15 @@ class Named:
     """Where such a file keeps arrays: in groups that are called as the layers are, at some depth of the network's."""
 
     @staticmethod
-    def of_network(weights):
+    def of_network(weights: Any) -> Any:
         return weights
 
     @staticmethod
-    def of_layer(weights, kind, name, counts):
+    def of_layer(weights: Any, kind: str, name: str, counts: Counter) -> Any:
         return next((group(one, name) for one in _groups(weights) if name in one), {})
 
     @staticmethod
-    def arrays(stored):
+    def arrays(stored: Any) -> list[np.ndarray]:
         """In the order of ORDER."""
         found = {}
         for one in _groups(stored) if stored else ():
@@ -78,7 +91,7 @@ class Named:
         return [found[kind] for kind in ORDER if kind in found]
 
 
-def _groups(parent):
+def _groups(parent: Any) -> Iterator[Any]:
     """The group and all groups in it, the nearest first; each once, for a hard link may lead back."""
     waiting, seen = [parent], {parent.id}
     while waiting:

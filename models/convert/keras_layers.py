@@ -4,6 +4,8 @@ A shape is (C, H, W), or (C,) once the network is flat. What cannot be expressed
 (keras_archive.py) completes with the layer's name.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minigrad import nn
@@ -41,13 +43,13 @@ LARGEST_PAD = 1024
 MOST_ELEMENTS = 1 << 26  # of one picture's activation: 256 MiB
 
 
-def _allow(channels, rows, columns):
+def _allow(channels: int, rows: int, columns: int) -> None:
     """Refuse what would make more numbers than any network, before it does."""
     if channels * rows * columns > MOST_ELEMENTS:
         raise ValueError(f"it makes {channels} x {rows} x {columns} numbers, which is absurd")
 
 
-def _activation(config):
+def _activation(config: dict) -> list[nn.Module]:
     name = config.get("activation", "linear")
     if name in ("linear", None):
         return []
@@ -56,7 +58,7 @@ def _activation(config):
     return [ACTIVATIONS[name]()]
 
 
-def _loaded(module, **arrays):
+def _loaded(module: nn.Module, **arrays: np.ndarray) -> nn.Module:
     for name, array in arrays.items():
         tensor = getattr(module, name)
         if tuple(tensor.shape) != array.shape or not np.isfinite(array).all():
@@ -65,17 +67,17 @@ def _loaded(module, **arrays):
     return module
 
 
-def for_each_channel(function, array, shape):
+def for_each_channel(function: str, array: np.ndarray, shape: tuple) -> nn.Module:
     """A function of each channel and a number of its own, of pictures (C, H, W) or flat (C,)."""
     array = np.reshape(array, (-1, *[1] * (len(shape) - 1)))
     return _loaded(nn.WeightedCall(function, array.shape), weight=array)
 
 
-def _bias(config, arrays):
+def _bias(config: dict, arrays: list) -> dict:
     return {"bias": arrays[-1]} if config["use_bias"] else {}
 
 
-def _window(config, size):
+def _window(config: dict, size: str) -> dict:
     padding = {"valid": 0, "same": "same_upper"}[config["padding"]]
     return {"kernel_size": tuple(config[size]), "stride": tuple(config["strides"]), "padding": padding}
 
@@ -83,7 +85,7 @@ def _window(config, size):
 # ---- layers with weights ---------------------------------------------------------------------------------------------
 
 
-def _conv(config, arrays, shape):
+def _conv(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     kernel, groups = arrays[0], config.get("groups", 1)
     _allow(kernel.shape[3], *shape[1:])
     window = _window(config, "kernel_size") | {"dilation": tuple(config["dilation_rate"]), "groups": groups}
@@ -91,7 +93,7 @@ def _conv(config, arrays, shape):
     return [_loaded(layer, weight=kernel.transpose(3, 2, 0, 1), **_bias(config, arrays)), *_activation(config)]
 
 
-def _depthwise(config, arrays, shape):
+def _depthwise(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     rows, columns, channels, each = arrays[0].shape
     _allow(channels * each, *shape[1:])
     window = _window(config, "kernel_size") | {"dilation": tuple(config["dilation_rate"])}
@@ -100,13 +102,13 @@ def _depthwise(config, arrays, shape):
     return [_loaded(layer, weight=weight, **_bias(config, arrays)), *_activation(config)]
 
 
-def _separable(config, arrays, shape):
+def _separable(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     apart = _depthwise(config | {"use_bias": False, "activation": None}, arrays[:1], shape)
     one = {"kernel_size": (1, 1), "strides": (1, 1), "dilation_rate": (1, 1), "padding": "valid", "groups": 1}
     return [*apart, *_conv(config | one, arrays[1:], shape)]
 
 
-def _transposed(config, arrays, shape):
+def _transposed(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     kernel, padding, stride = arrays[0], config["padding"], tuple(config["strides"])
     more = [size - step for size, step in zip(kernel.shape[:2], stride, strict=True)]
     if config.get("output_padding") is not None or tuple(config["dilation_rate"]) != (1, 1):
@@ -119,7 +121,7 @@ def _transposed(config, arrays, shape):
     return [_loaded(layer, weight=kernel.transpose(3, 2, 0, 1), **_bias(config, arrays)), *_activation(config)]
 
 
-def _dense(config, arrays, shape):
+def _dense(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     """On pictures, at each place of theirs."""
     kernel, bias = arrays[0], _bias(config, arrays)
     if len(shape) == 1:
@@ -130,7 +132,7 @@ def _dense(config, arrays, shape):
     return [layer, *_activation(config)]
 
 
-def _batch_norm(config, arrays, shape):
+def _batch_norm(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     arrays, size = list(arrays), arrays[-1].size
     weight = arrays.pop(0) if config["scale"] else np.ones(size, np.float32)
     bias = arrays.pop(0) if config["center"] else np.zeros(size, np.float32)
@@ -139,26 +141,26 @@ def _batch_norm(config, arrays, shape):
     return [_loaded(layer, weight=weight, bias=bias, running_mean=mean, running_var=var)]
 
 
-def _learned(config, arrays, size):
+def _learned(config: dict, arrays: list, size: str) -> dict:
     arrays = list(arrays)
     weight = arrays.pop(0) if config.get("scale", True) else np.ones(size, np.float32)
     bias = arrays.pop(0) if config.get("center", True) else np.zeros(size, np.float32)
     return {"weight": weight, "bias": bias}
 
 
-def _layer_norm(config, arrays, shape):
+def _layer_norm(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     if config.get("rms_scaling"):
         raise ValueError("it scales by the root of the mean square")
     kind = nn.LayerNorm if len(shape) == 1 else nn.LayerNorm2d
     return [_loaded(kind(shape[0], config["epsilon"]), **_learned(config, arrays, shape[0]))]
 
 
-def _group_norm(config, arrays, shape):
+def _group_norm(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     groups = shape[0] if config["groups"] == -1 else config["groups"]
     return [_loaded(nn.GroupNorm(groups, shape[0], config["epsilon"]), **_learned(config, arrays, shape[0]))]
 
 
-def _normalization(config, arrays, shape):
+def _normalization(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     """Of pictures, by a mean and variance that are given or were adapted."""
     given = config.get("mean") is not None
     mean, var = ([config["mean"], config["variance"]] if given else arrays[:2]) if given or arrays else (0.0, 1.0)
@@ -168,7 +170,7 @@ def _normalization(config, arrays, shape):
     return [for_each_channel("sub", mean, shape), for_each_channel("div", np.maximum(np.sqrt(var), 1e-7), shape)]
 
 
-def _prelu(config, arrays, shape):
+def _prelu(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     (slope,) = arrays
     if slope.size not in (1, slope.shape[-1]):
         raise ValueError("its slopes are not one for each channel (shared_axes=[1, 2])")
@@ -178,23 +180,23 @@ def _prelu(config, arrays, shape):
 # ---- layers without --------------------------------------------------------------------------------------------------
 
 
-def _relu(config, arrays, shape):
+def _relu(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     highest, slope = config.get("max_value"), config.get("negative_slope") or 0
     if config.get("threshold") or (highest and slope) or highest not in (None, 6):
         raise ValueError(f"its max_value {highest}, negative_slope {slope} or threshold is unusual")
     return [nn.ReLU6() if highest else nn.LeakyReLU(slope) if slope else nn.ReLU()]
 
 
-def _mean_pool(config, arrays, shape):
+def _mean_pool(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     """Padding does not count, as with Keras on TensorFlow; on torch it repeats the edge."""
     return [nn.AvgPool2d(**_window(config, "pool_size"), count_include_pad=False)]
 
 
-def _global(layer):
+def _global(layer: type[nn.Module]) -> Callable[..., list[nn.Module]]:
     return lambda config, arrays, shape: [layer(1), *([] if config.get("keepdims") else [nn.Flatten()])]
 
 
-def _zeros_around(config, arrays, shape, sign=1):
+def _zeros_around(config: dict, arrays: list, shape: tuple, sign: int = 1) -> list[nn.Module]:
     (top, bottom), (left, right) = config["padding"] if sign > 0 else config["cropping"]
     if max(top, bottom, left, right) > LARGEST_PAD:
         raise ValueError("its padding is absurd")
@@ -203,7 +205,7 @@ def _zeros_around(config, arrays, shape, sign=1):
     return [nn.ZeroPad2d(widths) if sign > 0 else nn.Call("pad", pad=widths)]
 
 
-def _upsampling(config, arrays, shape):
+def _upsampling(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     mode = {"nearest": "nearest", "bilinear": "bilinear"}.get(config["interpolation"])
     if mode is None or max(config["size"]) > 64:
         raise ValueError(f"its interpolation {config['interpolation']!r} or size has no counterpart here")
@@ -211,14 +213,14 @@ def _upsampling(config, arrays, shape):
     return [nn.Upsample(scale_factor=tuple(config["size"]), mode=mode)]
 
 
-def _flatten(config, arrays, shape):
+def _flatten(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     """In Keras' order, which puts channels last."""
     if shape[1:] == (1, 1):
         return [nn.Flatten()]
     return [nn.Call("permute", dims=(0, 2, 3, 1)), nn.Flatten()] if len(shape) == 3 else [nn.Identity()]
 
 
-def _reshape(config, arrays, shape):
+def _reshape(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     target = tuple(config["target_shape"])
     if len(target) == 1:
         return _flatten(config, arrays, shape)
@@ -231,7 +233,7 @@ def _reshape(config, arrays, shape):
     return [nn.Call("reshape", shape=(-1, *target)), nn.Call("permute", dims=(0, 3, 1, 2))]
 
 
-def _rescaling(config, arrays, shape):
+def _rescaling(config: dict, arrays: list, shape: tuple) -> list[nn.Module]:
     scale, offset = (np.ravel(config[name]).astype(float) for name in ("scale", "offset"))
     if scale.size == offset.size == 1:
         return [nn.Call("mul", b=scale.item()), nn.Call("add", b=offset.item())]

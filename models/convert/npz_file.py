@@ -2,13 +2,14 @@
 
 import zipfile
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
 from ..hdf5 import WeightsError, shown
 
 
-def read_npz(path):
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """{name: array} of an .npz file. Raises WeightsError: damaged, arrays of objects, or sizes no weights can have."""
     path = Path(path)
     try:
@@ -22,7 +23,7 @@ def read_npz(path):
         raise WeightsError(f"{path} is damaged ({shown(error)})") from None
 
 
-def _array(archive, entry):
+def _array(archive: ZipFile, entry: ZipInfo) -> np.ndarray:
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]

@@ -1,11 +1,17 @@
 """ONNX's comparisons, logic and choices, such as torch.where(x > 0, x, 0.1 * x), and what is spread over a shape."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from minigrad import nn
 
 from .onnx_functions import of_two
+from .onnx_node import Node
 from .onnx_operators import operator
+
+if TYPE_CHECKING:
+    from .onnx_file import Reader
 
 COMPARISONS = {"Greater": "gt", "GreaterOrEqual": "ge", "Less": "lt", "LessOrEqual": "le", "Equal": "eq"}
 TURNED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq"}
@@ -13,7 +19,7 @@ LOGIC = {"And": "logical_and", "Or": "logical_or", "Not": "logical_not"}
 
 
 @operator(*COMPARISONS)
-def _comparison(reader, node):
+def _comparison(reader: "Reader", node: Node) -> None:
     function, (a, b) = COMPARISONS[node.op], node.inputs
     if reader.is_constant(a):
         function, a, b = TURNED[function], b, a
@@ -21,7 +27,7 @@ def _comparison(reader, node):
 
 
 @operator(*LOGIC)
-def _logic(reader, node):
+def _logic(reader: "Reader", node: Node) -> None:
     if any(map(reader.is_constant, node.inputs)):
         raise ValueError("one of its conditions is a constant")
     reader.allow(np.broadcast_shapes(*map(reader.shape, node.inputs)))
@@ -29,7 +35,7 @@ def _logic(reader, node):
 
 
 @operator("Where")
-def _where(reader, node):
+def _where(reader: "Reader", node: Node) -> None:
     """Numbers stand second in a layer: of one that is first, the condition is turned round."""
     condition, *either = node.inputs
     if reader.is_constant(condition):
@@ -50,14 +56,14 @@ def _where(reader, node):
 
 
 @operator("ThresholdedRelu")
-def _thresholded(reader, node):
+def _thresholded(reader: "Reader", node: Node) -> None:
     """x where it is above alpha, elsewhere 0."""
     above = reader.emit(node, nn.Call("gt", b=node.attribute("alpha", 1.0)), node.inputs, "above")
     reader.emit(node, nn.Call("where", b=0.0), [above, *node.inputs])
 
 
 @operator("Expand")
-def _expand(reader, node):
+def _expand(reader: "Reader", node: Node) -> Any:
     """Spread over a shape, by a product with ones; the number of images stays free."""
     x, shape = node.inputs[0], reader.shape(node.inputs[0])
     after = np.broadcast_shapes(shape, tuple(reader.constant(node, 1).tolist()))

@@ -9,16 +9,22 @@ Nothing outside the file's folder is read, and no step may make more than MOST_E
 
 import collections
 import math
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad import nn
 
 from ..hdf5 import WeightsError, shown
+from ..layers import Preprocess
+from ..model import Model
 from . import onnx_choices, onnx_functions  # noqa: F401  (their operators)
 from .assemble import Step, assembled
 from .onnx_names import path_of, paths
+from .onnx_node import Node
 from .onnx_operators import OPERATORS
 from .preprocessing import for_channels
 from .whole import asked_for, described, sides_of, whole
@@ -31,7 +37,15 @@ QUANTISED |= {"ConvInteger", "MatMulInteger"}
 GROWING = ("Expand", "ConstantOfShape", "Tile", "Range")
 
 
-def read_onnx(source, preprocessing=None, size=None, labels=None, name=None, input_name=None, output_name=None):
+def read_onnx(
+    source: str | Path | bytes,
+    preprocessing: str | Preprocess | None = None,
+    size: Sequence[int] | None = None,
+    labels: Sequence[str] | str | None = None,
+    name: str | None = None,
+    input_name: str | None = None,
+    output_name: str | None = None,
+) -> Model:
     """The Model of an ONNX file, or of its bytes.
 
     preprocessing  how pictures are prepared, which no such file says: "imagenet" (RGB, 0 to 1, ImageNet's mean and
@@ -62,7 +76,7 @@ def read_onnx(source, preprocessing=None, size=None, labels=None, name=None, inp
     return network
 
 
-def _parsed(source):
+def _parsed(source: str | Path | bytes) -> Any:
     try:
         import onnx
     except ImportError:
@@ -73,7 +87,7 @@ def _parsed(source):
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         model = onnx.load_model_from_string(content)
     except OSError as error:
-        raise WeightsError(f"{source} cannot be read ({error.strerror or shown(error)})") from None
+        raise WeightsError(f"{source!s} cannot be read ({error.strerror or shown(error)})") from None
     except Exception as error:  # protobuf's
         raise WeightsError(f"this is no ONNX file, or damaged ({shown(error)})") from None
     graph = model.graph
@@ -86,7 +100,7 @@ def _parsed(source):
     return model
 
 
-def describe_onnx(source):
+def describe_onnx(source: Path) -> list[str]:
     """What an ONNX file is, as lines of text. Raises WeightsError for one that cannot be read."""
     model = _parsed(source)
     graph = model.graph
@@ -107,7 +121,7 @@ def describe_onnx(source):
     return described(source, lines, counts, known, free, min(of_outputs, key=lambda ops: len(ops - known), default=()))
 
 
-def _needed(graph, output):
+def _needed(graph: Any, output: str) -> list:
     """The nodes that a value is computed by, in order."""
     wanted, found = {output}, []
     for node in reversed(graph.node):
@@ -118,11 +132,11 @@ def _needed(graph, output):
     return found[::-1]
 
 
-def _branches(node):
+def _branches(node: Any) -> list:
     return [one.g for one in node.attribute if one.HasField("g")]
 
 
-def _image_input(graph, constants, wanted, size):
+def _image_input(graph: Any, constants: Container[str], wanted: str | None, size: Sequence[int] | None) -> tuple:
     """(name, channels, (H, W), whether channels come last) of the input that pictures go to."""
     inputs = {one.name: _dimensions(one) for one in graph.input if one.name not in constants}
     if wanted is not None and wanted not in inputs:
@@ -142,12 +156,12 @@ def _image_input(graph, constants, wanted, size):
     return found[0], dimensions[3 if last else 1], sides_of(sides, size), last
 
 
-def _dimensions(value):
+def _dimensions(value: Any) -> list:
     """Lengths of an input's shape; 0 where the file leaves them free."""
     return [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
 
 
-def _output(graph, wanted):
+def _output(graph: Any, wanted: str | None) -> str:
     names = [one.name for one in graph.output]
     if wanted is not None and wanted not in names:
         raise ValueError(f"there is no output {wanted!r}: it has {', '.join(names)}")
@@ -158,46 +172,17 @@ def _output(graph, wanted):
     return wanted or names[0]
 
 
-class Node:
-    """One node: .op, .name, .inputs, .outputs, .opset, and its attributes."""
-
-    def __init__(self, proto, opset):
-        from onnx.helper import get_attribute_value
-
-        self.op, self.name, self.opset, self.proto = proto.op_type, proto.name, opset, proto
-        self.inputs, self.outputs = [one for one in proto.input], list(proto.output)
-        while self.inputs and not self.inputs[-1]:
-            self.inputs.pop()
-        values = {one.name: get_attribute_value(one) for one in proto.attribute}
-        self.attributes = {name: _plain(value) for name, value in values.items()}
-
-    def attribute(self, name, *default):
-        if name not in self.attributes and not default:
-            raise ValueError(f"it lacks its attribute {name}")
-        return self.attributes.get(name, *default)
-
-    def __str__(self):
-        return f"node {shown(self.name or self.outputs[0], 100)!r}, operator {shown(self.op, 40)}"
-
-
-def _plain(value):
-    """Texts are texts; 0.001 is kept as a float32, whose nearest short number is meant."""
-    if isinstance(value, float):
-        return float(str(np.float32(value)))
-    return value.decode() if isinstance(value, bytes) else value
-
-
 class Reader:
     """Goes through a graph: .constants {value: array}, .tensors {value: of one picture}, .steps."""
 
-    def __init__(self, model, folder):
+    def __init__(self, model: Any, folder: Path | None) -> None:
         self.graph, self.folder = model.graph, folder
         self.opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 1)
         self.constants = {one.name: self._initial(one) for one in self.graph.initializer}
         self.tensors, self.steps, self._same, self.sequences = {}, [], {}, {}
         self.rows = {}  # {value of one dimension: the picture's value that it is the numbers of}
 
-    def read(self, source, image, output, channels_last=False):
+    def read(self, source: str, image: np.ndarray, output: str, channels_last: bool = False) -> dict:
         """{name: layer} that compute the value `output` of `source`, for which an array like `image` is put in;
         channels_last: after its channels were moved to the end."""
         self.tensors[source] = mg.Tensor(image)
@@ -211,14 +196,14 @@ class Reader:
             raise WeightsError(f"no node computes its output {shown(output, 100)!r} of its input")
         return assembled(self.steps, source, output)
 
-    def _go_through(self, nodes):
+    def _go_through(self, nodes: Iterable[Any]) -> None:
         for proto, path in zip(nodes, paths(nodes, self.constants), strict=True):
             node = Node(proto, self.opset)
             self._path = path or path_of(node)
             node.inputs = [self._same.get(one, one) for one in node.inputs]
             self._take(node)
 
-    def _branch(self, node):
+    def _branch(self, node: Node) -> None:
         """The one branch of an If that its condition, a constant, chooses: torch writes a squeeze so."""
         condition = bool(self.constant(node, 0).item())
         branch = node.attribute("then_branch" if condition else "else_branch")
@@ -227,7 +212,7 @@ class Reader:
         for name, inner in zip(node.outputs, branch.output, strict=True):
             self.same(name, self._same.get(inner.name, inner.name))
 
-    def _take(self, node):
+    def _take(self, node: Node) -> Any:
         known = (self.tensors, self.constants, self.sequences)
         missing = [one for one in node.inputs if one and not any(one in values for values in known)]
         if missing and any(one.name == missing[0] for one in self.graph.input):
@@ -254,20 +239,20 @@ class Reader:
 
     # ---- what operators ask for --------------------------------------------------------------------------------------
 
-    def is_constant(self, name):
+    def is_constant(self, name: str) -> bool:
         return name in self.constants
 
-    def array(self, name):
+    def array(self, name: str) -> np.ndarray:
         return self.constants[name]
 
-    def constant(self, node, place):
+    def constant(self, node: Node, place: int) -> np.ndarray:
         """The array that is the node's `place`-th input; ValueError if it is none, or computed of the picture."""
         found = self.optional(node, place)
         if found is None:
             raise ValueError(f"it lacks its input {place}")
         return found
 
-    def optional(self, node, place):
+    def optional(self, node: Node, place: int) -> np.ndarray | None:
         """The same, or None."""
         if place >= len(node.inputs) or not node.inputs[place]:
             return None
@@ -275,22 +260,29 @@ class Reader:
             raise ValueError(f"its input {place} is computed of the picture")
         return self.constants[node.inputs[place]]
 
-    def type_of(self, name):
+    def type_of(self, name: str) -> int:
         """ONNX's number of a value's type; what is computed of the picture is float32."""
         if name not in self.constants:
             return 1
         kept = next((one.data_type for one in self.graph.initializer if one.name == name), None)
         return kept or (1 if self.constants[name].dtype.kind == "f" else 0)
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple:
         return tuple(self.constants[name].shape if name in self.constants else self.tensors[name].shape)
 
-    def allow(self, shape):
+    def allow(self, shape: Sequence[int]) -> None:
         """Refuse a step that would make more numbers than any network."""
         if math.prod(int(n) for n in shape) > MOST_ELEMENTS:
             raise ValueError(f"it makes {tuple(shape)} numbers, which is absurd")
 
-    def emit(self, node, module, inputs, part=None, **weights):
+    def emit(
+        self,
+        node: Node,
+        module: nn.Module,
+        inputs: Sequence[str],
+        part: int | str | None = None,
+        **weights: np.ndarray | None,
+    ) -> str:
         """Add the layer, with its weights, that computes the node's output, or its own `part`; its value's name."""
         for name, array in weights.items():
             if array is not None:
@@ -308,13 +300,13 @@ class Reader:
         )
         return output
 
-    def same(self, output, name):
+    def same(self, output: str, name: str) -> None:
         """The value `output` is another name of `name`."""
         self._same[output] = name
         if name in self.constants:
             self.constants[output] = self.constants[name]
 
-    def _run(self, path, module, inputs, output):
+    def _run(self, path: tuple, module: nn.Module, inputs: Sequence[str], output: str) -> None:
         with mg.no_grad():
             made = module(*[self.tensors[one] for one in inputs])
         self.allow(made.shape)
@@ -323,7 +315,7 @@ class Reader:
 
     # ---- constants ---------------------------------------------------------------------------------------------------
 
-    def _fold(self, node):
+    def _fold(self, node: Node) -> bool:
         """Whether the node's outputs are constants, which are then known."""
         if node.op == "Shape":
             shape = self.shape(node.inputs[0])[node.attribute("start", 0) : node.attribute("end", None)]
@@ -352,7 +344,7 @@ class Reader:
             self.constants[name] = np.asarray(array)
         return True
 
-    def _grows(self, node):
+    def _grows(self, node: Node) -> bool:
         given = [self.constants[one] for one in node.inputs]
         if node.op == "Range":
             start, stop, step = (float(one) for one in given)
@@ -360,7 +352,7 @@ class Reader:
         size = math.prod(max(abs(int(n)), 1) for n in given[-1].ravel()[:64])
         return size * (given[0].size if node.op == "Tile" else 1) > MOST_CONSTANT
 
-    def _initial(self, tensor):
+    def _initial(self, tensor: Any) -> np.ndarray:
         """An initialiser as an array, float32 for every float; data beside the file are read only from its folder."""
         from onnx import TensorProto
         from onnx.helper import tensor_dtype_to_np_dtype
@@ -379,7 +371,7 @@ class Reader:
         except Exception as error:
             raise WeightsError(f"its constant {name!r} cannot be read ({shown(error)})") from None
 
-    def _external(self, where, dtype, shape):
+    def _external(self, where: dict, dtype: Any, shape: Sequence[int]) -> np.ndarray:
         location = where.get("location", "")
         if self.folder is None or not location or Path(location).is_absolute() or ".." in Path(location).parts:
             raise ValueError(f"its data are at {shown(location, 60)!r}, outside the file's folder, which is never read")

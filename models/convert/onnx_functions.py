@@ -1,13 +1,19 @@
 """ONNX's operators of arithmetic, of sums and on shapes, as functions of ours: onnx_operators.py goes on here."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad import nn
 
+from .onnx_node import Node
 from .onnx_operators import operator
+
+if TYPE_CHECKING:
+    from .onnx_file import Reader
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
 
@@ -19,7 +25,7 @@ GATED = {nn.Sigmoid: nn.SiLU, nn.Hardsigmoid: nn.Hardswish}
 
 
 @operator(*(name for name in ARITHMETIC if name != "MatMul"))
-def _binary(reader, node):
+def _binary(reader: "Reader", node: Node) -> Any:
     function, (first, *others) = ARITHMETIC[node.op], node.inputs
     axis = node.attribute("axis", None)  # before opset 7
     if axis is not None and axis + len(reader.shape(others[0])) != len(reader.shape(first)):
@@ -34,7 +40,7 @@ def _binary(reader, node):
     return None if others else reader.same(node.outputs[0], first)
 
 
-def _gated(reader, a, b):
+def _gated(reader: "Reader", a: Any, b: Any) -> tuple | None:
     """(layer, [x]) of x sigmoid(x) or x hardsigmoid(x), in which exporters write SiLU and Hardswish; None of others."""
     for x, gate in ((a, b), (b, a)):
         layers = (step.module for step in reader.steps if step.output == gate and step.inputs == [x])
@@ -43,7 +49,7 @@ def _gated(reader, a, b):
     return None
 
 
-def of_two(reader, node, function, a, b, output):
+def of_two(reader: "Reader", node: Node, function: str, a: Any, b: Any, output: int | str | None) -> Any:
     """Emit the function of two values, of which one may be a constant."""
     left = reader.is_constant(a)
     if function == "matmul":
@@ -64,12 +70,12 @@ def of_two(reader, node, function, a, b, output):
     return reader.emit(node, layer, [x], output, weight=array)
 
 
-def _with_number(function, number):
+def _with_number(function: str, number: Any) -> nn.Call:
     return nn.Call(function, b=number) if function in WITH_NUMBERS else None
 
 
 @operator("MatMul")
-def _matmul(reader, node):
+def _matmul(reader: "Reader", node: Node) -> Any:
     if reader.is_constant(node.inputs[1]) and (weight := reader.constant(node, 1)).ndim == 2:
         reader.allow((*reader.shape(node.inputs[0])[:-1], weight.shape[1]))
         return reader.emit(node, nn.Linear(*weight.shape, bias=False), node.inputs[:1], weight=weight.T)
@@ -86,7 +92,7 @@ AFTER = {"ReduceL2": "sqrt", "ReduceLogSum": "log"}
 
 
 @operator(*REDUCTIONS)
-def _reduce(reader, node):
+def _reduce(reader: "Reader", node: Node) -> Any:
     shape, axes = reader.shape(node.inputs[0]), node.attribute("axes", None)
     if axes is None and (given := reader.optional(node, 1)) is not None:
         axes = given.tolist()
@@ -113,7 +119,7 @@ def _reduce(reader, node):
 
 
 @operator("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-def _reshape(reader, node):
+def _reshape(reader: "Reader", node: Node) -> Any:
     """By the shape that comes out; the number of images, which may be fixed in the file, stays free."""
     before, after = reader.shape(node.inputs[0]), _shape_after(reader, node)
     if after[1:] == (math.prod(before[1:]),) and before[0] == after[0]:
@@ -123,7 +129,7 @@ def _reshape(reader, node):
     return reader.emit(node, nn.Call("reshape", shape=(-1, *after[1:])), node.inputs[:1])
 
 
-def _shape_after(reader, node):
+def _shape_after(reader: "Reader", node: Node) -> tuple:
     shape = list(reader.shape(node.inputs[0]))
     if node.op == "Flatten":
         axis = node.attribute("axis", 1)
@@ -145,14 +151,16 @@ def _shape_after(reader, node):
 
 
 @operator("Concat")
-def _concat(reader, node):
+def _concat(reader: "Reader", node: Node) -> None:
     dim = node.attribute("axis") % len(reader.shape(node.inputs[0]))
     if dim == 0:
         raise ValueError("it joins images of a batch")
     reader.emit(node, nn.Call("cat", dim=dim), node.inputs)
 
 
-def _cut(reader, node, x, axis, start, stop, output=None):
+def _cut(
+    reader: "Reader", node: Node, x: str, axis: int, start: int, stop: int, output: int | str | None = None
+) -> Any:
     """x[..., start:stop, ...], as padding by negative widths."""
     shape = reader.shape(x)
     widths = [0] * (2 * (len(shape) - axis))
@@ -161,7 +169,7 @@ def _cut(reader, node, x, axis, start, stop, output=None):
 
 
 @operator("SplitToSequence")
-def _split_to_sequence(reader, node):
+def _split_to_sequence(reader: "Reader", node: Node) -> None:
     shape, sizes = reader.shape(node.inputs[0]), reader.optional(node, 1)
     axis = node.attribute("axis", 0) % len(shape)
     if sizes is None or axis == 0 or not node.attribute("keepdims", 1):
@@ -178,12 +186,12 @@ def _split_to_sequence(reader, node):
 
 
 @operator("SequenceAt")
-def _sequence_at(reader, node):
+def _sequence_at(reader: "Reader", node: Node) -> None:
     reader.same(node.outputs[0], reader.sequences[node.inputs[0]][int(reader.constant(node, 1))])
 
 
 @operator("Split")
-def _split(reader, node):
+def _split(reader: "Reader", node: Node) -> None:
     shape = reader.shape(node.inputs[0])
     axis, sizes = node.attribute("axis", 0) % len(shape), node.attribute("split", None)
     if sizes is None and (given := reader.optional(node, 1)) is not None:
@@ -200,7 +208,7 @@ def _split(reader, node):
 
 
 @operator("Slice")
-def _slice(reader, node):
+def _slice(reader: "Reader", node: Node) -> None:
     x = node.inputs[0]
     shape = reader.shape(x)
     if len(node.inputs) > 1:
@@ -218,7 +226,7 @@ def _slice(reader, node):
     reader.same(node.outputs[0], x)
 
 
-def _picked(reader, node, x, axis, taken, part):
+def _picked(reader: "Reader", node: Node, x: str, axis: int, taken: Sequence[int], part: int | str) -> Any:
     """The elements `taken`, a list or range, of x along an axis."""
     shape, taken = reader.shape(x), [int(one) for one in taken]
     if taken == list(range(shape[axis])):
@@ -235,7 +243,7 @@ def _picked(reader, node, x, axis, taken, part):
 
 
 @operator("Gather")
-def _gather(reader, node):
+def _gather(reader: "Reader", node: Node) -> Any:
     index, shape = reader.constant(node, 1), reader.shape(node.inputs[0])
     axis = node.attribute("axis", 0) % len(shape)
     if node.inputs[0] in reader.rows and index.shape[:1] == (1,):  # torch's as_strided, of a batch of one
@@ -254,7 +262,7 @@ def _gather(reader, node):
 
 
 @operator("Pad")
-def _pad(reader, node):
+def _pad(reader: "Reader", node: Node) -> None:
     shape, pads = reader.shape(node.inputs[0]), node.attribute("pads", None)
     pads = reader.constant(node, 1).tolist() if pads is None else pads
     value = reader.optional(node, 2)
@@ -277,14 +285,14 @@ def _pad(reader, node):
     reader.emit(node, nn.Call("pad", pad=tuple(widths), mode=mode, **given), node.inputs[:1])
 
 
-def _as_meant(scale):
+def _as_meant(scale: float) -> float:
     """The number that a float32 stands for: 0.7, and not 0.699999988, by which 20 pixels would become 13."""
     simple = Fraction(float(scale)).limit_denominator(1000)
     return float(simple) if np.float32(float(simple)) == scale else float(str(scale))
 
 
 @operator("Resize", "Upsample")
-def _resize(reader, node):
+def _resize(reader: "Reader", node: Node) -> None:
     shape = reader.shape(node.inputs[0])
     at = 2 if node.op == "Resize" and node.opset > 10 else 1
     scales, sizes = reader.optional(node, at), reader.optional(node, 3)
@@ -316,7 +324,7 @@ def _resize(reader, node):
 
 
 @operator("DepthToSpace")
-def _depth_to_space(reader, node):
+def _depth_to_space(reader: "Reader", node: Node) -> Any:
     (_, channels, rows, columns), size = reader.shape(node.inputs[0]), node.attribute("blocksize")
     if node.attribute("mode", "DCR") == "CRD":
         return reader.emit(node, nn.PixelShuffle(size), node.inputs)
@@ -325,14 +333,14 @@ def _depth_to_space(reader, node):
 
 
 @operator("SpaceToDepth")
-def _space_to_depth(reader, node):
+def _space_to_depth(reader: "Reader", node: Node) -> None:
     (_, channels, rows, columns), size = reader.shape(node.inputs[0]), node.attribute("blocksize")
     split = (channels, rows // size, size, columns // size, size)
     dims = (0, 1, 3, 5, 2, 4) if node.attribute("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)
     _regrouped(reader, node, split, dims, (channels * size**2, rows // size, columns // size))
 
 
-def _regrouped(reader, node, split, dims, joined):
+def _regrouped(reader: "Reader", node: Node, split: Sequence[int], dims: Sequence[int], joined: Sequence[int]) -> None:
     """Reshaped, permuted and reshaped."""
     x = reader.emit(node, nn.Call("reshape", shape=(-1, *split)), node.inputs, "split")
     x = reader.emit(node, nn.Call("permute", dims=dims), [x], "moved")

@@ -8,11 +8,15 @@ others               the node's name, or the name of its weight or output
 
 import ast
 import collections
+from collections.abc import Container, Sequence
+from typing import Any
+
+from .onnx_node import Node
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def paths(nodes, constants):
+def paths(nodes: Sequence[Any], constants: Container[str]) -> list:
     """[path] for each node, a tuple of names; a module of several nodes has the operators as its last names."""
     modules = [_module(node, constants) for node in nodes]
     count = collections.Counter(modules)
@@ -28,12 +32,12 @@ def paths(nodes, constants):
     return found
 
 
-def path_of(node):
+def path_of(node: Node) -> tuple:
     """The path of a node that no module is known of."""
     return (node.name or node.outputs[0] or node.op.lower(),)
 
 
-def _module(node, constants):
+def _module(node: Any, constants: Container[str]) -> Any:
     """The names of the module, () for the whole network, None if nothing tells."""
     scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), None)
     weight = next((one for one in node.input if one in constants and one.endswith(".weight")), None)

@@ -5,17 +5,24 @@ with a ValueError, which the reader completes with the node's name and operator.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad import nn
 
+from .onnx_node import Node
+
+if TYPE_CHECKING:
+    from .onnx_file import Reader
+
 OPERATORS: dict = {}
 FLOATS, BOOL = (1, 10, 11, 16), 9  # ONNX's numbers of float32, float16, float64 and bfloat16
 
 
-def operator(*names):
-    def known(function):
+def operator(*names: str) -> Callable[..., Any]:
+    def known(function: Callable[..., Any]) -> Callable[..., Any]:
         OPERATORS.update(dict.fromkeys(names, function))
         return function
 
@@ -52,24 +59,24 @@ LAYERS = {
 
 
 @operator(*LAYERS)
-def _layer(reader, node):
+def _layer(reader: "Reader", node: Node) -> None:
     reader.emit(node, LAYERS[node.op](node.attribute), node.inputs[:1])
 
 
 @operator("Identity")
-def _nothing(reader, node):
+def _nothing(reader: "Reader", node: Node) -> None:
     reader.same(node.outputs[0], node.inputs[0])
 
 
 @operator("Dropout")
-def _dropout(reader, node):
+def _dropout(reader: "Reader", node: Node) -> None:
     if (training := reader.optional(node, 2)) is not None and training.any():
         raise ValueError("it is in training mode: export the network in evaluation mode")
     _nothing(reader, node)
 
 
 @operator("Cast", "CastLike")
-def _cast(reader, node):
+def _cast(reader: "Reader", node: Node) -> Any:
     """Floats stay what they are, float32, and a condition becomes 1 and 0; integers would be another network."""
     to = node.attribute("to") if node.op == "Cast" else reader.type_of(node.inputs[1])
     condition = not reader.is_constant(node.inputs[0]) and reader.tensors[node.inputs[0]].dtype == bool
@@ -81,7 +88,7 @@ def _cast(reader, node):
 
 
 @operator("HardSigmoid")
-def _hard_sigmoid(reader, node):
+def _hard_sigmoid(reader: "Reader", node: Node) -> Any:
     alpha, beta = node.attribute("alpha", 0.2), node.attribute("beta", 0.5)
     if abs(alpha - 1 / 6) < 1e-6 and beta == 0.5:
         return reader.emit(node, nn.Hardsigmoid(), node.inputs)
@@ -91,13 +98,13 @@ def _hard_sigmoid(reader, node):
 
 
 @operator("Selu")
-def _selu(reader, node):
+def _selu(reader: "Reader", node: Node) -> None:
     grown = reader.emit(node, nn.ELU(node.attribute("alpha", 1.6732632)), node.inputs, "elu")
     reader.emit(node, nn.Call("mul", b=node.attribute("gamma", 1.050701)), [grown])
 
 
 @operator("Celu")
-def _celu(reader, node):
+def _celu(reader: "Reader", node: Node) -> Any:
     """alpha ELU(x / alpha)."""
     if (alpha := node.attribute("alpha", 1.0)) == 1:
         return reader.emit(node, nn.ELU(), node.inputs)
@@ -107,7 +114,7 @@ def _celu(reader, node):
 
 
 @operator("Swish")
-def _swish(reader, node):
+def _swish(reader: "Reader", node: Node) -> Any:
     """x sigmoid(alpha x)."""
     if (alpha := node.attribute("alpha", 1.0)) == 1:
         return reader.emit(node, nn.SiLU(), node.inputs)
@@ -117,7 +124,7 @@ def _swish(reader, node):
 
 
 @operator("Softsign")
-def _softsign(reader, node):
+def _softsign(reader: "Reader", node: Node) -> None:
     """x / (1 + |x|)."""
     size = reader.emit(node, nn.Call("abs"), node.inputs, "size")
     more = reader.emit(node, nn.Call("add", b=1.0), [size], "more")
@@ -125,7 +132,7 @@ def _softsign(reader, node):
 
 
 @operator("Clip")
-def _clip(reader, node):
+def _clip(reader: "Reader", node: Node) -> Any:
     lowest, highest = (node.attribute(name, None) for name in ("min", "max"))
     for place, name in enumerate(("min", "max"), 1):
         if (bound := reader.optional(node, place)) is not None:
@@ -142,7 +149,7 @@ def _clip(reader, node):
 
 
 @operator("PRelu")
-def _prelu(reader, node):
+def _prelu(reader: "Reader", node: Node) -> None:
     slope = reader.constant(node, 1)
     if slope.size != 1 and not (slope.ndim in (3, 4) and slope.shape[-3] == slope.size):
         raise ValueError("its slopes are not one for each channel")
@@ -150,7 +157,7 @@ def _prelu(reader, node):
 
 
 @operator("Softmax", "LogSoftmax")
-def _softmax(reader, node):
+def _softmax(reader: "Reader", node: Node) -> None:
     ndim = reader.shape(node.inputs[0]).__len__()
     dim = node.attribute("axis", -1 if node.opset >= 13 else 1) % ndim
     if node.opset < 13 and math.prod(reader.shape(node.inputs[0])[dim + 1 :]) != 1:
@@ -161,7 +168,7 @@ def _softmax(reader, node):
 # ---- windows ---------------------------------------------------------------------------------------------------------
 
 
-def _padding(node, around):
+def _padding(node: Node, around: Any) -> Any:
     """Padding in our terms: an int pair, four ints (left, right, top, bottom), or "same_upper", "same_lower"."""
     auto = node.attribute("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -172,7 +179,7 @@ def _padding(node, around):
     return (top, left) if (top, left) == (bottom, right) else (left, right, top, bottom)
 
 
-def _windows(reader, node, kernel):
+def _windows(reader: "Reader", node: Node, kernel: Sequence[int]) -> tuple:
     """(kernel, stride, padding, dilation), of images only."""
     if len(kernel) != 2 or len(reader.shape(node.inputs[0])) != 4:
         raise ValueError(f"it goes over {len(kernel)} dimensions, and only images have layers here")
@@ -184,7 +191,7 @@ def _windows(reader, node, kernel):
 
 
 @operator("Conv")
-def _conv(reader, node):
+def _conv(reader: "Reader", node: Node) -> None:
     weight, bias = reader.constant(node, 1), reader.optional(node, 2)
     kernel, stride, padding, dilation = _windows(reader, node, weight.shape[2:])
     groups = node.attribute("group", 1)
@@ -200,7 +207,7 @@ def _conv(reader, node):
 
 
 @operator("ConvTranspose")
-def _conv_transpose(reader, node):
+def _conv_transpose(reader: "Reader", node: Node) -> None:
     weight, bias = reader.constant(node, 1), reader.optional(node, 2)
     kernel, stride, padding, dilation = _windows(reader, node, weight.shape[2:])
     groups, more = node.attribute("group", 1), tuple(node.attribute("output_padding", (0, 0)))
@@ -219,7 +226,7 @@ def _conv_transpose(reader, node):
         reader.emit(node, nn.Call("pad", pad=tuple(-n for n in cut)), [whole])
 
 
-def _cut_around(node, padding, sides, same):
+def _cut_around(node: Node, padding: Any, sides: Any, same: Any) -> Any:
     """(left, right, top, bottom) that go from a transposed convolution's whole result, of these sides; same: those that
     "same" padding leaves."""
     wanted = node.attribute("output_shape", None)
@@ -234,7 +241,7 @@ def _cut_around(node, padding, sides, same):
 
 
 @operator("MaxPool", "AveragePool")
-def _pool(reader, node):
+def _pool(reader: "Reader", node: Node) -> Any:
     if len(reader.shape(node.inputs[0])) == 5 and node.op == "AveragePool":
         return _pool_over_first(reader, node)
     kernel, stride, padding, dilation = _windows(reader, node, node.attribute("kernel_shape"))
@@ -247,7 +254,7 @@ def _pool(reader, node):
     return reader.emit(node, layer, node.inputs)
 
 
-def _pool_over_first(reader, node):
+def _pool_over_first(reader: "Reader", node: Node) -> None:
     """Over the first of three dimensions, without padding, as torch writes local response normalisation, with channels
     as that dimension: over rows, of pictures whose columns are all places."""
     _, channels, depth, *hw = reader.shape(node.inputs[0])
@@ -270,7 +277,7 @@ def _pool_over_first(reader, node):
 
 
 @operator("Gemm")
-def _gemm(reader, node):
+def _gemm(reader: "Reader", node: Node) -> None:
     weight, bias = reader.constant(node, 1), reader.optional(node, 2)
     if node.attribute("transA", 0):
         raise ValueError("its first matrix is transposed")
@@ -284,7 +291,7 @@ def _gemm(reader, node):
 
 
 @operator("BatchNormalization")
-def _batch_norm(reader, node):
+def _batch_norm(reader: "Reader", node: Node) -> None:
     weight, bias, mean, var = (reader.constant(node, place) for place in (1, 2, 3, 4))
     if node.attribute("training_mode", 0):
         raise ValueError("it is in training mode: export the network in evaluation mode")
@@ -293,7 +300,7 @@ def _batch_norm(reader, node):
 
 
 @operator("InstanceNormalization")
-def _instance_norm(reader, node):
+def _instance_norm(reader: "Reader", node: Node) -> None:
     weight, bias, eps = reader.constant(node, 1), reader.constant(node, 2), node.attribute("epsilon", 1e-5)
     image = len(reader.shape(node.inputs[0])) == 4
     layer = nn.InstanceNorm2d(weight.size, eps, True) if image else nn.GroupNorm(weight.size, weight.size, eps)
@@ -301,7 +308,7 @@ def _instance_norm(reader, node):
 
 
 @operator("GroupNormalization")
-def _group_norm(reader, node):
+def _group_norm(reader: "Reader", node: Node) -> None:
     weight, bias, groups = reader.constant(node, 1), reader.constant(node, 2), node.attribute("num_groups")
     channels = reader.shape(node.inputs[0])[1]
     weight, bias = (np.repeat(one, channels // one.size) for one in (weight, bias))  # opset 18: one for each group
@@ -311,7 +318,7 @@ def _group_norm(reader, node):
 
 
 @operator("LayerNormalization")
-def _layer_norm(reader, node):
+def _layer_norm(reader: "Reader", node: Node) -> None:
     weight, bias = reader.constant(node, 1), reader.optional(node, 2)
     shape = reader.shape(node.inputs[0])
     shape = shape[node.attribute("axis", -1) % len(shape) :]

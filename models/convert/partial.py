@@ -19,18 +19,18 @@ NAME = "vgg19_normalised"
 LAYERS = {"2": "1_1", "5": "1_2", "9": "2_1", "12": "2_2", "16": "3_1"}
 
 
-def is_normalised_vgg19(layers):
+def is_normalised_vgg19(layers: dict) -> bool:
     """Whether {layer: {"weight": array, ...}} are those of this file."""
     return layers.keys() == {"0", *LAYERS}
 
 
-def is_hed(layers):
+def is_hed(layers: dict) -> bool:
     """Whether {layer: {"weight": array, ...}} are HED's: VGG16's convolutions, dsn1 to dsn5, and fuse."""
     known = {names.from_keras(name) for name in layers}
     return {"fuse", "conv5_3"} | {f"dsn{number}" for number in range(1, 6)} <= known
 
 
-def hed_of(layers):
+def hed_of(layers: dict) -> Model:
     """The Model of them; kernels as Keras keeps them. Raises WeightsError for arrays that do not fit."""
     model = Model(
         {"preprocess": Preprocess(**PREPROCESSING[hed.PREPROCESSING]), **hed.hed_layers()}, hed.NAME, (hed.SIZE,) * 2
@@ -51,7 +51,7 @@ def hed_of(layers):
     return model
 
 
-def _conv(weight, bias, padding):
+def _conv(weight: np.ndarray, bias: np.ndarray | None, padding: int) -> nn.Conv2d:
     out_channels, in_channels, height, width = weight.shape
     conv = nn.Conv2d(in_channels, out_channels, (height, width), padding=padding, bias=bias is not None)
     conv.weight.data = np.ascontiguousarray(weight, dtype=np.float32)
@@ -60,7 +60,7 @@ def _conv(weight, bias, padding):
     return conv
 
 
-def vgg19_normalised(layers):
+def vgg19_normalised(layers: dict) -> Model:
     """The Model of them. Raises WeightsError if the first layer is more than a preprocessing."""
     network = {"preprocess": _preprocess_of(layers["0"])}
     for key, name in LAYERS.items():
@@ -72,7 +72,7 @@ def vgg19_normalised(layers):
     return Model(network, NAME, (224, 224), provenance={"note": "mean activations are 1; no classifier"})
 
 
-def _preprocess_of(conv):
+def _preprocess_of(conv: dict) -> Preprocess:
     """The Preprocess that a 1x1 convolution of three channels is, if all it does is reorder, scale and shift."""
     matrix, shift = conv["weight"][:, :, 0, 0], conv["bias"]
     scale = float(matrix.max())

@@ -7,6 +7,7 @@ says.
 
 import pickletools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SE
 SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def run(stream, storages=None):
+def run(stream: Any, storages: Any = None) -> Any:
     """What one pickle in `stream` builds, of None, numbers, texts, lists, tuples, dicts, Globals and TensorRecords.
 
     Objects of TorchScript come as dicts of their attributes. storages: a dict that gets every Storage, by its key.
@@ -130,14 +131,14 @@ def run(stream, storages=None):
     raise EOFError("the pickle has no end")
 
 
-def _pop_to_mark(stack):
+def _pop_to_mark(stack: list) -> list:
     items = []
     while (item := stack.pop()) is not _MARK:
         items.append(item)
     return items[::-1]
 
 
-def _pop_last(stack, count):
+def _pop_last(stack: list, count: int) -> list:
     items = stack[-count:]
     if len(items) < count:
         raise IndexError("its stack ran empty")
@@ -145,25 +146,25 @@ def _pop_last(stack, count):
     return items
 
 
-def _expect(value, kind):
+def _expect(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
         wanted = " or ".join(one.__name__ for one in np.atleast_1d(kind))
         raise TypeError(f"{wanted} expected, found {type(value).__name__}")
     return value
 
 
-def _update(target, items):
+def _update(target: Any, items: Any) -> None:
     for key, value in items:
         _expect(target, dict)[_expect(key, (str, int))] = value
 
 
-def _set_attributes(target, attributes):
+def _set_attributes(target: Any, attributes: Any) -> None:
     """Of an object of TorchScript; others' (an OrderedDict's _metadata) are of no use here."""
     if isinstance(target, ScriptObject):
         _update(target, _expect(attributes, dict).items())
 
 
-def _global(name):
+def _global(name: str) -> Any:
     if name in KNOWN or name.startswith((SCRIPT, "torch.jit._pickle ")):
         return Global(name)
     shown = repr(name.replace(" ", ".")[:80])
@@ -178,7 +179,7 @@ def _global(name):
     )
 
 
-def _storage(reference):
+def _storage(reference: Any) -> Storage:
     """("storage", FloatStorage, key, device, numel) and, in the old format, the part of it that is meant."""
     word, kind, key, _, numel, *view = _expect(reference, tuple)
     kind = _expect(kind, Global).name.partition(" ")[2]
@@ -188,7 +189,7 @@ def _storage(reference):
     return Storage(kind, _expect(key, str), _expect(numel, int), start)
 
 
-def _call(name, arguments):
+def _call(name: str, arguments: Any) -> Any:
     """What torch's own functions would make of these arguments."""
     if name == "collections OrderedDict":
         result = {}

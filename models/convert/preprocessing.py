@@ -16,7 +16,7 @@ MEANING = {
 LISTING = ", ".join(f"{name} ({meaning})" for name, meaning in MEANING.items())
 
 
-def for_channels(prepare, channels):
+def for_channels(prepare: Preprocess, channels: int) -> Preprocess:
     """The same for pictures of so many channels: of one, where it treats all colours alike. Raises ValueError else."""
     if len(prepare.mean) == channels:
         return prepare
@@ -29,7 +29,7 @@ def for_channels(prepare, channels):
     )
 
 
-def prepared(given):
+def prepared(given: str | Preprocess) -> Preprocess:
     """The Preprocess of a name, or itself. Raises ValueError for an unknown name."""
     if isinstance(given, Preprocess):
         return given

@@ -3,24 +3,26 @@ package, as there is nothing to it; and the folders in which timm keeps such a f
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..hdf5 import WeightsError, shown
 from ..layers import Preprocess
+from ..model import Model
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"}
 DTYPES |= {"U8": "u1", "BOOL": "?"}
 LONGEST_HEADER = 100 << 20  # the format's own limit
 
 
-def is_safetensors(start):
+def is_safetensors(start: bytes) -> bool:
     """Whether the first 16 bytes of a file are those of this format."""
     return len(start) >= 10 and start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= LONGEST_HEADER
 
 
-def read_safetensors(path):
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     """{name: array} of the file, in its order of the numbers; bfloat16 becomes float32. Raises WeightsError."""
     path = Path(path)
     try:
@@ -38,7 +40,7 @@ def read_safetensors(path):
         raise WeightsError(f"{path} is damaged, or no safetensors file ({shown(error)})") from None
 
 
-def _array(name, data, dtype, shape, data_offsets):
+def _array(name: str, data: np.ndarray, dtype: str, shape: Sequence[int], data_offsets: Sequence[int]) -> np.ndarray:
     if dtype not in DTYPES:
         raise WeightsError(f"{name} is of dtype {dtype}, which is not read")
     kind, (begin, end) = np.dtype(DTYPES[dtype]), data_offsets
@@ -52,7 +54,7 @@ def _array(name, data, dtype, shape, data_offsets):
     return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
 
 
-def write_safetensors(model, path):
+def write_safetensors(model: Model, path: str | Path) -> None:
     """Write the weights of `model` by its own names, float32, with the provenance as metadata. Raises OSError."""
     header, arrays, place = {"__metadata__": {"format": "pt", "network": model.name}}, [], 0
     for name, tensor in model.named_tensors():
@@ -68,7 +70,7 @@ def write_safetensors(model, path):
             file.write(array.data)
 
 
-def timm_folder(folder):
+def timm_folder(folder: str | Path) -> tuple:
     """(weights file, what its config.json says: architecture, Preprocess, input_size, short_side, labels) of a folder.
 
     Raises WeightsError for a folder of another kind.

@@ -8,12 +8,14 @@ objects in place of dictionaries. pickles.py says what the pickle builds, withou
 import io
 import mmap
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..hdf5 import WeightsError, shown
-from .pickles import STORAGES, ScriptObject, TensorRecord, run
+from .pickles import STORAGES, ScriptObject, Storage, TensorRecord, run
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LARGEST_PICKLE = 64 << 20
@@ -34,12 +36,12 @@ WRAPPERS: tuple[str, ...] = (
 WRAPPERS += ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
 
 
-def read_state_dict(path):
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """{name: NumPy array} of the tensors in a .pth file: the first that `read_checkpoint` gives."""
     return read_checkpoint(path)[0]
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: Path) -> tuple[dict, str]:
     """({name: NumPy array}, note) of the tensors in a .pth file: a state dict, alone or within a checkpoint, or
     TorchScript. note: which of a checkpoint's several state dicts (trained and averaged weights, say) was taken, and
     which were left; "" where there is one.
@@ -66,7 +68,7 @@ def read_checkpoint(path):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _read_zip(path):
+def _read_zip(path: Path) -> tuple[dict, str]:
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
@@ -90,7 +92,7 @@ def _read_zip(path):
 
         loaded = {}  # storages are shared by tied weights
 
-        def data_of(storage):
+        def data_of(storage: Storage) -> np.ndarray:
             if storage.key not in loaded:
                 data = archive.read(f"{folder}data/{storage.key}")
                 loaded[storage.key] = _numbers(data, storage.kind, "><"[not big])
@@ -99,7 +101,7 @@ def _read_zip(path):
         return {name: _array(name, record, data_of) for name, record in tensors.items()}, note
 
 
-def _read_legacy(path):
+def _read_legacy(path: Path) -> tuple[dict, str]:
     if path.stat().st_size == 0:
         raise WeightsError("the file is empty (zero bytes)")
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
@@ -126,7 +128,7 @@ def _read_legacy(path):
         return arrays, note
 
 
-def _numbers(data, kind, order):
+def _numbers(data: bytes, kind: str, order: str) -> np.ndarray:
     """A storage's bytes as an array of this machine's numbers; bfloat16, the upper half of a float32, as float32."""
     array = np.frombuffer(data, np.dtype(STORAGES[kind]).newbyteorder(order))
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -138,7 +140,7 @@ def _numbers(data, kind, order):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _state_dict(top, depth=0):
+def _state_dict(top: Any, depth: int = 0) -> tuple[dict, str]:
     """({name: TensorRecord}, note) of what a pickle built; entries that are no tensors (an epoch, say) are left out."""
     if not isinstance(top, dict):
         raise WeightsError(f"it holds no state dict, but a {type(top).__name__}: save model.state_dict(), a dict")
@@ -156,18 +158,18 @@ def _state_dict(top, depth=0):
     raise WeightsError(f"there is no state dict in it ({held}): save torch.save(model.state_dict(), FILE)")
 
 
-def _note(taken, top):
+def _note(taken: str, top: Any) -> str:
     """Which of several state dicts was taken; an optimiser's tensors lie deeper, and are none."""
     others = {key: value for key, value in top.items() if key != taken and isinstance(value, dict)}
     left = [str(key) for key, value in others.items() if _flat(value) or _wraps(value)]
     return f"weights of its {taken!r} taken, those of {shown(', '.join(map(repr, left)))} left" if left else ""
 
 
-def _wraps(values):
+def _wraps(values: dict) -> bool:
     return any(isinstance(values.get(wrapper), dict) and _flat(values[wrapper]) for wrapper in WRAPPERS)
 
 
-def _flat(values):
+def _flat(values: dict) -> dict:
     """{dotted name: TensorRecord} of a dict's own tensors and, for TorchScript's objects, of those within."""
     found, waiting = {}, [("", values)]
     while waiting:
@@ -182,7 +184,7 @@ def _flat(values):
     return found
 
 
-def _array(name, record, data_of):
+def _array(name: str, record: TensorRecord, data_of: Callable[[Storage], np.ndarray]) -> np.ndarray:
     """A TensorRecord's values, as a view of its storage's data; one that is expanded repeats them."""
     data, storage = data_of(record.storage), record.storage
     size, stride = record.size, record.stride

@@ -1,11 +1,16 @@
 """A Model of layers that a file describes: how pictures are prepared, names of classes, and a check that it runs."""
 
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+
 import numpy as np
 
 import minigrad as mg
 
 from ..hdf5 import WeightsError, shown
 from ..labels import class_names
+from ..layers import Preprocess
 from ..model import Model
 from .preprocessing import LISTING, prepared
 
@@ -13,7 +18,7 @@ LARGEST = 4096  # pixels
 MIXED = 1e-2  # of the largest result: far above rounding
 
 
-def asked_for(given, source):
+def asked_for(given: str | Preprocess | None, source: str | Path | bytes) -> Preprocess:
     """The Preprocess of a name; ValueError without one, since no file of the source's kind tells."""
     if given is None:
         where = "of this network" if isinstance(source, bytes) else f"of {source}"
@@ -23,7 +28,14 @@ def asked_for(given, source):
     return prepared(given)
 
 
-def described(path, head, counts, known, free, needed=None):
+def described(
+    path: Path,
+    head: Iterable[str],
+    counts: Counter,
+    known: Container[str],
+    free: Sequence[str],
+    needed: Container[str] | None = None,
+) -> list[str]:
     """Lines on a network in a file: `head`, its kinds of layers with their counts, and what to type next.
 
     known: kinds that have a layer here. free: options that the file leaves open, such as "--size PIXELS". needed: the
@@ -38,7 +50,7 @@ def described(path, head, counts, known, free, needed=None):
     return [*lines, f"it does not say how pictures are prepared: python -m models convert {path.name} {command}"]
 
 
-def sides_of(told, asked):
+def sides_of(told: Sequence[int | None], asked: Sequence[int] | None) -> tuple:
     """(H, W) of the pictures: `asked` for, or what the file tells, whose lengths are None or 0 where it leaves them
     free. Raises ValueError for a size that is missing, WeightsError for one that is absurd or not the file's."""
     if asked is not None and any(one and one != other for one, other in zip(told, asked, strict=True)):
@@ -51,7 +63,7 @@ def sides_of(told, asked):
     return sides
 
 
-def sized(network, sides):
+def sized(network: Model, sides: Sequence[int]) -> Model:
     """The Model for pictures of (H, W), its crop in proportion. Raises WeightsError where it cannot look at them."""
     sides = sides_of((None, None), sides)
     short_side = network.short_side and round(network.short_side * max(sides) / max(network.input_size))
@@ -60,7 +72,9 @@ def sized(network, sides):
     return other
 
 
-def whole(layers, prepare, name, input_size, labels=None):
+def whole(
+    layers: dict, prepare: Preprocess, name: str, input_size: Sequence[int], labels: Sequence[str] | str | None = None
+) -> Model:
     """The Model of {name: layer}, run once. labels: names of its classes (`class_names`). Raises WeightsError."""
     labels = class_names(labels)
     network = Model({"preprocess": prepare, **layers}, name, input_size)
@@ -75,7 +89,7 @@ def whole(layers, prepare, name, input_size, labels=None):
     return network
 
 
-def _checked(network):
+def _checked(network: Model) -> int | None:
     """The number of scores, or None, after a run of two pictures that must not know of each other."""
     rng = np.random.default_rng(0)
     images = rng.random((2, len(network["preprocess"].mean), *network.input_size), dtype=np.float32)

@@ -14,7 +14,8 @@ import models
 from minigrad import nn
 from models.augment import Augmentation, Batch
 from models.dataset import open_photographs
-from models.training import Recipe, RunningAverage, Trainer, confusion, one_cycle, probabilities
+from models.running_average import RunningAverage
+from models.training import Recipe, Trainer, confusion, one_cycle, probabilities
 from viz.commands import progress
 
 ROOT = Path(__file__).parents[2]
