@@ -5,9 +5,8 @@ A data set is a folder, or a ``.tar``/``.tar.gz`` of one, laid out in either of 
     DIR/train/<class>/*.jpg and DIR/val/<class>/*.jpg     the split is given
     DIR/<class>/*.jpg                                     the split is drawn, by a seed
 
-``DIR/classes.txt``, when present, has one tab-separated line ``label  folder  name`` for each class (more columns and
-lines that start with ``#`` are ignored). Without it the classes are the folders in alphabetical order, under their own
-names.
+``DIR/classes.txt``, when present, names and orders the classes (class_list.py), with labels 0, 1, 2 and so on. Without
+it the classes are the folders in alphabetical order, under their own names.
 """
 
 import hashlib
@@ -27,16 +26,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from . import class_list
 from .catalogue import home
+from .class_list import DatasetError, read_class_list
 from .images import ImageError, load_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 PARTS = ("train", "val")
 FORMAT = 1  # of the cache; a change of what is stored makes old files unreachable
-
-
-class DatasetError(ValueError):
-    """The folder or archive cannot be used as it is; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +142,10 @@ class _Folder:
         return _key(size, str(self.root.resolve()), facts)
 
     def _class_file(self) -> list[str]:
-        return ["classes.txt"] if (self.root / "classes.txt").is_file() else []
+        return [class_list.NAME] if (self.root / class_list.NAME).is_file() else []
 
-    def class_lines(self) -> list[str] | None:
-        return (self.root / "classes.txt").read_text(encoding="utf-8").splitlines() if self._class_file() else None
+    def class_list(self) -> bytes | None:
+        return (self.root / class_list.NAME).read_bytes() if self._class_file() else None
 
     def read(self) -> Iterator[tuple[str, bytes]]:
         for name in self.names:
@@ -176,9 +173,9 @@ class _Archive:
     def names(self) -> list[str]:
         return sorted(str(path) for path, _ in self._below_top(lambda path: path.suffix.lower() in SUFFIXES))
 
-    def class_lines(self) -> list[str] | None:
-        for _, read in self._below_top(lambda path: path.name == "classes.txt" and path.parent == self.top):
-            return read().decode("utf-8").splitlines()
+    def class_list(self) -> bytes | None:
+        for _, read in self._below_top(lambda path: path.name == class_list.NAME and path.parent == self.top):
+            return read()
         return None
 
     def read(self) -> Iterator[tuple[str, bytes]]:
@@ -240,7 +237,7 @@ class _Listing:
     folders: list[str]
 
 
-def _list(names: list[str], lines: list[str] | None, where: Path) -> _Listing:
+def _list(names: list[str], listed: bytes | None, where: Path) -> _Listing:
     given = {name.split("/")[0] for name in names if name.count("/") > 1} & set(PARTS)
     if len(given) == 1:
         missing = next(part for part in PARTS if part not in given)
@@ -257,7 +254,7 @@ def _list(names: list[str], lines: list[str] | None, where: Path) -> _Listing:
             raise DatasetError(f"{where}: {name} lies outside any class folder")
     folders = [path[depth] for path in steps]
     parts = [path[0] if given else "" for path in steps]
-    classes = _classes(lines, sorted(set(folders)), where)
+    classes = _classes(listed, sorted(set(folders)), where)
     present = set(zip(parts, folders, strict=True))
     for part in PARTS if given else ():
         for folder in classes:
@@ -268,19 +265,16 @@ def _list(names: list[str], lines: list[str] | None, where: Path) -> _Listing:
     return _Listing(names, [index[folder] for folder in folders], parts, list(classes.values()), list(classes))
 
 
-def _classes(lines: list[str] | None, folders: list[str], where: Path) -> dict[str, str]:
+def _classes(listed: bytes | None, folders: list[str], where: Path) -> dict[str, str]:
     """{folder: name} in order of label."""
     if len(folders) < 2:
         raise DatasetError(f"{where} has one class folder ({folders[0]}); a classifier needs at least two")
-    if lines is None:
+    if listed is None:
         return {folder: folder for folder in folders}
-    rows = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
-    if any(len(row) < 3 or not row[0].isdigit() for row in rows):
-        raise DatasetError(f"{where}/classes.txt: each line must be label, folder, name, separated by tabs")
-    rows.sort(key=lambda row: int(row[0]))
-    classes = {row[1]: row[2] for row in rows}
-    if [int(row[0]) for row in rows] != list(range(len(rows))) or set(classes) != set(folders):
-        raise DatasetError(f"{where}/classes.txt must list each class folder once, with labels 0, 1, 2 and so on")
+    rows = read_class_list(listed, where)
+    classes = {row.folder: row.name for row in rows}
+    if [row.label for row in rows] != list(range(len(rows))) or set(classes) != set(folders):
+        raise DatasetError(f"{where}/{class_list.NAME} must list each class folder once, with labels 0, 1, 2 and so on")
     return classes
 
 
@@ -288,7 +282,7 @@ def _classes(lines: list[str] | None, folders: list[str], where: Path) -> dict[s
 
 
 def _decode_all(source: _Folder | _Archive, size: int, array: Path, facts: Path, progress: bool) -> None:
-    listing = _list(source.names, source.class_lines(), source.root)
+    listing = _list(source.names, source.class_list(), source.root)
     place = {name: i for i, name in enumerate(listing.names)}
     digests = [""] * len(place)
     array.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ import numpy as np
 
 import models
 import viz
+from models import class_list
+from models.class_list import read_class_list
 from models.dataset import SUFFIXES
 from models.mistakes import UserError
 
@@ -78,18 +80,18 @@ def _is_flat(root):
 
 def _classes(folder, root):
     """(folder, name, ImageNet indices) of each class, in the order of classes.txt, or of the folders' names."""
-    listing = folder / "classes.txt"
+    listing = folder / class_list.NAME
     if not listing.is_file():
         found = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
         if not found:
             raise UserError(f"--data {folder} holds no class folders")
         return [(name, name, ()) for name in found]
-    rows = [line.split("\t") for line in listing.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-    rows.sort(key=lambda row: int(row[0]))
-    indices = [row[3] if len(row) > 3 else "" for row in rows]
-    return [
-        (row[1], row[2], tuple(int(i) for i in some.split(",") if i)) for row, some in zip(rows, indices, strict=True)
-    ]
+    rows = read_class_list(listing.read_bytes(), folder)
+    missing = [row.folder for row in rows if not (root / row.folder).is_dir()]
+    if missing or not rows:
+        lists = f"the folder {missing[0]}, which is not in {root}" if missing else "no class"
+        raise UserError(f"--data {folder}: its {class_list.NAME} lists {lists}")
+    return [(row.folder, row.name, row.imagenet) for row in rows]
 
 
 def model_for(model, data):

@@ -18,7 +18,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 import models
-from models.dataset import SUFFIXES, DatasetError
+from models import class_list
+from models.class_list import DatasetError, read_class_list
+from models.dataset import SUFFIXES
 from models.images import ImageError
 from models.mistakes import UserError
 
@@ -43,9 +45,11 @@ class Files:
     def __init__(self, root: Path, names: list[str]):
         self.root, self.names = root, names
 
-    def class_lines(self):
-        listing = self.root / "classes.txt"
-        return listing.read_text("utf-8-sig").splitlines() if listing.is_file() else []
+    @property
+    def class_list(self):
+        """The content of a classes.txt beside them."""
+        listing = self.root / class_list.NAME
+        return listing.read_bytes() if listing.is_file() else b""
 
     def stamp(self, place):
         """(bytes, when modified) of a file; None if there is none."""
@@ -89,18 +93,15 @@ class Archive:
     """The pictures in a tar archive, in its own order, for a compressed one can only be read from its beginning."""
 
     def __init__(self, path: Path):
-        self.root, self.names, self.lines = path, [], []
+        self.root, self.names, self.class_list = path, [], b""
         self.sizes, self.modified = array("q"), array("q")
         for member, read in self._members():
-            if PurePosixPath(member.name).name == "classes.txt":
-                self.lines = read().decode("utf-8-sig").splitlines()
+            if PurePosixPath(member.name).name == class_list.NAME:
+                self.class_list = read()
             else:
                 self.names.append(member.name)
                 self.sizes.append(member.size)
                 self.modified.append(int(1e9 * member.mtime))
-
-    def class_lines(self):
-        return self.lines
 
     def stamp(self, place):
         return self.sizes[place], self.modified[place]
@@ -112,7 +113,7 @@ class Archive:
         for member, read in self._members():
             if next_one is None:
                 return
-            if PurePosixPath(member.name).name == "classes.txt":
+            if PurePosixPath(member.name).name == class_list.NAME:
                 continue
             place += 1
             if place == next_one:
@@ -129,7 +130,7 @@ class Archive:
                     if (
                         member.isfile()
                         and not hidden
-                        and (path.suffix.lower() in SUFFIXES or path.name == "classes.txt")
+                        and (path.suffix.lower() in SUFFIXES or path.name == class_list.NAME)
                     ):
                         yield member, lambda member=member: tar.extractfile(member).read()
         except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -161,10 +162,9 @@ class Source:
         return {PurePosixPath(name).parent.name for name in self.names}
 
     def class_rows(self):
-        """{folder: (name, ImageNet indices)} of a classes.txt beside them: label, folder, name, perhaps indices."""
-        rows = [line.split("\t") for line in self._files.class_lines() if line.strip() and not line.startswith("#")]
-        indices = [[int(i) for i in row[3].split(",") if i.isdigit()] if len(row) > 3 else [] for row in rows]
-        return {row[1]: (row[2], some) for row, some in zip(rows, indices, strict=True) if len(row) > 2}
+        """{folder: (name, ImageNet indices)} of a classes.txt beside them. Raises DatasetError."""
+        rows = read_class_list(self._files.class_list, self.path)
+        return {row.folder: (row.name, row.imagenet) for row in rows}
 
     def files(self, wanted):
         """(place in `names`, bytes or a sentence) of each of the places, which ascend."""

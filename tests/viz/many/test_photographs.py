@@ -54,7 +54,7 @@ def test_each_gives_all_files_in_order(path, folder):
         assert batch.files == tuple((folder / name).read_bytes() for name in batch.names)
     assert [batch.first for batch in source.batches(4, {0, 8})] == [4]
     assert next(source.batches(4, {0})).files == batches[1].files
-    assert source.class_rows() == {"cat": ("tabby", [281, 282]), "dog": ("hound", []), "zebra": ("zebra", [340])}
+    assert source.class_rows() == {"cat": ("tabby", (281, 282)), "dog": ("hound", ()), "zebra": ("zebra", (340,))}
     assert source.folders == {"cat", "dog", "zebra"}
 
 
