@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,6 +123,40 @@ def test_attacks_and_features_too(run, folder, network, tmp_path):
     assert float(row["pgd_linf"]) == pytest.approx(abs(attacked - x[0]).max(), abs=1e-6)
     assert row["pgd_named"] == model.labels[model(attacked[None]).numpy().argmax()]
     assert row["pgd_success"] == str(int(row["pgd_named"] != row["named"]))
+
+
+def test_optimised_images_are_each_photographs_own(run, folder, network, tmp_path):
+    few = ["invert.steps=3", "deep_dream.steps=2", "deep_dream.octaves=1", "reconstruct_content.steps=2"]
+    asked = ["--do", "deep_dream,invert,reconstruct_content", "--set", *few, "invert.layer=relu2_1", "--batch-size"]
+    assert run(folder, *asked, 5)[0] == 0 and run(folder, *asked, 14, out="other")[0] == 0
+    store, model = viz.open_store(tmp_path / "store"), models.load(network).requires_grad_(False)
+    same(store, viz.open_store(tmp_path / "other"), atol=0)
+    row, arrays = store["dog/1.png"]
+    x = models.load_image(folder / "dog" / "1.png", model.input_size, model.short_side)
+    found = {
+        "invert": viz.invert(model, x, "relu2_1", steps=3),
+        "deep_dream": viz.deep_dream(
+            model, x, store.facts["question"]["techniques"]["deep_dream"]["layer"], 1, steps=2
+        ),
+        "reconstruct_content": viz.reconstruct_content(model, x, steps=2),
+    }
+    for name, expected in found.items():
+        assert arrays[name].dtype == np.uint8 and abs(arrays[name] / 255 - expected.image[0]).max() <= 0.51 / 255
+        assert float(row[f"{name}_loss"]) == pytest.approx(expected.total[-1], rel=1e-5)
+        assert float(row[f"{name}_l2"]) == pytest.approx(np.linalg.norm(arrays[name] / 255 - x[0]), rel=1e-4)
+
+
+def test_half_an_optimised_image_is_none(run, folder, tmp_path, monkeypatch):
+    once = viz.invert
+
+    def left(*given, **options):
+        found = once(*given, **options)
+        found.stopped = True
+        return found
+
+    monkeypatch.setattr(work, "viz", SimpleNamespace(**vars(viz) | {"invert": left}))
+    assert run(folder, "--do", "invert", "--set", "invert.steps=1")[0] == 130
+    assert not viz.open_store(tmp_path / "store").table()
 
 
 def test_half_is_half_and_knows_small_numbers(run, folder, tmp_path):

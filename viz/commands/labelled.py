@@ -1,18 +1,17 @@
 """Photographs with known classes, for techniques that measure over many, and a network that has those classes."""
 
+import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 import models
 import viz
 from models import class_list
-from models.class_list import read_class_list
-from models.dataset import SUFFIXES
+from models.images import ImageError
 from models.mistakes import UserError
-
-from .pictures import in_channels
+from viz.many.photographs import Source, in_channels
 
 
 @dataclass(frozen=True)
@@ -32,66 +31,79 @@ class Labelled:
         return self.folders == ("",)
 
 
+WHERE = "DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt, as a folder, a tar archive, or a "
+WHERE += "text with a path on each line"
+
+
 def add_data_options(options, count, flat=False):
     """--data and --count, for `labelled_images`."""
-    also = "; or DIR/*.jpg, of no known class" if flat else ""
-    options.add_argument(
-        "--data",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="photographs with known classes: DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.txt"
-        + also,
-    )
+    also = "; or pictures of no known class" if flat else ""
+    what = f"photographs with known classes: {WHERE}{also}"
+    options.add_argument("--data", required=True, type=Path, metavar="DIR", help=what)
     options.number("--count", count, "how many photographs of --data", low=1)
 
 
-def labelled_images(folder, size, count, seed, model=None, flat=False):
+def labelled_images(data, size, count, seed, model=None, flat=False):
     """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels.
 
-    model: the network that sees them, if it may see grey. flat: whether pictures without class folders will do, all of
-    one class then, whose name is "".
+    data: as many.photographs.Source takes it. model: the network that sees them, if it may see grey. flat: whether
+    pictures without class folders will do, all of one class then, whose name is "". What cannot be read is left out,
+    with a warning.
     """
-    root = folder / "val" if (folder / "val").is_dir() else folder
-    if not root.is_dir():
-        raise UserError(f"--data {folder} is not a folder")
-    rows = [("", "", ())] if flat and _is_flat(root) else _classes(folder, root)
+    source = Source(data)
+    classes, places = _by_class(source, data, flat)
     rng = np.random.default_rng(seed)
-    found = {
-        place: rng.permutation(sorted(p for p in (root / row[0]).iterdir() if p.suffix.lower() in SUFFIXES))
-        for place, row in enumerate(rows)
-    }
-    chosen = [(path, place, n) for place, paths in found.items() for n, path in enumerate(paths)]
+    found = {label: rng.permutation(places[row[0]]) for label, row in enumerate(classes)}
+    chosen = [(place, label, n) for label, its in found.items() for n, place in enumerate(its)]
     chosen = sorted(sorted(chosen, key=lambda c: c[2])[:count], key=lambda c: (c[1], c[2]))
+    read = _read(source, sorted(place for place, *_ in chosen), size)
+    chosen = [one for one in chosen if one[0] in read]
     if not chosen:
-        raise UserError(f"--data {folder}: there are no pictures in its class folders")
-    images = np.concatenate([viz.as_saved(models.load_image(path, size)) for path, _, _ in chosen])
+        raise UserError(f"--data {data}: there are no pictures in its class folders")
+    images = np.concatenate([read[place] for place, *_ in chosen])
     images = images if model is None else in_channels(model, images)
-    labels = np.array([place for _, place, _ in chosen])
-    folders, names, imagenet = zip(*rows, strict=True)
-    return Labelled(images, labels, tuple(path for path, _, _ in chosen), names, folders, imagenet)
+    labels = np.array([label for _, label, _ in chosen])
+    folders, names, imagenet = zip(*classes, strict=True)
+    return Labelled(images, labels, tuple(source.where(place) for place, *_ in chosen), names, folders, imagenet)
 
 
-def _is_flat(root):
-    """Whether there are pictures, and no folders."""
-    found = [path for path in root.iterdir() if not path.name.startswith(".")]
-    return not any(path.is_dir() for path in found) and any(path.suffix.lower() in SUFFIXES for path in found)
-
-
-def _classes(folder, root):
-    """(folder, name, ImageNet indices) of each class, in the order of classes.txt, or of the folders' names."""
-    listing = folder / class_list.NAME
-    if not listing.is_file():
-        found = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-        if not found:
-            raise UserError(f"--data {folder} holds no class folders")
-        return [(name, name, ()) for name in found]
-    rows = read_class_list(listing.read_bytes(), folder)
-    missing = [row.folder for row in rows if not (root / row.folder).is_dir()]
+def _by_class(source, data, flat):
+    """([(folder, name, ImageNet indices)] of each class, in the order of classes.txt or of the folders' names;
+    {folder: places}): of those below a folder "val", if there are such."""
+    paths = [PurePosixPath(name) for name in source.names]
+    validation = [place for place, path in enumerate(paths) if path.parent.parent.name == "val"]
+    places = {}
+    for place in validation or range(len(paths)):
+        places.setdefault(paths[place].parent.name, []).append(place)
+    if flat and set(places) == {""}:
+        return [("", "", ())], places
+    rows = source.class_rows()
+    if rows is None:
+        rows = {name: (name, ()) for name in sorted(places) if name}
+        if not rows:
+            raise UserError(f"--data {data} holds no class folders")
+    missing = [name for name in rows if name not in places]
     if missing or not rows:
-        lists = f"the folder {missing[0]}, which is not in {root}" if missing else "no class"
-        raise UserError(f"--data {folder}: its {class_list.NAME} lists {lists}")
-    return [(row.folder, row.name, row.imagenet) for row in rows]
+        lists = f"the folder {missing[0]}, which is not in it, or has no pictures" if missing else "no class"
+        raise UserError(f"--data {data}: its {class_list.NAME} lists {lists}")
+    return [(folder, name, tuple(indices)) for folder, (name, indices) in rows.items()], places
+
+
+def _read(source, places, size):
+    """{place: (1,3,H,W) on the 256 levels of a picture file} of those that can be read."""
+    found, errors = {}, []
+    for place, file in source.files(places):
+        try:
+            if isinstance(file, str):
+                raise ImageError(file)
+            found[place] = viz.as_saved(models.load_image(file, size))
+        except ImageError as error:
+            errors.append(f"{source.where(place)}: {error}")
+    if errors:
+        warnings.warn(
+            f"{len(errors)} of {len(places)} photographs are left out, the first is {errors[0]}", stacklevel=2
+        )
+    return found
 
 
 def model_for(model, data):
@@ -118,6 +130,6 @@ def own_classes(model, folder, name, imagenet=()):
 
 def classes_of_folders(model, source):
     """{folder: indices of the classes it stands for} of a many.photographs.Source, for folders that stand for some."""
-    rows = source.class_rows()
+    rows = source.class_rows() or {}
     found = {name: own_classes(model, name, *rows.get(name, (name, ()))) for name in sorted(source.folders)}
     return {name: classes for name, classes in found.items() if classes}

@@ -26,16 +26,18 @@ from viz.many.work import Question, Technique, computed, hold, identity
 from viz.target import channels, logits_layer
 
 from . import attribution
+from .dream import dreamer
 from .labelled import classes_of_folders
-from .options import chosen, distance, folder, parser
+from .options import chosen, distance, folder, names, parser
 from .record import code_sha256, versions
 from .target import ANYTHING
 
 ATTACKS = ("fgsm", "pgd", "apgd", "auto_attack", "square_attack", "deepfool", "carlini_wagner", "one_pixel")
 NOWHERE = ("deepfool", "auto_attack")
 TO_A_CLASS = ("jsma", "targeted_ascent")
+OPTIMISED = ("deep_dream", "invert", "reconstruct_content")
 WRITTEN = ("table.csv", "report.html", "contact_sheet.png")
-KNOWN = (*attribution.COMMANDS, *ATTACKS, *TO_A_CLASS, "features")
+KNOWN = (*attribution.COMMANDS, *ATTACKS, *TO_A_CLASS, *OPTIMISED, "features")
 
 options = parser(__doc__, "photographs --do grad_cam,saliency --model minivgg --out store", image=False, kind=ANYTHING)
 options.set_defaults(out=Path("out") / "store")
@@ -202,15 +204,15 @@ def technique(name, given):
         return Technique(name, "attribution", {key: read[key] for key in own if key in read and read[key] is not None})
     known = inspect.signature(getattr(viz, name)).parameters
     open_to = [key for key, one in list(known.items())[2:] if type(one.default) in (bool, int, float, str)]
-    refuse_unknown(
-        name, given, [*(key for key in open_to if key not in NOT_ASKED), *(["layer"] if name == "features" else [])]
-    )
+    layer = [key for key in ("layer", "layers") if key in known]
+    refuse_unknown(name, given, [*layer, *(key for key in open_to if key not in (*NOT_ASKED, *layer))])
     read = {key: read_as(name, key, known[key].default, value) for key, value in given.items()}
-    return Technique(name, "features" if name == "features" else "attack", read)
+    return Technique(name, KINDS.get(name, "attack"), read)
 
 
 OPEN = ("layer", "rules", "through", "signed", "counterfactual", "only_convolutional")  # without a default
-NOT_ASKED = ("progress", "seed", "batch_size", "samples")
+NOT_ASKED = ("progress", "seed", "batch_size", "samples", "clip")
+KINDS = dict.fromkeys(OPTIMISED, "optimised") | {"features": "features"}
 
 
 def refuse_unknown(name, given, known):
@@ -225,20 +227,26 @@ def read_as(name, key, default, text):
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
-        return distance(text) if isinstance(default, float) else type(default)(text) if key != "layer" else text
+        if key in ("layer", "layers"):
+            return text if key == "layer" else names(text)
+        return distance(text) if isinstance(default, float) else type(default)(text)
     except (ValueError, KeyError):
         raise UserError(f"--set {name}.{key}={text}: expected a {type(default).__name__}") from None
 
 
 def with_defaults(model, techniques):
     """The same, with the layers written down that viz would take."""
-    found = []
-    for one in techniques:
-        at_layer = one.kind == "attribution" and attribution.COMMANDS[one.name].at_layer
-        layer = {"layer": viz.default_layer(model)} if at_layer else {}
-        layer = {"layer": logits_layer(model)} if one.kind == "features" else layer
-        found.append(Technique(one.name, one.kind, layer | one.options))
-    return tuple(found)
+
+    def its_layer(one):
+        if one.kind == "attribution" and attribution.COMMANDS[one.name].at_layer:
+            return {"layer": viz.default_layer(model)}
+        if one.name in ("deep_dream", "invert"):
+            return {"layer": dreamer(model)}
+        if one.name == "reconstruct_content":
+            return {"layers": viz.default_layers(model, None, ())[0]}
+        return {"layer": logits_layer(model)} if one.kind == "features" else {}
+
+    return tuple(Technique(one.name, one.kind, its_layer(one) | one.options) for one in techniques)
 
 
 def refuse_now(question, model):

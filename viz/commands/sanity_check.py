@@ -22,7 +22,7 @@ from viz.intervals import Estimate
 from viz.randomization import Randomization
 
 from .kept import add_store_option, kept
-from .labelled import labelled_images
+from .labelled import WHERE, labelled_images
 from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
 from .options import parser
 from .tables import markdown, with_refusals
@@ -39,7 +39,7 @@ options.add_argument(
     metavar="A,B,...",
     help=f"any of {', '.join(METHODS)} (default: all but {', '.join((*SLOW, *FLAT))})",
 )
-options.add_argument("--data", type=Path, metavar="DIR", help="a folder of class folders, in place of IMAGE")
+options.add_argument("--data", type=Path, metavar="DIR", help=f"in place of IMAGE: {WHERE}")
 options.number("--count", 20, "how many photographs of --data", low=1)
 options.number("--draws", 10, "of the weights", low=1)
 options.number("--looks", 16, "at a map for each draw, after so many of the layers, evenly", low=2)

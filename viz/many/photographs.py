@@ -47,9 +47,9 @@ class Files:
 
     @property
     def class_list(self):
-        """The content of a classes.txt beside them."""
+        """The content of a classes.txt beside them; None where there is none."""
         listing = self.root / class_list.NAME
-        return listing.read_bytes() if listing.is_file() else b""
+        return listing.read_bytes() if listing.is_file() else None
 
     def stamp(self, place):
         """(bytes, when modified) of a file; None if there is none."""
@@ -93,7 +93,7 @@ class Archive:
     """The pictures in a tar archive, in its own order, for a compressed one can only be read from its beginning."""
 
     def __init__(self, path: Path):
-        self.root, self.names, self.class_list = path, [], b""
+        self.root, self.names, self.class_list = path, [], None
         self.sizes, self.modified = array("q"), array("q")
         for member, read in self._members():
             if PurePosixPath(member.name).name == class_list.NAME:
@@ -157,12 +157,19 @@ class Source:
     def __len__(self):
         return len(self.names)
 
+    def where(self, place):
+        """The Path of a photograph, below that of an archive, for what is said of it."""
+        return self._files.root / self.names[place]
+
     @property
     def folders(self):
         return {PurePosixPath(name).parent.name for name in self.names}
 
     def class_rows(self):
-        """{folder: (name, ImageNet indices)} of a classes.txt beside them. Raises DatasetError."""
+        """{folder: (name, ImageNet indices)} of a classes.txt beside them, by label; None where there is none. Raises
+        DatasetError."""
+        if self._files.class_list is None:
+            return None
         rows = read_class_list(self._files.class_list, self.path)
         return {row.folder: (row.name, row.imagenet) for row in rows}
 

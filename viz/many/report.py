@@ -82,7 +82,7 @@ def write(store, source, model):
 def class_names(source, model):
     """{folder: the name of its class}, where that is another: by classes.txt, or the network's WordNet ids."""
     known = {label.synset: str(label) for label in model.labels or () if getattr(label, "synset", "")}
-    known |= {name: row[0] for name, row in source.class_rows().items()}
+    known |= {name: row[0] for name, row in (source.class_rows() or {}).items()}
     return {name: known[name] for name in source.folders if known.get(name, name) != name}
 
 

@@ -36,7 +36,7 @@ COARSEST = 16  # cells of a side at most, for comparing maps: what is finer is n
 
 @dataclass(frozen=True)
 class Technique:
-    """One of viz's functions with options. kind: attribution, attack or features."""
+    """One of viz's functions with options. kind: attribution, attack, optimised (an image) or features."""
 
     name: str
     kind: str
@@ -210,7 +210,12 @@ def memory():
 
 # ---- the techniques --------------------------------------------------------------------------------------------------
 
-COLUMNS = {"attribution": ("largest", "sum"), "attack": ("named", "success", "linf", "l2"), "features": ()}
+COLUMNS = {
+    "attribution": ("largest", "sum"),
+    "attack": ("named", "success", "linf", "l2"),
+    "optimised": ("loss", "l2"),
+    "features": (),
+}
 
 
 def computed(question, model, images):
@@ -222,6 +227,10 @@ def computed(question, model, images):
     for technique in question.techniques:
         if technique is cam:
             maps[cam.name] = found
+            continue
+        if technique.kind == "optimised":
+            arrays[technique.name], its = optimised(question, technique, model, images)
+            columns |= its
             continue
         result = call(question, technique, model, images, named)
         if technique.kind == "attribution":
@@ -296,6 +305,21 @@ def attacked(model, technique, images, result, named):
         "l2": [float(x) for x in moved["l2"]],
     }
     return np.rint(255 * saved).astype(np.uint8), {f"{technique.name}_{key}": found[key] for key in found}
+
+
+def optimised(question, technique, model, images):
+    """((N,C,H,W) uint8, {column: (N,) values}) of an image for each of images (N,C,H,W), one at a time: their losses
+    are then their own, and which others are in the batch does not matter."""
+    pictures, losses = [], []
+    for n in range(len(images)):
+        found = technique.function(model, images[n : n + 1], **technique.options, seed=question.seed)
+        if found.stopped:  # by a second Ctrl-C, which optimisers take for the end: half an answer is none
+            raise KeyboardInterrupt
+        pictures.append(viz.as_saved(found.image))
+        losses.append(found.total[-1])
+    saved = np.concatenate(pictures)
+    moved = [float(x) for x in viz.distances(images, saved)["l2"]]
+    return np.rint(255 * saved).astype(np.uint8), {f"{technique.name}_loss": losses, f"{technique.name}_l2": moved}
 
 
 def agreement(maps):
