@@ -57,11 +57,11 @@ def as_images(model: Module, image: Images, whole: bool = False) -> np.ndarray:
             f"image must be floating point, in the model's input space, got dtype {x.dtype}: divide 0-255 by 255"
         )
     values = x.numpy() if isinstance(x, mg.Tensor) else x
-    require_units(model, "image", values)
+    least, most = require_units(model, "image", values)
     low, high = value_range(model) or (0.0, 1.0)
-    if (low, high) != (0, 1) and high - low >= 100 and values.size and 0 <= values.min() < values.max() <= 1:
+    if (low, high) != (0, 1) and high - low >= 100 and 0 <= least < most <= 1:
         raise ValueError(
-            f"image goes from {values.min():.4g} to {values.max():.4g}, but this network takes values in [{low:g}, "
+            f"image goes from {least:.4g} to {most:.4g}, but this network takes values in [{low:g}, "
             f"{high:g}]: pixels in [0, 1] are to be brought to that range, low + (high - low) * image"
         )
     return x
@@ -136,14 +136,16 @@ def value_range(model: Module) -> Any:
     return declared
 
 
-def require_units(model: Module, what: str, values: np.ndarray) -> None:
-    """Refuse values (an array or a number) that are no numbers, or in other units than the model's: see `as_images`."""
+def require_units(model: Module, what: str, values: np.ndarray) -> tuple[float, float]:
+    """The least and the largest of values (an array or a number), 0 of none; refused where they are no numbers, or in
+    other units than the model's: see `as_images`."""
     known, values = value_range(model), np.asarray(values)
-    if not np.isfinite(values).all():
+    least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not np.isfinite([least, most]).all():  # a NaN is both, and an infinity one of them
         raise ValueError(f"{what} has NaN or infinite values")
     if known is None or not values.size:
-        return
-    (low, high), least, most = known, float(values.min()), float(values.max())
+        return least, most
+    low, high = known
     slack = (high - low) / 2
     if least < low - slack or most > high + slack:
         hint = "divide 0-255 by 255" if least >= 0 and (low, high) == (0, 1) else "bring them to that range"
@@ -151,6 +153,7 @@ def require_units(model: Module, what: str, values: np.ndarray) -> None:
             f"{what} goes from {least:.4g} to {most:.4g}, but this network takes pixels in [{low:g}, {high:g}] "
             f"and does the rest itself: {hint}"
         )
+    return least, most
 
 
 def require_pixels(name: str, model: Module) -> None:
