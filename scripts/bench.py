@@ -3,6 +3,9 @@
 Each case runs in a process of its own, in which the engines take turns. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, with
 which some environments hold BLAS back, are unset. Writes bench.md, bench.json and bench.png (cost against size).
 
+--before DIR times this checkout against an earlier one instead (git worktree add DIR COMMIT), call by call in turns,
+and writes before.md: what a change has cost.
+
 --device cuda times it on a GPU instead, against PyTorch on the same one, and writes bench_cuda.md and bench_cuda.json.
 It needs CuPy and a torch for CUDA, nothing else. A case that fails is named in the report, and the exit code is 1.
 """
@@ -19,7 +22,8 @@ from pathlib import Path
 
 import begin  # noqa: F401 (first of all: see there)
 import numpy as np
-from benchmarks import cases
+from benchmarks import before, cases
+from benchmarks.one_checkout import CASES as BEFORE_CASES
 
 from minigrad.device import device_of, to_device
 from models.exits import exit_code
@@ -53,22 +57,22 @@ options = argparse.ArgumentParser(
 )
 ON_GPU = f"{', '.join(cases.NAMES)}; on a GPU {', '.join(cases.GPU_NAMES)}"
 options.add_argument("--only", metavar="CASE,...", help=ON_GPU)
+options.add_argument("--before", type=Path, metavar="DIR", help=f"an earlier checkout: {', '.join(BEFORE_CASES)}")
 options.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or auto (default %(default)s)")
 options.add_argument("--rounds", type=positive, default=20, metavar="N", help="of every case (default %(default)s)")
 options.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default %(default)s")
 
 
-def unpinned(environment):
-    """The environment without what pins OpenBLAS's kernels, and with this folder's modules to be found."""
+def unpinned(environment, *folders):
+    """The environment without what pins OpenBLAS's kernels, and with the modules of these folders to be found."""
     kept = {name: value for name, value in environment.items() if name not in PINNING}
-    paths = [str(SCRIPTS), str(SCRIPTS.parent), *filter(None, [kept.get("PYTHONPATH")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(paths)}
+    return kept | {"PYTHONPATH": os.pathsep.join([*map(str, folders), *filter(None, [kept.get("PYTHONPATH")])])}
 
 
 def child(module, *arguments):
     """What `python -m benchmarks.MODULE ARGUMENTS` prints as JSON in its last line."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=unpinned(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, env=unpinned(os.environ, SCRIPTS, SCRIPTS.parent))
     if done.returncode:
         raise RuntimeError(f"benchmarks.{module} {' '.join(map(str, arguments))} failed:\n{done.stderr[-2000:]}")
     *said, last = done.stdout.splitlines() or [""]
@@ -110,7 +114,23 @@ def needs(packages):
         raise UserError(f"{', '.join(missing)} must be installed to compare with: run `make bench`")
 
 
+def against_earlier(args):
+    """The table of this checkout beside the one in --before."""
+    if not (args.before / "minigrad" / "__init__.py").exists():
+        raise UserError(f"--before {args.before}: no checkout; `git worktree add DIR COMMIT` makes one")
+    check_folder(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name in chosen(args.only, tuple(BEFORE_CASES)):
+        found[name] = before.timed(args.before.resolve(), name, args.rounds, unpinned(os.environ))
+        (args.out / "before.md").write_text(before.markdown(found) + "\n")
+        print(f"{name}: {before.shares(found[name])}", flush=True)
+    print(f"-> {args.out / 'before.md'}")
+
+
 def run(args):
+    if args.before is not None:
+        return against_earlier(args)
     device = device_of(to_device(np.zeros(1, np.float32), args.device))  # says what is wrong with it
     names = chosen(args.only, cases.NAMES if device == "cpu" else cases.GPU_NAMES)
     needs(NEEDED if device == "cpu" else NEEDED_ON_GPU)

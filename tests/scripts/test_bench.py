@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,8 @@ def test_report_of_a_part_has_only_that_part():
 
 
 def test_what_pins_openblas_is_unset():
-    kept = bench.unpinned({"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "1", "HOME": "/h", "PYTHONPATH": "/p"})
+    pinned = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "1", "HOME": "/h", "PYTHONPATH": "/p"}
+    kept = bench.unpinned(pinned, SCRIPTS, SCRIPTS.parent)
     assert kept.keys() == {"HOME", "PYTHONPATH"} and kept["PYTHONPATH"].endswith("/p")
     assert str(SCRIPTS) in kept["PYTHONPATH"]
 
@@ -233,7 +235,7 @@ def test_engines_do_the_same_work(kind, tmp_path, monkeypatch):
     """On small inputs, each kind of step gives what torch gives."""
     subprocess.run(
         [sys.executable, "-m", "benchmarks.prepare", str(tmp_path), "vgg16_features", "minivgg_bn"],
-        env=bench.unpinned({}),
+        env=bench.unpinned({}, SCRIPTS, SCRIPTS.parent),
         check=True,
     )
     from benchmarks import case as timing
@@ -249,3 +251,28 @@ def test_engines_do_the_same_work(kind, tmp_path, monkeypatch):
     if kind != "training":
         with pytest.raises(RuntimeError, match="the engines' results differ by"):
             timing.agreement(small, lambda: 2 * steps["minigrad"](), steps["torch contiguous"])
+
+
+# ---- an earlier checkout ---------------------------------------------------------------------------------------------
+
+
+def test_an_earlier_checkout_is_timed_by_turns_with_this_one(tmp_path, capsys):
+    """The earlier one is this one's copy, each of whose calls of occlusion is marked: the calls are its own."""
+    earlier = tmp_path / "earlier"
+    for folder in ("minigrad", "models", "viz", "scripts"):
+        shutil.copytree(SCRIPTS.parent / folder, earlier / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with (earlier / "viz/__init__.py").open("a") as written:
+        calls = str(tmp_path / "calls")
+        written.write(f"\n\ndef occlusion(*args, **options):\n    open({calls!r}, 'a').write('called ')\n")
+    asked = ["--before", str(earlier), "--only", "occlusion", "--rounds", "2", "--out", str(tmp_path / "out")]
+    assert bench.main(asked) == 0
+    assert (tmp_path / "calls").read_text().split() == ["called"] * 4  # two to warm up, two timed
+    head, _, row = (tmp_path / "out/before.md").read_text().splitlines()
+    assert head == "| case | before | now | now / before |" and row.startswith("| occlusion | ")
+    before, now = (float(cell.split()[0]) for cell in row.split("|")[2:4])
+    assert 0 < before < now  # a call that only leaves a mark is quicker than occlusion
+
+
+def test_what_is_no_checkout_is_refused(tmp_path, capsys):
+    assert bench.main(["--before", str(tmp_path), "--only", "occlusion", "--out", str(tmp_path / "out")]) == 2
+    assert "git worktree add" in capsys.readouterr().err
