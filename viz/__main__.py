@@ -6,6 +6,7 @@ Installed, minigrad-viz is the same; python -m models has networks' weights: dow
 
 import difflib
 import sys
+from collections.abc import Sequence
 
 from models.exits import exit_code
 from models.mistakes import UserError
@@ -15,11 +16,11 @@ from .commands.command import start
 from .commands.techniques import COMMANDS, TECHNIQUES, listing
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: that of the technique, or 2 if there is none of that name."""
     words = sys.argv[1:] if argv is None else argv
 
-    def work():
+    def work() -> int | None:
         if not words or words[0] in ("--list", "--help", "-h"):
             return print(f"{__doc__}\n{listing()}")
         if words[0] == "course":
@@ -30,7 +31,7 @@ def main(argv=None):
     return exit_code("viz", work)
 
 
-def words_for(name):
+def words_for(name: str) -> list[str]:
     """The command and the options that a name stands for."""
     name = name.lower().replace("-", "_").replace("++", "_plus_plus")
     if name in COMMANDS:

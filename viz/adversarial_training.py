@@ -9,6 +9,8 @@ on (seed, epoch, batch) alone: a run that was stopped goes on bit for bit.
 
 from typing import Any
 
+import numpy as np
+
 from minigrad.device import to_device
 from models.augment import to_float
 from models.training import Trainer
@@ -27,7 +29,7 @@ class AdversarialTrainer(Trainer):
         super().__init__(*arguments, **named)
         self.epsilon, self.attack_steps = epsilon, attack_steps
 
-    def _images(self, views, labels):
+    def _images(self, views: np.ndarray, labels: np.ndarray) -> Any:
         self.model.eval()
         image, size = to_float(views), 2.5 * self.epsilon / self.attack_steps
         rngs = streams([self.recipe.seed, self.epoch, self.batch], "pgd", image)
@@ -37,5 +39,5 @@ class AdversarialTrainer(Trainer):
             x = projected_step(x, size, gradient, image, self.epsilon)
         return to_device(x, self.device)
 
-    def _fingerprint(self):
+    def _fingerprint(self) -> dict:
         return super()._fingerprint() | {"epsilon": self.epsilon, "attack_steps": self.attack_steps}

@@ -35,7 +35,7 @@ def save_gif(frames: list[Any], path: Any, seconds: float = 0.08, hold: float = 
         )
 
 
-def _levels(frame):
+def _levels(frame: np.ndarray) -> np.ndarray:
     """(H, W*N, 3) uint8."""
     frame = np.asarray(frame)
     frame = frame[None] if frame.ndim == 3 else frame

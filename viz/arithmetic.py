@@ -10,7 +10,9 @@ a handful of products, so that a convolution is seen to be what it is.
 Letters: O output channels, C input channels of the group, KH KW of a kernel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +47,7 @@ class Term:
     step: tuple = (1, 1)
 
     @property
-    def sum(self):
+    def sum(self) -> float:
         return float(self.patch.sum() if self.kernel is None else (self.patch * self.kernel).sum())
 
 
@@ -81,7 +83,7 @@ class Arithmetic:
     inputs: list = field(default_factory=list)
 
     @property
-    def summed(self):
+    def summed(self) -> float:
         """The sum over all terms."""
         return sum(term.sum for term in self.terms) + self.rest
 
@@ -134,7 +136,7 @@ def uses(model: Module, image: Images, layer: str, unit: tuple, count: int = 6) 
 class _Pass:
     """What went in and out of every layer, (name, arrays), and who made what went in."""
 
-    def __init__(self, model, image):
+    def __init__(self, model: Module, image: Images) -> None:
         x, self.calls = as_image(model, image), Calls()
         if len(x) != 1:
             raise ValueError(f"arithmetic: one image at a time, got {len(x)}")
@@ -146,22 +148,22 @@ class _Pass:
                 self.seen[name] = module, before, after
                 self.made.setdefault(id(after), name)
 
-    def of(self, layer):
+    def of(self, layer: str) -> tuple:
         """(x, y): arrays of a layer's input, or a tuple of them, and of its output."""
         if layer not in self.seen:
             raise ValueError(f"arithmetic: {layer!r} is no layer that gives one output in this network")
         _, before, after = self.seen[layer]
         return self._arrays(before), after.numpy()
 
-    def _arrays(self, tensors):
+    def _arrays(self, tensors: Any) -> Any:
         return tuple(map(self._arrays, tensors)) if isinstance(tensors, tuple) else tensors.numpy()
 
-    def source(self, layer):
+    def source(self, layer: str) -> str | None:
         """The name of the layer whose output goes in; "" for the image, None where that is not known."""
         before = self.seen[layer][1]
         return self.made.get(id(before)) if isinstance(before, mg.Tensor) else None
 
-    def joined(self, layer, unit):
+    def joined(self, layer: str, unit: tuple) -> list:
         """Uses by branches that are concatenated or added, of which this layer's output is one's."""
         mine, found = id(self.seen[layer][2]), []
         for name, (module, _, result) in self.seen.items():
@@ -177,7 +179,7 @@ class _Pass:
                     first += after.shape[1]
         return found
 
-    def takers(self, layer):
+    def takers(self, layer: str) -> list:
         """The layers that take this one's output, but for the containers of such."""
         after = id(self.seen[layer][2])
         return [
@@ -189,7 +191,7 @@ class _Pass:
         ]
 
 
-def _checked(layer, unit, y):
+def _checked(layer: str, unit: tuple, y: np.ndarray) -> tuple:
     unit = tuple(int(number) for number in unit)
     if len(unit) != y.ndim - 1 or not all(0 <= at < size for at, size in zip(unit, y.shape[1:], strict=True)):
         raise ValueError(f"arithmetic: {layer!r} gives {y.shape[1:]}, it has no unit {unit}")
@@ -199,7 +201,7 @@ def _checked(layer, unit, y):
 # ---- layer by layer --------------------------------------------------------------------------------------------------
 
 
-def _of_convolution(conv, x, unit, count):
+def _of_convolution(conv: Module, x: Any, unit: tuple, count: int) -> dict:
     """x (C,H,W). The value is the sum over input channels of patch * kernel, and the bias."""
     channel, row, column = unit
     stride, padding, dilation = (F.pair("conv2d", name, getattr(conv, name), 0) for name in _GEOMETRY)
@@ -220,7 +222,7 @@ def _of_convolution(conv, x, unit, count):
 _GEOMETRY = ("stride", "padding", "dilation")
 
 
-def _of_linear(linear, x, unit, count):
+def _of_linear(linear: Module, x: Any, unit: tuple, count: int) -> dict:
     """x (C,). A term is a single product."""
     weights = linear.weight.numpy()[unit[0]]
     products = weights * x
@@ -235,7 +237,7 @@ def _of_linear(linear, x, unit, count):
     }
 
 
-def _of_window(pool, x, unit):
+def _of_window(pool: Module, x: Any, unit: tuple) -> dict:
     """x (C,H,W)."""
     channel, row, column = unit
     given = pool.describe()
@@ -250,7 +252,7 @@ def _of_window(pool, x, unit):
     return {"terms": [Term(channel, *corner, patch, None, dilation)], "note": note}
 
 
-def _of_single(seen, layer, module, x, y, unit):
+def _of_single(seen: _Pass, layer: str, module: Module, x: Any, y: Any, unit: tuple) -> dict:
     """Layers that take single numbers; of others what they are."""
     source = seen.source(layer)
     if isinstance(x, tuple):
@@ -278,11 +280,11 @@ def _of_single(seen, layer, module, x, y, unit):
     return {"note": "it is not taken apart here: choose a layer inside it, or the one before"}
 
 
-def _one(source, place, x, note):
+def _one(source: str | None, place: tuple, x: Any, note: str) -> dict:
     return {"inputs": [Input(source, place, float(x[(0, *place)]))], "note": note}
 
 
-def _of_several(seen, layer, x, y, unit):
+def _of_several(seen: _Pass, layer: str, x: Any, y: Any, unit: tuple) -> dict:
     """A layer that is given several Tensors, all of the output's shape: the numbers at the same place."""
     if any(isinstance(one, tuple) or one.shape != y.shape for one in x):
         return {"note": "of several inputs of different shapes: it is not taken apart"}
@@ -291,11 +293,11 @@ def _of_several(seen, layer, x, y, unit):
     return {"inputs": found, "note": "made of these numbers"}
 
 
-def _place_by_place(module):
+def _place_by_place(module: Module) -> bool:
     return isinstance(module, (*ALIKE, nn.ReLU)) or type(module).__module__.endswith("nn.activations")
 
 
-def _in_words(module):
+def _in_words(module: Module) -> str:
     if isinstance(module, ALIKE):
         return "the same number"
     if isinstance(module, nn.ReLU):
@@ -303,7 +305,7 @@ def _in_words(module):
     return f"{type(module).__name__.lower()} of the number"
 
 
-def _of_branches(seen, layer, module, unit):
+def _of_branches(seen: _Pass, layer: str, module: Module, unit: tuple) -> dict:
     """Concatenated branches: the one that this channel is of; added ones: the number of each."""
     names = [f"{layer}.{name}" for name, _ in module.children()]
     outputs = {name: seen.of(name)[1] for name in names if name in seen.seen}
@@ -321,7 +323,7 @@ def _of_branches(seen, layer, module, unit):
     return {"note": "branches that are joined in a way of their own"}
 
 
-def _patch(x, corner, size, dilation, outside):
+def _patch(x: Any, corner: Sequence[int], size: Sequence[int], dilation: Sequence[int], outside: float) -> np.ndarray:
     """(C,KH,KW) of x (C,H,W) from a corner that may lie outside."""
     rows = corner[0] + dilation[0] * np.arange(size[0])
     columns = corner[1] + dilation[1] * np.arange(size[1])
@@ -330,7 +332,7 @@ def _patch(x, corner, size, dilation, outside):
     return np.where(inside, found, x.dtype.type(outside))
 
 
-def _sorted(terms, count):
+def _sorted(terms: list, count: int) -> dict:
     terms = sorted(terms, key=lambda term: -abs(term.sum))
     return {"terms": terms[:count], "rest": sum(term.sum for term in terms[count:]), "more": len(terms[count:])}
 
@@ -338,7 +340,7 @@ def _sorted(terms, count):
 # ---- who takes it ----------------------------------------------------------------------------------------------------
 
 
-def _uses_by(seen, module, taker, unit, count):
+def _uses_by(seen: _Pass, module: Module, taker: str, unit: tuple, count: int) -> list:
     x, y = seen.of(taker)
     value = None if isinstance(x, tuple) else x[(0, *unit)]
     if isinstance(module, nn.Conv2d):
@@ -364,7 +366,7 @@ def _uses_by(seen, module, taker, unit, count):
     return []
 
 
-def _takes(term, unit):
+def _takes(term: Term, unit: tuple) -> bool:
     """Whether a window's patch holds a unit."""
     return all(
         0 <= at - first < size * step and (at - first) % step == 0
@@ -372,7 +374,7 @@ def _takes(term, unit):
     )
 
 
-def _uses_by_convolution(conv, taker, y, unit, value, count):
+def _uses_by_convolution(conv: Module, taker: str, y: Any, unit: tuple, value: float, count: int) -> list:
     """The products of the unit's value with every weight that meets it."""
     channel, row, column = unit
     stride, padding, dilation = (F.pair("conv2d", name, getattr(conv, name), 0) for name in _GEOMETRY)

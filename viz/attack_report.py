@@ -14,7 +14,7 @@ from minigrad.nn import Module
 from models.images import load_image, save_image
 
 from .attacks import aimed_by_name, check_budget, checked_images, distance, measured, require_classes, scores
-from .objective import as_objective
+from .objective import Objective, as_objective
 from .table import Table
 from .target import classes, is_class
 from .typing import Classes, Images, Target
@@ -104,7 +104,7 @@ def report_attack(
     return reports
 
 
-def _of_classes(model, states, target, label):
+def _of_classes(model: Module, states: dict, target: Any, label: Any) -> list[dict]:
     """The reports without distances, of images {state: (N,3,H,W)}."""
     found = {state: _probabilities(model, image) for state, image in states.items()}
     labels = classes(model, mg.from_numpy(found["original"]), label, "label")
@@ -122,7 +122,7 @@ def _of_classes(model, states, target, label):
     return reports
 
 
-def _of_score(model, states, objective, direction):
+def _of_score(model: Module, states: dict, objective: Objective, direction: float) -> list[dict]:
     """The same for an Objective, which was to be lowered (direction 1) or raised (-1)."""
     away = {
         state: measured(model, image, lambda model, x: distance(model, x, objective)) for state, image in states.items()
@@ -136,20 +136,20 @@ def _of_score(model, states, objective, direction):
     return reports
 
 
-def _outcome(p, label, target):
+def _outcome(p: np.ndarray, label: int, target: int | None) -> dict:
     top = int(p.argmax())
     outcome = {"class": top, "probability": float(p[top]), "p_label": float(p[label])}
     return outcome if target is None else outcome | {"p_target": float(p[target])}
 
 
-def _probabilities(model, image):
+def _probabilities(model: Module, image: np.ndarray) -> np.ndarray:
     z = scores(model, image).astype(np.float64)
     require_classes("report_attack", z)
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
 
 
-def _through_files(image, paths):
+def _through_files(image: np.ndarray, paths: Sequence[Any]) -> np.ndarray:
     """(N,C,H,W) float32: each image saved as PNG and loaded again; without paths, what that would give."""
     if paths is None:
         return as_saved(image)

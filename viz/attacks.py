@@ -55,7 +55,7 @@ def aimed_by_name(attack: Decorated) -> Decorated:
     meaning = "; ".join(text for name, text in MEANING.items() if name in {p.name for p in parameters})
 
     @functools.wraps(attack)
-    def called(*given, **named):
+    def called(*given: Any, **named: Any) -> Any:
         if len(given) > places:
             which = meaning or "it takes no class, but leaves the network's own"
             raise TypeError(f"{attack.__name__}: give argument {places + 1} by its name: {which}")
@@ -207,7 +207,7 @@ def projected_step(
     return project(x + size * steepest(gradient, norm), image, epsilon, norm).astype(image.dtype)
 
 
-def _length(x):
+def _length(x: np.ndarray) -> np.ndarray:
     """L2 norm of each image, (N,1,1,1), in float64 so that small gradients do not underflow."""
     return np.sqrt((x.astype(np.float64) ** 2).sum((1, 2, 3), keepdims=True))
 
@@ -363,7 +363,7 @@ def targeted_ascent(
     return x
 
 
-def _climbed(model, x, chosen, objective):
+def _climbed(model: Module, x: np.ndarray, chosen: Any, objective: Any) -> tuple:
     """(what is to grow (N,), a Tensor; the class's probability, or the score, (N,), an array)."""
     if isinstance(chosen, Objective):
         value = evaluate(model, [chosen], x)

@@ -5,6 +5,7 @@ arXiv:2003.01690. Where the paper leaves a choice (rounding of checkpoints, "at 
 authors' code. What is shared by all attacks is in viz/attacks.py. Letters: N images, K classes.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -142,7 +143,17 @@ class _Climb:
     """One run of APGD. rising: a Tensor of scores (N,K) to the losses (N,) that are to grow. fooled: scores (N,K), an
     array, to (N,) bool."""
 
-    def __init__(self, model, image, start, rising, fooled, epsilon, norm, samples):
+    def __init__(
+        self,
+        model: Module,
+        image: np.ndarray,
+        start: np.ndarray,
+        rising: Callable[..., Any],
+        fooled: Callable[..., Any],
+        epsilon: float,
+        norm: str,
+        samples: int,
+    ) -> None:
         self.model, self.image, self.rising, self.fooled = model, image, rising, fooled
         self.epsilon, self.norm, self.samples = epsilon, norm, samples
         self.x = self.previous = start
@@ -153,7 +164,7 @@ class _Climb:
         self.rises = np.zeros(len(image), int)  # since the last checkpoint, as the rest:
         self.halved, self.last_best = np.ones(len(image), bool), self.loss.copy()
 
-    def run(self, steps, progress=False, callback=None):
+    def run(self, steps: int, progress: bool = False, callback: Callback | None = None) -> np.ndarray:
         """The points (N,3,H,W) to return."""
         ends = checkpoints(steps)
         last = 0
@@ -166,7 +177,7 @@ class _Climb:
                 last = step + 1
         return self.found
 
-    def step(self, share):
+    def step(self, share: float) -> None:
         z = self.valid(self.x + self.size * steepest(self.gradient, self.norm))
         moved = self.valid(self.x + share * (z - self.x) + (1 - share) * (self.x - self.previous))
         self.previous, self.x = self.x, moved
@@ -181,7 +192,7 @@ class _Climb:
         for kept, new in ((self.found, moved), (self.found_loss, loss), (self.found_fools, fools)):
             kept[better] = new[better]
 
-    def look_back(self, window):
+    def look_back(self, window: int) -> None:
         """At a checkpoint, `window` steps after the last."""
         stuck = ~self.halved & (self.last_best >= self.best_loss)
         self.halved = (self.rises <= RISING * window) | stuck
@@ -191,10 +202,10 @@ class _Climb:
         self.x = np.where(again, self.best, self.x)
         self.gradient = np.where(again, self.best_gradient, self.gradient)
 
-    def valid(self, x):
+    def valid(self, x: np.ndarray) -> np.ndarray:
         return project(x, self.image, self.epsilon, self.norm).astype(self.image.dtype)
 
-    def measured(self, x):
+    def measured(self, x: np.ndarray) -> tuple:
         """(gradient (N,3,H,W), loss (N,), fools (N,)) at x, means over `samples` passes."""
         gradient, loss, z = 0.0, 0.0, 0.0
         for _ in range(self.samples):
@@ -269,7 +280,7 @@ def auto_attack(
     return attacked
 
 
-def _losses(classes, targets, samples):
+def _losses(classes: Any, targets: Any, samples: int) -> list:
     """The losses of the ensemble's runs of APGD, functions of (scores, label, others): others by score, (N,K-1)."""
     cross_entropy = lambda z, label, others: distance_to(z, label)  # noqa: E731
     ratio = lambda z, label, others: logits_ratio(z, label)  # noqa: E731

@@ -66,6 +66,6 @@ def bias_table(inside: np.ndarray, area: np.ndarray, label: Any, named: np.ndarr
     return rows
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float | None:
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else None

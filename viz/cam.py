@@ -5,6 +5,7 @@ With A (N,C,h,w) the activations of `layer`, y the class score and g = dy/dA, al
 """
 
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def guided_grad_cam(
     return _product(guided_backprop(model, image, target), cam[:, None])
 
 
-def _product(a, b):
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a * b for each image, with b in units of its largest value where the dtype has no room for the product."""
     largest = [np.frexp(abs(one).max((1, 2, 3), keepdims=True, initial=0))[1] for one in (a, b)]
     room = np.finfo(a.dtype)
@@ -249,7 +250,9 @@ def score_cam(
         return finished("score_cam", F.stack(cams) if cams else a[:, 0], image, upsample)
 
 
-def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress, known):
+def _score_cam_of_one(
+    model: Module, x: Tensor, a: Tensor, target: Any, baseline: Any, batch_size: int, progress: bool, known: Any
+) -> Iterator[tuple[int, Tensor]]:
     """Pairs, after each batch of masks, of how many of the channels of a (C,h,w) were met and their map (h,w), for x
     (1,3,H,W).
 
@@ -258,12 +261,12 @@ def _score_cam_of_one(model, x, a, target, baseline, batch_size, progress, known
     """
     background = x * 0.0 + mg.as_tensor(np.asarray(baseline, x.dtype)).to(x.device)
 
-    def masked(start):
+    def masked(start: int) -> Tensor:
         masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
         low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
         return background + (x - background) * ((masks - low) / F.where(high > low, high - low, 1.0))
 
-    def scored(batch, images):
+    def scored(batch: Any, images: Callable[..., Tensor]) -> Tensor:
         if not is_class(target):
             return score(model, images(batch), target)
         if batch not in known:
@@ -320,7 +323,7 @@ def finished(method: str, cam: Tensor, image: np.ndarray, upsample: bool) -> np.
     return _as_array(cam, image, upsample)
 
 
-def _as_array(cam, image, upsample):
+def _as_array(cam: Tensor, image: np.ndarray, upsample: bool) -> np.ndarray:
     return upsampled(cam, image) if upsample else cam.numpy()
 
 

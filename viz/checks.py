@@ -82,7 +82,7 @@ def finite(name: str, what: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _rows(attribution):
+def _rows(attribution: np.ndarray) -> np.ndarray:
     """(N,D) float64: what belongs to each image in a row."""
     a = np.asarray(attribution, np.float64)
     return a.reshape(len(a), math.prod(a.shape[1:]))
@@ -110,7 +110,7 @@ class Curves:
         """(N,): the area below the deletion curve; lower is better."""
         return np.trapezoid(self.deletion, self.fraction, axis=1)
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         """For notebooks: both curves, means over the images."""
         from .plot import curves
 
@@ -172,7 +172,7 @@ def insertion_deletion(
     return Curves(counts / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
 
 
-def _blurred(model, x, blur):
+def _blurred(model: Module, x: np.ndarray, blur: Any) -> np.ndarray:
     from scipy.ndimage import convolve1d, gaussian_filter, gaussian_filter1d
 
     wide = x.astype(np.promote_types(x.dtype, np.float32), copy=False)  # scipy has no float16
@@ -239,7 +239,7 @@ def mosaics(images: np.ndarray, labels: Any, count: int, seed: int = 0) -> Any:
     return pictures, found, boxes
 
 
-def _checked_boxes(name, maps, boxes):
+def _checked_boxes(name: str, maps: Any, boxes: Any) -> tuple:
     maps, boxes = np.asarray(maps), np.asarray(boxes)
     if maps.ndim != 3 or boxes.shape != (len(maps), 4):
         raise ValueError(f"{name}: maps must be (N,H,W) and boxes (N,4), got {maps.shape} and {boxes.shape}")

@@ -4,6 +4,8 @@ Eight of the corruptions of ImageNet-C (Hendrycks and Dietterich 2019, arXiv:190
 1 to 5. They were chosen for 224 px; smaller images suffer more from the same blur or pixelation.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from .defenses import jpeg
@@ -43,30 +45,30 @@ def corrupt(image: Images, kind: str, severity: int = 3, seed: int = 0) -> np.nd
     return changed
 
 
-def _impulse(image, share, rng):
+def _impulse(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     kind = rng.random(image.shape)
     return np.where(kind < share / 2, 0, np.where(kind < share, 1, image))
 
 
-def _blur(image, sigma, rng):
+def _blur(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(image, (0, 0, sigma, sigma), mode="nearest", truncate=4)
 
 
-def _contrast(image, kept, rng):
+def _contrast(image: np.ndarray, kept: Path, rng: np.random.Generator) -> np.ndarray:
     mean = image.mean((2, 3), keepdims=True)
     return (image - mean) * kept + mean
 
 
-def _brightness(image, added, rng):
+def _brightness(image: np.ndarray, added: float, rng: np.random.Generator) -> np.ndarray:
     """HSV with a larger value: all channels are scaled alike, black becomes grey."""
     value = image.max(1, keepdims=True)
     brighter = np.minimum(value + added, 1)
     return np.where(value > 0, image * brighter / np.maximum(value, 1e-12), brighter)
 
 
-def _pixelate(image, kept, rng):
+def _pixelate(image: np.ndarray, kept: Path, rng: np.random.Generator) -> np.ndarray:
     from PIL import Image
 
     height, width = image.shape[2:]

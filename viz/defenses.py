@@ -59,7 +59,7 @@ class GaussianNoise(nn.Module):
         noise = np.stack([self._noise(image) for image in x.numpy()])
         return x + mg.from_numpy(noise.astype(x.dtype)).to(x.device) * self.sigma
 
-    def _noise(self, image):
+    def _noise(self, image: np.ndarray) -> np.ndarray:
         key = pixels_key(image)
         self.met[key] += 1
         rng = stream(self.seed, "GaussianNoise", key + self.met[key].to_bytes(8, "little"))

@@ -1,8 +1,12 @@
 """DeepDream: a photograph in which a layer sees more of whatever it sees already (Mordvintsev et al. 2015)."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.nn import Module
 
@@ -56,7 +60,18 @@ def deep_dream(
     return course.result()
 
 
-def _climb(course, model, objective, photograph, sizes, steps, lr, jitter, clip, rng):
+def _climb(
+    course: Course,
+    model: Module,
+    objective: Objective,
+    photograph: np.ndarray,
+    sizes: list,
+    steps: int,
+    lr: float,
+    jitter: int,
+    clip: bool,
+    rng: Any,
+) -> None:
     drawn = None
     for size in sizes:
         base = _resized(photograph, size)
@@ -75,7 +90,7 @@ def _climb(course, model, objective, photograph, sizes, steps, lr, jitter, clip,
         course.note({"objective": -evaluate(model, [objective], dream).sum()})
 
 
-def _ascent(model, objective, dream, jitter, rng):
+def _ascent(model: Module, objective: Objective, dream: Tensor, jitter: int, rng: Any) -> tuple:
     """The objective, summed over images, and its gradient, seen through a random shift."""
     x = mg.Tensor(dream, requires_grad=True)
     shift = tuple(int(s) for s in rng.integers(-jitter, jitter + 1, 2))
@@ -83,9 +98,9 @@ def _ascent(model, objective, dream, jitter, rng):
     return float(score), mg.grad(score, x)
 
 
-def _clipped(x, clip):
+def _clipped(x: Tensor, clip: bool) -> Tensor:
     return F.clamp(x, 0.0, 1.0) if clip else x
 
 
-def _resized(x, size):
+def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
     return x if x.shape[2:] == tuple(size) else F.interpolate(x, size, mode="bilinear")

@@ -116,7 +116,19 @@ def faithfulness_correlation(
     return (said * fell).sum(0) / np.where(norm > 0, norm, 1)
 
 
-def _changes(name, model, image, attribution, target, layer, unit, samples, sigma, seed, key):
+def _changes(
+    name: str,
+    model: Module,
+    image: Images,
+    attribution: np.ndarray,
+    target: Any,
+    layer: str | None,
+    unit: Any,
+    samples: int,
+    sigma: float,
+    seed: int,
+    key: Any,
+) -> tuple:
     """I . a and y(x) - y(x - I) for each noise I, both (samples, N)."""
     require(name, sigma=sigma, samples=samples)
     if value_range(model) == (0, 1):
@@ -136,7 +148,7 @@ def _changes(name, model, image, attribution, target, layer, unit, samples, sigm
     return predicted, actual
 
 
-def _batches(name, model, x, samples):
+def _batches(name: str, model: Module, x: np.ndarray, samples: int) -> list[slice]:
     """Slices of range(samples), each as many changes of the images x as go through the network at once."""
     size = max(1, at_once(name, x, model) // max(1, len(x)))
     return [slice(start, start + size) for start in range(0, samples, size)]

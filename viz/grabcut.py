@@ -10,6 +10,9 @@ by a minimum cut (Boykov and Jolly 2001). No turn raises E. Neighbours are the e
 mean |z_m - z_n|^2).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from .random import pixels_key, stream
@@ -85,7 +88,7 @@ def told_apart(
 # ---- colours ---------------------------------------------------------------------------------------------------------
 
 
-def _k_means(z, components, rng):
+def _k_means(z: np.ndarray, components: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) the component that each colour (n,3) starts in."""
     from scipy.cluster.vq import kmeans2
 
@@ -93,7 +96,7 @@ def _k_means(z, components, rng):
     return kmeans2(z, count, minit="++", rng=rng, missing="warn")[1]
 
 
-def _fit(z, part):
+def _fit(z: np.ndarray, part: np.ndarray) -> list:
     """[(weight, mean, inverse covariance, log determinant)] of the components that have any of the colours z (n,3)."""
     found = []
     for k in np.unique(part):
@@ -104,7 +107,7 @@ def _fit(z, part):
     return found
 
 
-def _costs(z, mixture):
+def _costs(z: np.ndarray, mixture: Any) -> np.ndarray:
     """(n,K): D of each colour in each component."""
     costs = []
     for weight, mean, inverse, log_determinant in mixture:
@@ -116,7 +119,7 @@ def _costs(z, mixture):
 # ---- borders and the cut ---------------------------------------------------------------------------------------------
 
 
-def _links(z, shape, gamma):
+def _links(z: np.ndarray, shape: Sequence[int], gamma: float) -> tuple:
     """(m, n, price): pairs of neighbouring pixels, as indices, and what it costs to give them different labels."""
     index = np.arange(len(z)).reshape(shape)
     height, width = shape
@@ -131,7 +134,7 @@ def _links(z, shape, gamma):
     return m, n, gamma * np.exp(-beta * contrast) / distance
 
 
-def _border(label, links):
+def _border(label: np.ndarray, links: tuple) -> float:
     m, n, price = links
     return price[label[m] != label[n]].sum()
 

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import trange
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad.nn import Module
 from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls
@@ -53,7 +54,7 @@ def gradient(
     return _gradient_at(model, as_images(model, image), target, layer, unit, rules)
 
 
-def _gradient_at(model, image, target, layer, unit, rules=None):
+def _gradient_at(model: Module, image: Any, target: Any, layer: str | None, unit: Any, rules: Any = None) -> Tensor:
     """The same at points that a method has made of an image, whose values may leave its range."""
     x = as_leaf(model, image)
     return mg.grad(score(model, x, target, layer, unit).sum(), x, rules=rules).numpy()
@@ -88,7 +89,7 @@ def saliency(
     return _REDUCTIONS[reduce](g)
 
 
-def _norm(g):
+def _norm(g: np.ndarray) -> np.ndarray:
     """(N,H,W): the Euclidean norm over channels, scaled by the largest: the square of 1e-25 is 0 in float32."""
     largest = abs(g).max(1, keepdims=True)
     scaled = g / np.where(largest > 0, largest, 1)
@@ -136,7 +137,9 @@ def guided_backprop(
     return _by_rectifiers("guided_backprop", rectifiers, model, image, target, layer, unit)
 
 
-def _by_rectifiers(name, rectifiers, model, image, target, layer, unit):
+def _by_rectifiers(
+    name: str, rectifiers: Any, model: Module, image: Any, target: Any, layer: str | None, unit: Any
+) -> np.ndarray:
     """The gradient with the rules of Rectifiers; warns if the pass came by none, or by smooth activations too."""
     calls = Calls()
     with observed(model, calls):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.autograd import functions_before
 from minigrad.functional.shape import Cat, Permute
@@ -59,7 +59,7 @@ def stages(model: Module, image_shape: Any = None) -> Any:
     return [last[hw] for hw in sorted(last, key=lambda hw: -hw[0] * hw[1])]
 
 
-def _own_shape(model):
+def _own_shape(model: Module) -> tuple | None:
     """(C, H, W) of the images that a model says it takes, or None."""
     size = getattr(model, "input_size", None)
     return None if size is None else (channels(model), *size)
@@ -73,7 +73,7 @@ def pass_with_default_layer(model: Module, x: Tensor) -> tuple[str, dict[str, An
     return _last_maps(model, x, calls.seen), {name: y for name, *_, y in reversed(calls.seen)}
 
 
-def _last_maps(model, x, calls):
+def _last_maps(model: Module, x: Tensor, calls: Any) -> Any:
     """The layer's name, from a recorded pass of x: calls as in Calls."""
     functions, names, weighted = _read(model, x, calls)
     for part in (_without_head(functions, weighted), functions):
@@ -93,7 +93,7 @@ def _last_maps(model, x, calls):
     )
 
 
-def _check_first_calls(later, calls, weighted):
+def _check_first_calls(later: Any, calls: Any, weighted: Any) -> None:
     """Refuse where further calls of named layers, with weights, make other maps of those found."""
     first = {name: y for name, *_, y in reversed(calls)}
     again = [name for name, *_, y in calls if y is not first[name] and getattr(y, "function", None) in later]
@@ -104,7 +104,7 @@ def _check_first_calls(later, calls, weighted):
         )
 
 
-def _read(model, x, calls):
+def _read(model: Module, x: Tensor, calls: Any) -> tuple:
     """The Functions that x has a part in, in order; {Function: name} of those that give maps; those with weights."""
     functions = _depending_on(x, functions_before(several(calls[-1][-1])))
     turned = _channels_last(functions)
@@ -112,7 +112,7 @@ def _read(model, x, calls):
     return functions, names, _weighted(model, functions)
 
 
-def _names_of_maps(calls):
+def _names_of_maps(calls: Any) -> list:
     """{Function: the outermost module that gave its output}, for maps of more than one place."""
     names, met = {}, set()
     for name, _, _, y in calls:
@@ -124,7 +124,7 @@ def _names_of_maps(calls):
     return names
 
 
-def _depending_on(x, functions):
+def _depending_on(x: Tensor, functions: Sequence[Function]) -> list:
     """Those of the functions, each after those it depends on, that x has a part in."""
     found = {}
     for f in functions:
@@ -133,7 +133,7 @@ def _depending_on(x, functions):
     return list(found)
 
 
-def _channels_last(functions):
+def _channels_last(functions: Sequence[Function]) -> bool:
     """Those whose output is (N,h,w,C), as within ConvNeXt's blocks."""
     turned = set()
     for f in functions:
@@ -147,38 +147,38 @@ def _channels_last(functions):
     return turned
 
 
-def _weighted(model, functions):
+def _weighted(model: Module, functions: Sequence[Function]) -> bool:
     """Those that take a parameter of several dimensions, or what was computed from parameters alone."""
     parameters, own = {id(tensor) for _, tensor in model.named_tensors() if tensor.ndim > 1}, set(functions)
 
-    def takes_weights(f):
+    def takes_weights(f: Function) -> bool:
         return any(id(t) in parameters or (t.function and t.function not in own) for t in f.inputs)
 
     return [f for f in functions if takes_weights(f)]
 
 
-def _without_head(functions, weighted):
+def _without_head(functions: Sequence[Function], weighted: Any) -> list:
     """Those that led to the last layer with weights; all of them where a network ends in maps."""
     return functions if functions and _has_places(functions[-1]) else _before(functions, weighted[-1:])
 
 
-def _before(functions, last):
+def _before(functions: Sequence[Function], last: Function) -> list:
     """Those that led to the inputs of the Functions `last`."""
     before = set(functions_before([t for f in last for t in f.inputs]))
     return [f for f in functions if f in before]
 
 
-def _places(function):
+def _places(function: Function) -> Sequence[int] | None:
     """(h, w) of a Function's output, or None where it has no positions."""
     shape = function._used[-1].shape
     return shape[2:] if len(shape) == 4 else None
 
 
-def _has_places(function):
+def _has_places(function: Function) -> bool:
     return _places(function) is not None and _places(function) != (1, 1)
 
 
-def _is_rectified(function):
+def _is_rectified(function: Function) -> bool:
     if isinstance(function, Cat):
         return all(t.function is not None and _is_rectified(t.function) for t in function.inputs)
     return rectified(function) is not None

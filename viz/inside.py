@@ -4,6 +4,7 @@ Letters: N images, O output channels or features, C input channels, KH KW of a k
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -45,15 +46,15 @@ def to_unit_range(images: np.ndarray, shared: bool = False) -> np.ndarray:
     return np.where(flat, 0.5, (images - low) / np.where(flat, 1, high - low))
 
 
-def _preprocess(model):
+def _preprocess(model: Module) -> Any:
     return model["preprocess"] if "preprocess" in list(model) else None
 
 
-def _first(model, kind):
+def _first(model: Module, kind: Any) -> str | None:
     return next((name for name in model.names() if isinstance(model[name], kind)), None)
 
 
-def _row_shape(model, layer, features):
+def _row_shape(model: Module, layer: str, features: int) -> tuple:
     """The shape of one row of a linear layer, as weight_images says."""
     names = list(model)
     before = names[: names.index(layer)] if layer in names else []

@@ -17,12 +17,12 @@ QUANTILE = 1.959964  # of the normal distribution, for 95 %
 class Estimate(float):
     """A number with the interval `low` to `high`; NaN where one observation allows none."""
 
-    def __new__(cls, value, low, high):
+    def __new__(cls, value: float, low: float, high: float) -> "Estimate":
         made = super().__new__(cls, value)
         made.low, made.high = float(low), float(high)
         return made
 
-    def __getnewargs__(self):  # to be copied
+    def __getnewargs__(self) -> tuple:  # to be copied
         return float(self), self.low, self.high
 
     def text(self, form: str = "{:.3f}") -> str:
@@ -71,7 +71,7 @@ def median(values: np.ndarray) -> "Estimate":
     return Estimate(np.median(values), *np.quantile(np.median(values[chosen], 1), [0.025, 0.975]))
 
 
-def _share(values):
+def _share(values: Any) -> Estimate:
     n, share, z2 = len(values), values.mean(), QUANTILE**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = QUANTILE / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))

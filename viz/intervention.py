@@ -53,7 +53,7 @@ def switched_off(model: Module, layer: str, channels: Any, value: float = 0.0) -
     return described_as(model, _with_layer(model, layer, SwitchedOff(model[layer], layer, channels, value)))
 
 
-def _with_layer(module, name, layer):
+def _with_layer(module: Module, name: str, layer: Any) -> Module:
     """A copy of a module, sharing its layers, but for the one of that dotted name."""
     first, _, rest = name.partition(".")
     children = dict(module.children())

@@ -3,6 +3,7 @@
 from typing import Any
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.nn import Module
 
@@ -55,7 +56,7 @@ def invert(
     size = F.square(wanted / largest).sum(axes)
     per_pixel = 1.0 / (original.shape[2] * original.shape[3])
 
-    def losses(x):
+    def losses(x: Tensor) -> dict:
         found = in_float32_at_least(activations(model, x, [layer])[layer])
         return {
             "features": (F.square((found - wanted) / largest).sum(axes) / size).sum(),

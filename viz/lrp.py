@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.autograd import functions_before
 from minigrad.functional import convert, elementwise, normalize, pool, reduce, shape
@@ -116,7 +117,7 @@ def channel_relevance(
     return found.sum(tuple(range(2, found.ndim)))
 
 
-def _only(hidden, layer, channels):
+def _only(hidden: Tensor, layer: str, channels: Any) -> Tensor:
     """(1,C,...): 1 for the channels of `hidden` (N,C,...) that are asked for."""
     mask = np.zeros((1, hidden.shape[1], *(1,) * (hidden.ndim - 2)), hidden.dtype)
     mask[0, channel_numbers("lrp: through", layer, channels, hidden.shape[1])] = 1
@@ -127,7 +128,9 @@ class _Pass:
     """One forward pass: x, what is `explained` (the outputs that make the score), the score shared out among these
     (`starts`), and the outputs of the layers `watched`, by name."""
 
-    def __init__(self, model, image, target, layer, unit, watched, rules):
+    def __init__(
+        self, model: Module, image: Images, target: Any, layer: str | None, unit: Any, watched: Any, rules: Any
+    ) -> None:
         self.x, self.calls, self.rules = as_image(model, image), Calls(), rules
         objective = explained(target, layer, unit)
         with observed(model, self.calls):
@@ -140,7 +143,7 @@ class _Pass:
                 raise ValueError(f"lrp: layer {one!r} does not lead to what is explained, {objective.name}")
         rules.meet(model, self.x, functions, self.calls.seen)
 
-    def relevance(self, outputs, starts, inputs):
+    def relevance(self, outputs: Any, starts: Any, inputs: Any) -> Any:
         """The relevance of the inputs, all of it; with x among them, for what else leads to x takes its share."""
         self.rules.divider = divider = Divider(self.rules.epsilon, len(self.x))
         try:
@@ -156,13 +159,13 @@ class _Pass:
             )
         return found
 
-    def where(self, function):
+    def where(self, function: Function) -> str:
         """In which layer it is, in words."""
         inside = (n for n, _, ins, outs in self.calls.seen if function in functions_between(ins, outs))
         return next((f" in layer {n!r}" for n in inside if n), "")
 
 
-def _shared_out(model, objective, found):
+def _shared_out(model: Module, objective: Any, found: Any) -> tuple:
     """(outputs, what each contributes to the score), lists of Tensors, of those that have a part in it."""
     outputs, leaves = [], []
     with mg.enable_grad():
@@ -173,7 +176,7 @@ def _shared_out(model, objective, found):
     return [outputs[i] for i in used], [g * outputs[i].detach() for i, g in zip(used, gradients, strict=True)]
 
 
-def _cut(output, outputs, leaves):
+def _cut(output: Any, outputs: Any, leaves: Any) -> Any:
     """`output` with a leaf for each Tensor in it, noted in both lists: the score's derivative by each is its own, what
     lies between them is for the rules."""
     if isinstance(output, dict):
@@ -185,7 +188,7 @@ def _cut(output, outputs, leaves):
     return leaves[-1]
 
 
-def _input_bounds(model, x):
+def _input_bounds(model: Module, x: Tensor) -> tuple:
     """What the first convolution or linear layer gets of a black and of a white image: (lowest, highest), (1,C,H,W)."""
     ends = mg.Tensor(np.stack([np.full(x.shape[1:], v) for v in (0.0, 1.0)]), dtype=x.dtype).to(x.device)
     first = _First(model)
@@ -199,7 +202,7 @@ def _input_bounds(model, x):
 class _First:
     """An observer of the first layer with weights of several dimensions: `input` is what it takes."""
 
-    def __init__(self, model):
+    def __init__(self, model: Module) -> None:
         layers = dict(model.named_modules()) | {"": model}
         self.names = {
             name
@@ -208,10 +211,10 @@ class _First:
         }
         self.input, self.done = None, False
 
-    def asks_for(self, name):
+    def asks_for(self, name: str) -> bool:
         return name in self.names
 
-    def leaves(self, name, module, x, y):
+    def leaves(self, name: str, module: Module, x: Any, y: Any) -> None:
         if name in self.names:
             self.input, self.done = several(x)[0], True
 
@@ -219,7 +222,7 @@ class _First:
 class _Rules:
     """The rules of one call: {Function class: rule} in `table()`."""
 
-    def __init__(self, rule, rules, epsilon, gamma, alpha):
+    def __init__(self, rule: str, rules: Any, epsilon: float, gamma: float, alpha: float) -> None:
         if rule not in (*RULES, *COMPOSITES):
             raise ValueError(f"lrp: rule must be one of {', '.join((*RULES, *COMPOSITES))}, got {rule!r}")
         for name, one in (rules or {}).items():
@@ -232,7 +235,7 @@ class _Rules:
             raise ValueError(f"lrp: {rule} has alpha 2, got {alpha}: for another give rule and rules by layer")
         self.rule, self.rules, self.epsilon, self.gamma, self.alpha = rule, rules or {}, epsilon, gamma, alpha
 
-    def meet(self, model, x, functions, calls):
+    def meet(self, model: Module, x: Any, functions: Any, calls: Any) -> None:
         """Learn the graph: its functions, and the calls of modules that made them."""
         self.taken = Counter(id(x) for f in functions for x in f.inputs)  # by how many functions
         self.folded = {}  # a layer's Function: scale and shift of the batch normalisation that is a part of it
@@ -242,11 +245,11 @@ class _Rules:
         if any(self.rule_of(f) == "box" for f in weighted):
             self.bounds = _input_bounds(model, x)
 
-    def by_depth(self):
+    def by_depth(self) -> list:
         """The rules by layer, those of outer layers first."""
         return sorted(self.rules.items(), key=lambda pair: pair[0].count("."))
 
-    def inside(self, name, weighted, calls):
+    def inside(self, name: str, weighted: Any, calls: Any) -> dict:
         made = [functions_between(before, after) for one, _, before, after in calls if one == name]
         found = [f for f in weighted if any(f in functions for functions in made)]
         if not found:
@@ -255,7 +258,7 @@ class _Rules:
             raise ValueError(f"lrp: rules: box is for the first layer with weights alone, {name!r} is not")
         return found
 
-    def rule_of(self, f):
+    def rule_of(self, f: Function) -> str:
         """The rule of a convolution or linear layer."""
         if f in self.named:
             return self.named[f]
@@ -264,7 +267,7 @@ class _Rules:
             return linear
         return others if has_weights_before(f.inputs[0]) else first
 
-    def table(self):
+    def table(self) -> dict:
         weighted = {F.Conv2d: self.convolution, F.Conv2dInputGrad: self.transposed, F.Linear: self.linear}
         weighted |= {normalize.ChannelAffine: self.batch_norm}
         averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum, shape.SumTo), self.in_proportion)
@@ -278,7 +281,7 @@ class _Rules:
         products = {elementwise.Mul: product, elementwise.Div: quotient, mg.Function: refuse}
         return {**weighted, **averages, **sums, **unmoved, **chosen, **moved, **products}
 
-    def convolution(self, conv, r):
+    def convolution(self, conv: Function, r: Tensor) -> tuple:
         x = conv.inputs[0]
         share = Shares(
             lambda x, w: F.Conv2d(*conv.geometry)(x, w),
@@ -288,7 +291,7 @@ class _Rules:
         )
         return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
 
-    def transposed(self, conv, r):
+    def transposed(self, conv: Function, r: Tensor) -> tuple:
         h, w = conv.inputs[0].shape[2:]
         share = Shares(
             lambda x, w: F.Conv2dInputGrad(conv.input_hw, *conv.geometry)(x, w),
@@ -298,11 +301,11 @@ class _Rules:
         )
         return self.by_name(self.rule_of(conv), share, r), *nothing(conv)
 
-    def linear(self, linear, r):
+    def linear(self, linear: Function, r: Tensor) -> tuple:
         share = Shares(F.linear, F.matmul, *self.operands(linear), partial(self.divider.divide, linear))
         return self.by_name(self.rule_of(linear), share, r), *nothing(linear)
 
-    def operands(self, f):
+    def operands(self, f: Function) -> tuple:
         """(x, w, bias or 0) of a convolution or linear layer, cut from the graph, batch normalisation folded in."""
         if any(f.needs_input_grad[1:]):
             raise NoRule(f, f"the weights of {type(f).__name__} depend on the image: it has no rule")
@@ -315,7 +318,7 @@ class _Rules:
             bias = bias * scale.reshape(*across) + shift.reshape(*across)
         return x, w, bias
 
-    def batch_norm(self, affine, r):
+    def batch_norm(self, affine: Function, r: Tensor) -> tuple:
         """x * scale + shift for each channel."""
         x, scale, shift = affine.inputs
         if any(affine.needs_input_grad[1:]):
@@ -328,7 +331,7 @@ class _Rules:
             r = x.detach() * normalize.channel_scale(s, scale.detach())
         return r, None, None
 
-    def sum(self, f, r):
+    def sum(self, f: Function, r: Tensor) -> Any:
         """Two maps share in proportion; of a map and a constant, the map takes all, but for a layer's own bias."""
         if sum(f.needs_input_grad) > 1:
             return self.in_proportion(f, r)
@@ -337,7 +340,7 @@ class _Rules:
             self.biases[x.function] = other.detach()
         return constant(f, r)
 
-    def in_proportion(self, f, r):
+    def in_proportion(self, f: Function, r: Tensor) -> Any:
         """Sums, averages and products with a constant matrix (pooling to odd sizes): the epsilon rule."""
         needed = f.needs_input_grad
         if isinstance(f, F.MatMul) and sum(needed) > 1:
@@ -346,7 +349,7 @@ class _Rules:
         gs = gs if isinstance(gs, tuple) else (gs,)
         return tuple(x.detach() * g if n else None for x, g, n in zip(f.inputs, gs, needed, strict=True))
 
-    def by_name(self, rule, share, r):
+    def by_name(self, rule: str, share: Any, r: Tensor) -> Any:
         if rule == "epsilon":
             return share.all(r)
         if rule == "gamma":

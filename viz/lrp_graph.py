@@ -71,7 +71,7 @@ _MOVED = (shape.Reshape, shape.Permute, shape.BroadcastTo, shape.GetItem, conver
 _ON_THE_WAY = (*_MOVED, elementwise.Add, elementwise.Mul, elementwise.Div)
 
 
-def _comes_from(x, kinds):
+def _comes_from(x: Tensor, kinds: Any) -> bool:
     """Whether x is the output of one of these, moved, or shifted and scaled by constants."""
     f = x.function
     while isinstance(f, _ON_THE_WAY) and sum(one.function is not None for one in f.inputs) == 1:

@@ -88,7 +88,7 @@ class Shares:
         return parts if (self.x.numpy() < 0).any() else parts[:1]
 
 
-def _positive(x):
+def _positive(x: Tensor | float) -> Any:
     return max(x, 0.0) if isinstance(x, float) else F.relu(x)
 
 

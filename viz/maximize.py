@@ -76,7 +76,7 @@ def maximize(
     if after_step and decode:
         raise ValueError('maximize: after_step changes pixels, so it needs parameterization="pixels"')
 
-    def losses(image):
+    def losses(image: Tensor) -> dict:
         seen = transformed(image, transforms, rng) if transforms else image
         terms = {"objective": -evaluate(model, objectives, seen).sum()}
         return terms | {name: penalty(image) for name, penalty in (penalties or {}).items()}
@@ -130,7 +130,7 @@ def maximize_as_blog(
     return Optimized(second.image, losses, second.stopped, frames, first.steps + second.steps)
 
 
-def _start(model, start, size, count, parameterization, seed, clip):
+def _start(model: Module, start: Any, size: Any, count: int, parameterization: str, seed: int, clip: bool) -> tuple:
     """The leaf to optimise, and the function that makes an image of it (None for pixels)."""
     if parameterization not in PARAMETERIZATIONS:
         raise ValueError(
@@ -178,7 +178,7 @@ def start_image(
     return as_image(model, image)
 
 
-def _size(model, start, size):
+def _size(model: Module, start: Any, size: Any) -> Any:
     """(H, W) from `size`, from a start image, or from the model."""
     if size is None and start is not None and not isinstance(start, str):
         return np.shape(start)[2:]

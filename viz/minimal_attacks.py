@@ -3,6 +3,9 @@
 `target` and `label` as in viz/attacks.py. Letters: N images, K classes, M the classes looked at, C H W of an image.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from tqdm import tqdm
 
@@ -73,7 +76,7 @@ def deepfool(
     return x
 
 
-def _borders(model, x, labels, others, candidates):
+def _borders(model: Module, x: np.ndarray, labels: np.ndarray, others: np.ndarray, candidates: int) -> tuple:
     """f (n,M) and its gradients w (n,M,C,H,W), for the M classes `others` (n,M), which are chosen here when None."""
     variable = as_leaf(model, x)
     y = logits(model, variable)
@@ -87,14 +90,14 @@ def _borders(model, x, labels, others, candidates):
     return np.stack([lead.numpy() for lead in leads], axis=1), w, others
 
 
-def _border_of_score(model, x, objective):
+def _border_of_score(model: Module, x: np.ndarray, objective: Any) -> tuple:
     """The same for the one border of an Objective, f (n,1) and w (n,1,C,H,W): f is minus its score."""
     variable = as_leaf(model, x)
     f = distance(model, variable, objective)
     return f.numpy()[:, None], mg.grad(f.sum(), variable).numpy()[:, None]
 
 
-def _to_nearest_border(f, w, norm):
+def _to_nearest_border(f: np.ndarray, w: np.ndarray, norm: str) -> np.ndarray:
     """(n,C,H,W): the shortest step in `norm` that a linear model needs to its nearest border."""
     flat = w.reshape(*w.shape[:2], -1).astype(np.float64)
     length = np.sqrt((flat**2).sum(2)) if norm == "l2" else np.abs(flat).sum(2)  # of the dual norm
@@ -141,7 +144,7 @@ def carlini_wagner(
     require("carlini_wagner", kappa=kappa, c=c, searches=searches, steps=steps, lr=lr)
     chosen, direction = aim("carlini_wagner", model, image, target, label)
 
-    def is_hit(margin):
+    def is_hit(margin: np.ndarray) -> np.ndarray:
         return margin <= -kappa if kappa else margin < 0
 
     met = measured(model, image, lambda model, x: distance(model, x, chosen, cw_margin)) * -direction
@@ -166,7 +169,16 @@ def carlini_wagner(
     return best
 
 
-def _descend(model, image, chosen, direction, weight, kappa, steps, lr):
+def _descend(
+    model: Module,
+    image: np.ndarray,
+    chosen: Any,
+    direction: Any,
+    weight: np.ndarray,
+    kappa: float,
+    steps: int,
+    lr: float,
+) -> Iterator[Any]:
     """Yields (x, squared distance (N,), margin (N,)), arrays, before each of Adam's steps on w."""
     x0 = as_leaf(model, image).detach()
     w = as_leaf(model, np.arctanh((2 * image.astype(np.float64) - 1) * (1 - 1e-6)))

@@ -8,6 +8,7 @@ as like them as they are like each other.
 Letters: K optimised pictures, N photographs of what they stand for, M of other things, L layers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class NaturalPath:
         width = np.where(high > low, high - low, np.nan)
         return (self.made - low) / width
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         """For notebooks: the likeness of all three along the layers."""
         from .plot import curves
 
@@ -68,7 +69,7 @@ def natural_path(
     return NaturalPath(tuple(layers), *(np.stack(kind, 1) for kind in zip(*found, strict=True)))
 
 
-def _profiles(model, image, layers, batch_size):
+def _profiles(model: Module, image: np.ndarray, layers: Sequence[str], batch_size: int) -> dict:
     """{layer: (N,C)}, float64: the means of each channel over its places."""
     found = {layer: [] for layer in layers}
     with mg.no_grad():
@@ -79,7 +80,7 @@ def _profiles(model, image, layers, batch_size):
     return {layer: np.concatenate(part) for layer, part in found.items()}
 
 
-def _likenesses(made, natural, other):
+def _likenesses(made: np.ndarray, natural: np.ndarray, other: np.ndarray) -> tuple:
     """The mean cosines (K,), (N,), (M,) with the profiles `natural`, of these with the others of them."""
     middle = np.concatenate([natural, other]).mean(0)
     made, natural, other = (_directions(part - middle) for part in (made, natural, other))
@@ -88,6 +89,6 @@ def _likenesses(made, natural, other):
     return (made @ natural.T).mean(1), own, (other @ natural.T).mean(1)
 
 
-def _directions(x):
+def _directions(x: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(length > 0, length, 1)

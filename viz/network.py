@@ -29,7 +29,7 @@ def with_average_pooling(model: Module) -> Any:
     return described_as(model, model.replace(layers))
 
 
-def _average_pooled(container):
+def _average_pooled(container: Module) -> dict:
     layers = {}
     for name, layer in container.children():
         if isinstance(layer, nn.Sequential | nn.Graph):

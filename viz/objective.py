@@ -39,21 +39,21 @@ class Objective:
     def __init__(self, name: str, layers: list[Any] | tuple[Any, ...], score: Callable[..., Any]) -> None:
         self.name, self.layers, self.score = name, tuple(layers), score
 
-    def __add__(self, other):
-        def score(model, activations):
+    def __add__(self, other: "Objective") -> "Objective":
+        def score(model: Module, activations: dict[str, Tensor]) -> Tensor:
             return self.score(model, activations) + other.score(model, activations)
 
         return Objective(f"{self.name} + {other.name}", self.layers + other.layers, score)
 
-    def __mul__(self, weight):
+    def __mul__(self, weight: float) -> "Objective":
         return Objective(f"{weight:g} * {self.name}", self.layers, lambda *seen: self.score(*seen) * float(weight))
 
     __rmul__ = __mul__
 
-    def __neg__(self):
+    def __neg__(self) -> "Objective":
         return self * -1
 
-    def __sub__(self, other):
+    def __sub__(self, other: "Objective") -> "Objective":
         return self + -other
 
 
@@ -63,7 +63,7 @@ def class_score(target: int | str) -> Objective:
     A probability can also be raised by lowering the other classes; the score cannot.
     """
 
-    def score(model, activations):
+    def score(model: Module, activations: dict[str, Tensor]) -> Tensor:
         return pick(activations[LOGITS], explained_classes(model, activations[LOGITS], target))
 
     return Objective(f"class {target}", [LOGITS], score)
@@ -75,7 +75,7 @@ def log_probability(target: int | str) -> Objective:
     Where a network has one output, the score itself: its probability would always be 1.
     """
 
-    def score(model, activations):
+    def score(model: Module, activations: dict[str, Tensor]) -> Tensor:
         y = activations[LOGITS]
         return pick(log_probabilities(y), classes(model, y, target))
 
@@ -90,7 +90,7 @@ def channel(layer: str, index: int) -> Objective:
 def neuron(layer: str, index: int, row: int | None = None, column: int | None = None) -> Objective:
     """The activation of channel `index` of a layer at one position; by default at the centre of the map."""
 
-    def score(_, found):
+    def score(_: Module, found: dict[str, Tensor]) -> Tensor:
         a = found[layer]
         if a.ndim != 4:
             return unit_activation(a, index)
@@ -104,7 +104,7 @@ def neuron(layer: str, index: int, row: int | None = None, column: int | None = 
 def energy(layer: str) -> Objective:
     """The mean square of all activations of a layer: DeepDream's "more of whatever is there" (Mordvintsev 2015)."""
 
-    def score(_, found):
+    def score(_: Module, found: dict[str, Tensor]) -> Tensor:
         a = F.cast(found[layer], np.promote_types(found[layer].dtype, np.float32))  # squares of float16 soon overflow
         return F.square(a).mean(tuple(range(1, a.ndim)))
 
@@ -114,7 +114,7 @@ def energy(layer: str) -> Objective:
 def of_output(function: Callable[..., Any]) -> Objective:
     """A function of what the network gives, one number for each image, as an Objective."""
 
-    def score(_, found):
+    def score(_: Module, found: dict[str, Tensor]) -> Tensor:
         y, count = function(found[OUTPUT]), len(several(found[OUTPUT])[0])
         if not isinstance(y, mg.Tensor) or y.shape != (count,):
             got = f"shape {y.shape}" if isinstance(y, mg.Tensor) else type(y).__name__
@@ -144,7 +144,7 @@ def explained(target: Target | None = None, layer: str | None = None, unit: Unit
     return Objective(f"{layer}, {unit}", [_named(layer)], lambda _, found: unit_activation(found[layer], unit))
 
 
-def _named(layer):
+def _named(layer: str) -> str:
     if not isinstance(layer, str):
         raise ValueError(f"a layer is given by its name, got {layer!r}")
     return layer

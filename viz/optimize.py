@@ -52,7 +52,7 @@ class Optimized:
         """The sum of all losses, before the first step and after every step."""
         return [sum(terms) for terms in zip(*self.losses.values(), strict=False)]
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         """For notebooks: the images; where pixels leave [0,1], scaled from their smallest to their largest value."""
         from .plot import pictures
 
@@ -84,7 +84,7 @@ class Course:
             self.bar = tqdm(total=self.steps, unit="step")
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         if self.bar is not None:
             self.bar.close()
         absorbed = kind is KeyboardInterrupt and bool(self.losses)  # before the first loss there is nothing to keep
@@ -164,7 +164,16 @@ def optimize_image(
     return course.result()
 
 
-def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
+def _descend(
+    course: "Course",
+    losses: Callable[..., dict],
+    x: Tensor,
+    optimizer: Any,
+    steps: int,
+    clip: tuple[float, float] | None,
+    decode: Callable[..., Any],
+    after_step: Any,
+) -> None:
     for step in range(1, steps + 1):
         terms = losses(decode(x))
         gradient = mg.grad(_total(terms), x)
@@ -188,18 +197,25 @@ def _descend(course, losses, x, optimizer, steps, clip, decode, after_step):
         course.note(losses(decode(x)))
 
 
-def _lbfgs(course, losses, x, steps, clip, decode):
+def _lbfgs(
+    course: "Course",
+    losses: Callable[..., dict],
+    x: Tensor,
+    steps: int,
+    clip: tuple[float, float] | None,
+    decode: Callable[..., Any],
+) -> None:
     latest = {}
     warn_if_flat(mg.grad(_total(losses(decode(x))), x))
 
-    def total(candidate):
+    def total(candidate: np.ndarray) -> Tensor:
         terms = losses(decode(candidate))
         latest.update({name: float(loss) for name, loss in terms.items()})
         if not course.losses:
             course.note(latest)
         return _total(terms)
 
-    def accepted(_, candidate, __):
+    def accepted(_: Any, candidate: np.ndarray, __: Any) -> Any:
         x.data = candidate.data
         course.note(latest)  # the last point that the line search tried is the one it takes
         return course.stepped(decode(candidate).data)
@@ -217,26 +233,28 @@ def warn_if_flat(gradient: Tensor) -> None:
         )
 
 
-def _unit(gradient):
+def _unit(gradient: Any) -> float:
     """The power of two near the largest gradient where Adam, which squares it and adds 1e-8 to the root, would see
     nothing or infinity; else 1."""
     largest = float(abs(gradient).max()) if gradient.size else 0.0
     return 2.0 ** math.frexp(largest)[1] if largest and not 1e-7 < largest < 1e15 else 1.0
 
 
-def _total(terms):
+def _total(terms: dict) -> Tensor:
     first, *rest = terms.values()
     for loss in rest:
         first = first + loss
     return first
 
 
-def _clipped(x, clip):
+def _clipped(x: Any, clip: tuple[float, float] | None) -> Any:
     with current_device(x):
         return array_module(x).clip(x, *clip)
 
 
-def _check(optimizer, lr, steps, clip, after_step, images):
+def _check(
+    optimizer: Any, lr: float, steps: int, clip: tuple[float, float] | None, after_step: Any, images: Any
+) -> None:
     if optimizer not in (*OPTIMIZERS, LBFGS):
         raise ValueError(f"optimizer is {optimizer!r}: choose from {', '.join([*OPTIMIZERS, LBFGS])}")
     require("an optimised image", steps=steps)

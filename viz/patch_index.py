@@ -107,7 +107,7 @@ def index_patches(
     return PatchIndex(pictures, found)
 
 
-def encoded(image):
+def encoded(image: np.ndarray) -> bytes:
     """The bytes of a WebP of (3,H,W) in [0,1]."""
     from PIL import Image
 
@@ -117,7 +117,7 @@ def encoded(image):
     return file.getvalue()
 
 
-def decoded(content):
+def decoded(content: bytes) -> np.ndarray:
     from PIL import Image
 
     return models.load_image(Image.open(io.BytesIO(content)))

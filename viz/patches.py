@@ -44,7 +44,7 @@ class Patches:
     box: np.ndarray
     pixels: np.ndarray
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         """For notebooks: the patches, the strongest first, with their activations."""
         from .plot import pictures
 
@@ -113,7 +113,7 @@ def receptive_field(model: Module, layer: str | None, input_shape: tuple[int, in
     return next(row.receptive_field for row in model.layers(tuple(input_shape)) if row.name == layer)
 
 
-def seen(image, box, fill):
+def seen(image: np.ndarray, box: Any, fill: Any) -> np.ndarray:
     """(C,min(RH,H),min(RW,W)): what a unit sees in its field `box`, `fill` beyond the image and beyond the field."""
     start, end = np.array(box[:2]), np.array(box[2:])
     larger = end - start > image.shape[1:]

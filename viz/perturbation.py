@@ -194,7 +194,7 @@ def watched(
         return pick(probabilities(y), explained_classes(model, y, target)).numpy().astype(np.float64)
 
 
-def at_once(name, x, model, asked=None):
+def at_once(name: str, x: np.ndarray, model: Module, asked: int | None = None) -> int:
     """How many images of the size of x (N,C,H,W) go through the network in a pass: what `asked` says, if it does."""
     if asked is not None:
         require(name, batch_size=asked)
@@ -203,7 +203,9 @@ def at_once(name, x, model, asked=None):
     return max(1, PIXELS_AT_ONCE // (x.shape[2] * x.shape[3])) if on_cpu else AT_ONCE_ON_GPU
 
 
-def watched_many(model, changed, target, layer, unit, output):
+def watched_many(
+    model: Module, changed: np.ndarray, target: Any, layer: str | None, unit: Any, output: Any
+) -> np.ndarray:
     """(M,N): the scores of changed (M,N,3,H,W), M changes of each of the N images.
 
     Where these are one photograph, asked for several classes, it goes through the network once.
@@ -221,7 +223,7 @@ def watched_many(model, changed, target, layer, unit, output):
     return watched(model, images, target, layer, unit, output).reshape(changed.shape[:2])
 
 
-def _starts(size, patch, stride):
+def _starts(size: int, patch: int, stride: int) -> list[int]:
     """Where patches begin along one axis: every `stride`, and one that ends with the image."""
     starts = list(range(0, size - patch + 1, stride))
     return starts if starts[-1] == size - patch else [*starts, size - patch]

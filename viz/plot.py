@@ -12,6 +12,7 @@ Sizes are in inches, sizes of type in points.
 import io
 import math
 import textwrap
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def attribution_grid(
     images = list(images) if isinstance(images, list | tuple) else [images] * len(rows)
     scales = []
 
-    def cell(image, row, column, heat):
+    def cell(image: Any, row: int, column: int, heat: Any) -> Any:
         if isinstance(heat, str):
             return heat
         scales.append(scale := Scale.of(as_map(heat)))
@@ -114,7 +115,7 @@ def pictures(images: Images, labels: list[str] | None = None, title: str = "", c
     return _Sheet(*_in_rows([as_picture(image) for image in images], labels, columns), title).figure
 
 
-def _in_rows(cells, labels, columns):
+def _in_rows(cells: Any, labels: Any, columns: int) -> tuple:
     """Cells and labels as lists of rows; the last row is filled up with None."""
     if not cells:
         raise ValueError("there is nothing to draw: the list of maps or images is empty")
@@ -238,7 +239,7 @@ def matrix(
     return figure
 
 
-def _chart(title):
+def _chart(title: str) -> tuple:
     width, height = 6.4, 3.6
     titled, top = _wrapped(title, width - 2 * MARGIN, TITLE)
     figure = _figure(width, height + top)
@@ -246,7 +247,7 @@ def _chart(title):
     return figure, figure.add_axes(_inches(figure)(0.75, 0.55, 4.2, height - 0.7))
 
 
-def _cycle():
+def _cycle() -> Iterator[str]:
     while True:
         yield from CYCLE
 
@@ -257,7 +258,7 @@ def _cycle():
 class _Sheet:
     """A figure with equal cells in rows: captions above cells, labels left of rows, colour bars at the right."""
 
-    def __init__(self, cells, captions, title="", rows=None, bars=0):
+    def __init__(self, cells: Any, captions: Any, title: str = "", rows: Any = None, bars: int = 0) -> None:
         aspects = [cell.shape[1] / cell.shape[0] for row in cells for cell in row if hasattr(cell, "shape")]
         aspect = float(np.exp(np.mean(np.log(aspects))))  # width / height of a cell
         count = max(len(row) for row in cells)
@@ -297,7 +298,7 @@ class _Sheet:
             y -= GAP
         self.bottom = y + GAP
 
-    def bars(self, scales, label):
+    def bars(self, scales: Any, label: str) -> None:
         """One colour bar for each scale, one above the other, all under one label."""
         room = min(self.top - self.bottom, 2.6 * len(scales))
         each = (room - 0.3 * (len(scales) - 1)) / len(scales)
@@ -315,7 +316,7 @@ class _Sheet:
                 axes.set_ylabel(text, fontsize=SMALL, color=INK, labelpad=5)
 
 
-def _plain(number):
+def _plain(number: float) -> str:
     """ "120", "0.035"; powers of ten for what is very large or small only."""
     rounded = float(f"{number:.2g}")
     plain = not rounded or 1e-3 <= abs(rounded) < 1e6
@@ -325,33 +326,33 @@ def _plain(number):
 class _Shown(Figure):
     """A Figure that a notebook shows by itself, without pyplot."""
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         file = io.BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
 
 
-def _figure(width, height):
+def _figure(width: float, height: float) -> "_Shown":
     return _Shown(figsize=(width, height), dpi=DPI, facecolor="white")
 
 
-def _inches(figure):
+def _inches(figure: Any) -> Callable[..., Any]:
     """A function from (left, bottom, width, height) in inches to the figure's own fractions."""
     w, h = figure.get_size_inches()
     return lambda left, bottom, width, height: (left / w, bottom / h, width / w, height / h)
 
 
-def _show(axes, picture):
+def _show(axes: Any, picture: Any) -> None:
     axes.imshow(picture, interpolation="nearest", aspect="equal", vmin=0, vmax=1)
     axes.set_axis_off()
 
 
-def _text(figure, text, x, y, size, va="top"):
+def _text(figure: Any, text: str, x: float, y: float, size: float, va: str = "top") -> None:
     w, h = figure.get_size_inches()
     figure.text(x / w, y / h, text, fontsize=size, color=INK, ha="left", va=va, linespacing=1.2, parse_math=False)
 
 
-def _quiet(axes, x, y):
+def _quiet(axes: Any, x: str, y: str) -> None:
     axes.spines[:].set_color(FAINT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=SMALL, length=2, color=FAINT, labelcolor=INK)
@@ -359,22 +360,22 @@ def _quiet(axes, x, y):
     axes.set_ylabel(y, fontsize=LABEL, color=INK)
 
 
-def _aspect(image):
+def _aspect(image: Any) -> float:
     height, width = as_picture(image).shape[:2]
     return width / height
 
 
-def _width(text, size):
+def _width(text: str, size: float) -> float:
     """About how wide a line of text is, in inches."""
     return 0.56 * size / 72 * len(text)
 
 
-def _lines(text, width, size):
+def _lines(text: str, width: float, size: float) -> list[str]:
     text = str(text).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     return textwrap.wrap(text, max(8, int(width * 72 / (0.56 * size)))) or [""]
 
 
-def _wrapped(text, width, size):
+def _wrapped(text: str, width: float, size: float) -> tuple:
     """The text in lines no wider than `width`, and the height they need in inches, 0 for none."""
     lines = _lines(text, width, size)
     return "\n".join(lines), (1.25 * size / 72 * len(lines) + 0.08 if lines[0] else 0.0)

@@ -33,7 +33,7 @@ class Randomization:
     spearman: np.ndarray
     ssim: np.ndarray
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         """For notebooks: the first image's maps, from the trained network's on, with their rank correlations."""
         from .plot import maps
 
@@ -109,7 +109,7 @@ def smoothed(method: Method, samples: int = 50, sigma: float = 0.1, seed: int = 
     """
     require("smoothed", samples=samples, sigma=sigma)
 
-    def averaged(model, image, target=None):
+    def averaged(model: Module, image: Images, target: Any = None) -> np.ndarray:
         target = fixed_target(model, image, target)
         x = as_image(model, image).numpy()
         spread = sigma * np.ptp(x, axis=(1, 2, 3), keepdims=True)
@@ -122,7 +122,7 @@ def smoothed(method: Method, samples: int = 50, sigma: float = 0.1, seed: int = 
     return averaged
 
 
-def _draw_anew(layer, rng):
+def _draw_anew(layer: Module, rng: np.random.Generator) -> None:
     """The weights that the layer had before training, or might have had."""
     drawn = {} if isinstance(layer, nn.BatchNorm2d) else {"rng": rng}
     fresh = type(layer)(**layer.describe(), **drawn)
@@ -130,7 +130,7 @@ def _draw_anew(layer, rng):
         old.data = new.to(old.device).astype(old.dtype).data
 
 
-def _likeness(a, b):
+def _likeness(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """(rank correlation, SSIM) of two maps (H,W)."""
     from scipy.stats import spearmanr
 

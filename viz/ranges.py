@@ -17,7 +17,7 @@ class Range:
     def __contains__(self, number: float) -> bool:
         return math.isfinite(number) and self.low <= number <= self.high and number > self.above
 
-    def __str__(self):
+    def __str__(self) -> str:
         if math.isfinite(self.above):
             return f"above {self.above:g}" + (f" and at most {self.high:g}" if math.isfinite(self.high) else "")
         return f"from {self.low:g} to {self.high:g}" if math.isfinite(self.high) else f"at least {self.low:g}"

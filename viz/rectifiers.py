@@ -89,7 +89,7 @@ def rectified(f: Function) -> int | None:
         return next((place for place in (0, 1) if f.needs_input_grad[place] and _rectifies(f, place)), None)
 
 
-def _rectifies(f, place):
+def _rectifies(f: Function, place: int) -> bool:
     """Whether f of two inputs gives that at `place` where it is positive, and a part of it elsewhere."""
     x, other = f.inputs[place], f.inputs[1 - place]
     if isinstance(f, Mul):
@@ -101,7 +101,7 @@ def _rectifies(f, place):
     return known and _is_part_of(f, 1 - place, x)
 
 
-def _tells_positive(mask, x):
+def _tells_positive(mask: Tensor, x: Tensor) -> bool | None:
     """True if the Tensor `mask` was computed as x > 0, False if as x < 0, either with or without 0; else None."""
     name, *operands = getattr(mask, "compared", (None,))
     if name not in ("gt", "ge", "lt", "le"):
@@ -113,7 +113,7 @@ def _tells_positive(mask, x):
     return None
 
 
-def _same_values(x):
+def _same_values(x: Tensor) -> Any:
     """The arrays of x and of what it was cast from: float16 is computed in float32."""
     arrays = [x.data]
     while isinstance(x.function, Cast):
@@ -122,7 +122,7 @@ def _same_values(x):
     return arrays
 
 
-def _is_part_of(f, place, x):
+def _is_part_of(f: Function, place: int, x: Tensor) -> bool:
     """Whether f's input at `place` is 0, or x times constants from 0 to below 1."""
     if _is_constant(f, place):
         return not f.inputs[place].data.any()
@@ -139,7 +139,7 @@ _SMOOTH += (activation.Softplus, activation.Mish, activation.Tanh)  # a sigmoid 
 _OWN = (F.ReLU, F.ReLU6, F.LeakyReLU, PReLU, ELU)  # functions that are rectifiers themselves, by their own derivative
 
 
-def _bound(f):
+def _bound(f: Function) -> Any:
     """x - c of the Sub f if it is relu(x) - relu(x - c) with a constant c > 0, else None."""
     first, second = (x.function for x in f.inputs)
     if not isinstance(first, F.ReLU) or not isinstance(second, F.ReLU):
@@ -154,7 +154,7 @@ def _bound(f):
         return shifted if not c.requires_grad and bool((c.data * sign > 0).all()) else None
 
 
-def _is_constant(f, place):
+def _is_constant(f: Function, place: int) -> bool:
     return not f.needs_input_grad[place]
 
 

@@ -72,7 +72,7 @@ def gaussian_blur(x: Any, sigma: float) -> Any:
     return rows @ x @ columns.T
 
 
-def _blur_matrix(size, sigma):
+def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter1d
 
     return gaussian_filter1d(np.eye(size), sigma, axis=0, mode="nearest")
@@ -94,7 +94,7 @@ def clip_small_contribution(x: Any, gradient: Any, percentile: float, centre: fl
     return _grey_below(x, contribution, percentile, centre)
 
 
-def _grey_below(x, size, percentile, centre):
+def _grey_below(x: Any, size: np.ndarray, percentile: float, centre: float) -> Any:
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile must be from 0 to 100, got {percentile}")
     xp = array_module(x)

@@ -46,7 +46,7 @@ class Road:
         those at its end. Higher is better, 0 on average for a map that knows nothing."""
         return (self.least - self.most).mean(1)
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
         """For notebooks: both curves, means over the images."""
         from .plot import curves
 
@@ -111,7 +111,7 @@ def imputed(image: np.ndarray, removed: np.ndarray, noise: float, rng: np.random
     return filled
 
 
-def _equations(image, removed):
+def _equations(image: np.ndarray, removed: np.ndarray) -> tuple:
     """(matrix (M,M), right side (M,C)) of the equations of M removed pixels, times the sum of their weights."""
     from scipy.sparse import csc_array
 

@@ -116,7 +116,7 @@ def attack_table(
     return rows
 
 
-def _or_sentence(call):
+def _or_sentence(call: Callable[[], Any]) -> Any:
     """What call() gives, or the sentence by which it refuses."""
     try:
         return call()
@@ -124,7 +124,7 @@ def _or_sentence(call):
         return str(error)
 
 
-def _raise_if_all_refused(rows, key):
+def _raise_if_all_refused(rows: list, key: str) -> None:
     sentences = [row[key] for row in rows if isinstance(row[key], str)]
     if sentences and len(sentences) == len(rows):
         raise ValueError(sentences[0])
@@ -159,7 +159,7 @@ def defence_table(
             defended = defend(model, defence)
             draws = samples if defence.random else 1
 
-            def measured(defended=defended, draws=draws):
+            def measured(defended: Any = defended, draws: int = draws) -> dict:
                 adaptive = as_saved(attacked_images(defended, image, label, attack, draws, batch_size, bar))
                 found = {"clean": image, "attacked": unaware, "adaptive": adaptive}
                 return {state: accuracy(defended, images, label) for state, images in found.items()}
@@ -241,7 +241,7 @@ def robustness_table(
     return rows
 
 
-def _corrupted(image, severity, seed):
+def _corrupted(image: np.ndarray, severity: int, seed: int) -> tuple:
     """({kind: images}, {kind: the sentence by which it refuses these})."""
     made = {kind: _or_sentence(lambda kind=kind: corrupt(image, kind, severity, seed)) for kind in SEVERITIES}
     refused = {kind: one for kind, one in made.items() if isinstance(one, str)}
@@ -262,7 +262,7 @@ class ClassGroups(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.stack([x[:, group].max(1) for group in self.groups], 1)
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"groups": self.groups}
 
 

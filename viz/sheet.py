@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from .colours import Scale, as_map, as_picture, overlay
 
@@ -50,14 +51,16 @@ def attribution(image: np.ndarray, heat: np.ndarray, title: str = "", label: str
     return sheet
 
 
-def _cell_size(picture):
+def _cell_size(picture: Any) -> tuple[int, int]:
     """(height, width) of a map on the sheet: the area hardly depends on the shape."""
     aspect = picture.shape[1] / picture.shape[0]
     width = CELL * min(max(aspect**0.5, 0.5), 2.0)
     return max(round(width / aspect), 24), round(width)
 
 
-def _draw_bar(sheet, draw, scale, ticks, x, top, height):
+def _draw_bar(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, scale: Scale, ticks: Any, x: float, top: float, height: float
+) -> None:
     """The colour bar, its ends pointed where the map goes on beyond them, and three numbers."""
     point = BAR if scale.clipped else 0
     foot = point if scale.signed else 0
@@ -73,12 +76,12 @@ def _draw_bar(sheet, draw, scale, ticks, x, top, height):
         draw.text((x + BAR + 8, y), f"{tick:.2g}", INK, _font(SMALL), anchor="lm")
 
 
-def _draw_point(draw, colour, x, y, rise):
+def _draw_point(draw: ImageDraw.ImageDraw, colour: Any, x: float, y: float, rise: float) -> None:
     fill = tuple(int(round(255 * c)) for c in colour)
     draw.polygon([(x, y), (x + BAR - 1, y), (x + (BAR - 1) / 2, y + rise)], fill)
 
 
-def _draw_label(sheet, label, x, top, height):
+def _draw_label(sheet: Image.Image, label: str, x: float, top: float, height: float) -> None:
     """The label, turned to be read from below, centred beside the bar."""
     from PIL import Image, ImageDraw
 
@@ -91,13 +94,13 @@ def _draw_label(sheet, label, x, top, height):
     sheet.paste(turned.transpose(Image.Transpose.ROTATE_90), (x, top))
 
 
-def _pixels(picture):
+def _pixels(picture: Any) -> Image.Image:
     from PIL import Image
 
     return Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
 
 
-def _lines(text, width, size):
+def _lines(text: str, width: float, size: float) -> list[str]:
     """The text in lines no wider than `width`; no lines for no text."""
     text = str(text).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     most = max(8, int(len(text) * width / max(1.0, _font(size).getlength(text)) * 0.95))
@@ -105,7 +108,7 @@ def _lines(text, width, size):
 
 
 @cache
-def _font(size):
+def _font(size: float) -> Any:
     """matplotlib's DejaVu Sans, which has most of the world's letters, found without importing matplotlib."""
     from PIL import ImageFont
 

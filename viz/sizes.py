@@ -38,17 +38,17 @@ class _Runs:
 
     done = False
 
-    def __init__(self, names):
+    def __init__(self, names: Any) -> None:
         self.counts = dict.fromkeys(names, 0)
 
-    def asks_for(self, name):
+    def asks_for(self, name: str) -> bool:
         return name in self.counts
 
-    def leaves(self, name, module, x, y):
+    def leaves(self, name: str, module: Module, x: Any, y: Any) -> None:
         if name in self.counts:
             self.counts[name] += 1
 
-    def warn_of_several(self):
+    def warn_of_several(self) -> None:
         for name, count in self.counts.items():
             if name and count > 1:
                 warnings.warn(
@@ -58,7 +58,7 @@ class _Runs:
                 )
 
 
-def smallest_side(model: Module, x: Tensor, layers: list[str]) -> None:
+def smallest_side(model: Module, x: Tensor, layers: list[str]) -> int | None:
     """The least side of a square image like x that `model` takes up to `layers`; None where there is none.
 
     Computed from the layers themselves: they are called on images of zeros, by halves.
@@ -73,7 +73,7 @@ def smallest_side(model: Module, x: Tensor, layers: list[str]) -> None:
     return int(high)
 
 
-def _fits(model, x, layers, size):
+def _fits(model: Module, x: Tensor, layers: Any, size: Any) -> bool:
     try:
         with mg.no_grad():
             model.activations(mg.Tensor(np.zeros((1, x.shape[1], *size), x.dtype)).to(x.device), layers)
@@ -82,7 +82,7 @@ def _fits(model, x, layers, size):
     return True
 
 
-def _wanted(model, x, layers):
+def _wanted(model: Module, x: Tensor, layers: Any) -> str | None:
     """Which sizes are taken, or None."""
     up_to = f" up to {' and '.join(layers)}" if len(layers) < 3 and all(layers) else ""
     made_for = getattr(model, "input_size", None)

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,12 @@ def one_pixel(
 class _PixelSearch:
     """One image's evolution. A candidate is a vector of (row, column, C colours) for each pixel, all from 0 to 1."""
 
-    def __init__(self, model, image, chosen, direction, pixels):
+    def __init__(self, model: Module, image: np.ndarray, chosen: Any, direction: Any, pixels: int) -> None:
         self.model, self.image, self.chosen, self.direction, self.pixels = model, image, chosen, direction, pixels
 
-    def run(self, population, generations, rng, report):
+    def run(
+        self, population: int, generations: int, rng: np.random.Generator, report: Callable[..., Any] | None
+    ) -> np.ndarray:
         """The image (C,H,W) under the best candidate."""
         from scipy.optimize import differential_evolution
 
@@ -82,7 +85,7 @@ class _PixelSearch:
         first[:, :, 2:] = np.clip(rng.normal(128, 127, (population, self.pixels, channels)) / 255, 0, 1)
         generation = 0
 
-        def after(intermediate_result):
+        def after(intermediate_result: Any) -> bool:
             nonlocal generation
             generation += 1
             best = self.painted(intermediate_result.x[:, None])
@@ -106,7 +109,7 @@ class _PixelSearch:
         )
         return self.painted(result.x[:, None])[0]
 
-    def painted(self, candidates):
+    def painted(self, candidates: np.ndarray) -> np.ndarray:
         """(S,C,H,W): the image under each column of `candidates` (values, S)."""
         channels, height, width = self.image.shape
         points = candidates.T.reshape(candidates.shape[1], self.pixels, 2 + channels)
@@ -117,7 +120,7 @@ class _PixelSearch:
             painted[np.arange(len(points)), :, rows[:, p], columns[:, p]] = as_saved(points[:, p, 2:])
         return painted
 
-    def fitness(self, candidates):
+    def fitness(self, candidates: np.ndarray) -> np.ndarray:
         """(S,): what evolution makes small, the label's log probability (or an Objective's score), or minus the
         target's."""
         if isinstance(self.chosen, Objective):
@@ -188,11 +191,11 @@ def jsma(
     return x.reshape(shape)
 
 
-def _can_move(x, theta):
+def _can_move(x: np.ndarray, theta: float) -> np.ndarray:
     return x < 1 if theta > 0 else x > 0
 
 
-def _jacobian(model, x, targets):
+def _jacobian(model: Module, x: np.ndarray, targets: np.ndarray) -> tuple:
     """(top classes (n,), a (n,D), b (n,D)): the derivatives of the target's score and of the sum of all others'."""
     variable = as_leaf(model, x)
     y = logits(model, variable)
@@ -202,7 +205,7 @@ def _jacobian(model, x, targets):
     return y.numpy().argmax(1), a, b
 
 
-def best_pair(a: np.ndarray, b: np.ndarray, free: np.ndarray, sign: float, candidates: int) -> np.ndarray:
+def best_pair(a: np.ndarray, b: np.ndarray, free: np.ndarray, sign: float, candidates: int) -> np.ndarray | None:
     """[p, q] with the largest -(a_p + a_q) * (b_p + b_q) where sign*(a_p + a_q) > 0 > sign*(b_p + b_q); None if none.
 
     a, b: (D,) derivatives; free: (D,) bool, which values may change.

@@ -7,6 +7,7 @@ Letters: N images, C H W of an image, s the side of a square.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -134,16 +135,18 @@ class SquareSearch:
 # ---- L-infinity ------------------------------------------------------------------------------------------------------
 
 
-def _signs(rng, *shape):
+def _signs(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.choice([-1.0, 1.0], shape)
 
 
-def _stripes(rng, shape, epsilon):
+def _stripes(rng: np.random.Generator, shape: Sequence[int], epsilon: float) -> np.ndarray:
     channels, _, width = shape
     return epsilon * _signs(rng, channels, 1, width) * np.ones(shape)
 
 
-def _square_of_corners(rng, x, image, side, epsilon):
+def _square_of_corners(
+    rng: np.random.Generator, x: np.ndarray, image: np.ndarray, side: int, epsilon: float
+) -> np.ndarray:
     """Algorithm 2: x with image +- epsilon in a square, one sign for each channel, made valid."""
     row, column = _place(rng, x, side)
     window = (slice(None), slice(row, row + side), slice(column, column + side))
@@ -153,14 +156,14 @@ def _square_of_corners(rng, x, image, side, epsilon):
     return changed
 
 
-def _place(rng, x, side):
+def _place(rng: np.random.Generator, x: np.ndarray, side: int) -> tuple[int, int]:
     return rng.integers(x.shape[1] - side + 1), rng.integers(x.shape[2] - side + 1)
 
 
 # ---- L2 --------------------------------------------------------------------------------------------------------------
 
 
-def _bump(height, width):
+def _bump(height: int, width: int) -> np.ndarray:
     """The pyramid of equation 2, (height,width): at distance d of the middle the sum over c >= d of 1 / (c + 1)^2."""
     n = max(height, width) // 2
     rows, columns = abs(np.arange(height) - height // 2), abs(np.arange(width) - width // 2)
@@ -176,7 +179,7 @@ def two_bumps(rng: np.random.Generator, side: int) -> np.ndarray:
     return found.T if rng.random() < 0.5 else found
 
 
-def _bumps(rng, shape, epsilon):
+def _bumps(rng: np.random.Generator, shape: Sequence[int], epsilon: float) -> np.ndarray:
     """The start: as many squares of a fifth of the short side as there is room for, in the middle; length epsilon."""
     channels, height, width = shape
     side = min(height, width) // 5
@@ -189,7 +192,9 @@ def _bumps(rng, shape, epsilon):
     return epsilon * delta / np.linalg.norm(delta)
 
 
-def _square_of_length(rng, x, image, side, epsilon):
+def _square_of_length(
+    rng: np.random.Generator, x: np.ndarray, image: np.ndarray, side: int, epsilon: float
+) -> np.ndarray:
     """Algorithm 3: one square gets another direction, and the length of a second, which is emptied, and of what the
     budget has left, shared by the channels."""
     delta = (x - image).astype(np.float64)
@@ -208,6 +213,6 @@ def _square_of_length(rng, x, image, side, epsilon):
     return np.clip(image + epsilon * delta / max(np.linalg.norm(delta), 1e-12), 0, 1)
 
 
-def _length(delta):
+def _length(delta: np.ndarray) -> np.ndarray:
     """Of each channel of (C,s,s), (C,1,1)."""
     return np.sqrt((delta**2).sum((1, 2), keepdims=True))

@@ -7,13 +7,14 @@
 The image is what is optimised; the model only looks at it, up to the deepest layer that is named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.nn import Module
 
@@ -105,7 +106,7 @@ def style_transfer(
     if isinstance(start, str) and start in ("content", "style"):
         start = content if start == "content" else _resized(styles[0], content.shape[2:])
 
-    def losses(x):
+    def losses(x: Tensor) -> dict:
         found = activations(model, x, [*content_layers, *style_layers])
         terms = {"content": _content(found, wanted, content_weight)} if wanted else {}
         if grams:
@@ -142,7 +143,7 @@ def reconstruct_content(
         raise ValueError("reconstruct_content: there is no layer: name one")
     wanted = _contents(model, image, layers)
 
-    def losses(x):
+    def losses(x: Tensor) -> dict:
         found = activations(model, x, layers)
         return {"content": _content(found, wanted, 1.0)} | _smoothness(x, tv_weight)
 
@@ -182,7 +183,7 @@ def synthesize_texture(
     grams = _styles(model, [style], layers, None, style_scale)
     weights = _shares("layer_weights", layer_weights, len(layers), normalize=False)
 
-    def losses(x):
+    def losses(x: Tensor) -> dict:
         found = activations(model, x, layers)
         return {"style": _style(found, grams, weights, normalization, weight)} | _smoothness(x, tv_weight)
 
@@ -243,7 +244,7 @@ def luminance_only(
     greys = [(grey - grey.mean()) / max(grey.std(), 1e-6) * light.std() + light.mean() for grey in greys]
     colors = content - light  # has luminance 0: adding it leaves the luminance and sets I and Q
 
-    def restore(image):
+    def restore(image: np.ndarray) -> np.ndarray:
         return np.clip(luminance(image) + colors, 0, 1).astype(image.dtype)
 
     return np.repeat(light, 3, 1), [np.repeat(np.clip(grey, 0, 1), 3, 1) for grey in greys], restore
@@ -252,7 +253,9 @@ def luminance_only(
 # ---- the terms -------------------------------------------------------------------------------------------------------
 
 
-def _balance(model, content, wanted, grams, weights, normalization):
+def _balance(
+    model: Module, content: Any, wanted: dict[str, Tensor], grams: dict, weights: Sequence[float], normalization: str
+) -> float:
     """The default style_weight."""
     if not wanted or not grams:
         return STYLE_ALONE
@@ -261,34 +264,36 @@ def _balance(model, content, wanted, grams, weights, normalization):
     return STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
 
 
-def _content(found, wanted, weight):
+def _content(found: dict[str, Tensor], wanted: dict[str, Tensor], weight: float) -> Tensor:
     return _sum(content_loss(found[layer], wanted[layer]) for layer in wanted) * weight
 
 
-def _style(found, grams, weights, normalization, weight):
+def _style(
+    found: dict[str, Tensor], grams: dict, weights: Sequence[float], normalization: str, weight: float
+) -> Tensor:
     terms = zip(grams.items(), weights, strict=True)
     return _sum(style_loss(found[layer], gram, normalization) * w for (layer, gram), w in terms) * weight
 
 
-def _smoothness(x, weight):
+def _smoothness(x: Tensor, weight: float) -> dict:
     return {"tv": total_variation(x, "l2", weight)} if weight else {}
 
 
-def _sum(terms):
+def _sum(terms: Iterable[Tensor]) -> Tensor:
     first, *rest = terms
     for term in rest:
         first = first + term
     return first
 
 
-def _contents(model, image, layers):
+def _contents(model: Module, image: Any, layers: Sequence[str]) -> dict:
     if not layers:
         return {}
     with mg.no_grad():
         return activations(model, as_image(model, image), layers)
 
 
-def _styles(model, styles, layers, blend, scale):
+def _styles(model: Module, styles: list, layers: Sequence[str], blend: Any, scale: float) -> dict:
     """{layer: (1,N,N) Tensor}: the mean Gram matrices of the styles, blended."""
     grams = {}
     for style, share in zip(styles, _shares("blend", blend, len(styles)), strict=True):
@@ -300,7 +305,7 @@ def _styles(model, styles, layers, blend, scale):
     return grams
 
 
-def _shares(name, weights, count, normalize=True):
+def _shares(name: str, weights: Any, count: int, normalize: bool = True) -> list[float]:
     """`count` weights: those given, or equal ones with sum 1."""
     weights = [1.0 / count] * count if weights is None else [float(w) for w in weights]
     if len(weights) != count or min(weights) < 0 or not sum(weights) > 0:
@@ -308,14 +313,14 @@ def _shares(name, weights, count, normalize=True):
     return [w / sum(weights) for w in weights] if normalize else weights
 
 
-def _photograph(model, name, image):
+def _photograph(model: Module, name: str, image: Any) -> np.ndarray:
     image, c = as_pixels("an optimised image", model, image, whole=True, argument=name), channels(model)
     if image.shape[:2] != (1, c):
         raise ValueError(f"{name} must be one picture, (1,{c},H,W), got shape {image.shape}")
     return image
 
 
-def _resized(image, size):
+def _resized(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     if image.shape[2:] == tuple(size):
         return image
     from models import load_image
@@ -324,7 +329,7 @@ def _resized(image, size):
     return np.concatenate(bands, axis=1).astype(image.dtype)
 
 
-def _restored(course, restore):
+def _restored(course: dict, restore: Callable[..., Any] | None) -> dict:
     """The course, whose callback is shown images as the result will be."""
     callback = course.get("callback")
     if restore is None or callback is None:
@@ -332,7 +337,7 @@ def _restored(course, restore):
     return course | {"callback": lambda step, image, losses: callback(step, restore(image), losses)}
 
 
-def _finished(result, restore):
+def _finished(result: Optimized, restore: Callable[..., Any] | None) -> Optimized:
     if restore is None:
         return result
     frames = [restore(frame) for frame in result.frames]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad import Tensor
 from minigrad import functional as F
 from minigrad.nn import Module
 
@@ -60,7 +61,7 @@ def stylize(
         grams = {layer: mean_gram(a) for layer, a in model.activations(as_image(model, style), style_layers).items()}
         weights = _balance(found, wanted, grams, strength)
 
-    def losses(x):
+    def losses(x: Tensor) -> dict:
         found = model.activations(x, [*content_layers, *style_layers])
         contents = [content_loss(found[layer], wanted[layer]) for layer in wanted]
         return {"content": sum(contents[1:], start=contents[0]), "style": (_style(found, grams) * weights).sum()}
@@ -68,7 +69,7 @@ def stylize(
     return optimize_image(losses, as_image(model, content), "adam", lr, steps, progress=progress).image
 
 
-def _balance(found, wanted, grams, strength):
+def _balance(found: dict[str, Tensor], wanted: dict[str, Tensor], grams: dict, strength: float) -> Tensor:
     """(N,): each image's weight of the style, with which the loss to begin with is `strength` times all its content."""
     squares = (F.square(in_float32_at_least(a)) for a in wanted.values())
     everything = sum(0.5 * one.sum(tuple(range(1, one.ndim))).numpy() for one in squares)
@@ -78,7 +79,7 @@ def _balance(found, wanted, grams, strength):
     return mg.from_numpy(weights.astype(begun.dtype)).to(unlike.device)
 
 
-def _style(found, grams):
+def _style(found: dict[str, Tensor], grams: dict) -> Tensor:
     """(N,): the style loss of each image, the mean over the layers."""
     first, *rest = (style_losses(found[layer], gram) for layer, gram in grams.items())
     return sum(rest, start=first) / float(len(grams))

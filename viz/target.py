@@ -67,7 +67,7 @@ def as_images(model: Module, image: Images, whole: bool = False) -> np.ndarray:
     return x
 
 
-def _is_picture(image):
+def _is_picture(image: Any) -> bool:
     if hasattr(image, "getbands"):  # PIL's; not imported for this
         return True
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
@@ -75,7 +75,7 @@ def _is_picture(image):
     return image.ndim == 2 or image.ndim == 3 and image.shape[2] in (1, 3, 4)
 
 
-def _of_picture(model, picture, whole):
+def _of_picture(model: Module, picture: Any, whole: bool) -> np.ndarray:
     """(1,C,H,W) in the model's range; a picture that has the model's size already is taken whole."""
     size, short_side = getattr(model, "input_size", None), getattr(model, "short_side", None)
     found = load_image(picture)
@@ -243,7 +243,7 @@ def as_logits(y: Tensor) -> Tensor:
     return y
 
 
-def _shapes(output):
+def _shapes(output: Any) -> str:
     if isinstance(output, dict):
         return f"a dict of {', '.join(f'{name!r} {_shapes(part)}' for name, part in output.items())}"
     if isinstance(output, list | tuple):
@@ -251,7 +251,7 @@ def _shapes(output):
     return str(getattr(output, "shape", type(output).__name__))
 
 
-def _example(output):
+def _example(output: Any) -> str:
     """A target for a network that gives this."""
     place = ""
     while isinstance(output, dict | list | tuple) and output:
@@ -295,14 +295,14 @@ def explained_classes(model: Module, y: Tensor, target: Target | None = None, ar
     return np.array(found, dtype=object if any(isinstance(c, Contrast) for c in found) else np.intp)
 
 
-def _contrast(model, pair, known):
+def _contrast(model: Module, pair: Any, known: Any) -> "Contrast":
     found = Contrast(*(_class_index(model, c, known, "target") for c in (pair.more, pair.less)))
     if found.more == found.less:
         raise ValueError(f"a class less itself is nothing: the contrast is of class {found.more} with itself")
     return found
 
 
-def _class_index(model, c, known, argument):
+def _class_index(model: Module, c: Any, known: Any, argument: str) -> int:
     """The index of class c, an index or a name, among `known` classes."""
     c = find_class(model, c) if isinstance(c, str) else c
     if not isinstance(c, int | np.integer) or isinstance(c, bool):

@@ -54,7 +54,7 @@ def outline_mask(
     return drawn
 
 
-def _coloured(name, image):
+def _coloured(name: str, image: np.ndarray) -> np.ndarray:
     """A copy of floats (3,H,W) of an image (3,H,W) or (1,H,W)."""
     image = np.asarray(image)
     if image.ndim != 3 or len(image) not in (1, 3) or image.dtype.kind != "f":

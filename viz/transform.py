@@ -32,7 +32,7 @@ def pad(pixels: int, value: float = GREY) -> Callable[..., Any]:
 def crop(pixels: int) -> Callable[..., Any]:
     """Cut out a part `pixels` smaller in each direction, anywhere: shifts by up to half of it, and nothing wraps."""
 
-    def transform(x, rng):
+    def transform(x: Tensor, rng: np.random.Generator) -> Tensor:
         top, left = (int(s) for s in rng.integers(0, pixels + 1, 2))
         return x[:, :, top : x.shape[2] - pixels + top, left : x.shape[3] - pixels + left]
 
@@ -116,7 +116,7 @@ def rotated(x: Tensor, degrees: float, fill: float = GREY) -> Tensor:
     return Gather(index.data, weight.data, (height, width))(x - fill) + fill
 
 
-def _neighbours(rows, columns, height, width):
+def _neighbours(rows: np.ndarray, columns: np.ndarray, height: int, width: int) -> tuple:
     """index (4,M) into the flattened image and weight (4,M), 0 outside, of the pixels around M positions."""
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     index, weight = [], []

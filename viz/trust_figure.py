@@ -1,6 +1,7 @@
 """The figure of a Trust: the map beside its rivals, where each stands, and what was found, in words."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from .plot import ACCENT, CYCLE, DPI, FAINT, INK, LABEL, SMALL, TITLE
 SIGNS = {True: "against it", None: "unclear", False: "for it"}
 
 
-def figure(image, found, title=""):
+def figure(image: np.ndarray, found: Any, title: str = "") -> Any:
     """A matplotlib Figure. image: (3,H,W) in [0,1]; found: a Trust."""
     sheet = Figure(figsize=(9.6, 6.6), dpi=DPI, facecolor="white")
     sheet.text(0.02, 0.975, title, fontsize=TITLE, color=INK, va="top", parse_math=False)
@@ -22,7 +23,7 @@ def figure(image, found, title=""):
     return sheet
 
 
-def _maps(sheet, image, found):
+def _maps(sheet: Any, image: np.ndarray, found: Any) -> None:
     others, shifts = found.rivals["maps of other photographs"], found.rivals["shifts of it"]
     cells = {
         "photograph": as_picture(image),
@@ -39,11 +40,11 @@ def _maps(sheet, image, found):
         axes.set_axis_off()
 
 
-def _over(image, heat):
+def _over(image: np.ndarray, heat: np.ndarray) -> Any:
     return overlay(image, heat, Scale.of(as_map(heat)))
 
 
-def _strip(axes, found, measure, named):
+def _strip(axes: Any, found: Any, measure: str, named: str) -> None:
     """One dot for each rival, a line for the map itself."""
     kinds = list(found.rivals)
     for row, kind in enumerate(kinds):
@@ -59,7 +60,7 @@ def _strip(axes, found, measure, named):
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _words(sheet, found):
+def _words(sheet: Any, found: Any) -> None:
     y = 0.33
     sheet.text(0.02, y, found.verdict, fontsize=LABEL + 1, color=INK, weight="bold", parse_math=False)
     for name, finding in found.findings.items():

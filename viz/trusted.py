@@ -10,6 +10,7 @@ noise would be a straw man, for it loses to anything smooth.
 Letters: M other photographs, R rivals, P other methods, H W of the photograph.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ from .target import as_image, fixed_target, is_class
 from .typing import Callback, Images, Method, Target
 
 
-def _occlusion(model, image, target):
+def _occlusion(model: Module, image: np.ndarray, target: Any) -> np.ndarray:
     """By squares of 24 pixels, or as large as a smaller photograph has room for, two thirds apart."""
     side = min(24, *np.shape(image)[2:])
     return occlusion(model, image, target, patch=side, stride=max(1, 2 * side // 3))
@@ -120,7 +121,7 @@ class Trust:
             return f"Nothing speaks against this map, but {_listed(unclear)} {_verb(unclear, 'leave')} it open."
         return "Nothing here speaks against this map, which does not prove it."
 
-    def _learned(self):
+    def _learned(self) -> Finding:
         numbers = f"rank correlation {self.top.text('{:.2f}')} after the top layer, {self.all.text('{:.2f}')} after all"
         if self.top.low > LIKE_BEFORE["top"] or self.all.low > LIKE_BEFORE["all"]:
             return Finding(True, f"It stays alike when the network's weights are drawn anew: {numbers}")
@@ -128,7 +129,7 @@ class Trust:
             return Finding(None, f"It may stay alike when the network's weights are drawn anew: {numbers}")
         return Finding(False, f"It depends on what the network has learned: {numbers}")
 
-    def _followed(self, measure):
+    def _followed(self, measure: str) -> Finding:
         share, own = self.as_good(measure), getattr(self, measure)
         each = ", ".join(
             f"{self.as_good(measure, kind):.0%} of {len(one.maps)} {kind}" for kind, one in self.rivals.items()
@@ -136,11 +137,11 @@ class Trust:
         against = True if share.low > AS_GOOD else False if share <= FEW_AS_GOOD else None
         return Finding(against, f"{measure} {own:.3f}: as good are {each}; of all {share.text('{:.0%}')}")
 
-    def _stable(self):
+    def _stable(self) -> Finding:
         numbers = f"noise of at most {255 * self.radius:.0f}/255 moves it by {self.change.text('{:.0%}')} of its length"
         return Finding(self.change.low > MOVED or (None if self.change > HELD else False), numbers)
 
-    def _agreed(self):
+    def _agreed(self) -> Finding:
         own = _mean(list(self.agreement.values()))
         each = ", ".join(f"{name} {value:.2f}" for name, value in self.agreement.items())
         against = True if own < self.chance.low else False if own > self.chance.high else None
@@ -148,11 +149,11 @@ class Trust:
         return Finding(against, f"rank correlation with {each}: {own:.2f} on average, {by_chance}")
 
 
-def _listed(names):
+def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _verb(names, verb):
+def _verb(names: Sequence[str], verb: str) -> str:
     return verb + "s" if len(names) == 1 else verb
 
 
@@ -200,7 +201,7 @@ def trust(
     tests, change, total = [], [], 3 + 2 * draws
     with tqdm(total=total, desc="trust", disable=not progress) as bar:
 
-        def done(step):
+        def done(step: int) -> None:
             bar.update()
             if callback:
                 callback(step, total, own[0])
@@ -224,7 +225,9 @@ def trust(
     )
 
 
-def _measured(model, x, target, own, elsewhere, steps, seed):
+def _measured(
+    model: Module, x: np.ndarray, target: Any, own: Any, elsewhere: np.ndarray, steps: int, seed: int
+) -> dict:
     """{"itself": (insertion, deletion), kind: Rivals}."""
     height, width = own.shape
     by = [(i * height // SHIFTS, j * width // SHIFTS) for i in range(SHIFTS) for j in range(SHIFTS) if i or j]
@@ -245,7 +248,7 @@ def centre_blob(height: int, width: int) -> np.ndarray:
     return np.exp(-(((y - (height - 1) / 2) / height) ** 2 + ((x - (width - 1) / 2) / width) ** 2) * 8)
 
 
-def _agreement(model, explained, own, panel):
+def _agreement(model: Module, explained: Any, own: np.ndarray, panel: dict) -> tuple:
     """({method: rank correlation}, what it is with the methods' maps of other photographs, an Estimate)."""
     field = _fields(own[None])[0]
     agreement, by_chance, refused = {}, [], None
@@ -263,18 +266,18 @@ def _agreement(model, explained, own, panel):
     return agreement, _mean(np.mean(by_chance, 0))
 
 
-def _fields(maps):
+def _fields(maps: np.ndarray) -> np.ndarray:
     """(N,GRID*GRID): the means of maps (N,H,W) over fields."""
     means = F.adaptive_avg_pool2d(mg.from_numpy(np.asarray(maps, np.float64)[:, None]), GRID).numpy()
     return means.reshape(len(maps), -1)
 
 
-def _mean(values):
+def _mean(values: Any) -> Estimate:
     """As an Estimate; values of 1 alone are no share here, but correlations."""
     return estimate(np.asarray(values)[None])
 
 
-def _correlation(field, other):
+def _correlation(field: np.ndarray, other: np.ndarray) -> float:
     """Of ranks; 0 where one of the two is the same everywhere."""
     from scipy.stats import spearmanr
 

@@ -9,6 +9,7 @@ A method is anything of which `method(model, images, targets)` gives signed or u
 network gets wrong are NaN, which `viz.estimate` leaves out.
 """
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -37,11 +38,11 @@ class Cue:
         self.right = named(model, self.scenes.images) == self.target
 
     @cached_property
-    def effects(self):
+    def effects(self) -> np.ndarray:
         """(N,4), for all methods: see `scores.part_effects`."""
         return scores.part_effects(self.model, self.scenes, self.target)
 
-    def marks(self, method):
+    def marks(self, method: Callable[..., Any]) -> dict:
         """gain, precision and null of the cue's mask; rank, missed and invented of the four parts."""
         maps, masks = method(self.model, self.scenes.images, self.target), self.scenes.masks
         excess = scores.part_excess(maps, masks)
@@ -69,7 +70,7 @@ class Grid:
         if kind != "gridpg":
             self.target = grids.cell_class(label, self.boxes, (SIZE, SIZE), 2, KINDS)
 
-    def marks(self, method):
+    def marks(self, method: Callable[..., Any]) -> dict:
         """gain of the cell, and how often the maximum lies in it."""
         maps = method(self.model, self.pictures, self.target)
         share = checks.positive_share(maps, self.boxes)
@@ -82,19 +83,19 @@ class Axioms:
     def __init__(self, count: Any, first: Any, seed: int = 0) -> None:
         self.count, self.seed = count, (seed, first)
 
-    def marks(self, method):
+    def marks(self, method: Callable[..., Any]) -> dict:
         """For each axiom the share of the networks on which it is kept."""
         kept = known.axioms_kept(method, self.count, self.seed)
         return {axiom: np.mean(list(networks.values()), 0) for axiom, networks in kept.items()}
 
 
-def family(name, networks, count, first, seed=0):
+def family(name: str, networks: Mapping[str, Any], count: int, first: int, seed: int = 0) -> Any:
     """The batch of `count` pictures from number `first` of the family `name`. networks: {cue: its network}."""
     if name in CUES:
         return Cue(name, networks[name], count, first, seed)
     return Axioms(count, first, seed) if name == "axioms" else Grid(name, networks["object"], count, first, seed)
 
 
-def named(model, images):
+def named(model: Module, images: np.ndarray) -> np.ndarray:
     """(N,): the class that the network names in each."""
     return scored(model, images).argmax(1)

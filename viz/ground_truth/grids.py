@@ -14,6 +14,8 @@ A class of DiFull and DiPart is a class in a cell: K classes in n x n cells, cel
 Letters: N images, n x n cells, K classes; (C,H,W) one cell, (C,nH,nW) the grid.
 """
 
+from typing import Any
+
 import numpy as np
 
 from minigrad import Tensor, nn
@@ -35,7 +37,7 @@ class Split(nn.Module):
         rows = F.reshape(x, (count, c, n, height // n, n, width // n))
         return F.reshape(F.permute(rows, (0, 2, 4, 1, 3, 5)), (count * n * n, c, height // n, width // n))
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"cells": self.cells}
 
 
@@ -87,7 +89,7 @@ def cell_class(
     return (rows * cells + columns) * classes + label
 
 
-def _halves(name, model):
+def _halves(name: str, model: Module) -> tuple:
     """({name: layer} up to the last maps, the head as a chain) of a chain."""
     if not isinstance(model, nn.Sequential):
         raise ValueError(f"{name}: needs a chain (nn.Sequential), got {type(model).__name__}")
@@ -99,7 +101,7 @@ def _halves(name, model):
     return {n: layers[n] for n in names[:end]}, nn.Sequential({n: layers[n] for n in names[end:]})
 
 
-def _of_grids(model, layers, cells):
+def _of_grids(model: Module, layers: Any, cells: int) -> nn.Sequential:
     network = nn.Sequential(layers)
     network.input_size, network.labels = tuple(cells * side for side in model.input_size), None
     return network

@@ -60,7 +60,7 @@ def squares(count: int, seed: int = 0, colours: tuple[Any, ...] = COLOURS) -> tu
     return images, masks
 
 
-def _places(rng):
+def _places(rng: np.random.Generator) -> list:
     """Three corners (top, left), more than a pixel apart, and off the picture's rim."""
     while True:
         places = rng.integers(1, SIZE - SIDE, size=(3, 2))
@@ -78,7 +78,7 @@ def network(name: str) -> Module:
     return model
 
 
-def _matcher(name):
+def _matcher(name: str) -> dict:
     """A convolution, a ReLU, and the largest match or the sum of all."""
     if name == "template":
         weight = np.zeros((1, 3, SIDE, SIDE))
@@ -91,7 +91,7 @@ def _matcher(name):
     return layers | {"flatten": nn.Flatten(), "fc": _linear([[SIZE * (SIZE - 1) / SIDE]], [0.0])}
 
 
-def _gate(name):
+def _gate(name: str) -> dict:
     """Red and green apart, the mean of each, and a function of their sum."""
     weight = np.zeros((2, 3, 1, 1))
     weight[0, 0] = weight[1, 1] = 1
@@ -102,16 +102,16 @@ def _gate(name):
     return layers | {"flatten": nn.Flatten(), "sum": _linear(*first), "gate": nn.ReLU(), "fc": _linear(*last)}
 
 
-def _conv(weight, bias):
+def _conv(weight: Any, bias: Any) -> Any:
     layer = nn.Conv2d(3, len(weight), weight.shape[2:])
     return _set(layer, weight, bias)
 
 
-def _linear(weight, bias):
+def _linear(weight: Any, bias: Any) -> Any:
     return _set(nn.Linear(len(weight[0]), len(weight)), weight, bias)
 
 
-def _set(layer, weight, bias):
+def _set(layer: Any, weight: Any, bias: Any) -> Any:
     layer.load_state_dict({"weight": np.array(weight, np.float32), "bias": np.array(bias, np.float32)})
     return layer.requires_grad_(False)
 

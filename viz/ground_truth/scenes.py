@@ -13,6 +13,7 @@ Letters: N scenes, S = 48 the side of the picture in pixels.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def scenes(count: int, seed: int = 0, first: int = 0) -> "Scenes":
     return _drawn(seed, indices, dict(zip(PARTS, drawn.T, strict=True)))
 
 
-def _drawn(seed, indices, kinds):
+def _drawn(seed: int, indices: np.ndarray, kinds: np.ndarray) -> Scenes:
     images = np.empty((len(indices), 3, SIZE, SIZE), np.float32)
     masks = {part: np.zeros((len(indices), SIZE, SIZE), bool) for part in PARTS}
     for n, index in enumerate(indices):
@@ -73,13 +74,13 @@ def _drawn(seed, indices, kinds):
 class _Layout:
     """All of a scene but the kinds of its parts. boxes: {card: (slice, slice)}."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.boxes = _places(rng)
         self.colours = {part: _two_colours(rng) for part in PARTS} | {"mark": BLACK_AND_WHITE}
         self.phase = rng.integers(8, size=2)
         self.noise = rng.uniform(-NOISE, NOISE, (3, SIZE, SIZE))
 
-    def picture(self, kinds):
+    def picture(self, kinds: Any) -> np.ndarray:
         """(3,S,S) float32."""
         figure = _background(kinds["background"], *self.phase)
         image = _coloured(figure, self.colours["background"])
@@ -88,7 +89,7 @@ class _Layout:
         return (np.round(255 * np.clip(image + self.noise, 0, 1)) / 255).astype(np.float32)
 
 
-def _places(rng):
+def _places(rng: np.random.Generator) -> list:
     """A box for each card, none within a pixel of another, drawn until they fit."""
     while True:
         boxes, taken = {}, np.zeros((SIZE, SIZE), bool)
@@ -102,12 +103,12 @@ def _places(rng):
             return boxes
 
 
-def _two_colours(rng):
+def _two_colours(rng: np.random.Generator) -> np.ndarray:
     """(2,3): a dark and a bright colour, in either order."""
     return rng.permutation([rng.uniform(0, 0.4, 3), rng.uniform(0.6, 1, 3)])
 
 
-def _coloured(figure, colours):
+def _coloured(figure: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """(3,H,W): the first colour, and the second where the figure (H,W) is."""
     return np.where(figure, colours[1][:, None, None], colours[0][:, None, None])
 
@@ -115,31 +116,31 @@ def _coloured(figure, colours):
 # ---- the four kinds of each part, as figures (H,W) of bool -----------------------------------------------------------
 
 
-def _background(kind, down, right):
+def _background(kind: int, down: np.ndarray, right: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:SIZE, :SIZE]
     rows, columns, slanting = ((n // 4) % 2 == 1 for n in (y + down, x + right, x + y + down))
     return (rows, columns, slanting, rows ^ columns)[kind]
 
 
-def _grid(side):
+def _grid(side: int) -> Any:
     """y and x of each pixel of a card, from -1 to 1."""
     return np.meshgrid(*2 * [(np.arange(side) + 0.5) / side * 2 - 1], indexing="ij")
 
 
-def _objects(side):
+def _objects(side: int) -> tuple:
     y, x = _grid(side)
     far = np.maximum(abs(x), abs(y))
     cross = (np.minimum(abs(x), abs(y)) < 0.25) & (far < 0.8)
     return x**2 + y**2 < 0.55, (far < 0.8) & (far > 0.45), (abs(x) < (y + 0.8) / 2) & (y < 0.8), cross
 
 
-def _distractors(side):
+def _distractors(side: int) -> tuple:
     y, x = _grid(side)
     bars = (abs(y) > 0.2) & (abs(y) < 0.6) & (abs(x) < 0.8)
     return abs(x) + abs(y) < 0.8, bars, (x < -0.2) | (y > 0.2), (abs(abs(x) - 0.5) < 0.3) & (abs(y) < 0.3)
 
 
-def _marks(side):
+def _marks(side: int) -> tuple:
     y, x = np.mgrid[:side, :side] - side // 2
     return (x == 0) | (y == 0), abs(x) == abs(y), abs(y) == 2, abs(x) == 2
 

@@ -98,15 +98,15 @@ def missed_and_invented(excess: np.ndarray, effects: np.ndarray) -> tuple[np.nda
     return tuple(_share(wrong, among) for wrong, among in ((~named, matters), (named, ~matters)))
 
 
-def _share(values, among):
+def _share(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     count = among.sum(1)
     return np.divide((values & among).sum(1), count, out=np.full(len(values), np.nan), where=count > 0)
 
 
-def _scored(model, images, target, batch_size):
+def _scored(model: Module, images: np.ndarray, target: Any, batch_size: int) -> np.ndarray:
     parts = range(0, len(images), batch_size)
     return np.concatenate([watched(model, images[i : i + batch_size], target[i : i + batch_size]) for i in parts])
 
 
-def _flat(values):
+def _flat(values: Any) -> np.ndarray:
     return np.asarray(values).reshape(len(values), -1)

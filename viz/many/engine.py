@@ -8,11 +8,12 @@ import logging
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from models.mistakes import UserError
 
@@ -24,18 +25,18 @@ RETRIES = 2
 PATIENCE = "10s"  # until a scheduler answers
 
 
-def ahead(items, count=AHEAD):
+def ahead(items: Iterable[Any], count: int = AHEAD) -> Iterator[Any]:
     """The items, of which a thread makes the next `count` while the caller works."""
     ready, end, gone = queue.Queue(count), object(), threading.Event()
 
-    def put(item):
+    def put(item: Any) -> None:
         while not gone.is_set():
             try:
                 return ready.put(item, timeout=0.1)
             except queue.Full:
                 continue
 
-    def make():
+    def make() -> None:
         try:
             for item in items:
                 put((item, None))
@@ -59,13 +60,13 @@ def ahead(items, count=AHEAD):
 
 
 @contextmanager
-def behind(work: Callable[..., None]):
+def behind(work: Callable[..., None]) -> Iterator[Any]:
     """A function that has a thread call work(...) with what it is given, while the caller goes on. One call is under
     way at a time; what it raises comes at the next one, or at the end."""
     with ThreadPoolExecutor(1) as thread:
         last = thread.submit(lambda: None)
 
-        def hand_over(*given):
+        def hand_over(*given: Any) -> None:
             nonlocal last
             last.result()
             last = thread.submit(work, *given)
@@ -85,7 +86,7 @@ def here(question: Question, batches: Iterator[Batch]) -> Iterator[Answer]:
 
 
 @contextmanager
-def client(scheduler: str | None, workers: int | None):
+def client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
     """A Dask client: of the scheduler at an address, or of a cluster of `workers` processes on this machine."""
     try:
         import distributed
@@ -110,7 +111,7 @@ def client(scheduler: str | None, workers: int | None):
 
 
 @contextmanager
-def without_ctrl_c():
+def without_ctrl_c() -> Iterator[Any]:
     """Processes started within do not hear Ctrl-C, which a terminal sends to all: this one ends them in order."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -120,7 +121,7 @@ def without_ctrl_c():
 
 
 def on_dask(
-    found, question: Question, batches: Iterator[Batch], stopped: Callable[[], bool] = lambda: False
+    found: Any, question: Question, batches: Iterator[Batch], stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Answer]:
     """The answers of a Dask client's workers, as they come; AHEAD batches are with every worker's thread.
 
@@ -142,14 +143,14 @@ def on_dask(
             yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
 
 
-def failed(question, batch, error):
+def failed(question: Question, batch: Batch, error: BaseException) -> Answer:
     """The Answer of a batch that no worker could compute: rows that say why."""
     if isinstance(error, UserError):
         raise error
     return unanswered(question, batch, f"{type(error).__name__}: {error}")
 
 
-def at_worker(question, batch, threads):
+def at_worker(question: Question, batch: Batch, threads: int) -> Answer:
     """`answer`, with this machine's cores shared out among its workers. threads: {worker's address: its count}."""
     from distributed import get_worker
 
@@ -158,13 +159,13 @@ def at_worker(question, batch, threads):
     return answer(question, batch)
 
 
-def threads_beside(address, own, threads):
+def threads_beside(address: str, own: str, threads: int) -> int:
     """How many threads the workers have on the machine of the one at `address`, its `own` with them: it may have come
     after `threads`, {worker's address: its count}, were counted."""
     counts = threads | {address: max(1, own)}
     return sum(count for other, count in counts.items() if host(other) == host(address))
 
 
-def host(address):
+def host(address: str) -> str:
     """ "10.0.0.7" of "tcp://10.0.0.7:8786"."""
     return address.partition("://")[2].rpartition(":")[0]

@@ -10,14 +10,16 @@ import tarfile
 import warnings
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, tee
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 import models
+from minigrad.nn import Module
 from models import class_list
 from models.class_list import DatasetError, read_class_list
 from models.dataset import SUFFIXES
@@ -42,16 +44,16 @@ class Batch:
 class Files:
     """Pictures below a folder, by their paths from there."""
 
-    def __init__(self, root: Path, names: list[str]):
+    def __init__(self, root: Path, names: list[str]) -> None:
         self.root, self.names = root, names
 
     @property
-    def class_list(self):
+    def class_list(self) -> bytes | None:
         """The content of a classes.txt beside them; None where there is none."""
         listing = self.root / class_list.NAME
         return listing.read_bytes() if listing.is_file() else None
 
-    def stamp(self, place):
+    def stamp(self, place: Any) -> tuple | None:
         """(bytes, when modified) of a file; None if there is none."""
         try:
             found = os.stat(self.root / self.names[place])
@@ -59,7 +61,7 @@ class Files:
             return None
         return found.st_size, found.st_mtime_ns
 
-    def read(self, places) -> Iterator[bytes | str]:
+    def read(self, places: Iterable[int]) -> Iterator[bytes | str]:
         """The file at each of the places in `names`, which ascend."""
         for place in places:
             path = self.root / self.names[place]
@@ -69,7 +71,7 @@ class Files:
                 yield f"{error.strerror or error}"
 
 
-def below(root):
+def below(root: Path) -> Files:
     """The pictures in a folder and in all folders below it, in order of their names."""
     found = []
     for parent, folders, files in os.walk(root, onerror=_left_out):
@@ -79,11 +81,11 @@ def below(root):
     return Files(root, sorted(found))
 
 
-def _left_out(error):
+def _left_out(error: OSError) -> None:
     warnings.warn(f"{error.filename} is left out, for it cannot be read: {error.strerror}", stacklevel=2)
 
 
-def listed(path):
+def listed(path: Path) -> Files:
     """The pictures that a text names, a path on each line, from the text's folder; one may stand there twice."""
     with open(path, encoding="utf-8-sig") as file:
         return Files(path.parent, [line for line in map(str.strip, file) if line])
@@ -92,7 +94,7 @@ def listed(path):
 class Archive:
     """The pictures in a tar archive, in its own order, for a compressed one can only be read from its beginning."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.root, self.names, self.class_list = path, [], None
         self.sizes, self.modified = array("q"), array("q")
         for member, read in self._members():
@@ -103,10 +105,10 @@ class Archive:
                 self.sizes.append(member.size)
                 self.modified.append(int(1e9 * member.mtime))
 
-    def stamp(self, place):
+    def stamp(self, place: Any) -> tuple | None:
         return self.sizes[place], self.modified[place]
 
-    def read(self, places) -> Iterator[bytes | str]:
+    def read(self, places: Iterable[int]) -> Iterator[bytes | str]:
         """As those of Files; the archive is read once, up to the last of the places."""
         wanted, place = iter(places), -1
         next_one = next(wanted, None)
@@ -120,7 +122,7 @@ class Archive:
                 yield read()
                 next_one = next(wanted, None)
 
-    def _members(self):
+    def _members(self) -> Iterator[Any]:
         try:
             with tarfile.open(self.root, "r|*") as tar:
                 while member := tar.next():
@@ -141,7 +143,7 @@ class Source:
     """Photographs in order. names: of those taken. folders: the names of those that they lie in. key: a checksum of
     the names."""
 
-    def __init__(self, path: Path, count: int | None = None):
+    def __init__(self, path: Path, count: int | None = None) -> None:
         """path: a folder, a tar archive, or a text with a path on each line. count: take so many, evenly spaced."""
         self._files = _opened(Path(path))
         if not self._files.names:
@@ -154,18 +156,18 @@ class Source:
             digest.update(f"{name}\n".encode())
         self.key = digest.hexdigest()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def where(self, place):
+    def where(self, place: int) -> Path:
         """The Path of a photograph, below that of an archive, for what is said of it."""
         return self._files.root / self.names[place]
 
     @property
-    def folders(self):
+    def folders(self) -> set[str]:
         return {PurePosixPath(name).parent.name for name in self.names}
 
-    def class_rows(self):
+    def class_rows(self) -> dict | None:
         """{folder: (name, ImageNet indices)} of a classes.txt beside them, by label; None where there is none. Raises
         DatasetError."""
         if self._files.class_list is None:
@@ -173,15 +175,15 @@ class Source:
         rows = read_class_list(self._files.class_list, self.path)
         return {row.folder: (row.name, row.imagenet) for row in rows}
 
-    def files(self, wanted):
+    def files(self, wanted: Iterable[int]) -> Iterator[tuple[int, bytes | str]]:
         """(place in `names`, bytes or a sentence) of each of the places, which ascend."""
         wanted, again = tee(wanted)
         yield from zip(wanted, self._files.read(self.places[i] for i in again), strict=True)
 
-    def batches(self, size: int, done=frozenset()) -> Iterator[Batch]:
+    def batches(self, size: int, done: Container[int] = frozenset()) -> Iterator[Batch]:
         """Batches of `size` photographs, but for those whose first one's place is in `done`."""
 
-        def spans():
+        def spans() -> Iterator[range]:
             for first in range(0, len(self), size):
                 if first not in done:
                     yield range(first, min(first + size, len(self)))
@@ -191,10 +193,10 @@ class Source:
             modified = tuple((self.stamp(i) or (0, 0))[1] for i in span)  # before they are read: see `changed`
             yield Batch(span.start, tuple(self.names[i] for i in span), tuple(next(files)[1] for _ in span), modified)
 
-    def stamp(self, place):
+    def stamp(self, place: Any) -> tuple | None:
         return self._files.stamp(self.places[place])
 
-    def changed(self, rows) -> set[int]:
+    def changed(self, rows: list[dict]) -> set[int]:
         """The places of photographs that are others now than those of a store's rows, which ascend. As git does, it
         reads those alone whose size or time is another; one that is gone has not changed."""
         differ = (
@@ -209,12 +211,12 @@ class Source:
         }
 
 
-def in_unicode(name):
+def in_unicode(name: str) -> str:
     """The name; of one that is not UTF-8, with the bytes that are not as escapes, such as "caf\\xe9.jpg"."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _opened(path):
+def _opened(path: Path) -> Files | Archive:
     kinds = "a folder, a tar archive, a text with a path on each line, or a picture"
     if path.is_dir():
         return below(path)
@@ -230,7 +232,7 @@ def _opened(path):
         raise UserError(f"{path} is none of these: {kinds}") from None
 
 
-def decoded(model, batch: Batch):
+def decoded(model: Module, batch: Batch) -> tuple:
     """((N,C,H,W) images of those that can be read, at the model's input size; {place in the batch: sentence} of the
     others)."""
     images, errors = [], {}
@@ -246,7 +248,7 @@ def decoded(model, batch: Batch):
     return np.concatenate(images) if images else np.zeros((0, c, *model.input_size), np.float32), errors
 
 
-def at_input_size(model, picture, load=models.load_image):
+def at_input_size(model: Module, picture: Any, load: Callable[..., np.ndarray] = models.load_image) -> np.ndarray:
     """(1,C,H,W) float32 in [0,1] of what load(picture, size, short_side) takes: at the model's input size,
     centre-cropped as the model asks; its luminance, (1,1,H,W), where the model sees grey.
 
@@ -258,12 +260,12 @@ def at_input_size(model, picture, load=models.load_image):
     return in_channels(model, whole)
 
 
-def thumbnail(model, file):
+def thumbnail(model: Module, file: bytes) -> np.ndarray:
     """(3,H,W) for a page: the part that the network sees, in colour."""
     return models.load_image(file, model.input_size, model.short_side)[0]
 
 
-def in_channels(model, pictures):
+def in_channels(model: Module, pictures: np.ndarray) -> np.ndarray:
     """Pictures (N,3,H,W) as the network takes them: (N,1,H,W), their luminance, for one that sees grey."""
     count = channels(model)
     if count not in (1, 3):

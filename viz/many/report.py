@@ -3,16 +3,21 @@
 import base64
 import heapq
 import io
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from minigrad.nn import Module
 from minigrad.serialization import replacing
 
 from ..cam import upsampled
 from ..colours import overlay
 from ..intervals import estimate
-from .photographs import thumbnail
+from .photographs import Source, thumbnail
+from .store import Store
 
 EACH = 12  # photographs under a heading
 ON_SHEET = 24
@@ -27,7 +32,7 @@ HEADINGS = {
 }
 
 
-def summary(store):
+def summary(store: Store) -> dict:
     """{"rows", "errors": how many, "error": the first, "known": how many of a known class, "right", "in_top5": 0 or 1
     of each of these}."""
     found = {"rows": 0, "errors": 0, "error": "", "right": [], "in_top5": []}
@@ -42,7 +47,7 @@ def summary(store):
     return found | {"known": len(found["right"])}
 
 
-def extremes(store):
+def extremes(store: Store) -> dict:
     """{heading: rows, the most extreme first}, of one pass over the rows."""
     kept = {heading: [] for heading in HEADINGS}
     for rows in store.tables():
@@ -53,7 +58,7 @@ def extremes(store):
     return {heading: [row for *_, row in sorted(found, reverse=True)] for heading, found in kept.items() if found}
 
 
-def heights(row):
+def heights(row: dict) -> dict:
     """{heading: how extreme the row is}, for those that apply."""
     found = {}
     if row["probability"]:
@@ -65,7 +70,7 @@ def heights(row):
     return found
 
 
-def write(store, source, model):
+def write(store: Store, source: Source, model: Module) -> None:
     """Write report.html and contact_sheet.png into the store's folder."""
     shown = extremes(store)
     spread = [store[int(n)][0] for n in sheet_places(store)]
@@ -79,21 +84,21 @@ def write(store, source, model):
         contact_sheet(spread, drawn, names).save(temporary, format="PNG")
 
 
-def class_names(source, model):
+def class_names(source: Source, model: Module) -> dict[str, str]:
     """{folder: the name of its class}, where that is another: by classes.txt, or the network's WordNet ids."""
     known = {label.synset: str(label) for label in model.labels or () if getattr(label, "synset", "")}
     known |= {name: row[0] for name, row in (source.class_rows() or {}).items()}
     return {name: known[name] for name in source.folders if known.get(name, name) != name}
 
 
-def sheet_places(store):
+def sheet_places(store: Store) -> Any:
     """Photographs that are there, evenly spaced."""
     taken = (int(row["photograph"]) for rows in store.tables() for row in rows if not row["error"])
     there = np.fromiter(taken, np.int64)
     return there[np.unique(np.linspace(0, len(there) - 1, ON_SHEET).astype(int))] if len(there) else []
 
 
-def strip(store, model, place, file):
+def strip(store: Store, model: Module, place: int, file: bytes) -> dict:
     """[(caption, PIL image)]: the photograph, each map over it, and what attacks made of it."""
     from PIL import Image
 
@@ -113,7 +118,7 @@ def strip(store, model, place, file):
     return found
 
 
-def upsampled_map(array, size):
+def upsampled_map(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """(H,W) of a map (h,w) of a layer."""
     import minigrad as mg
 
@@ -122,7 +127,7 @@ def upsampled_map(array, size):
     return upsampled(mg.from_numpy(array[None].astype(np.float32)), np.zeros((1, 3, *size), np.float32))[0]
 
 
-def contact_sheet(rows, drawn, names):
+def contact_sheet(rows: list, drawn: Any, names: Mapping[str, str]) -> Image.Image:
     """A PIL image: a line for each photograph, two lines side by side."""
     from PIL import Image, ImageDraw
 
@@ -148,7 +153,7 @@ def contact_sheet(rows, drawn, names):
     return sheet
 
 
-def caption_of(row, names):
+def caption_of(row: dict, names: Mapping[str, str]) -> str:
     """ "zebra (p = 0.93)", "zebra (p = 0.93), wrong: tench"."""
     share = f" (p = {float(row['probability']):.3g})" if row["probability"] else ""
     wrong = f", wrong: {names.get(row['class'], row['class'])}" if row["right"] == "0" else ""
@@ -167,7 +172,7 @@ code { overflow-wrap: anywhere } .wrong { color: #b00020 }
 """
 
 
-def page(store, shown, drawn, names):
+def page(store: Store, shown: Any, drawn: Any, names: Mapping[str, str]) -> str:
     """The HTML, which needs no other file. drawn: {place: cells of `strip`}; names: of `class_names`."""
     question, runs = store.facts["question"], store.facts["runs"]
     parts = [f"<h1>{escape(store.path.name)}</h1>", facts_table(summary(store), question, runs)]
@@ -178,7 +183,7 @@ def page(store, shown, drawn, names):
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
-def facts_table(found, question, runs):
+def facts_table(found: dict, question: dict, runs: Any) -> str:
     """What was computed with what, and what came of it, as a table."""
     rows = {"photographs": f"{found['rows']}, {found['errors']} of them without an answer"}
     if found["error"]:
@@ -202,7 +207,7 @@ def facts_table(found, question, runs):
     return f"<table>{body}</table>"
 
 
-def folded(text):
+def folded(text: str) -> str:
     """The text as HTML; of a long one its beginning, which opens to the whole."""
     whole = f"<code>{escape(text)}</code>"
     if len(text) <= LONGEST:
@@ -210,7 +215,7 @@ def folded(text):
     return f"<details><summary><code>{escape(text[:LONGEST])} ...</code></summary>{whole}</details>"
 
 
-def in_words(setting, inside=False):
+def in_words(setting: Any, inside: bool = False) -> str:
     """ "epochs 32, sizes (48, 64), augmentation (flip true, area (0.35, 1.0))" of what JSON holds."""
     if isinstance(setting, dict):
         text = ", ".join(f"{key} {in_words(value, True)}" for key, value in setting.items())
@@ -223,7 +228,7 @@ def in_words(setting, inside=False):
     return f"({text})" if inside else text
 
 
-def figure(row, cells, names):
+def figure(row: dict, cells: Any, names: Mapping[str, str]) -> str:
     pictures = "".join(
         f'<div>{escape(caption)}<img alt="{escape(caption)}" src="{as_url(cell)}"></div>' for caption, cell in cells
     )
@@ -236,7 +241,7 @@ def figure(row, cells, names):
     return f'<figure><div class="row">{pictures}</div><figcaption>{"<br>".join(said)}</figcaption></figure>'
 
 
-def as_url(image):
+def as_url(image: Any) -> str:
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

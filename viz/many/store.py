@@ -22,6 +22,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Writer:
     files may have been mended since.
     """
 
-    def __init__(self, path: str | os.PathLike[str], question: dict):
+    def __init__(self, path: str | os.PathLike[str], question: dict) -> None:
         self.path = Path(path)
         (self.path / "parts").mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.path)
@@ -60,24 +61,24 @@ class Writer:
             self._lock.close()
             raise
 
-    def __enter__(self):
+    def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         os.truncate(self._lock.fileno(), 0)  # ended, not killed
         self._lock.close()
 
-    def note(self, run: dict):
+    def note(self, run: dict) -> None:
         """Write down what a run computes or computed with; the same run again replaces what was noted of it."""
         runs = [one for one in self.facts["runs"] if one["began"] != run["began"]]
         self.facts["runs"] = [*runs, run]
         self._write_facts()
 
-    def _write_facts(self):
+    def _write_facts(self) -> None:
         with replacing(self.path / "store.json") as temporary:
             temporary.write_text(json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
-    def put(self, first: int, rows: list[dict], arrays: dict, scales: dict | None = None):
+    def put(self, first: int, rows: list[dict], arrays: dict, scales: dict | None = None) -> None:
         """Write a part: a row for each photograph from the place `first` on, and (N,...) arrays of those without
         error. scales: (N,) of the arrays that are in units of their largest value."""
         import h5py
@@ -98,10 +99,10 @@ class Writer:
         with _part(self._part_at(first)) as file:
             return {name: _read(file, name, slice(None)) for name in file["arrays"]}
 
-    def _part_at(self, first):
+    def _part_at(self, first: int) -> Path:
         return self.path / "parts" / f"{first:08d}.h5"
 
-    def finish(self):
+    def finish(self) -> None:
         """Write table.csv."""
         with (
             replacing(self.path / "table.csv") as temporary,
@@ -115,7 +116,7 @@ class Writer:
                     whole.writerow(row[name] for name in columns)
 
 
-def as_csv(rows):
+def as_csv(rows: Any) -> str:
     """The rows, dicts of the same keys, as CSV with a header."""
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -124,7 +125,7 @@ def as_csv(rows):
     return text.getvalue()
 
 
-def _write(file, name, array):
+def _write(file: Any, name: str, array: np.ndarray) -> None:
     """A chunk for all rows, compressed here: zlib lets other threads run, and HDF5's filters do not. Its strategy is to
     look for runs alone, for nothing else repeats in a map: as small, in 0.4 of the time."""
     array = np.ascontiguousarray(array)
@@ -139,7 +140,7 @@ def _write(file, name, array):
     dataset.id.write_direct_chunk((0,) * array.ndim, packing.compress(shuffled) + packing.flush())
 
 
-def _locked(path):
+def _locked(path: Path) -> Any:
     """The store's lock file, open and locked; the system frees it with the process, however that ends."""
     try:
         import fcntl
@@ -165,7 +166,7 @@ def _locked(path):
     return file
 
 
-def _facts(path):
+def _facts(path: Path) -> dict | None:
     """What store.json says; None where there is none."""
     try:
         facts = json.loads((path / "store.json").read_text("utf-8"))
@@ -179,7 +180,7 @@ def _facts(path):
     return facts
 
 
-def _same_question(path, stored, asked):
+def _same_question(path: Path, stored: dict, asked: dict) -> None:
     if stored != asked:
         keys, *values = _first_difference(stored, asked)
         texts = ["absent" if one is ABSENT else json.dumps(one) for one in values]
@@ -189,7 +190,7 @@ def _same_question(path, stored, asked):
         )
 
 
-def _first_difference(one, other):
+def _first_difference(one: Any, other: Any) -> tuple:
     """(Keys down to where two values first differ, ["techniques", "lrp", "rule"], and what each of them has there)."""
     if isinstance(one, list) and isinstance(other, list):
         one, other = dict(enumerate(one)), dict(enumerate(other))
@@ -217,14 +218,14 @@ class Store:
     are those that are there.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         facts = _facts(self.path) if self.path.is_dir() else None
         if facts is None:
             raise UserError(f"there is no store at {self.path}: it would hold a store.json")
         self.facts, self.parts = facts, _parts(self.path)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """How many photographs have a row."""
         return sum(len(rows) for rows in self.tables())
 
@@ -285,7 +286,7 @@ class Store:
                         return row, {name: _read(file, name, slice(n, n + 1))[0] for name in names}
         raise KeyError(f"{self.path} has no photograph {wanted!r}")
 
-    def _place(self, name):
+    def _place(self, name: str) -> int:
         """The first place of a photograph; it may stand in a list several times."""
         found = [row for rows in self.tables() for row in rows if row["name"] == name]
         if not found:
@@ -296,28 +297,28 @@ class Store:
         return int(found[0]["photograph"])
 
 
-def _parts(path):
+def _parts(path: Path) -> list[Path]:
     return sorted((path / "parts").glob("[0-9]*.h5"), key=lambda part: int(part.stem))
 
 
 @contextlib.contextmanager
-def _part(path):
+def _part(path: Path) -> Iterator[Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
         yield file
 
 
-def _has_errors(part):
+def _has_errors(part: Path) -> bool:
     with _part(part) as file:
         return any(row["error"] for row in _rows(file))
 
 
-def _rows(file):
+def _rows(file: Any) -> list[dict]:
     return list(csv.DictReader(io.StringIO(file["table"].asstr()[()])))
 
 
-def _read(file, name, rows):
+def _read(file: Any, name: str, rows: Any) -> np.ndarray:
     if name not in file.get("arrays", ()):
         raise KeyError(f"there is no array {name!r}: the arrays are {', '.join(sorted(file.get('arrays', ())))}")
     array = file["arrays"][name][rows]

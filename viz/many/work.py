@@ -22,6 +22,7 @@ import models
 import viz
 from minigrad import functional as F
 from minigrad.kernels import frozen
+from minigrad.nn import Module
 from models.memory import keep_freed_memory
 from models.mistakes import UserError, users_mistake
 
@@ -85,13 +86,13 @@ _held: dict = {}  # the one model of this process
 _loading = threading.Lock()
 
 
-def hold(question, model):
+def hold(question: Question, model: Module) -> None:
     """Let this process use a model that it has loaded already."""
     _held.clear()
     _held[question.model, str(question.told), question.device] = model
 
 
-def held(question):
+def held(question: Question) -> Any:
     """The model of the question, which this process reads once."""
     key = question.model, str(question.told), question.device
     with _loading:
@@ -105,12 +106,12 @@ def held(question):
         return model
 
 
-def identity(model):
+def identity(model: Module) -> dict:
     """A model's provenance, wherever its file lies."""
     return {key: value for key, value in model.provenance.items() if key != "file"}
 
 
-def share_cores(processes):
+def share_cores(processes: int) -> None:
     """Keep this process's kernels to its share of the machine's cores, of so many processes on it."""
     whole = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ["OMP_NUM_THREADS"] = str(max(1, whole // processes))  # read at every pass
@@ -148,7 +149,7 @@ def unanswered(question: Question, batch: Batch, sentence: str) -> Answer:
     return gathered(question, batch, {}, dict.fromkeys(range(len(batch.names)), sentence), 0.0)
 
 
-def gathered(question, batch, found, errors, seconds):
+def gathered(question: Question, batch: Batch, found: dict, errors: dict, seconds: float) -> Answer:
     """The Answer. found: {place in the batch: (columns, arrays, which of their N)}."""
     rows = []
     for place, name in enumerate(batch.names):
@@ -165,7 +166,7 @@ def gathered(question, batch, found, errors, seconds):
     return Answer(batch.first, in_order(question, rows), *stored(question, arrays), who(), memory())
 
 
-def in_order(question, rows):
+def in_order(question: Question, rows: list) -> list[dict]:
     """The rows with the same columns each, in one order; what is not known is empty."""
     known = ["photograph", "name", "class", "named", "probability", "right", "in_top5"]
     numbers = [f"{technique.name}_{what}" for technique in question.techniques for what in COLUMNS[technique.kind]]
@@ -174,7 +175,7 @@ def in_order(question, rows):
     return [{key: row.get(key, "") for key in order} for row in rows]
 
 
-def its_class(question, folder, columns, n):
+def its_class(question: Question, folder: str, columns: dict, n: int) -> dict:
     """Whether the classes that are right for the folder are named first, and among the first five."""
     right = question.classes.get(folder)
     if not right or "best" not in columns:
@@ -183,7 +184,7 @@ def its_class(question, folder, columns, n):
     return {"right": int(best[0] in right), "in_top5": int(any(index in right for index in best[:5]))}
 
 
-def stored(question, arrays):
+def stored(question: Question, arrays: dict) -> tuple:
     """(arrays, scales) as they are kept: with `half`, floats as float16 in units of each one's largest value."""
     if not question.half:
         return arrays, {}
@@ -196,11 +197,11 @@ def stored(question, arrays):
     return arrays, scales
 
 
-def who():
+def who() -> str:
     return f"{platform.node()}, process {os.getpid()}"
 
 
-def memory():
+def memory() -> dict:
     """{"peak": of this process, "prepared": what is kept of weights, transformed}, in bytes."""
     import resource  # not on Windows, where no store is written
 
@@ -218,7 +219,7 @@ COLUMNS = {
 }
 
 
-def computed(question, model, images):
+def computed(question: Question, model: Module, images: np.ndarray) -> tuple:
     """({column: (N,) values}, {name: (N,...) array}) of images (N,C,H,W) by all techniques."""
     arrays, maps = {}, {}
     cam = next((one for one in question.techniques if one.name == "grad_cam"), None)
@@ -248,11 +249,11 @@ def computed(question, model, images):
     return columns, arrays | {name: heat.astype(np.float32) for name, heat in maps.items()}
 
 
-def how(technique):
+def how(technique: Technique) -> str:
     return "magnitude" if technique.name in MAGNITUDES else "signed"
 
 
-def first_pass(question, cam, model, images):
+def first_pass(question: Question, cam: Any, model: Module, images: np.ndarray) -> tuple:
     """(scores (N,K), None where the network has none; the maps of Grad-CAM, which come with them, if asked for)."""
     if cam is not None:
         low, _, scores = grad_cam_and_scores(model, images, **question.explained, **cam.options)
@@ -264,7 +265,7 @@ def first_pass(question, cam, model, images):
             return None, None
 
 
-def scores_columns(model, scores):
+def scores_columns(model: Module, scores: Any) -> tuple:
     """((N,) the top classes, or None; {column: (N,) values})."""
     if scores is None:
         return None, {}
@@ -274,12 +275,12 @@ def scores_columns(model, scores):
     return best[:, 0], {"named": class_names(model, best[:, 0]), "probability": probability, "best": best.tolist()}
 
 
-def class_names(model, indices):
+def class_names(model: Module, indices: Any) -> list[str]:
     """The classes' short names; "class 7" of a model without labels."""
     return [str(model.labels[c]) if model.labels is not None else f"class {c}" for c in indices]
 
 
-def call(question, technique, model, images, named):
+def call(question: Question, technique: Technique, model: Module, images: np.ndarray, named: Any) -> Any:
     """The technique's result for images, for what the question explains, or each one's top class."""
     known = inspect.signature(technique.function).parameters
     options = dict(technique.options)
@@ -292,7 +293,7 @@ def call(question, technique, model, images, named):
     return technique.function(model, images, **options)
 
 
-def attacked(model, technique, images, result, named):
+def attacked(model: Module, technique: Technique, images: np.ndarray, result: Any, named: Any) -> tuple:
     """((N,C,H,W) uint8 of attacked images as a file keeps them, {column: (N,) values})."""
     saved = viz.as_saved(result)
     with mg.no_grad():
@@ -307,7 +308,7 @@ def attacked(model, technique, images, result, named):
     return np.rint(255 * saved).astype(np.uint8), {f"{technique.name}_{key}": found[key] for key in found}
 
 
-def optimised(question, technique, model, images):
+def optimised(question: Question, technique: Technique, model: Module, images: np.ndarray) -> tuple:
     """((N,C,H,W) uint8, {column: (N,) values}) of an image for each of images (N,C,H,W), one at a time: their losses
     are then their own, and which others are in the batch does not matter."""
     pictures, losses = [], []
@@ -322,7 +323,7 @@ def optimised(question, technique, model, images):
     return np.rint(255 * saved).astype(np.uint8), {f"{technique.name}_loss": losses, f"{technique.name}_l2": moved}
 
 
-def agreement(maps):
+def agreement(maps: Any) -> np.ndarray:
     """(N,): the mean rank correlation (Spearman 1904) of every two of the maps (N,h,w), over cells that all have."""
     side = min(COARSEST, *(min(found.shape[1:]) for found in maps))
     ranks = []
