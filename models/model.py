@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 from minigrad import nn
+from minigrad.nn.activations import ACTIVATIONS
+
+# layers that give as many channels as they take
+_ALIKE: tuple[type, ...] = (nn.Dropout, nn.Softmax, nn.Identity, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
+_ALIKE += (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, *ACTIVATIONS.values())
 
 
 class Model(nn.Sequential):
@@ -17,7 +22,7 @@ class Model(nn.Sequential):
     .input_size    (H, W) in pixels that it was made for
     .short_side    what a photograph's short side is reduced to before its centre is taken (see `models.load_image`), in
                    pixels: 256 for most networks of ImageNet; None takes as much as fits
-    .labels        tuple of class names (`models.labels.Label`, a str), or None
+    .labels        tuple of class names (`models.labels.Label`, a str), one for each score, or None
     .provenance    dict: where the weights come from ("source", and checksums where there are any)
     """
 
@@ -35,12 +40,23 @@ class Model(nn.Sequential):
         super().__init__(layers)
         self.name, self.input_size, self.short_side = name, tuple(input_size), short_side
         self.labels, self.provenance = labels, dict(provenance or {})
-        if isinstance(labels, str):
-            raise TypeError(f"Model: labels is the text {labels!r}: give a tuple of names, one for each class")
         if short_side is not None and (isinstance(short_side, bool) or not isinstance(short_side, int | np.integer)):
             raise TypeError(f"Model: short_side is {short_side!r}: give a whole number of pixels, or None")
         if short_side is not None and short_side < max(self.input_size):
             raise ValueError(f"Model: short_side {short_side} is less than the input size {self.input_size}")
+
+    @property
+    def labels(self) -> Any:
+        return self._labels
+
+    @labels.setter
+    def labels(self, labels: Sequence[str] | None) -> None:
+        if isinstance(labels, str):
+            raise TypeError(f"Model: labels is the text {labels!r}: give a tuple of names, one for each class")
+        classes = scores_of(self)
+        if labels is not None and classes is not None:
+            check_labels("Model", labels, classes)
+        self._labels = labels
 
     def __getitem__(self, name: str) -> Any:
         """As in every Module; another program's name of a layer, or the end of one, is told what it is called here."""
@@ -54,6 +70,44 @@ class Model(nn.Sequential):
     def replace(self, layers: dict[str, Any]) -> "Model":
         """The same model with other layers ({name: layer}); the layers themselves are shared, not copied."""
         return Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
+
+
+def check_labels(name: str, labels: Sequence[str], classes: int) -> None:
+    """Refuse names of classes that are not as many as there are scores."""
+    if len(labels) != classes:
+        raise ValueError(f"{name}: {len(labels)} labels for {classes} classes: give a name for each of them, or None")
+
+
+def scores_of(container: Any) -> int | None:
+    """How many channels a container's last layers give, where these layers say so themselves; else None."""
+    layers = _back_from_the_end(container)
+    for place, layer in enumerate(layers):
+        if isinstance(layer, nn.Linear):
+            return layer.out_features
+        if isinstance(layer, nn.Conv2d):
+            return layer.out_channels
+        if type(layer) in (nn.Sequential, nn.Graph):
+            return scores_of(layer)
+        one_place = isinstance(layer, nn.Flatten) and _gives_one_place(layers[place + 1 : place + 2])
+        if not one_place and type(layer) not in _ALIKE:
+            return None
+    return None
+
+
+def _back_from_the_end(container: Any) -> list[Any]:
+    """The layers of a chain, or those of a graph that lead to its output one by one, the last first."""
+    if not isinstance(container, nn.Graph):
+        return [layer for _, layer in reversed(container.children())]
+    nodes, found, taken = container.nodes, [], [container.outputs]
+    while len(taken) == 1 and isinstance(taken[0], str) and taken[0] in nodes:
+        layer, taken = nodes[taken[0]]
+        found.append(layer)
+    return found
+
+
+def _gives_one_place(layers: list[Any]) -> bool:
+    pools = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+    return all(isinstance(one, pools) and one.output_size in (1, (1, 1)) for one in layers) and len(layers) == 1
 
 
 def near_names(network: nn.Module, name: str) -> list[str]:

@@ -70,7 +70,7 @@ def save(model: Model, path: PathLike[str], half: bool = False) -> None:
         file.attrs["format"], file.attrs["format_version"] = np.bytes_(FORMAT), VERSION
         file.attrs["name"], file.attrs["input_size"] = np.bytes_(model.name.encode()), model.input_size
         file.attrs["short_side"] = model.short_side or 0
-        file.attrs["weights_sha256"], file.attrs["texts_sha256"] = np.bytes_(_digest(arrays)), np.bytes_(_seal(texts))
+        file.attrs["weights_sha256"], file.attrs["texts_sha256"] = np.bytes_(digest_of(arrays)), np.bytes_(_seal(texts))
         for name, text in texts.items():
             file[name] = np.bytes_(text.encode())
         file.create_group("layers")
@@ -89,7 +89,7 @@ def _seal(texts: Mapping[str, str]) -> str:
     return hashlib.sha256("\0".join(texts[name] for name in TEXTS).encode()).hexdigest()
 
 
-def _digest(arrays: dict) -> str:
+def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
     """sha256 over names, shapes and stored values, in the order of the layers."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
@@ -148,7 +148,11 @@ def _model(file: Any, path: Path) -> Model:
     if not (0 < height <= 1 << 14 and 0 < width <= 1 << 14):
         raise WeightsError(f"its input size, {height}x{width}, is absurd")
     name = _text_attribute(file, "name")
-    model = Model(layers, name, (height, width), labels, short_side=_short_side(file, version, name, (height, width)))
+    model = Model(layers, name, (height, width), short_side=_short_side(file, version, name, (height, width)))
+    try:
+        model.labels = labels
+    except ValueError as error:
+        raise WeightsError(f"its description does not hold: {error}") from None
     digest = _text_attribute(file, "weights_sha256")
     model.load_state_dict(_weights(file, path, model, digest))
     if _text_attribute(file, "texts_sha256") != _seal(texts):
@@ -192,7 +196,7 @@ def _weights(file: Any, path: Path, model: Model, digest: str) -> dict:
     for name, array in stored.items():
         if not np.isfinite(array).all():
             raise WeightsError(f"{name} holds NaN or infinite values")
-    if _digest(stored) != digest:
+    if digest_of(stored) != digest:
         raise WeightsError("its weights do not match its checksum: the file is damaged, or was edited")
     return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
 

@@ -129,8 +129,8 @@ ATTRIBUTION = (
         "softmax_for_score",
         "a probability also falls when other classes rise, so its gradient shows those too",
         "viz/target.py",
-        "return as_logits(activations(model, x, [last])[last])",
-        "return F.softmax(as_logits(activations(model, x, [last])[last]), 1)",
+        "return as_logits(model, activations(model, x, [last])[last])",
+        "return F.softmax(as_logits(model, activations(model, x, [last])[last]), 1)",
         ("tests/viz/test_target.py::test_scores_are_those_of_captums_network",),
     ),
     Mutant(

@@ -308,7 +308,7 @@ def forward(
     x, objective = as_image(model, image), explained(target)
     if layer is None:
         layer, found = pass_with_default_layer(model, x)
-        found[LOGITS] = as_logits(found[logits_layer(model)]) if LOGITS in objective.layers else None
+        found[LOGITS] = as_logits(model, found[logits_layer(model)]) if LOGITS in objective.layers else None
     else:
         found = looked_at(model, x, [layer, *objective.layers])
     a, scores = found[layer], found.get(LOGITS)

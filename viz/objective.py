@@ -172,7 +172,7 @@ def looked_at(model: Module, x: Tensor, layers: Any) -> dict[Any, Any]:
     """{layer: its output} of one pass of x, a Tensor (N,3,H,W), for names of layers, LOGITS and OUTPUT."""
     last = logits_layer(model)
     found = activations(model, x, [last if layer is LOGITS else layer for layer in layers])
-    return found | {LOGITS: as_logits(found[last])} if LOGITS in layers else found
+    return found | {LOGITS: as_logits(model, found[last])} if LOGITS in layers else found
 
 
 def evaluate(model: Module, objectives: list[Objective], x: Tensor) -> Tensor:

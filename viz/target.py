@@ -17,6 +17,7 @@ from minigrad.nn import Module
 from models.images import load_image
 from models.labels import find_class
 from models.layers import Preprocess
+from models.model import check_labels
 
 from .sizes import activations
 from .typing import Images, Target, Unit
@@ -208,7 +209,7 @@ class Contrast:
 def logits(model: Module, x: Tensor) -> Tensor:
     """(N,K) Tensor: the class scores of x, taken before the softmax if the model ends in one."""
     last = logits_layer(model)
-    return as_logits(activations(model, x, [last])[last])
+    return as_logits(model, activations(model, x, [last])[last])
 
 
 def logits_layer(model: Module) -> str:
@@ -234,12 +235,14 @@ class NoScores(ValueError):
         )
 
 
-def as_logits(y: Tensor) -> Tensor:
-    """(N,K) of the last layer's output (N,K) or (N,K,1,1)."""
+def as_logits(model: Module, y: Tensor) -> Tensor:
+    """(N,K) of the last layer's output (N,K) or (N,K,1,1). ValueError where the model has another number of labels."""
     if isinstance(y, mg.Tensor) and y.ndim > 2 and y.shape[2:] == (1,) * (y.ndim - 2):
         y = F.flatten(y, 1)
     if not isinstance(y, mg.Tensor) or y.ndim != 2:
         raise NoScores(y)
+    if (labels := getattr(model, "labels", None)) is not None:
+        check_labels("the model", labels, y.shape[1])
     return y
 
 

@@ -91,7 +91,9 @@ def fit(found: Found, architecture: str, labels: Sequence[str] | str | None = No
     A network of other classes than the original's is built for as many. labels: their names.
     """
     if not isinstance(architecture, str):
-        return _matched(_with_biases(architecture, found), found)
+        model = _with_biases(architecture, found)
+        model.labels = labels or model.labels
+        return _matched(model, found)
     norm = any("running_mean" in arrays for arrays in found.layers.values())
     model = _built(architecture, norm, None)
     head = [key for key, _ in model.named_parameters() if key.endswith("weight")][-1].rpartition(".")[0]

@@ -290,6 +290,8 @@ def test_another_number_of_classes_is_kept(tmp_path, name):
     np.testing.assert_array_equal(found["conv10"].weight.data, model["conv10"].weight.data)
     with pytest.raises(WeightsError, match="tells 3 classes apart, and 2 labels are given"):
         convert(tmp_path / name, labels=["cat", "dog"])
+    with pytest.raises(ValueError, match="2 labels for 3 classes|tells 3 classes apart, and 2 labels are given"):
+        convert(tmp_path / name, models.build("squeezenet1_1", labels=["a", "b", "c"]), labels=["cat", "dog"])
 
 
 def test_what_a_file_is_before_conversion(tmp_path):

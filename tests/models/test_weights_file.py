@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import models
+import viz
 from minigrad import nn
 from models import WeightsError, catalogue, description, weights_file
 from models.architectures.vgg import minivgg_layers
@@ -291,6 +292,53 @@ def test_a_network_that_is_no_model_is_told_how_to_become_one(tmp_path):
 def test_what_a_model_says_of_itself_is_checked(wrong, said):
     with pytest.raises(TypeError, match=f"Model: {said}"):
         Model({"preprocess": Preprocess()}, "own", (4, 4), **wrong)
+
+
+# ---- labels: a name for each score -----------------------------------------------------------------------------------
+
+
+def with_head(head):
+    """A chain of 3 to 12 channels that ends in {name: layer}."""
+    return {"preprocess": Preprocess(), "conv": nn.Conv2d(3, 12, 3), "relu": nn.ReLU(), **head}
+
+
+POOLED = {"gap": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+IN_A_GRAPH = {"pool": nn.AdaptiveMaxPool2d(1), "flat": nn.Flatten(), "fc": nn.Linear(12, 12), "half": nn.Call("relu")}
+HEADS = {
+    "linear": POOLED | {"fc": nn.Linear(12, 12), "softmax": nn.Softmax()},
+    "convolution": POOLED,
+    "maps": {},
+    "nested": {"head": nn.Sequential({**POOLED, "drop": nn.Dropout(0.5), "fc": nn.Linear(12, 12)})},
+    "graph": {"head": nn.Graph({name: node for name, node in IN_A_GRAPH.items() if name != "half"})},
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_as_many_labels_as_scores_or_a_sentence(head):
+    ten, twelve = [tuple(f"class {n}" for n in range(count)) for count in (10, 12)]
+    said = "Model: 10 labels for 12 classes: give a name for each of them, or None"
+    model = Model(with_head(head), "own", (8, 8), twelve)
+    with pytest.raises(ValueError, match=said):
+        Model(with_head(head), "own", (8, 8), ten)
+    with pytest.raises(ValueError, match=said):
+        model.labels = ten
+    assert model.labels == twelve and Model(with_head(head), "own", (8, 8)).labels is None
+
+
+def test_where_the_layers_do_not_say_it_the_scores_do():
+    flat = {"flatten": nn.Flatten()}  # 12 * 6 * 6 scores
+    for head in (flat, {"head": nn.Graph(IN_A_GRAPH)}, {"sum": nn.Sum({"a": nn.Identity()}), **flat}):
+        model = Model(with_head(head), "own", (8, 8), ("cat", "dog")).eval()
+        with pytest.raises(ValueError, match="the model: 2 labels for (432|12) classes: give a name for each"):
+            viz.saliency(model, np.zeros((1, 3, 8, 8), np.float32))
+
+
+def test_a_file_with_other_labels_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("models.model.check_labels", lambda *_: None)  # as earlier versions
+    save(Model(with_head(HEADS["linear"]), "own", (8, 8), [f"class {n}" for n in range(10)]), tmp_path / "w.h5")
+    monkeypatch.undo()
+    with pytest.raises(WeightsError, match="description does not hold: Model: 10 labels for 12 classes"):
+        read(tmp_path / "w.h5")
 
 
 def test_half_precision(tmp_path, path):
