@@ -14,8 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad import functional as F
+from minigrad.functional.elementwise import Clamp
 from minigrad.functional.window import ints
 from minigrad.nn import Module
+from minigrad.tools.summary import traced
 
 from .gradients import deconvnet, guided_backprop
 from .sizes import activations
@@ -135,17 +138,29 @@ def projections(model: Module, image: Images, patches: Any, method: Any = "guide
     """(K,3,RH,RW), signed: each patch's unit projected back to pixels and cropped as the patch; 0 beyond the image.
 
     image: the (N,3,H,W) that `patches` came from. method: "guided_backprop" or "deconvnet". Outside its receptive field
-    a unit's projection is 0, so nothing is cut off.
+    a unit's projection is 0, so nothing is cut off. A unit of a ReLU6 is projected from before it: at its bound, where
+    the strongest are, the gradient is 0.
     """
     if method not in METHODS:
         raise ValueError(f"projections: method must be one of {', '.join(METHODS)}, got {method!r}")
     image, found = as_images(model, image), np.empty_like(patches.pixels)
+    layer = _unbounded(model, patches.layer, image.shape[1:])
     places = zip(found, patches.image, patches.row, patches.column, patches.box, strict=True)
     for place, n, row, column, box in places:
         unit = (patches.channel, int(row), int(column))
-        projected = METHODS[method](model, image[n : n + 1], layer=patches.layer, unit=unit)[0]
+        projected = METHODS[method](model, image[n : n + 1], layer=layer, unit=unit)[0]
         place[:] = seen(projected, box, 0.0)
     return found
+
+
+def _unbounded(model, layer, shape):
+    """The layer whose output is bounded by `layer`, a ReLU6 or clamp; else `layer` itself."""
+    _, calls = traced(model, shape)
+    last = next((y for name, _, _, y in calls if name == layer), None)
+    bound = getattr(last, "function", None)
+    if not isinstance(bound, F.ReLU6 | Clamp):
+        return layer
+    return next((name for name, _, _, y in calls if name and y is bound.inputs[0]), layer)
 
 
 def live_channels(maxima: Any, count: int, needed: int, rng: np.random.Generator) -> np.ndarray:

@@ -15,15 +15,27 @@ import pytest
 
 import models
 import viz
+from minigrad import functional as F
 from minigrad import nn
+from tests.scripts import test_wired, tiny
 from viz.commands import gallery
 from viz.commands.command import find, main
 from viz.commands.compare import COARSE
-from viz.commands.gallery import apart, attributions, embed, notes, robust, study
+from viz.commands.gallery import apart, attributions, embed, layers, notes, robust, study
 from viz.commands.gallery.page import code, learned
 
 METHODS = sum(map(len, attributions.FAMILIES.values()))
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'.png"
+
+
+class Own(nn.Module):
+    """A residual block whose activations are no layers."""
+
+    def __init__(self, rng):
+        self.conv = nn.Conv2d(8, 8, 3, padding=1, rng=rng)
+
+    def forward(self, x):
+        return F.relu(self.conv(x) + x)
 
 
 class Page(HTMLParser):
@@ -313,6 +325,38 @@ def test_a_section_that_does_not_apply_says_why(small_weights, folder, tmp_path,
     only(monkeypatch, seen=attributions.seen, style=lambda study: viz.style.default_layers(flat))
     assert run(folder / "b.png", "--model", small_weights, "--out", tmp_path) == 0
     assert "this network has no maps" in (tmp_path / "gallery_b_small.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", ["wired", "smooth", "own"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_page_of_a_network_of_any_wiring(kind, folder, tmp_path, small, monkeypatch, capsys):
+    """Residual sums and gates with ReLU6; smooth activations; a forward of one's own without layers of activations."""
+    rng, wired = np.random.default_rng(0), test_wired.network()
+    chain = dict(wired.children())
+    if kind == "smooth":
+        chain = dict(tiny.network().children())
+        chain |= {name: nn.SiLU() for name in chain if name.startswith("relu")}
+    if kind == "own":
+        chain = {"preprocess": chain["preprocess"], "stem": chain["stem"], "block": Own(rng)}
+        chain |= {name: wired[name] for name in ("gap", "flatten", "fc")}
+    model = models.Model(chain, kind, (16, 16), tiny.CLASSES)
+    monkeypatch.setattr(attributions, "CHECKED", ("saliency", "grad_cam"))
+    monkeypatch.setattr(models, "load", lambda name, **_: model)
+    assert run(folder / "b.png", "--model", "any", "--out", tmp_path) == 0, capsys.readouterr().err
+    page = Page((tmp_path / "gallery_b_any.html").read_text("utf-8"))
+    assert page.stack == [] and "has no twin" in page.text
+    plain, switches = "this is the plain gradient", "hardly the image"
+    assert (plain in page.text, switches in page.text) == {"wired": (False, True), "own": (False, True)}.get(
+        kind, (True, False)
+    )
+
+
+def test_of_many_layers_some_are_looked_at(small_weights):
+    model = models.load(small_weights)
+    every, count = layers.looked_at(model, 16)
+    assert count == len(every) == 9 and every[0].name == "relu1_1"
+    few, count = layers.looked_at(model, 3)
+    assert count == 9 and [row.name for row in few] == ["relu1_1", "relu3_2", "relu5_2"]
 
 
 def test_two_networks_are_asked_the_same(tmp_path, gallery_budget):

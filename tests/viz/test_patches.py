@@ -1,9 +1,12 @@
 """Top patches: the winners by explicit loops, and receptive fields by changing pixels."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import nn
 from viz import patches
 from viz.inside import activation_maps
 
@@ -92,6 +95,22 @@ def test_projections_lose_nothing_by_cropping(case, method):
         unit = (3, int(found.row[k]), int(found.column[k]))
         whole = patches.METHODS[method](model, x[found.image[k]][None], layer=LAYER, unit=unit)
         assert np.abs(projected[k]).sum() == pytest.approx(np.abs(whole).sum(), rel=1e-10)
+
+
+def test_a_unit_at_the_bound_of_a_relu6_is_projected_from_before_it(images):
+    rng, chain = np.random.default_rng(0), {}
+    chain["conv"], chain["relu6"] = nn.Conv2d(3, 2, 3, rng=rng), nn.ReLU6()
+    chain["conv"].weight.data = 20 * chain["conv"].weight.data
+    model, x = nn.Sequential(chain).eval(), images(4, shape=(3, 7, 7)).astype(np.float32)
+    found = patches.top_patches(model, x, "relu6", 1, count=2)
+    assert (found.activation == 6).all()
+    for method, attribution in patches.METHODS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a deconvnet without pools, a linear network
+            projected = patches.projections(model, x, found, method)
+            unit = (1, int(found.row[0]), int(found.column[0]))
+            wanted = attribution(model, x[found.image[:1]], layer="conv", unit=unit)
+        assert np.abs(projected[0]).sum() == pytest.approx(np.abs(wanted).sum(), rel=1e-5) and projected.any()
 
 
 def test_live_channels_are_drawn_from_those_that_respond(case):

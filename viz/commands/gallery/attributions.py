@@ -124,22 +124,22 @@ def attribution_command(study, key):
 
 
 def shown(study, key, images, targets, subjects, model=None):
-    """A map for each image, alone and, if it is coarse, as an overlay, with its colour bar; a sentence where the method
-    does not apply.
+    """A map for each image, alone and, if it is coarse, as an overlay, with its colour bar, and what the method warns
+    of; a sentence where the method does not apply.
 
     Fine maps would be hidden by the photograph that they lie over. RISE is shown less its mean, as by its own command.
     """
     try:
-        maps = quietly(METHODS[key].map, model or study.model, images, targets)
+        maps, warned = heard(METHODS[key].map, model or study.model, images, targets)
     except (NotImplementedError, ValueError, RuntimeError) as error:
         sentence = users_mistake(error)
         if sentence is None:
             raise
         return [{"remark": sentence} for _ in subjects]
-    return [pictured(key, heat, subject) for heat, subject in zip(maps, subjects, strict=True)]
+    return [pictured(key, heat, subject, warned) for heat, subject in zip(maps, subjects, strict=True)]
 
 
-def pictured(key, heat, subject):
+def pictured(key, heat, subject, warned=""):
     something = heat.any()
     if key == "rise":
         heat = heat - heat.mean()
@@ -149,15 +149,18 @@ def pictured(key, heat, subject):
         "overlay": over,
         "bare": embed.drawn(heat, scale, f"{title} for {subject}"),
         "scale": embed.colour_bar(scale),
-        "remark": "" if something else "The map is zero everywhere.",
+        "remark": warned if something else "The map is zero everywhere.",
     }
 
 
-def quietly(function, *arguments):
-    """Without the warning that a map is zero everywhere: the page says so where it is shown."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return function(*arguments)
+def heard(function, *arguments):
+    """(what the function gives, what it warned of, as sentences); of maps that are zero the page says so itself."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found = function(*arguments)
+    said = [str(one.message).partition(": ")[2] for one in caught if issubclass(one.category, UserWarning)]
+    said = dict.fromkeys(text for text in said if "zero everywhere" not in text)
+    return found, " ".join(f"{text[:1].upper()}{text[1:]}." for text in said)
 
 
 # ---- the sanity check ------------------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def sanity(study):
     images, rows, layers = np.repeat(study.first.image, len(study.classes), 0), [], ()
     for key in CHECKED:
         try:
-            found = quietly(
+            found, _ = heard(
                 lambda key=key: viz.model_randomization(
                     study.model, images, METHODS[key], study.classes, seed=study.job.args.seed, looks=LOOKS
                 )

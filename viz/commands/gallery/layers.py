@@ -4,7 +4,7 @@ import numpy as np
 
 import minigrad as mg
 import viz
-from minigrad import nn
+from minigrad.nn.activations import ACTIVATIONS
 from viz import plot
 from viz.head import stages
 from viz.target import as_image
@@ -16,18 +16,28 @@ SIDE = 48  # pixels of a patch's side on the page, at least
 
 
 def activations(study):
-    """The strongest channels of every rectified layer."""
+    """The strongest channels of the layers that `looked_at` chooses."""
     model = study.model
-    rows = [r for r in model.layers() if len(r.output_shape) == 3 and isinstance(model[r.name], nn.ReLU)]
+    rows, all_of_them = looked_at(model, study.budget.layers)
     names = [row.name for row in rows]
     with mg.no_grad():
         found = model.activations(as_image(model, study.first.image), names)
     study.did()
     return {
         "rows": [activation_row(study, row, found[row.name].numpy()) for row in rows],
+        "of": all_of_them,
         "commands": [study.command("activations", "--layer", names[-1], "--top", study.budget.maps)],
         "note": SECTIONS["activations"],
     }
+
+
+def looked_at(model, most):
+    """(rows of `model.layers()`, of how many): the rectifiers and other activations that give maps, evenly spaced where
+    there are more than `most`; the last maps of each size where a network has no such layers."""
+    maps = {row.name: row for row in model.layers() if len(row.output_shape) == 3 and row.output_shape[1:] != (1, 1)}
+    names = [name for name in maps if type(model[name]).__name__ in ACTIVATIONS] or stages(model)
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int))
+    return [maps[names[n]] for n in chosen], len(names)
 
 
 def activation_row(study, row, a):

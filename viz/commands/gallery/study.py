@@ -31,7 +31,8 @@ class Budget:
     channels: int = 2  # of each of these layers
     channel_steps: int = 64
     frames: int = 17  # of a film, the first and the last included
-    maps: int = 8  # of each layer
+    layers: int = 16  # whose maps are shown
+    maps: int = 8  # of each of them
     patch_channels: int = 3  # of each layer
     patches: int = 6
     attack_steps: int = 30
