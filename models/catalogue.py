@@ -11,6 +11,7 @@ from .architectures import FEATURES
 from .architectures import NAMES as ARCHITECTURES
 from .hdf5 import WeightsError
 from .model import Model
+from .own import is_own, made
 from .weights_file import is_foreign, read
 
 
@@ -96,7 +97,8 @@ def home() -> Any:
 def load(name_or_path: str | PathLike[str], device: str = "cpu", **told: Any) -> Model:
     """A trained model, in evaluation mode: "minivgg", "minivgg_robust" (embedded), "efficientnet_lite0" (from a
     package), one of SOURCES such as "vgg16" or "resnet50" (downloaded once), or the path of a weights file, or of
-    another program's file: ONNX, .keras, .safetensors, .pth, Keras' .h5, .npz, a folder of timm's.
+    another program's file: ONNX, .keras, .safetensors, .pth, Keras' .h5, .npz, a folder of timm's; or of Python code
+    that returns a Model, "module:function".
 
     device: "cpu", "cuda", "cuda:1" or "auto". told: what another program's file does not say, preprocessing="imagenet",
     say, size=224, labels="classes.txt", architecture, input_name, output_name (see `models.convert.convert`, whose
@@ -105,6 +107,10 @@ def load(name_or_path: str | PathLike[str], device: str = "cpu", **told: Any) ->
     Raises WeightsError if there are no such weights, saying how to get them, or if the file cannot be used; ValueError
     for what is missing or unknown among the things told.
     """
+    if is_own(name_or_path):
+        if told:
+            raise ValueError(f"{name_or_path} says its {', '.join(told)} itself: leave that out")
+        return made(name_or_path).to(device)
     path = _find(name_or_path)
     package = PACKAGES.get(name_or_path) if isinstance(name_or_path, str) else None
     if package is not None and path != package.path():
@@ -136,7 +142,9 @@ def _find(name: str | PathLike[str]) -> Path:
         if isinstance(name, str) and not Path(name).exists() and os.sep not in name and not Path(name).suffix:
             if name.removesuffix(FEATURES) in NAMES:
                 raise WeightsError(f"{name!r} has no weights of its own: load {name.removesuffix(FEATURES)!r}")
-            raise WeightsError(f"there is no model {name!r}: give a weights file or one of {', '.join(NAMES)}")
+            raise WeightsError(
+                f"there is no model {name!r}: give a weights file, MODULE:FUNCTION, or one of {', '.join(NAMES)}"
+            )
         return Path(name)
     found = whereabouts(name)
     if found is None:

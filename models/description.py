@@ -147,6 +147,7 @@ def _constructed(name: str, kind: str, entry: dict, depth: int) -> nn.Module:
     if kind not in KINDS:
         raise ValueError(
             f"layer {name!r} is of unknown kind {kind!r}: if the class is your own, call models.register({kind}) first"
+            f"; at a command line, --model MODULE:FUNCTION names a function that does so and returns models.load(FILE)"
         )
     layers = [construct(entry.pop("layers", None), depth + 1)] if _is_of_layers(KINDS[kind]) else []
     for argument, value in entry.items():

@@ -20,6 +20,7 @@ from viz.many.work import Question, hold, identity
 
 from .labelled import classes_of_folders
 from .options import SEVERAL, parser
+from .record import network_name
 from .several import each, table
 
 BATCH = 16  # photographs at a time
@@ -87,5 +88,5 @@ def in_source(job, path):
         said = f": {len(known)} of a known class, named right {first}, among five {five}"
     table(job, rows, path.resolve().name)
     job.write(
-        f"{len(rows)} photographs{said}", numbers=numbers, subject=f"{path.resolve().name}_{Path(args.model).stem}"
+        f"{len(rows)} photographs{said}", numbers=numbers, subject=f"{path.resolve().name}_{network_name(args.model)}"
     )

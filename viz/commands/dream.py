@@ -6,14 +6,13 @@ neurons, a class or a contrast of two can take the layer's place. The default ne
 against attacks: its dreams have things in them, those of minivgg textures (Engstrom et al. 2019, arXiv:1906.00945).
 """
 
-from pathlib import Path
-
 import viz
 from viz import plot
 from viz.head import stages
 
 from .options import parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
+from .record import network_name
 from .target import ANYTHING
 
 options = parser(
@@ -33,7 +32,7 @@ def run(job):
     args = job.args
     if args.target is None:
         args.target = dreamer(job.model)
-    objective, name, network = job.wanted.objective(), job.target_name(), Path(args.model).stem
+    objective, name, network = job.wanted.objective(), job.target_name(), network_name(args.model)
     image = fitted(job, args.image, args.size)
     octaves = {"octaves": args.octaves, "octave_scale": args.octave_scale, "jitter": args.jitter}
     result = viz.deep_dream(job.model, image, objective, steps=args.steps, lr=args.lr, **octaves, **course(job))

@@ -36,6 +36,7 @@ from .record import (
     described,
     file_stem,
     in_words,
+    network_name,
     save,
     save_arrays,
     save_figure,
@@ -143,7 +144,7 @@ class Job:
         asked = vars(self.args)
         data, model, target = (asked.get(key) for key in ("data", "model", "target"))
         said = [data.resolve().name if data else self.image_name if "image" in asked else None]
-        said += [Path(model).stem if model else None, None if target is None else self.target_name("-", "_")]
+        said += [network_name(model) if model else None, None if target is None else self.target_name("-", "_")]
         said += [asked.get("method"), asked.get("layer"), part]
         kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "store", "quiet")
         changed = {key: value for key, value in asked.items() if key not in kept and value != self.defaults.get(key)}

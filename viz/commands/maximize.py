@@ -17,8 +17,6 @@ pixels have no particular range: the picture shows them scaled from their smalle
 probabilities are those of the network without preprocessing.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import minigrad as mg
@@ -33,6 +31,7 @@ from viz.transform import jitter
 
 from .options import parser, read_scores
 from .pictures import GIF, LR, course, history, in_channels
+from .record import network_name
 from .target import ANYTHING, SCORE
 
 PAPER = {
@@ -129,7 +128,7 @@ def run(job):
     if job.args.preset == "blog":
         network = viz.without_preprocessing(network)
 
-    network_name = Path(args.model).stem
+    called = network_name(args.model)
     saved = low + viz.as_saved(shown) * (high - low)  # what the 8-bit picture, put back in its range, holds
     numbers = {"range": (low, high), "losses": {name: (v[0], v[-1]) for name, v in result.losses.items()}}
     labels = [target.name(job.class_name) for target in targets]
@@ -141,8 +140,8 @@ def run(job):
         shares = [", ".join(f"{one:.3g}" for one in p) for p in after]
         labels = [f"{label} (p = {p})" for label, p in zip(labels, shares, strict=True)]
     job.write(
-        f"{args.preset}, by {network_name}: {', '.join(labels)}" + (", from the 8-bit pictures" if of_scores else ""),
-        figure=plot.pictures(list(shown), labels, job.heading(f"What {network_name} likes best ({args.preset})")),
+        f"{args.preset}, by {called}: {', '.join(labels)}" + (", from the 8-bit pictures" if of_scores else ""),
+        figure=plot.pictures(list(shown), labels, job.heading(f"What {called} likes best ({args.preset})")),
         arrays=history(result),
         numbers=numbers,
         pictures={str(i): image[None] for i, image in enumerate(shown)},

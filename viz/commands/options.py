@@ -106,7 +106,7 @@ SEVERAL = "several"
 
 A_MODEL = (
     "a model's name or the path of a weights file; or of another program's network: ONNX, .keras, .safetensors, .pth, "
-    "... (default %(default)s)"
+    "...; or MODULE:FUNCTION, of your own that returns one (default %(default)s)"
 )
 
 

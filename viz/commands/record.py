@@ -18,6 +18,7 @@ import models
 import viz
 from minigrad.serialization import replacing
 from models.mistakes import UserError
+from models.own import is_own
 from viz.intervals import Estimate
 
 RECORDED = (
@@ -43,6 +44,11 @@ def file_stem(*parts):
     """
     name = re.sub(r"[^\w.-]+", "_", "_".join(parts)).strip("._") or "result"
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 7].rstrip('._')}_{checksum(name)}"
+
+
+def network_name(model):
+    """What --model's network is called in results: by its file, or by its module and function."""
+    return model.replace(":", ".").replace(".", "_") if is_own(model) else Path(model).stem
 
 
 def checksum(text):

@@ -10,8 +10,6 @@ Every attacked image is rounded to 8 bits first. A network of ImageNet's 1,000 c
 photographs' classes by the best of the ImageNet classes that classes.txt names for each.
 """
 
-from pathlib import Path
-
 import models
 import viz
 from models.mistakes import UserError
@@ -20,6 +18,7 @@ from viz import plot
 from .kept import add_store_option, kept, remembered
 from .labelled import add_data_options, labelled_images, model_for
 from .options import chosen, distance, parser
+from .record import network_name
 from .tables import markdown
 
 TABLES = ("attacks", "defences", "transfer", "networks")
@@ -49,12 +48,12 @@ def run(job):
     args = job.args
     wanted = chosen(args.tables, TABLES, "table")
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)
-    networks, beside = {Path(args.model).stem: model_for(job.model, data)}, []
+    networks, beside = {network_name(args.model): model_for(job.model, data)}, []
     for name in args.beside:
         other = models.load(name, device=args.device).eval().requires_grad_(False)
-        if Path(name).stem in networks:
+        if network_name(name) in networks:
             raise UserError(f"--beside {name}: a network of that name stands there already")
-        networks[Path(name).stem] = model_for(other, data)
+        networks[network_name(name)] = model_for(other, data)
         beside.append(other)
     if not args.beside and "transfer" in wanted:
         if args.tables == "transfer":

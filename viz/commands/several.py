@@ -6,6 +6,8 @@ from models.images import ImageError
 from models.mistakes import UserError
 from viz.many.store import as_csv
 
+from .record import network_name
+
 
 def each(job, one):
     """Run one(job) for each of the photographs that the command line names, and write a table if they are several.
@@ -47,7 +49,7 @@ def table(job, rows, what):
     """Write the rows, dicts, as CSV, and print where. what: the photographs, for the file's name."""
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "error"] + ["error"]
     text = as_csv([{name: row.get(name, "") for name in columns} for row in rows])
-    subject = "_".join([what, Path(job.args.model).stem, *([job.args.target] if vars(job.args).get("target") else [])])
+    subject = "_".join(filter(None, [what, network_name(job.args.model), vars(job.args).get("target")]))
     path = job.write_text(text, ".csv", subject)
     wrong = [row for row in rows if row.get("error")]
     failed = f"; {len(wrong)} without an answer, the first for: {wrong[0]['error']}" if wrong else ""
