@@ -110,7 +110,7 @@ def load(name_or_path: str | PathLike[str], device: str = "cpu", **told: Any) ->
     if is_own(name_or_path):
         if told:
             raise ValueError(f"{name_or_path} says its {', '.join(told)} itself: leave that out")
-        return made(name_or_path).to(device)
+        return made(str(name_or_path)).to(device)
     path = _find(name_or_path)
     package = PACKAGES.get(name_or_path) if isinstance(name_or_path, str) else None
     if package is not None and path != package.path():

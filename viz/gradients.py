@@ -164,6 +164,12 @@ def _by_rectifiers(
             "between the image and what is explained, so this is the plain gradient",
             stacklevel=3,
         )
+    elif len(empty := np.flatnonzero([not one.any() for one in found])):
+        warnings.warn(
+            f"{name}: the map of image {', '.join(map(str, empty))} is zero everywhere: no positive gradient comes "
+            "through the rectifiers from what is explained to the image (saliency shows the gradient itself)",
+            stacklevel=3,
+        )
     return found
 
 

@@ -9,6 +9,8 @@ A rectifier hands on x where it is positive, and nothing or a part of x elsewher
     F.where(x > 0, x, 0)  F.where(x > 0, x, slope * x)  and with the other branch first, at x < 0
     x * (x > 0)
     F.relu(x) - F.relu(x - 6)                       the difference of two of the above, which is a bounded one
+    6 - F.relu(6 - F.relu(x))                       the same: what is turned round, rectified and turned back is a bound
+    F.relu(x) - slope * F.relu(-x)                  of two sides, also as the sum with -slope
 
 The derivative at 0 is that of below. The same functions of other arguments are no rectifiers: a mask that was not
 computed by comparing this x with 0 is a constant, also where the two happen to agree.
@@ -22,7 +24,7 @@ from minigrad.device import current_device
 from minigrad.functional import activation
 from minigrad.functional.activation import ELU, PReLU
 from minigrad.functional.convert import Cast
-from minigrad.functional.elementwise import Add, Clamp, Maximum, Mul, Sub, Where
+from minigrad.functional.elementwise import Add, Clamp, Maximum, Mul, Neg, Sub, Where
 from minigrad.tools.summary import functions_between
 
 
@@ -32,15 +34,17 @@ class Rectifiers:
     gates: whether those of its inputs that are not positive let nothing pass (guided backpropagation), or do not matter
         (deconvnet). only_maps: leave alone those whose inputs are no feature maps. met: how many the pass came by.
         pools: how many max pools. smooth: the activations it came by that stand in a rectifier's place and are none,
-        by their own derivative.
+        by their own derivative. bounds: ReLUs that are no rectifiers, but bound what they take from above.
     """
 
     def __init__(self, gates: bool, only_maps: bool = False) -> None:
         self.gates, self.only_maps, self.met, self.pools, self.smooth = gates, only_maps, 0, 0, []
+        self.bounds: set[Function] = set()
 
     def table(self) -> dict[Any, Any]:
         """{Function class: rule}, as `mg.grad` takes them."""
         rules = dict.fromkeys((*_OWN, Maximum, Clamp, Where, Mul), self.rule) | {Sub: self.difference}
+        rules |= {Add: self.two_sided, Neg: self.turned}
         return rules | dict.fromkeys(_SMOOTH, self.noted) | {F.MaxPool2d: self.pooled}
 
     def pooled(self, f: Function, g: Tensor) -> Tensor:
@@ -55,14 +59,31 @@ class Rectifiers:
         """At relu(x) - relu(x - c), of which the first is to rectify alone, in the bounds of both."""
         bound = _bound(f)
         if bound is None or self.only_maps and f.output.ndim != 4:
-            return f.vjp(g)
+            return self.two_sided(f, g)
         g = F.relu(g)
         return F.where(bound > 0, 0.0, g) if self.gates else g, None
+
+    def two_sided(self, f: Function, g: Tensor) -> Tensor | tuple[Any, ...]:
+        """At relu(x) - slope * relu(-x), of which the second side is no rectifier of its own."""
+        below = _below(f)
+        if below is None or self.only_maps and f.output.ndim != 4:
+            return self.turned(f, g)
+        self.bounds.add(below)
+        return f.vjp(F.relu(g)) if self.gates else (F.relu(g), None)
+
+    def turned(self, f: Function, g: Tensor) -> Tensor | tuple[Any, ...]:
+        """At what turns values round; a ReLU between two of them is a bound, min(x, c) = c - relu(c - x)."""
+        for one in f.inputs:
+            if isinstance(one.function, F.ReLU) and _slope(f, one) < 0 and _turns(one.function.inputs[0]):
+                self.bounds.add(one.function)
+        return f.vjp(g)
 
     def rule(self, f: Function, g: Tensor) -> Tensor | tuple[Any, ...]:
         place = rectified(f)
         if place is None:
-            return f.vjp(g)
+            return self.turned(f, g) if isinstance(f, Mul) else f.vjp(g)
+        if f in self.bounds:
+            return f.vjp(g) if self.gates else g
         self.met += 1
         if self.only_maps and f.inputs[place].ndim != 4:
             return f.vjp(g)
@@ -139,14 +160,61 @@ _SMOOTH += (activation.Softplus, activation.Mish, activation.Tanh)  # a sigmoid 
 _OWN = (F.ReLU, F.ReLU6, F.LeakyReLU, PReLU, ELU)  # functions that are rectifiers themselves, by their own derivative
 
 
+def _below(f: Function) -> Function | None:
+    """The ReLU of -x of the Add or Sub f if it is relu(x) - slope * relu(-x) with 0 <= slope < 1, else None."""
+    above, part = (one.function for one in f.inputs)
+    if not isinstance(above, F.ReLU) or not isinstance(part, Mul) or len(moving := _moving(part)) != 1:
+        return None
+    below, other = moving[0].function, part.inputs[part.inputs[0] is moving[0]]
+    if not isinstance(below, F.ReLU) or not isinstance(below.inputs[0].function, Neg):
+        return None
+    sign = 1 if isinstance(f, Sub) else -1
+    with current_device(other.data):
+        gentle = bool(((other.data * sign >= 0) & (other.data * sign < 1)).all())
+    return below if gentle and below.inputs[0].function.inputs[0] is above.inputs[0] else None
+
+
+def _moving(f: Function) -> list[Tensor]:
+    """Those of f's inputs that depend on the image."""
+    return [one for one, needed in zip(f.inputs, f.needs_input_grad, strict=True) if needed]
+
+
+def _turns(x: Tensor) -> bool:
+    """Whether the Tensor x is -z, c - z, or z times a number below 0, and so on, of a z that depends on the image."""
+    while isinstance(x.function, Neg | Sub | Add | Mul):
+        moving = _moving(x.function)
+        if len(moving) != 1 or (slope := _slope(x.function, moving[0])) == 0:
+            return False
+        if slope < 0:
+            return True
+        (x,) = moving
+    return False
+
+
+def _slope(f: Function, x: Tensor) -> int:
+    """Whether the Neg, Sub, Add or Mul f rises (1) or falls (-1) with its input x; 0 where that is not the same for
+    all."""
+    if isinstance(f, Mul):
+        other = f.inputs[f.inputs[0] is x]
+        with current_device(other.data):
+            values = other.data if not other.requires_grad and other.data.size else None
+            return 0 if values is None else int((values > 0).all()) - int((values < 0).all())
+    return -1 if isinstance(f, Neg) or isinstance(f, Sub) and f.inputs[1] is x else 1
+
+
 def _bound(f: Function) -> Any:
-    """x - c of the Sub f if it is relu(x) - relu(x - c) with a constant c > 0, else None."""
+    """x - c of the Sub f if it is relu(x) - relu(x - c), or relu(x) - relu(relu(x) - c), of a constant c > 0; or
+    None."""
     first, second = (x.function for x in f.inputs)
     if not isinstance(first, F.ReLU) or not isinstance(second, F.ReLU):
         return None
     (x,), (shifted,) = first.inputs, second.inputs
     shift = shifted.function
-    if not isinstance(shift, Sub | Add) or shift.inputs[0] is not x or not x.requires_grad:
+    if (
+        not isinstance(shift, Sub | Add)
+        or not any(shift.inputs[0] is one for one in (x, f.inputs[0]))
+        or not x.requires_grad
+    ):
         return None
     c = shift.inputs[1]
     sign = 1 if isinstance(shift, Sub) else -1

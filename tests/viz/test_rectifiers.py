@@ -31,6 +31,8 @@ LEAKY = {
     "maximum, the other way": lambda x: F.maximum(x * 0.25, x),
     "where": lambda x: F.where(x > 0, x, x * 0.25),
     "where, the other way": lambda x: F.where(x < 0, 0.25 * x, x),
+    "of two sides": lambda x: F.relu(x) - 0.25 * F.relu(-x),
+    "of two sides, as a sum": lambda x: F.relu(x) + F.relu(-x) * -0.25,
 }
 NONE = {
     "sigmoid": F.sigmoid,
@@ -106,6 +108,26 @@ def test_every_spelling_of_a_leaky_relu(name, method, network, x):
     np.testing.assert_allclose(METHODS[method](network(LEAKY[name]), x, 1), wanted, atol=1e-10 * abs(wanted).max())
 
 
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
+def test_a_rectifier_of_what_falls_lets_nothing_pass_and_says_so(method):
+    """relu(1 - relu(x)) only ever falls: its gradient is negative, for the image that has one."""
+    layers = {"flatten": nn.Flatten(), "first": nn.ReLU(), "second": Elementwise(lambda y: F.relu(1 - y))}
+    model = nn.Sequential(layers | {"sum": Elementwise(lambda y: y.sum(1, keepdims=True))})
+    x = np.array([[0.5, 0.25, 0.75, 0.5], [0.5, 0.5, 0.5, 0.5]]).reshape(2, 1, 2, 2)
+    assert viz.gradient(model, x, 0).all()
+    with pytest.warns(UserWarning, match=f"{method}: the map of image 0, 1 is zero everywhere: no positive gradient"):
+        assert not getattr(viz, method)(model, x, 0).any()
+
+
+def test_one_empty_map_among_others_is_told():
+    fc = nn.Linear(4, 2, bias=False)
+    fc.load_state_dict({"weight": np.array([[1.0, 1, 1, 1], [-1, -1, -1, -1]])})
+    model = nn.Sequential({"flatten": nn.Flatten(), "relu": nn.ReLU(), "fc": fc})
+    with pytest.warns(UserWarning, match="guided_backprop: the map of image 1 is zero everywhere"):
+        found = viz.guided_backprop(model, np.ones((2, 1, 2, 2)), [0, 1])
+    assert found[0].all() and not found[1].any()
+
+
 def test_a_leaky_relu_by_hand():
     """y = sum v_k leaky(x_k), x and v of either sign: guided max(v, 0) leaky'(x), deconvnet max(v, 0)."""
     fc = nn.Linear(4, 1, bias=False)
@@ -127,6 +149,11 @@ SIX = {
     "relu6": F.relu6,
     "a difference": lambda x: F.relu(x) - F.relu(x - 6),
     "a sum": lambda x: F.relu(x) - F.relu(x + -6.0),
+    "a difference of the rectified": lambda x: (y := F.relu(x)) - F.relu(y - 6),
+    "turned round twice": lambda x: 6 - F.relu(6 - F.relu(x)),
+    "turned round by signs": lambda x: 6 + -F.relu(-F.relu(x) + 6),
+    "turned round by factors": lambda x: -0.5 * F.relu(F.relu(x) * -2.0 + 12.0) + 6,
+    "bounded first": lambda x: F.relu(6 - F.relu(6 - x)),
 }
 
 
