@@ -125,7 +125,7 @@ def _as_list(reference: Any) -> Any:
     return reference if isinstance(reference, str | int) else [_as_list(part) for part in reference]
 
 
-def construct(description: list[Any], _depth: int = 0) -> dict[str, Any]:
+def construct(description: Any, _depth: int = 0) -> dict[str, Any]:
     """{name: layer} of a description, weights zero. Raises ValueError for anything but a description of sane size."""
     if not isinstance(description, list) or len(description) > 10_000 or _depth > DEEPEST:
         raise ValueError("the description of the layers is not a list, or far too long or deep")
@@ -143,7 +143,7 @@ def _constructed(name: str, kind: str, entry: dict, depth: int) -> nn.Module:
     if kind == "Graph":
         return _graph(entry, depth)
     if kind in CONTAINERS:
-        return CONTAINERS[kind](construct(entry.get("layers", []), depth + 1))
+        return CONTAINERS[kind](construct(entry.get("layers"), depth + 1))
     if kind not in KINDS:
         raise ValueError(
             f"layer {name!r} is of unknown kind {kind!r}: if the class is your own, call models.register({kind}) first"

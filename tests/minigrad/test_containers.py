@@ -217,18 +217,25 @@ def test_outputs_of_nodes_are_freed_once_nobody_takes_them(x):
     "nodes, outputs, message",
     [
         ({}, None, "at least one node"),
-        ({"a": nn.ReLU(), "b": (nn.ReLU(), "c")}, None, "'b' takes 'c', which is none of input, a$"),
-        ({"a": (nn.ReLU(), "b"), "b": nn.ReLU()}, None, "'a' takes 'b', which comes after it"),
-        ({"a": (nn.ReLU(), "a")}, None, "'a' takes 'a', which comes after it"),
-        ({"a": nn.ReLU(), "b": (nn.ReLU(), "input")}, None, "nobody takes node 'a', and it is no output"),
-        ({"a": nn.ReLU(), "b": nn.ReLU()}, "a", "nobody takes node 'b'"),
-        ({"a": nn.ReLU()}, "b", "the output 'b' is none of input, a$"),
-        ({"a": (nn.ReLU(), "input")}, "b", "the output 'b' is none of input, a$"),
-        ({"a": nn.ReLU()}, ["a", 3], "3 is no input"),
-        ({"a": (nn.ReLU(), ["input", "input"])}, None, "'a', a ReLU, does not take 2 inputs"),
-        ({"a": (nn.ReLU(), [])}, None, "'a', a ReLU, does not take 0 inputs"),
-        ({"a": (Two(), "input")}, None, "'a', a Two, does not take 1 inputs"),
-        ({"a": (nn.Call("add"), "input")}, None, "'a', a Call, does not take 1 inputs"),
+        ({"a": nn.ReLU(), "b": (nn.ReLU(), "c")}, None, "'b' takes 'c', which is no node: there are input, a$"),
+        ({"conv": nn.ReLU(), "b": (nn.ReLU(), "cnv")}, None, "'b' takes 'cnv', which is no node, did you mean 'conv'?"),
+        ({"a": (nn.ReLU(), "b"), "b": nn.ReLU()}, None, "'a' takes 'b', which comes after it: put 'b' before 'a'"),
+        ({"a": (nn.ReLU(), "a")}, None, "'a' takes 'a', which is itself: name a node before it"),
+        ({"a": nn.ReLU(), "b": (nn.ReLU(), "input")}, None, "no node takes what 'a' gives: let one take it, name it"),
+        ({"a": nn.ReLU(), "b": nn.ReLU()}, "a", "no node takes what 'b' gives"),
+        ({"a": nn.ReLU()}, "b", "outputs holds 'b', which is no node: there are input, a$"),
+        ({"a": (nn.ReLU(), "input")}, "b", "outputs holds 'b', which is no node: there are input, a$"),
+        ({"a": nn.ReLU()}, [], "outputs is empty: name nodes, or leave it out for the last one"),
+        ({"a": nn.ReLU()}, ["a", 3], 'outputs holds 3: give the name of a node, or ."name", i. for its i-th output'),
+        ({"a": nn.ReLU(), "b": (nn.ReLU(), 0)}, None, "node 'b' takes 0: give the name of a node"),
+        ({"a": (nn.ReLU(), ["input", "input"])}, None, "node 'a', a ReLU, takes 1 input, and is given 2"),
+        ({"a": (nn.ReLU(), [])}, None, "'a', a ReLU, takes 1 input, and is given 0"),
+        ({"a": (Two(), "input")}, None, "'a', a Two, takes 2 inputs, and is given 1"),
+        ({"a": (nn.Call("add"), "input")}, None, "'a', a Call of add, takes 2 inputs, and is given 1"),
+        ({"a": (nn.Call("conv2d"), "input")}, None, "'a', a Call of conv2d, takes 2 to 7 inputs, and is given 1"),
+        ({"a": (nn.Call("cat"), [])}, None, "'a', a Call of cat, takes 1 or more inputs, and is given 0"),
+        ({"a": ()}, None, "node 'a' is a tuple of 0: give .module, input., or"),
+        ({"a": nn.ReLU(), "add": (nn.Call("add"), "a", "input")}, None, "node 'add' is a tuple of 3: give .module, in"),
         ({"input": nn.ReLU()}, None, "the graph's own input"),
         ({"a.b": nn.ReLU()}, None, "must not be empty or hold a dot"),
     ],
@@ -240,14 +247,26 @@ def test_graphs_that_do_not_hold(nodes, outputs, message):
 
 
 def test_wrong_numbers_of_outputs_and_other_types(x):
-    with pytest.raises(TypeError, match="layer 'a' is function"):
-        nn.Graph({"a": F.relu})
+    for one, name in ((F.relu, "relu"), ("relu", "relu"), (np.add, "add")):
+        with pytest.raises(TypeError, match=f"node 'a' is no Module: nn.Call.'{name}'. makes one"):
+            nn.Graph({"a": one})
+    with pytest.raises(TypeError, match="layer 'a' is int, expected a Module"):
+        nn.Graph({"a": 3})
+    with pytest.raises(TypeError, match="give the nodes as a dict, .*, not as list"):
+        nn.Graph([nn.ReLU()])
+    with pytest.raises(ValueError, match="replace takes a module for each node and no other, not so for 'b'"):
+        nn.Graph({"a": nn.ReLU()}).replace({"a": nn.ReLU(), "b": nn.ReLU()})
     two = (Two(), ["input", "input"])
-    with pytest.raises(ValueError, match=r"outputs of 'two' is 2: say which, as \('two', 0\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"node 'relu' takes 'two', and 'two' gives 2 outputs: say which, from \('two', 0\) to \('two', 1\)",
+    ):
         nn.Graph({"two": two, "relu": nn.ReLU()})(x)
-    with pytest.raises(ValueError, match=r"outputs of 'two' is 2: there is no \('two', 2\)"):
+    with pytest.raises(ValueError, match=r"node 'relu' takes \('two', 2\), and 'two' gives 2 outputs: say which"):
         nn.Graph({"two": two, "relu": (nn.ReLU(), ("two", 2))})(x)
-    with pytest.raises(ValueError, match=r"outputs of 'input' is 1: there is no \('input', 1\)"):
+    with pytest.raises(
+        ValueError, match=r"node 'relu' takes \('input', 1\), and 'input' gives one output: say 'input'"
+    ):
         nn.Graph({"relu": (nn.ReLU(), ("input", 1))})(x)
 
 
@@ -255,7 +274,18 @@ def test_calls_that_do_not_hold():
     for name in ("no_such", "_helper", "ReLU", None, "conv", "__getattr__"):
         with pytest.raises(ValueError, match="there is no function"):
             nn.Call(name)
-    with pytest.raises(ValueError, match="cat has no argument 'dims'"):
+    with pytest.raises(ValueError, match="no function 'adds' in minigrad.functional, did you mean add?"):
+        nn.Call("adds")
+    with pytest.raises(ValueError, match="cat has no argument 'dims', it has "):
         nn.Call("cat", dims=1)
     with pytest.raises(TypeError, match="argument b of maximum"):
         nn.Call("maximum", b=np.ones(3))
+
+
+def test_sums_and_products_that_do_not_fit(x):
+    branches = {"a": nn.Conv2d(x.shape[1], x.shape[1], 3), "b": nn.Identity()}
+    for kind in (nn.Sum, nn.Product):
+        with pytest.raises(ValueError, match=f"{kind.__name__}: branch 'b' gives .*, and those before it .*: let all"):
+            kind(branches)(x)
+        with pytest.raises(ValueError, match=f"{kind.__name__}: it has no branches: give at least one"):
+            kind({})(x)
