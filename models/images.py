@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from minigrad.serialization import replacing
+
+if TYPE_CHECKING:
+    from PIL import Image  # imported where it is used: `import models` is quick
 
 MAX_PIXELS = 80_000_000
 # No format that runs a program to be decoded. Pillow imports all its readers, 40, for the last two alone.
@@ -111,7 +113,7 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _open(source: Any) -> list[Image.Image]:
+def _open(source: Any) -> list["Image.Image"]:
     """The planes of a file: its Path, or its bytes."""
     from PIL import Image, UnidentifiedImageError
 
@@ -181,7 +183,7 @@ def _reason(error: Exception) -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _planes(image: Image.Image) -> list[Image.Image]:
+def _planes(image: "Image.Image") -> list["Image.Image"]:
     """The PIL images that hold `image`'s first frame: [RGB], or [F, F, F] in [0, 1] for 16-bit and float grey."""
     from PIL import Image
 
@@ -209,7 +211,7 @@ def _planes(image: Image.Image) -> list[Image.Image]:
     return [image.convert("RGB")]
 
 
-def _levels_of_16_bits(source: Any, image: Image.Image) -> np.ndarray | None:
+def _levels_of_16_bits(source: Any, image: "Image.Image") -> np.ndarray | None:
     """(H,W,3|4) of the file of `image` if its colours have 16 bits, of which Pillow keeps the upper 8; else None.
 
     uint16, or floats in [0, 1]. Pillow can be asked for either byte of a sample, as the upper one of either byte order.
@@ -275,7 +277,7 @@ def _tile_as(tile: Any, rawmode: str) -> Any:
     return type(tile)(decoder, extents, offset, arguments)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: "Image.Image") -> "Image.Image":
     """Turned as its EXIF orientation asks; EXIF that cannot be read is no reason to refuse the pixels."""
     from PIL import ImageOps
 
@@ -285,7 +287,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _planes_of_array(array: np.ndarray) -> list[Image.Image]:
+def _planes_of_array(array: np.ndarray) -> list["Image.Image"]:
     from PIL import Image
 
     if array.ndim == 4 and array.shape[0] == 1:
@@ -322,7 +324,7 @@ def _checked_values(array: np.ndarray) -> np.ndarray:
     return np.clip(array, 0, 1)
 
 
-def _centred(plane: Image.Image, size: tuple[int, int], short_side: int | None) -> Image.Image:
+def _centred(plane: "Image.Image", size: tuple[int, int], short_side: int | None) -> "Image.Image":
     """The centre of a PIL image, resized to `size`: as much of it as fits, or what `short_side` leaves."""
     from PIL import Image
 
