@@ -39,7 +39,9 @@ def default_layer(model: Module, image_shape: Sequence[int] | None = None) -> st
 
 
 def stages(model: Module, image_shape: Any = None) -> Any:
-    """The names of the last maps of each size, from the largest: relu, layer1, ..., layer4 of a ResNet.
+    """The names of the last maps of each size, from the largest: relu, layer1, ..., layer4 of ResNet-18.
+
+    Where strides lie within blocks, as in ResNet-50, the last of a size lies within the block that halves it.
 
     Maps and image_shape as for `default_layer`; pools, what lies before the first layer with weights, and the head are
     left out. Raises ValueError where there are none.

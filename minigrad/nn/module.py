@@ -210,7 +210,7 @@ class Sequential(Module):
 
     def __init__(self, layers: dict[str, Any]) -> None:
         for name, layer in layers.items():
-            check_layer("Sequential", name, layer)
+            check_layer(type(self).__name__, name, layer)
         self._layers = dict(layers)
 
     def children(self) -> list:

@@ -287,5 +287,7 @@ def test_sums_and_products_that_do_not_fit(x):
     for kind in (nn.Sum, nn.Product):
         with pytest.raises(ValueError, match=f"{kind.__name__}: branch 'b' gives .*, and those before it .*: let all"):
             kind(branches)(x)
+        with pytest.raises(TypeError, match=f"{kind.__name__}: layer 'a' is function, expected a Module"):
+            kind({"a": F.relu})
         with pytest.raises(ValueError, match=f"{kind.__name__}: it has no branches: give at least one"):
             kind({})(x)
