@@ -133,3 +133,35 @@ def test_another_question_is_refused(run, tmp_path):
     assert code == 2 and "answers another question" in said
     code, _, said = run("robustness", "--store", tmp_path / "kept")
     assert code == 2 and "answers another question: its command is" in said
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a scheduler with two workers."""
+    dask = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
+    with dask.LocalCluster(host="127.0.0.1", processes=True, **options) as found:
+        yield found.scheduler_address
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "robustness"])
+def test_workers_come_to_the_same(run, tmp_path, monkeypatch, cluster, name):
+    if name == "sanity_check":
+        pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
+    assert run(name, out="whole")[0] == 0
+    code, _, heard = run(name, "--scheduler", cluster, "--store", tmp_path / "kept")
+    assert code == 0, heard
+    numbers, arrays = figures(tmp_path / "out")
+    expected, others = figures(tmp_path / "whole")
+    assert numbers.keys() == expected.keys() and arrays.keys() == others.keys()
+    for key, values in arrays.items():
+        np.testing.assert_allclose(values, others[key], rtol=1e-3, atol=1e-5)
+    (module, does), calls = DOES[name], []
+    monkeypatch.setattr(module, does, counting(getattr(module, does), calls))
+    assert run(name, "--store", tmp_path / "kept", out="again")[0] == 0 and not calls  # the workers' answers were kept
+    assert figures(tmp_path / "again") == figures(tmp_path / "out")
+
+
+def test_workers_are_either_here_or_there(run):
+    code, _, heard = run("bias", "--workers", 2, "--scheduler", "tcp://127.0.0.1:1")
+    assert code == 2 and "give --workers or --scheduler, not both" in heard

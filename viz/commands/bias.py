@@ -7,6 +7,7 @@ names.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from viz import plot
 from viz.attacks import scores
 from viz.table import Table
 
-from .kept import add_store_option, by_batches, kept
+from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS
 from .options import parser
@@ -37,6 +38,7 @@ add("--masks", metavar="DIR", help="where the objects are: DIR/<class>/<name>.pn
 number("--box", 0.5, "of the area, for the central box", above=0, high=1, metavar="SHARE")
 number("--shown", 12, "wrong answers in the figure", low=0)
 add_store_option(options)
+add_worker_options(options)
 
 
 def run(job):
@@ -80,13 +82,15 @@ def run(job):
 def scores_and_maps(job, model, images):
     """((N,K), the maps (N,H,W) of the class with the highest)."""
 
-    def compute(part):
-        found = scores(model, images[part])
-        return {"scores": found, "map": METHODS[job.args.method].map(model, images[part], found.argmax(1))}
-
+    method = job.args.method
     with kept(job, images) as keep:
-        found = by_batches(keep, job.args.method, len(images), compute, progress=job.progress)
+        found = by_batches(keep, method, partial(scored, method), model, [images], progress=job.progress)
     return found["scores"], found["map"]
+
+
+def scored(method, model, images):
+    found = scores(model, images)
+    return {"scores": found, "map": METHODS[method].map(model, images, found.argmax(1))}
 
 
 def no_wrong(data):

@@ -4,12 +4,14 @@ The silhouette (Rousseeuw 1987), from -1 to 1, says how far the classes lie apar
 projection. t-SNE (van der Maaten and Hinton 2008) is scikit-learn's: pip install 'minigrad[embed]'.
 """
 
+from functools import partial
+
 import viz
 from models.mistakes import UserError
 from viz import plot
 from viz.target import logits_layer
 
-from .kept import add_store_option, by_batches, kept
+from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images
 from .options import names, once, parser
 
@@ -24,6 +26,7 @@ options.add_argument(
 options.number("--perplexity", 30.0, "of t-SNE: about how many neighbours of a point count")
 options.renamed("--by", "--method")
 add_store_option(options)
+add_worker_options(options)
 
 
 def run(job):
@@ -41,16 +44,13 @@ def run(job):
         )
     with kept(job, data.images) as keep:
         for layer in layers:
-            write(job, data, layer, features(job, data.images, layer, keep))
+            compute = partial(features, layer)
+            found = by_batches(keep, layer, compute, job.model, [data.images], progress=job.progress)
+            write(job, data, layer, found["features"])
 
 
-def features(job, images, layer, keep):
-    """(N,F)."""
-
-    def compute(part):
-        return {"features": viz.features(job.model, images[part], layer)}
-
-    return by_batches(keep, layer, len(images), compute, progress=job.progress)["features"]
+def features(layer, model, images):
+    return {"features": viz.features(model, images, layer)}
 
 
 def write(job, data, layer, x):

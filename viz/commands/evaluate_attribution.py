@@ -14,6 +14,7 @@ by photograph, which are known better than the means.
 """
 
 import time
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.target import as_image, logits
 
-from .kept import add_store_option, by_batches, kept
+from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS, chosen_methods, or_refusal, refusals
 from .options import chosen, parser
@@ -66,6 +67,7 @@ add(
 )
 number("--batch-size", 10, "photographs explained at a time")
 add_store_option(options)
+add_worker_options(options)
 
 
 def run(job):
@@ -81,12 +83,10 @@ def run(job):
     measured, refused, arrays, before = {}, {}, {}, []
     photographs = images, labels
     with job.stoppable(), kept(job, images) as keep:
-        for name, method in methods.items():
+        for name in methods:
             if job.stopped:
                 break
-            found = or_refusal(
-                lambda name=name, method=method: measure(job, name, method, model, photographs, mosaics, measures, keep)
-            )
+            found = or_refusal(lambda name=name: measure(job, name, model, photographs, mosaics, measures, keep))
             if isinstance(found, str):
                 refused[name] = found
             else:
@@ -183,24 +183,20 @@ def right_ones(job):
     return model, drawn.images[chosen], drawn.labels[chosen]
 
 
-def measure(job, name, method, model, photographs, mosaics, measures, keep):
+def measure(job, name, model, photographs, mosaics, measures, keep):
     """{measure: (N,) values} of one method."""
-
-    def compute(part):
-        pieces = mosaics and [values[part] for values in mosaics]
-        return measured_of(job, method, model, [values[part] for values in photographs], pieces, measures)
-
-    return by_batches(keep, name, len(photographs[0]), compute, job.args.batch_size, job.progress)
+    arrays = [*photographs, *(mosaics or ())]
+    compute = partial(measured_of, job.args, name, measures)
+    return by_batches(keep, name, compute, model, arrays, job.args.batch_size, job.progress)
 
 
-def measured_of(job, method, model, photographs, mosaics, measures):
+def measured_of(args, name, measures, model, images, labels, *mosaics):
     """{measure: (N,) values} of one method for one batch."""
-    images, labels = photographs
-    began = time.perf_counter()
+    method, began = METHODS[name], time.perf_counter()
     attribution = method(model, images, labels)
     new = {"seconds": np.full(len(images), (time.perf_counter() - began) / len(images))}
     if "curves" in measures:
-        curves = insertion_deletion(job, model, images, viz.per_pixel(attribution, method.how), labels)
+        curves = insertion_deletion(args, model, images, viz.per_pixel(attribution, method.how), labels)
         new |= {"insertion": curves.insertion_area, "deletion": curves.deletion_area}
     if "grid" in measures:
         pictures, classes, boxes = mosaics
@@ -208,12 +204,12 @@ def measured_of(job, method, model, photographs, mosaics, measures):
         new["pointing"] = viz.pointing_game(maps, boxes, tolerance=0).astype(float)
         new["share"] = viz.positive_share(maps, boxes)
     if "infidelity" in measures:
-        how = {"samples": job.args.noises, "sigma": job.args.sigma, "seed": job.args.seed}
+        how = {"samples": args.noises, "sigma": args.sigma, "seed": args.seed}
         new["infidelity"] = viz.relative_infidelity(model, images, attribution, labels, **how)
     return new
 
 
-def insertion_deletion(job, model, images, maps, labels):
+def insertion_deletion(args, model, images, maps, labels):
     authors = {"steps": images.shape[2], "fill": "mean", "blur": "authors"}
-    how = authors if job.args.curves == "authors" else {"steps": job.args.steps}
-    return viz.insertion_deletion(model, images, maps, labels, seed=job.args.seed, **how)
+    how = authors if args.curves == "authors" else {"steps": args.steps}
+    return viz.insertion_deletion(model, images, maps, labels, seed=args.seed, **how)

@@ -147,6 +147,7 @@ class Job:
         said += [network_name(model) if model else None, None if target is None else self.target_name("-", "_")]
         said += [asked.get("method"), asked.get("layer"), part]
         kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "store", "quiet")
+        kept += ("workers", "scheduler")  # who computes
         changed = {key: value for key, value in asked.items() if key not in kept and value != self.defaults.get(key)}
         return "_".join([*filter(None, said), *(in_words(key.replace("_", "-"), v) for key, v in changed.items())])
 

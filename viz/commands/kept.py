@@ -1,13 +1,16 @@
-"""Long measurements in pieces that are kept as they come: after Ctrl-C or a kill the same command goes on."""
+"""Long measurements in pieces, which are kept as they come (after Ctrl-C or a kill the same command goes on), and which
+the workers of a Dask cluster may compute."""
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from models.mistakes import UserError
+from viz.many import engine
 from viz.many.store import Writer
 from viz.many.work import identity
 
@@ -15,7 +18,7 @@ from .options import folder
 from .record import code_sha256, plain, sha256, versions
 
 # known by their weights, pixels, or no matter
-ELSEWHERE = ("model", "beside", "image", "data", "out", "store", "quiet", "device")
+ELSEWHERE = ("model", "beside", "image", "data", "out", "store", "quiet", "device", "workers", "scheduler")
 BATCH = 16  # photographs
 
 
@@ -25,37 +28,84 @@ def add_store_option(options):
     options.add_argument("--store", type=folder, metavar="DIR", help=what)
 
 
+def add_worker_options(options):
+    """--workers and --scheduler, for `workers`."""
+    here = "compute in so many processes here, by Dask"
+    options.number("--workers", int, here, low=1, shown="default: in this one")
+    there = "compute on the workers of a Dask scheduler, such as tcp://10.0.0.7:8786"
+    options.add_argument("--scheduler", metavar="ADDRESS", help=there)
+
+
+@contextmanager
+def workers(args):
+    """A Dask client of --workers or --scheduler, None without them."""
+    if args.workers and args.scheduler:
+        raise UserError("give --workers or --scheduler, not both")
+    if not (args.workers or args.scheduler):
+        yield None
+        return
+    with engine.client(args.scheduler, args.workers) as found:
+        yield found
+
+
+class Keep:
+    """keep(key, compute) gives what compute() does, {name: array}: of --store, if it is there."""
+
+    def __init__(self, store=None, client=None):
+        self.store, self.client = store, client
+
+    def __call__(self, key, compute):
+        return compute() if self.store is None else self.store.remembered(key, compute)
+
+    def all(self, compute, model, items):
+        """What compute(model, *items[key]) gives for each of the items, {key: arguments}, in order; by --workers, where
+        compute must be a function that can be pickled, and so must its arguments."""
+        found = {}
+        if self.client is not None:
+            missing = {key: its for key, its in items.items() if self.store is None or not self.store.remembers(key)}
+            for key, result in engine.pieces(self.client, compute, model, missing):
+                found[key] = self(key, lambda result=result: result)
+        for key, its in items.items():
+            yield found[key] if key in found else self(key, lambda its=its: compute(model, *its))
+
+
 @contextmanager
 def kept(job, images, networks=()):
-    """A function keep(key, compute), which gives what compute() does, {name: array}: of --store, if it is there.
-
-    images: the photographs, and networks those beside the job's own, that the figures depend on.
-    """
+    """A Keep. images: the photographs, and networks those beside the job's own, that the figures depend on."""
     args = job.args
-    if args.store is None:
-        yield lambda key, compute: compute()
-        return
-    question = {
+    with ExitStack() as stack:
+        client = None
+        if "workers" in vars(args):
+            if (args.workers or args.scheduler) and args.device != "cpu":
+                raise UserError(f"--workers and --scheduler of {job.name} compute on CPUs: leave --device out")
+            client = stack.enter_context(workers(args))
+        store = None if args.store is None else stack.enter_context(Writer(args.store, question(job, images, networks)))
+        if store is not None:
+            began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(job.began))
+            facts = {"began": began, "command": job.command(job.name, *job.argv), "versions": versions()}
+            store.note(facts | {"code_sha256": code_sha256()})
+        yield Keep(store, client)
+
+
+def question(job, images, networks):
+    """What a store knows of a measurement."""
+    return {
         "command": job.name,
-        "options": plain({key: value for key, value in vars(args).items() if key not in ELSEWHERE}),
+        "options": plain({key: value for key, value in vars(job.args).items() if key not in ELSEWHERE}),
         "weights": [identity(model) for model in (job.model, *networks)],
         "photographs": {"count": len(images), "sha256": sha256(images)},
         "version": mg.__version__,
     }
-    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(job.began))
-    facts = {"began": began, "command": job.command(job.name, *job.argv), "versions": versions()}
-    with Writer(args.store, question) as store:
-        store.note(facts | {"code_sha256": code_sha256()})
-        yield store.remembered
 
 
-def by_batches(keep, name, count, compute, size=None, progress=False):
-    """{array: (N,...)} of what compute(part) gives, {array: (n,...)}, for slices `part` of N = `count` photographs,
-    each kept under `name` and its place. size: of a batch (default: BATCH)."""
+def by_batches(keep, name, compute, model, arrays, size=None, progress=False):
+    """{array: (N,...)} of what compute(model, *parts) gives, {array: (n,...)}, for parts of the (N,...) arrays, each
+    kept under `name` and its place. size: of a part (default: BATCH)."""
     found, size = {}, size or BATCH
-    for start in tqdm(range(0, count, size), desc=name, disable=not progress):
-        part = slice(start, start + size)
-        for key, values in keep(f"{name} {start}", lambda part=part: compute(part)).items():
+    places = range(0, len(arrays[0]), size)
+    items = {f"{name} {start}": tuple(array[start : start + size] for array in arrays) for start in places}
+    for part in tqdm(keep.all(compute, model, items), desc=name, total=len(items), disable=not progress):
+        for key, values in part.items():
             found.setdefault(key, []).append(values)
     return {key: np.concatenate(values) for key, values in found.items()}
 

@@ -27,6 +27,7 @@ from viz.target import channels, logits_layer
 
 from . import attribution
 from .dream import dreamer
+from .kept import add_worker_options, workers
 from .labelled import classes_of_folders
 from .options import chosen, distance, folder, names, parser
 from .record import code_sha256, versions
@@ -54,14 +55,11 @@ add(
 number("--batch-size", 16, "photographs computed, and written, at a time", low=1)
 number("--count", int, "how many photographs, evenly spaced", low=1, shown="default: all")
 add("--half", action="store_true", help="keep maps as float16, each in units of its largest value")
-number("--workers", int, "compute in so many processes here, by Dask", low=1, shown="default: in this one")
-add("--scheduler", metavar="ADDRESS", help="compute on the workers of a Dask scheduler, such as tcp://10.0.0.7:8786")
+add_worker_options(options)
 
 
 def run(job):
     args = job.args
-    if args.workers and args.scheduler:
-        raise UserError("give --workers or --scheduler, not both")
     if args.source.is_dir() and args.out.resolve().is_relative_to(args.source.resolve()):
         raise UserError(
             f"--out {args.out} lies among the photographs, and its pictures would be more of them: name another"
@@ -126,12 +124,11 @@ def compute(job, store, source, question):
 
 
 def answers(job, question, batches):
-    args = job.args
-    if not (args.workers or args.scheduler):
-        yield from engine.here(question, batches)
-        return
-    with engine.client(args.scheduler, args.workers) as client:
-        yield from engine.on_dask(client, question, batches, lambda: job.stopped)
+    with workers(job.args) as client:
+        if client is None:
+            yield from engine.here(question, batches)
+        else:
+            yield from engine.on_dask(client, question, batches, lambda: job.stopped)
 
 
 # ---- what is asked ---------------------------------------------------------------------------------------------------

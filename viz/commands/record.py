@@ -142,7 +142,7 @@ def asked(record):
 
     A picture is known by its pixels, wherever it lies.
     """
-    known = ("out", "store", "quiet", "image") if record["image"] else ("out", "store", "quiet")
+    known = ("out", "store", "quiet", "workers", "scheduler", *(["image"] if record["image"] else []))
     options = {key: value for key, value in record["options"].items() if key not in known}
     return {"options": options} | {key: record[key] for key in ("image", "weights", "stopped_early")}
 

@@ -10,6 +10,7 @@ short. Where a method does not apply to the network, the sentence that says why 
 
 import math
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from viz import plot
 from viz.intervals import Estimate
 from viz.randomization import Randomization
 
-from .kept import add_store_option, kept
+from .kept import add_store_option, add_worker_options, kept
 from .labelled import WHERE, labelled_images
 from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
 from .options import parser
@@ -44,37 +45,40 @@ options.number("--count", 20, "how many photographs of --data", low=1)
 options.number("--draws", 10, "of the weights", low=1)
 options.number("--looks", 16, "at a map for each draw, after so many of the layers, evenly", low=2)
 add_store_option(options)
+add_worker_options(options)
 
 
 def run(job):
     methods = chosen_methods(job.args.methods)
     images, targets = photographs(job)
     found = {}
-    with job.stoppable(), kept(job, images) as keep, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
-        for name, method in tqdm(methods.items(), disable=not job.progress):
+    with job.stoppable(), kept(job, images) as keep:
+        for name in tqdm(methods, disable=not job.progress):
             if job.stopped and found:
                 break
-            found[name] = or_refusal(
-                lambda name=name, method=method: [
-                    randomized(job, images, targets, name, method, draw, keep) for draw in range(job.args.draws)
-                ]
-            )
+            found[name] = or_refusal(lambda name=name: randomizations(job, images, targets, name, keep))
             job.done = len(found), len(methods)
     write(job, images, found)
 
 
-def randomized(job, images, targets, name, method, draw, keep):
-    """The Randomization of a draw of the weights, with the maps of the first photograph alone, which is shown."""
+def randomizations(job, images, targets, name, keep):
+    """The Randomization of each draw of the weights."""
+    compute = partial(randomized, name, job.args.looks)
+    items = {f"{name}, draw {n}": (images, targets, (job.args.seed, n)) for n in range(job.args.draws)}
+    found = []
+    for its in keep.all(compute, job.model, items):
+        layers = tuple(np.char.decode(its["layers"], "utf-8").tolist())
+        found.append(Randomization(layers, its["maps"], its["spearman"], its["ssim"]))
+    return found
 
-    def compute():
-        found = viz.model_randomization(job.model, images, method, targets, (job.args.seed, draw), looks=job.args.looks)
-        layers = np.char.encode(np.array(found.layers), "utf-8")
-        return {"layers": layers, "maps": found.maps[:, :1], "spearman": found.spearman, "ssim": found.ssim}
 
-    found = keep(f"{name}, draw {draw}", compute)
-    layers = tuple(np.char.decode(found["layers"], "utf-8").tolist())
-    return Randomization(layers, found["maps"], found["spearman"], found["ssim"])
+def randomized(name, looks, model, images, targets, seed):
+    """The parts of a Randomization, with the maps of the first photograph alone, which is shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
+        found = viz.model_randomization(model, images, METHODS[name], targets, seed, looks=looks)
+    layers = np.char.encode(np.array(found.layers), "utf-8")
+    return {"layers": layers, "maps": found.maps[:, :1], "spearman": found.spearman, "ssim": found.ssim}
 
 
 def photographs(job):

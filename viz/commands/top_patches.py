@@ -4,6 +4,8 @@ Each patch is exactly the unit's receptive field. Beside it is the unit projecte
 backpropagation (Springenberg et al. 2014) or the deconvnet (Zeiler and Fergus 2013).
 """
 
+from functools import partial
+
 import numpy as np
 
 import viz
@@ -15,7 +17,7 @@ from viz.cam import default_layer
 from viz.patches import METHODS
 from viz.target import channels as channels_of
 
-from .kept import add_store_option, by_batches, kept
+from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images
 from .options import once, parser
 
@@ -31,6 +33,7 @@ number("--channels", int, "which", low=0, nargs="+", shown="default: four drawn 
 number("--patches", 9, "for each channel", low=1)
 add("--method", choices=tuple(METHODS), default="guided_backprop", help="how a unit is projected (default %(default)s)")
 add_store_option(options)
+add_worker_options(options)
 
 
 def run(job):
@@ -45,8 +48,8 @@ def run(job):
 def write(job, data, layer, keep):
     """The patches of the layer's channels, as a figure, arrays and numbers."""
     args, model = job.args, job.model
-    maxima = maxima_of(job, data.images, layer, keep)
-    channels = args.channels or viz.live_channels(maxima, 4, args.patches, job.rng)
+    strongest = maxima_of(job, data.images, layer, keep)
+    channels = args.channels or viz.live_channels(strongest, 4, args.patches, job.rng)
     if not len(channels):
         raise UserError(
             f"no channel of {layer} responds in {args.patches} of {len(data.labels)} photographs: give fewer "
@@ -54,7 +57,7 @@ def write(job, data, layer, keep):
         )
     pictures, labels, arrays, numbers = [], [], {}, {}
     for channel in channels:
-        found = viz.top_patches(model, data.images, layer, int(channel), args.patches, maxima)
+        found = viz.top_patches(model, data.images, layer, int(channel), args.patches, strongest)
         back = projections(job, data.images, found, keep)
         shown = np.stack([plot.centred(p) for p in back]).astype(np.float32)
         pictures += [viz.tile(viz.enlarge(patches, 60), gap=3) for patches in (found.pixels, shown)]
@@ -77,12 +80,13 @@ def write(job, data, layer, keep):
 def maxima_of(job, images, layer, keep):
     """The layer's entry of viz.channel_maxima."""
 
-    def compute(part):
-        found = viz.channel_maxima(job.model, images[part], [layer])[layer]
-        return dict(zip(("activation", "row", "column"), found, strict=True))
-
-    found = by_batches(keep, layer, len(images), compute, progress=job.progress)
+    found = by_batches(keep, layer, partial(maxima, layer), job.model, [images], progress=job.progress)
     return found["activation"], found["row"], found["column"]
+
+
+def maxima(layer, model, images):
+    found = viz.channel_maxima(model, images, [layer])[layer]
+    return dict(zip(("activation", "row", "column"), found, strict=True))
 
 
 def projections(job, images, found, keep):

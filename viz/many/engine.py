@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from minigrad.nn import Module
 from models.mistakes import UserError
 
 from .photographs import Batch, decoded
@@ -123,24 +124,34 @@ def without_ctrl_c() -> Iterator[Any]:
 def on_dask(
     found: Any, question: Question, batches: Iterator[Batch], stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Answer]:
-    """The answers of a Dask client's workers, as they come; AHEAD batches are with every worker's thread.
+    """The answers of a Dask client's workers, as they come.
 
     stopped: asked every second; True ends the work, without what is in flight.
     """
+    for batch, future in finished(found, partial(at_worker, question), ahead(batches), stopped):
+        yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
+
+
+def finished(
+    found: Any, work: Callable[..., Any], items: Iterable[Any], stopped: Callable[[], bool], *more: Any
+) -> Iterator[tuple[Any, Any]]:
+    """(item, future of work(item, threads, *more)) of a Dask client, as they end; AHEAD are with every worker's thread.
+
+    threads: {worker's address: its count}.
+    """
     from distributed import wait
 
-    work, waiting, unread = partial(at_worker, question), {}, iter(ahead(batches))
+    waiting, unread = {}, iter(items)
     while not stopped():
         threads = found.nthreads()
-        for batch in islice(unread, max(0, AHEAD * max(1, sum(threads.values())) - len(waiting))):
-            waiting[found.submit(work, batch, threads, retries=RETRIES, pure=False)] = batch
+        for item in islice(unread, max(0, AHEAD * max(1, sum(threads.values())) - len(waiting))):
+            waiting[found.submit(work, item, threads, *more, retries=RETRIES, pure=False)] = item
         if not waiting:
             return
         with suppress(TimeoutError), found.as_current():
             wait(list(waiting), timeout=1, return_when="FIRST_COMPLETED")
         for future in [future for future in waiting if future.done()]:
-            batch = waiting.pop(future)
-            yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
+            yield waiting.pop(future), future
 
 
 def failed(question: Question, batch: Batch, error: BaseException) -> Answer:
@@ -150,16 +161,38 @@ def failed(question: Question, batch: Batch, error: BaseException) -> Answer:
     return unanswered(question, batch, f"{type(error).__name__}: {error}")
 
 
-def at_worker(question: Question, batch: Batch, threads: int) -> Answer:
-    """`answer`, with this machine's cores shared out among its workers. threads: {worker's address: its count}."""
+def at_worker(question: Question, batch: Batch, threads: dict[str, int]) -> Answer:
+    """`answer`, at a worker."""
+    share_with(threads)
+    return answer(question, batch)
+
+
+def pieces(
+    found: Any, compute: Callable[..., dict], model: Module, items: dict[str, tuple]
+) -> Iterator[tuple[str, dict]]:
+    """(key, compute(model, *items[key])) of a Dask client's workers, as they come; each worker gets the model once."""
+    there = found.scatter(model, broadcast=True, hash=False)
+    for (key, _), future in finished(found, partial(piece_at_worker, compute), items.items(), lambda: False, there):
+        yield key, future.result()
+
+
+def piece_at_worker(
+    compute: Callable[..., dict], item: tuple[str, tuple], threads: dict[str, int], model: Module
+) -> dict:
+    """A piece of `pieces`, at a worker."""
+    share_with(threads)
+    return compute(model, *item[1])
+
+
+def share_with(threads: dict[str, int]) -> None:
+    """Keep to this worker's share of the cores of its machine. threads: {worker's address: its count}."""
     from distributed import get_worker
 
     worker = get_worker()
     share_cores(threads_beside(worker.address, worker.state.nthreads, threads))
-    return answer(question, batch)
 
 
-def threads_beside(address: str, own: str, threads: int) -> int:
+def threads_beside(address: str, own: int, threads: dict[str, int]) -> int:
     """How many threads the workers have on the machine of the one at `address`, its `own` with them: it may have come
     after `threads`, {worker's address: its count}, were counted."""
     counts = threads | {address: max(1, own)}

@@ -93,11 +93,15 @@ class Writer:
 
     def remembered(self, key: str, compute: Callable[[], dict]) -> dict:
         """What compute() gives, {name: (N,...) array}, kept under `key`: computed once, and then read."""
-        first = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big")
+        first = _place_of(key)
         if first not in self.done:
             self.put(first, [{"key": key, "error": ""}], compute())
         with _part(self._part_at(first)) as file:
             return {name: _read(file, name, slice(None)) for name in file["arrays"]}
+
+    def remembers(self, key: str) -> bool:
+        """Whether something is kept under `key`."""
+        return _place_of(key) in self.done
 
     def _part_at(self, first: int) -> Path:
         return self.path / "parts" / f"{first:08d}.h5"
@@ -114,6 +118,11 @@ class Writer:
                     if columns is None:
                         whole.writerow(columns := list(row))
                     whole.writerow(row[name] for name in columns)
+
+
+def _place_of(key: str) -> int:
+    """A number for the file of what is kept under `key`."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big")
 
 
 def as_csv(rows: Any) -> str:
