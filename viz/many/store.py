@@ -83,12 +83,17 @@ class Writer:
         error. scales: (N,) of the arrays that are in units of their largest value."""
         import h5py
 
-        with replacing(self._part_at(first)) as temporary, h5py.File(temporary, "w") as file:
+        path = self._part_at(first)
+        with h5py.File(path, "w", driver="core", backing_store=False) as file:  # in memory
             file["table"] = as_csv(rows)
             for name, array in arrays.items():
                 _write(file, f"arrays/{name}", array)
             for name, scale in (scales or {}).items():
                 file[f"scales/{name}"] = scale
+            file.flush()
+            content = file.id.get_file_image()
+        with replacing(path) as temporary:  # here, and not in HDF5, it is a sentence that the disk is full
+            temporary.write_bytes(content)
         self.done.add(first)
 
     def remembered(self, key: str, compute: Callable[[], dict]) -> dict:

@@ -1,18 +1,20 @@
 """A store is written whole or not at all, by one run, for one question, and read back as it was written."""
 
 import csv
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import viz
-from models.mistakes import UserError
+from models.mistakes import UserError, users_mistake
 from viz.many.store import Writer
 
 QUESTION = {"techniques": {"saliency": {}}, "seed": 0}
@@ -159,6 +161,18 @@ def test_a_half_written_part_is_none(tmp_path):
         assert store.done == {0}
     with Writer(tmp_path, QUESTION) as store:
         assert store.done == {0} and [path.name for path in (tmp_path / "parts").iterdir()] == ["00000000.h5"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_part(tmp_path, monkeypatch):
+    def full(path, _):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with Writer(tmp_path, QUESTION) as store:
+        monkeypatch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError) as caught:
+            store.put(*part(0))
+        assert store.done == set() and not list((tmp_path / "parts").iterdir())
+    assert users_mistake(caught.value).endswith("No space left on device") and "\n" not in users_mistake(caught.value)
 
 
 class Breaking:
