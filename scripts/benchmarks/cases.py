@@ -8,7 +8,7 @@ class Case:
     """One step that all engines do, with the same weights on the same input.
 
     kind: "forward", "gradient" (of one score by the image), "style" (loss and its gradient by the image), "training" (a
-    step on one batch) or "fed" (such steps on new batches, augmented and moved to the GPU meanwhile).
+    step on one batch), "fed" (such steps on new batches, augmented and moved to the GPU meanwhile), or one of SWEEPS.
     bar: PyTorch's time divided by minigrad's, at least; None where nothing is promised. numpy_bar: the same for another
     engine on NumPy, None where it is not asked. memory_bar: minigrad's peak memory divided by PyTorch's, at most.
     """
@@ -44,7 +44,12 @@ CASES = (
     *small("resnet18", "ResNet-18 224 px", "resnet18", 224, 0.9, 1.0),
     *small("mobilenet", "MobileNetV2 224 px", "mobilenet_v2", 224, 0.5, 0.5),
     *small("lite0", "EfficientNet-Lite0 224 px", "efficientnet_lite0", 224, 0.5, 0.5),
+    Case("squeezenet-b8", "SqueezeNet 1.1, 227 px, batch 8, forward", "forward", "squeezenet1_1", 8, 227),
+    Case("minivgg-b8", "MiniVGG 112 px, batch 8, forward", "forward", "minivgg", 8, 112),
     Case("minivgg-step", "MiniVGG training step, 96 px, batch 32", "training", "minivgg_bn", 32, 96, 0.8),
+    Case("score-cam", "Score-CAM on MiniVGG, against pytorch-grad-cam", "score_cam", "minivgg", 1, 112, 1.5),
+    Case("occlusion", "occlusion on MiniVGG, against captum", "occlusion", "minivgg", 1, 112, 1.5),
+    Case("rise", "RISE on MiniVGG, 500 masks, against its sums in torch", "rise", "minivgg", 1, 112, 1.3),
 )
 GPU_CASES = (
     Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 0.8),
@@ -71,6 +76,10 @@ GPU_ERROR_BAR = 1e-5  # the largest error of scores and gradients, as a share of
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_WEIGHT = 1e3
+SWEEPS = ("score_cam", "occlusion", "rise")  # methods of hundreds of forward passes
+SWEPT_LAYER = "relu5_2"  # whose maps Score-CAM weighs
+PATCH, STRIDE, SAMPLES = 16, 8, 500  # occlusion's, in pixels; RISE's masks
+AT_ONCE = 32  # images in a pass of torch; ours are as many as go fastest
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
 
 

@@ -45,8 +45,8 @@ def steps(case, folder, device="cpu"):
     if case.kind == "training":
         target = targets(np.arange(len(images)) % CLASSES, device)
         return {"minigrad": training(model, lambda: (images, target))}
-    make = {"forward": forward, "gradient": gradient, "style": style}[case.kind]
-    return {"minigrad": make(model, images)}
+    make = {"forward": forward, "gradient": gradient, "style": style}.get(case.kind)
+    return {"minigrad": make(model, images) if make else sweep(case.kind, model, images)}
 
 
 def moved(batch, device):
@@ -95,6 +95,21 @@ def style(model, images):
         return mg.grad(loss, x)
 
     return step
+
+
+def sweep(kind, model, images):
+    """A method of hundreds of forward passes; Score-CAM's largest value is 1, as the reference's is."""
+    model.requires_grad_(False)
+
+    def score_cam():
+        found = viz.score_cam(model, images, 0, layer=cases.SWEPT_LAYER)
+        return found / found.max()
+
+    return {
+        "score_cam": score_cam,
+        "occlusion": lambda: viz.occlusion(model, images, 0, patch=cases.PATCH, stride=cases.STRIDE),
+        "rise": lambda: viz.rise(model, images, 0, samples=cases.SAMPLES),
+    }[kind]
 
 
 def training(model, batch):

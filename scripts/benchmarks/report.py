@@ -10,7 +10,7 @@ MIB = 1 << 20
 def markdown(found):
     """The report as Markdown; `found` is what bench.py gathered, the same dictionary that bench.json holds."""
     parts = [heading(found)]
-    sections = (speed, against_numpy, cold, memory, accuracies, growth, busy, limits)
+    sections = (speed, against_numpy, against_onnxruntime, cold, memory, accuracies, growth, busy, limits)
     return "\n\n".join(filter(None, [*parts, *(section(found) for section in sections)])) + "\n"
 
 
@@ -87,6 +87,16 @@ def against_numpy(found):
             text, value = times(taken["dezero"], taken["minigrad"])
             rows.append((case.title, milliseconds(taken["dezero"]), text, judged(value, case.numpy_bar)))
     return table(("another NumPy engine", "DeZero", "times as fast", "at least"), rows) if rows else ""
+
+
+def against_onnxruntime(found):
+    rows = []
+    for case, result in timed(found):
+        taken = result["seconds"]
+        if "onnxruntime" in taken:
+            text, _ = times(taken["onnxruntime"], taken["minigrad"])
+            rows.append((case.title, milliseconds(taken["onnxruntime"]), text))
+    return table(("for orientation", "onnxruntime", "times as fast"), rows) if rows else ""
 
 
 def cold(found):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import models
-from benchmarks import cases, minigrad_side
+from benchmarks import cases, minigrad_side, torch_sweeps
 
 EAGER = ("contiguous", "channels_last")
 VARIANTS = (*EAGER, "compiled")
@@ -77,6 +77,8 @@ def steps(case, folder, variants=VARIANTS, device="cpu"):
     """{"torch contiguous": step, ...}; a variant that does not work here is left out, with the reason printed."""
     found = {}
     for variant in variants:
+        if variant == "compiled" and case.kind in cases.SWEEPS:  # which call a network that is eager
+            continue
         layout = torch.contiguous_format if variant == "contiguous" else torch.channels_last
         model = load(folder, case.network).eval().to(device)
         if variant != "contiguous":
@@ -102,6 +104,8 @@ def made(case, model, layout, compile, device):
     if case.kind == "training":
         labels = torch.arange(len(x), device=device) % minigrad_side.CLASSES
         return training(model, lambda: (x, labels), compile)
+    if case.kind in cases.SWEEPS:
+        return getattr(torch_sweeps, case.kind)(case, model.requires_grad_(False), x)
     return {"forward": forward, "gradient": gradient, "style": style}[case.kind](model, x, compile)
 
 
