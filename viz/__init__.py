@@ -96,6 +96,6 @@ from .style import default_layers, reconstruct_content, style_transfer, synthesi
 from .style_augmentation import stylize
 from .target import Contrast, as_images
 from .tiles import enlarge, outline_box, outline_mask, tile
-from .transform import robust
+from .transform import jitter, robust
 from .trusted import Trust, centre_blob, trust
 from .universal import apply_perturbation, universal_perturbation

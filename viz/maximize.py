@@ -7,6 +7,7 @@
 Simonyan et al. 2013 (arXiv:1312.6034, section 2), Yosinski et al. 2015 (arXiv:1506.06579), Olah et al. 2017.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,7 +38,7 @@ def maximize(
     size: Any = None,
     parameterization: Any = "pixels",
     optimizer: Any = "adam",
-    lr: float = 0.05,
+    lr: float | Callable[[int], float] = 0.05,
     steps: int = 256,
     penalties: Any = None,
     after_step: Any = (),
@@ -55,7 +56,8 @@ def maximize(
     start: "zeros" (black), "grey", "noise" (grey with deviation 0.1, alike for every objective), or images (N,3,H,W).
     size: (H, W) or one number; by default that of `start` or the model's input.
     parameterization: "pixels", or "fourier": colour-decorrelated Fourier coefficients, which start from noise.
-    optimizer: "sgd", "momentum", "adam" or "lbfgs". lr: its learning rate; with pixels, in units of their range.
+    optimizer: "sgd", "momentum", "adam" or "lbfgs". lr: its learning rate, or a function that gives it for a step,
+        from 1; with pixels, in units of their range.
     penalties: {name: function of the image Tensor that gives a scalar}, such as
         {"tv": lambda x: viz.total_variation(x, "l1", 0.01)}.
     after_step: pairs (every, change(x, gradient)) of arrays, such as (4, lambda x, g: viz.gaussian_blur(x, 0.5)).

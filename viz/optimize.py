@@ -132,7 +132,7 @@ def optimize_image(
     losses: Callable[..., Any],
     x: Tensor,
     optimizer: str = "adam",
-    lr: float = 0.05,
+    lr: float | Callable[[int], float] = 0.05,
     steps: int = 200,
     clip: tuple[float, float] | None = (0.0, 1.0),
     decode: Any = None,
@@ -145,14 +145,15 @@ def optimize_image(
     x: the image, or what `decode` (a differentiable function of Tensors) makes an image of.
     optimizer: "sgd", "momentum" (0.9), "adam", or "lbfgs", which picks its own step lengths, for one image at a time,
         and ignores lr.
-    lr: above 0, with adam at most 1, else at most 1000.
+    lr: above 0, with adam at most 1, else at most 1000; or a function that gives it for a step, from 1.
     clip: the range that x is kept in after every step, or None.
     after_step: pairs (every, change): after each `every` steps, x becomes change(x, gradient), both arrays.
     course: progress (bool, shows a bar), record (keep every so many-th image), and callback(step, image, {loss: value})
         after every step, whose losses are those before the step; it may return True to stop.
     """
     course, decode = Course(steps, **course), decode or (lambda x: x)
-    _check(optimizer, lr, steps, clip, after_step, len(x))
+    rate = _rate(lr)
+    _check(optimizer, rate(1), steps, clip, after_step, len(x))
     if clip is not None:
         x.data = _clipped(x.data, clip)
     with course:
@@ -160,8 +161,13 @@ def optimize_image(
         if optimizer == LBFGS:
             _lbfgs(course, losses, x, steps, clip, decode)
         else:
-            _descend(course, losses, x, OPTIMIZERS[optimizer]([x], lr), steps, clip, decode, after_step)
+            _descend(course, losses, x, OPTIMIZERS[optimizer]([x], rate(1)), rate, steps, clip, decode, after_step)
     return course.result()
+
+
+def _rate(lr: float | Callable[[int], float]) -> Callable[[int], float]:
+    """The learning rate as a function of the step."""
+    return lr if callable(lr) else lambda step: lr
 
 
 def _descend(
@@ -169,6 +175,7 @@ def _descend(
     losses: Callable[..., dict],
     x: Tensor,
     optimizer: Any,
+    rate: Callable[[int], float],
     steps: int,
     clip: tuple[float, float] | None,
     decode: Callable[..., Any],
@@ -184,6 +191,7 @@ def _descend(
         terms = None  # free the graph before the step
 
         x.grad = gradient if unit == 1 else gradient / unit
+        optimizer.lr = rate(step)
         optimizer.step()
         for every, change in after_step:
             if step % every == 0:

@@ -5,6 +5,7 @@ import base64
 import json
 import shlex
 import threading
+import warnings
 import zipfile
 from types import SimpleNamespace
 
@@ -237,6 +238,9 @@ def test_channels_switched_off(shown, client, monkeypatch, capsys, tmp_path):
     assert sum(one["after"] for one in answer["classes"]) == pytest.approx(1, rel=1e-5)
     assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path), "--draws", "2"]) == 0
     assert f"the score falls by {answer['fall']:.3g}" in capsys.readouterr().out
+    name, kept = answer["keep"]
+    question = {"photo": shown[1].own.key, **kept}
+    assert client.get(f"/keep/{name}.npz", params={"question": json.dumps(question)}).content.startswith(b"PK")
 
 
 def test_the_image_that_a_channel_likes_best(shown, client, monkeypatch, tmp_path):
@@ -413,18 +417,86 @@ def test_a_map_is_put_on_trial_as_its_command_does(shown, client, monkeypatch, t
 # ---- what would it rather see ----------------------------------------------------------------------------------------
 
 
+def as_command_and_python(shown, answer, folder, monkeypatch):
+    """Whether an answer's image is what its command and its Python make."""
+    found = run_python(answer["python"], shown[0], monkeypatch)["found"]
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(folder), "--quiet"]) == 0
+    (written,) = folder.glob("*.npz")
+    with np.load(written) as arrays:
+        np.testing.assert_array_equal(arrays["result"], found)
+    assert answer["image"] == server.inside.picture(found)
+
+
 @pytest.mark.parametrize("target", ["zebra", "cat-dog", "relu3_1:2", "relu3_1:2,1,1", "relu3_1", ""])
 def test_an_ideal_image_is_what_its_command_and_its_python_make(shown, client, target, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "EVERY", 0.0)
     options = {"--steps": "3", "--size": "24", "--lr": "0.03", "--tv-weight": "0.01"}
     answers = course(client, view="rather", target=target, options=options)
     assert [one.get("step") for one in answers] == [1, 2, 3, None]
-    program = run_python(answers[-1]["python"], shown[0], monkeypatch)
-    assert main([*shlex.split(answers[-1]["command"])[3:], "--out", str(tmp_path), "--quiet"]) == 0
-    (written,) = tmp_path.glob("*.npz")
-    with np.load(written) as arrays:
-        np.testing.assert_array_equal(arrays["result"], program["found"])
-    assert answers[-1]["image"] == server.inside.picture(program["found"]) and answers[-1]["says"] in tiny.CLASSES
+    as_command_and_python(shown, answers[-1], tmp_path, monkeypatch)
+    assert answers[-1]["says"] in tiny.CLASSES
+
+
+@pytest.mark.parametrize(
+    "recipe, options, changes",
+    [
+        ("pixels", {"--blur": "0.4", "--jitter": "3"}, []),
+        ("pixels", {"--blur": "0", "--jitter": "0"}, ["2:blur=0.6", "3:jitter=2", "4:tv-weight=0.05", "5:lr=0.2"]),
+        ("fourier", {}, ["1:lr=0.01", "2:lr=0.2", "3:tv-weight=0.1"]),
+    ],
+)
+def test_an_ascent_that_changes_on_its_way_is_what_is_said(
+    shown, client, recipe, options, changes, tmp_path, monkeypatch
+):
+    told = {"--steps": "6", "--size": "24"} | options
+    answer = asked(client, view="rather", recipe=recipe, target="zebra", options=told, changes=changes)
+    as_command_and_python(shown, answer, tmp_path, monkeypatch)
+    plain = asked(client, view="rather", recipe=recipe, target="zebra", options=told)
+    assert ("--change" in answer["command"]) is bool(changes)
+    assert (answer["image"] != plain["image"]) is bool(changes)
+    name, kept = answer["keep"]
+    question = {"photo": shown[1].own.key, **kept}
+    found = client.get(f"/keep/{name}.npz", params={"question": json.dumps(question)})
+    (tmp_path / "kept.npz").write_bytes(found.content)
+    with np.load(tmp_path / "kept.npz") as arrays:
+        assert server.inside.picture(arrays["result"]) == answer["image"]
+
+
+def test_an_ascent_is_changed_while_it_runs(shown, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    with client.websocket_connect(TALK) as socket:
+        photo = socket.receive_json()["start"]["photograph"]["photo"]
+        options = {"--steps": "200", "--size": "24"}
+        question = {"view": "rather", "photo": photo, "target": "dog", "options": options}
+        socket.send_json({"ask": [{"id": 1, **question}]})
+        assert socket.receive_json()["step"] == 1
+        socket.send_json({"pause": [[1, True]], "change": {"numbers": [1], "what": "lr=0.4", "recipe": "fourier"}})
+        socket.send_json({"change": {"numbers": [1], "what": "blur=1", "recipe": "fourier"}, "pause": [[1, False]]})
+        heard = [socket.receive_json()]
+        while not heard[-1].get("done"):
+            heard.append(socket.receive_json())
+    (changed,) = [one["changes"] for one in heard if "changes" in one]
+    first, what = changed[0].split(":")
+    assert 3 <= int(first) <= 200 and what == "lr=0.4"
+    assert [one["said"] for one in heard if "said" in one] == [
+        "--change: blur cannot change here: choose from lr, tv-weight"
+    ]
+    assert heard[-1]["command"].endswith(f"--change {changed[0]}")
+    as_command_and_python(shown, heard[-1], tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "question, sentence",
+    [
+        ({"recipe": "nothing"}, "explore knows no recipe 'nothing'"),
+        ({"recipe": "fourier", "changes": ["3:jitter=2"]}, "jitter cannot change here"),
+        ({"recipe": "pixels", "changes": ["3:lr=7"]}, "lr must be above 0 and at most 1, got 7"),
+        ({"recipe": "pixels", "changes": ["x:lr=0.1"]}, "--change takes STEP:NAME=VALUE, such as 40:lr=0.01"),
+        ({"recipe": "dream", "options": {"--lr": "0"}}, "--lr must be"),
+    ],
+)
+def test_what_cannot_be_seen_is_said(client, question, sentence):
+    assert sentence in asked(client, view="rather", target="dog", **question)["refused"]
 
 
 def test_the_embedded_networks_stand_side_by_side(tmp_path):
@@ -503,6 +575,9 @@ def test_a_network_that_sees_grey_gets_grey(tmp_path, monkeypatch):
     answer = asked(client, view="why", method="saliency")
     program = run_python(answer["python"], tmp_path, monkeypatch)
     np.testing.assert_array_equal(program["found"][0], floats(answer["map"]))
+    assert list(server.rather.recipes(opened)) == ["pixels", "dream"]
+    ideal = asked(client, view="ideal", layer="relu2_1", channel=1, steps=2)
+    assert ideal["image"] == server.inside.picture(run_python(ideal["python"], tmp_path, monkeypatch)["found"])
 
 
 # ---- who may ask -----------------------------------------------------------------------------------------------------
@@ -552,8 +627,6 @@ class Asking:
     def __init__(self, owner="a", working=None):
         self.owner, self.heard, self.ended = owner, [], threading.Event()
         self.worker = worker.Worker() if working is None else working
-        if working is None:
-            self.worker.start()
 
     def ask(self, **answers):
         self.worker.ask([worker.Wish(self.owner, name, answer, self.hear) for name, answer in answers.items()])
@@ -586,17 +659,91 @@ def test_newer_wishes_are_answered_between_the_steps_of_a_slow_one():
         wish.part(1, 2, dict)
         return {}
 
-    one.ask(slow=slow, last=lambda wish: {})
+    one.ask(last=slow, other=lambda wish: {})
     assert begun.wait(60)
     one.ask(quick=lambda wish: {})
     free.set()
     assert one.ended.wait(60)
     assert [(facts["id"], facts.get("done", False)) for facts in one.heard] == [
         ("quick", True),
-        ("slow", False),
-        ("slow", True),
+        ("other", True),
+        ("last", False),
         ("last", True),
     ]
+
+
+def test_those_asked_together_take_turns_and_one_may_rest():
+    one, steps = Asking(), []
+
+    def slow(name, count):
+        def answer(wish):
+            warnings.warn(f"by {name}", stacklevel=1)
+            for step in range(1, count + 1):
+                steps.append(name)
+                if steps == ["a", "b", "a"]:
+                    one.worker.pause("a", "a")
+                wish.part(step, count, dict)
+            warnings.warn(f"by {name}, later", stacklevel=1)
+            return {}
+
+        return answer
+
+    def last(wish):
+        while len(steps) < 7:
+            if len(steps) == 5:  # b has ended
+                one.worker.pause("a", "a", False)
+            wish.part(1, 1, dict)
+        return {}
+
+    one.ask(a=slow("a", 4), b=slow("b", 3), last=last)
+    assert one.ended.wait(60)
+    assert "".join(steps) == "ababbaa"
+    done = {facts["id"]: facts["warnings"] for facts in one.heard if facts.get("done")}
+    assert done == {"a": ["by a", "by a, later"], "b": ["by b", "by b, later"], "last": []}
+
+
+def test_a_wish_that_rests_keeps_nobody_waiting_and_is_cancelled():
+    one = Asking()
+    other, resting = Asking("b", one.worker), threading.Event()
+
+    def slow(wish):
+        one.worker.pause("a", "last")
+        resting.set()
+        while not wish.part(1, 9, dict):
+            pass
+        return {"kept": True}
+
+    one.ask(last=slow)
+    assert resting.wait(60)
+    other.ask(last=lambda wish: {})
+    assert other.ended.wait(60) and not one.ended.is_set()
+    one.worker.cancel("a", "last")
+    assert one.ended.wait(60) and one.heard[-1]["kept"]
+
+
+def test_wishes_on_their_way_are_changed_from_the_same_step_on():
+    one, ready = Asking(), threading.Event()
+
+    def slow(count):
+        def answer(wish):
+            for step in range(1, count + 1):
+                wish.part(step, count, dict)
+            if count == 3:
+                ready.set()
+            while len(wish.changes) < 1:
+                wish.part(count, count, dict)
+            return {"kept": wish.changes}
+
+        return answer
+
+    one.ask(other=slow(1), last=slow(3))
+    assert ready.wait(60)
+    one.worker.change("a", ["other", "last"], "lr=0.1")
+    assert one.ended.wait(60)
+    assert {(facts["id"], *facts["changes"]) for facts in one.heard if "changes" in facts} == {
+        ("other", "5:lr=0.1"),
+        ("last", "5:lr=0.1"),
+    }
 
 
 def test_one_tab_does_not_cancel_another():

@@ -422,6 +422,57 @@ def test_what_it_would_rather_see_comes_frame_by_frame_and_is_stopped(page, serv
     assert re.search(r", stopped at \d+ of 5000$", said.text)
 
 
+def set_field(page, name, value):
+    page.execute_script(
+        "const field = document.querySelector(`[name='${arguments[0]}']`); field.value = arguments[1];"
+        "field.dispatchEvent(new Event('change', {bubbles: true}))",
+        name,
+        value,
+    )
+
+
+def test_an_ascent_is_changed_paused_and_begun_anew(page, server):
+    go(page, server, "/rather?goal=zebra&steps=3000&size=32")
+    how_far = "return document.querySelector('.panel progress')?.value ?? 0"
+    waiting(page, lambda: page.execute_script(how_far) > 0)
+    _, _, pause, again = page.find_element("css selector", ".panel .row").find_elements("xpath", "*")
+    set_field(page, "lr", "0.4")  # acts while it runs: the address says from which step on
+    waiting(page, lambda: re.search(r"changes=\d+(:|%3A)lr(=|%3D)0\.4", page.current_url))
+    assert page.execute_script(how_far) > 0
+    pause.click()
+    assert pause.text == "Go on"
+    set_field(page, "tv-weight", "0.1")
+    waiting(page, lambda: "tv-weight" in page.current_url)
+    stood = page.execute_script(how_far)
+    assert page.execute_script(how_far) == stood
+    pause.click()
+    waiting(page, lambda: page.execute_script(how_far) > stood)
+    again.click()
+    waiting(page, lambda: page.execute_script(how_far) < stood)
+    blur = page.find_element("name", "blur")
+    assert not blur.is_enabled()
+    set_field(page, "from", "pixels")
+    set_field(page, "steps", "4")
+    said = until(page, ".panel p", "For zebra; of this it says ")
+    assert blur.is_enabled() and "changes" not in page.current_url and said.is_displayed()
+    assert page.find_elements("css selector", ".panel a.keep")[0].get_attribute("href").find("/keep/maximize.png") > 0
+
+
+def test_it_dreams_of_the_photograph(page, server):
+    go(page, server, "/rather?from=dream&steps=2&size=48&octaves=2")
+    until(page, ".panel p", "For relu")
+    assert page.execute_script("return document.querySelector('.panel img').naturalWidth") == 48
+    assert not page.find_element("name", "tv-weight").is_enabled()
+
+
+def test_a_refused_layer_is_said_once(page, server):
+    go(page, server, "/inside?layer=nothing&channel=1&at=0,0&off=1&ideal=2")
+    until(page, ".part-layer .notice", "there is no layer 'nothing'")
+    waiting(page, lambda: not page.find_elements("css selector", ".depths [aria-busy]"))
+    said = [one.text for one in page.find_elements("css selector", ".depths .notice.bad")]
+    assert said[0].startswith("there is no layer 'nothing'") and len(set(said)) == len(said)
+
+
 def test_a_style_is_chosen_and_comes_frame_by_frame(page, server, folder):
     go(page, server, "/style?style-steps=3&style-size=48")
     until(page, ".part p", "Choose a painting")

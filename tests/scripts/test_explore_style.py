@@ -1,4 +1,4 @@
-"""Explore's pictures larger than the network takes them: style transfer."""
+"""Explore's pictures larger than the network takes them: style transfer, and dreams that begin with a photograph."""
 
 import shlex
 
@@ -106,3 +106,20 @@ def test_files_are_kept_up_to_so_many_bytes(shown, client, painting, monkeypatch
     sent(client, shown[0] / "painting.png")
     sent(client, shown[0] / "my $cat.png")
     assert "image" in asked(client, view="style", photo=last, style=painting, options={"--steps": "1"})
+
+
+@pytest.mark.parametrize("target", ["", "relu2_1", "relu3_1:2", "zebra"])
+def test_a_dream_is_what_its_command_and_its_python_make(
+    shown,  # noqa: F811
+    client,  # noqa: F811
+    target,
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.setattr(worker, "EVERY", 0.0)
+    options = {"--steps": "2", "--octaves": "2", "--size": "26", "--jitter": "4"}
+    answers = course(client, view="rather", recipe="dream", target=target, options=options)
+    assert [one.get("step") for one in answers] == [1, 2, 3, 4, None], answers[-1].get("refused")
+    found = run_python(answers[-1]["python"], shown[0], monkeypatch)["found"]
+    np.testing.assert_array_equal(result_of(answers[-1]["command"], tmp_path), found)
+    assert answers[-1]["image"] == packed.picture(found) and answers[-1]["keep"][0] == "dream"

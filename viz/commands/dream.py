@@ -28,15 +28,22 @@ add_course_options(options, steps=10, what="at each size")
 options.set_defaults(model="minivgg_robust")
 
 
-def run(job):
+def dreamt(job):
+    """(photograph, Optimized) of what the job asks for, the photograph (1,C,H,W) in [0,1]."""
     args = job.args
     if args.target is None:
         args.target = dreamer(job.model)
-    objective, name, network = job.wanted.objective(), job.target_name(), network_name(args.model)
-    image = fitted(job, args.image, args.size)
+    objective, image = job.wanted.objective(), fitted(job, args.image, args.size)
     octaves = {"octaves": args.octaves, "octave_scale": args.octave_scale, "jitter": args.jitter}
     result = viz.deep_dream(job.model, image, objective, steps=args.steps, lr=args.lr, **octaves, **course(job))
     job.left(result, args.octaves * args.steps)
+    return image, result
+
+
+def run(job):
+    args = job.args
+    image, result = dreamt(job)
+    name, network = job.target_name(), network_name(args.model)
     at_full_size = result.losses["objective"][-min(args.steps, len(result.losses["objective"]) - 1) - 1 :]
     job.write(
         f"dream of {name} by {network}: objective {fall([-v for v in at_full_size])} at full size",

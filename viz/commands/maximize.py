@@ -29,6 +29,7 @@ from viz.optimize import LBFGS, OPTIMIZERS
 from viz.target import as_image, channels, logits
 from viz.transform import jitter
 
+from .changing import Changing
 from .options import parser, read_scores
 from .pictures import GIF, LR, course, history, in_channels
 from .record import network_name
@@ -56,6 +57,7 @@ PRESETS = {
 }
 
 ON_PIXELS = ("start", "blur", "blur_every", "clip_norm", "clip_contribution")  # options that fourier has no use for
+CHANGEABLE = {"pixels": ("lr", "l2_weight", "tv_weight", "blur", "jitter"), "fourier": ("lr", "l2_weight", "tv_weight")}
 LARGER = {"minivgg": 160, "minivgg_robust": 160}  # pixels of a side, where several objects fit in
 SIZE = "default: the model's, 160 for minivgg and minivgg_robust"
 
@@ -104,6 +106,12 @@ add(
     help="pad, shift, scale and turn the image before each step (fourier: always)",
 )
 add("--no-clip", action="store_true", help="let pixels leave [0,1]")
+add(
+    "--change",
+    nargs="+",
+    metavar="STEP:NAME=VALUE",
+    help="lr, l2-weight, tv-weight, and of pixels blur and jitter, from that step on",
+)
 number("--gif", 0, GIF, low=0, metavar="N", shown="default 0: none")
 options.set_defaults(model="minivgg_robust")
 options.renamed("--l2", "--l2-weight")
@@ -179,7 +187,8 @@ def steps_asked(args):
 
 
 def blog(job, targets):
-    changed = [name for name in PAPER if name not in ("steps",) and getattr(job.args, name, None) is not None]
+    refused = [name for name in (*PAPER, "change") if name != "steps"]
+    changed = [name for name in refused if getattr(job.args, name, None) is not None]
     if changed or job.args.no_clip:
         raise UserError(f"the blog's recipe has no --{(changed or ['no-clip'])[0].replace('_', '-')}: drop it")
     if len(targets) > 1:
@@ -200,13 +209,15 @@ def ascend(job, targets):
     if start not in ("zeros", "grey", "noise"):
         start = in_channels(job.model, models.load_image(start, size))
 
+    now = changing(args, chosen)
+    named = {name for name, value in chosen.items() if value} | set(now.changeable if args.change is not None else ())
     penalties, after_step = {}, []
-    if chosen["l2_weight"]:
-        penalties["l2"] = lambda x: viz.l2(x, chosen["l2_weight"])
-    if chosen["tv_weight"]:
-        penalties["tv"] = lambda x: viz.total_variation(x, args.tv_kind, chosen["tv_weight"])
-    if chosen["blur"]:
-        after_step.append((chosen["blur_every"], lambda x, g: viz.gaussian_blur(x, chosen["blur"])))
+    if "l2_weight" in named:
+        penalties["l2"] = lambda x: viz.l2(x, now["l2_weight"])
+    if "tv_weight" in named:
+        penalties["tv"] = lambda x: viz.total_variation(x, args.tv_kind, now["tv_weight"])
+    if "blur" in named:
+        after_step.append((chosen["blur_every"], lambda x, g: viz.gaussian_blur(x, now["blur"]) if now["blur"] else x))
     if chosen["clip_norm"]:
         after_step.append((10, lambda x, g: viz.clip_small_norm(x, chosen["clip_norm"])))
     if chosen["clip_contribution"]:
@@ -215,20 +226,43 @@ def ascend(job, targets):
         options.refuse(args, ["jitter"], "with --preset fourier or --robust, whose transforms shift")
     if not chosen["blur"]:
         options.refuse(args, ["blur_every"], "without --blur")
-    transforms = viz.robust() if chosen["robust"] else [jitter(chosen["jitter"])] if chosen["jitter"] else []
-    plain = {name: chosen[name] for name in ("parameterization", "optimizer", "lr", "steps")}
+    shifted = [lambda x, rng: jitter(now["jitter"])(x, rng) if now["jitter"] else x]
+    transforms = viz.robust() if chosen["robust"] else shifted if "jitter" in named else []
+    plain = {name: chosen[name] for name in ("parameterization", "optimizer", "steps")}
     return viz.maximize(
         job.model,
         [target.objective(args.centre) for target in targets],
         start,
         size,
         **plain,
+        lr=(lambda step: now["lr"]) if args.change is not None else chosen["lr"],
         penalties=penalties,
         after_step=after_step,
         transforms=transforms,
         clip=not args.no_clip,
-        **course(job),
+        **course(job) | {"callback": stepping(job, now)},
     )
+
+
+def changing(args, chosen):
+    """The settings in effect, step by step."""
+    if args.change is not None and args.optimizer == LBFGS:
+        raise UserError("lbfgs needs a function that stays as it is: leave --change out, or take another --optimizer")
+    changeable = CHANGEABLE[chosen["parameterization"]]
+    if chosen["robust"]:
+        changeable = tuple(name for name in changeable if name != "jitter")
+    return Changing(chosen, [] if args.change is None else args.change, changeable)  # which may become more meanwhile
+
+
+def stepping(job, now):
+    """The callback of the ascent, by which the next step's settings come into effect."""
+
+    def callback(step, image, losses):
+        stop = job.frame is not None and job.frame(step, image, losses)
+        now.begin(step + 1)
+        return stop
+
+    return callback
 
 
 def probabilities(network, images, targets):

@@ -9,16 +9,13 @@ from viz import patches
 from viz.colours import Scale
 from viz.target import channels
 
-from .. import maximize
+from . import rather
 from .look import ranked
 from .packed import levels, numbers, picture
 
 THUMB = 56  # pixels of a side, the most that a channel's map has among the others
 SHOWN = 60  # channels of a layer, the strongest
 JOINED = {nn.Sum: "added", nn.Product: "multiplied", nn.Parallel: "side by side"}
-FOURIER = (  # the arguments of viz.maximize that its command takes by default, as Python
-    'parameterization="fourier", optimizer="adam", lr=0.05, transforms=viz.robust(), seed=0'
-)
 
 
 def tree(room):
@@ -138,47 +135,32 @@ def box(job, name, unit):
 def off(room, question, wish):
     """What becomes of the classes where channels of a layer are switched off."""
     name, chosen = question["layer"], sorted({int(c) for c in question["channels"]})
-    job = room.asked("classify", question, wish)
+    options = {"--layer": name, "--channels": chosen}
+    job = room.asked("switch_off", question | {"options": options}, wish)
     top = int(job.scores[0].argmax())
     changed = room.asked("classify", question, wish)
     changed.model = viz.switched_off(job.model, name, chosen)
     del changed.scores
     fall = float(job.scores[0, top] - changed.scores[0, top])
     after = changed.probabilities
-    words = " ".join(map(str, chosen))
-    command = job.command_line.replace(" classify ", " switch_off ", 1)
     return {
         "channels": chosen,
         "classes": [one | {"after": float(after[one["index"]])} for one in ranked(job)],
         "now": job.class_name(int(after.argmax())),
         "top": job.class_name(top),
         "fall": fall,
-        "command": f"{command} --layer {name} --channels {words}",
+        "command": job.command_line,
+        "keep": ["switch_off", {"options": options}],
         "python": room.python(job.photo, f"fall = viz.switch_off(model, image, {name!r}, {chosen!r})"),
     }
 
 
 def ideal(room, question, wish):
     """The image that a channel likes best, frame by frame."""
-    name, number, steps = question["layer"], int(question["channel"]), int(question["steps"])
-    asked = {"photo": question["photo"], "target": f"{name}:{number}", "options": {"--steps": steps}}
-    job = room.asked("maximize", asked, wish)
-    job.drawn = lambda image: {"image": picture(image)}
-    job.args.preset = "fourier"
-    result = maximize.ascend(job, [job.wanted.objective()])
-    job.left(result, steps)
-    size = result.image.shape[2]
-    return {
-        "image": picture(result.image),
-        "ending": job.ending,
-        "kept": True,
-        "command": job.command_line,
-        "python": room.python(
-            None,
-            f"objective = viz.channel({name!r}, {number})",
-            f"found = viz.maximize(model, objective, size={size}, steps={steps}, {FOURIER}).image",
-        ),
-    }
+    target = f"{question['layer']}:{int(question['channel'])}"
+    recipe, options = next(iter(rather.recipes(room))), {"--steps": int(question["steps"])}
+    asked = {"photo": question["photo"], "target": target, "recipe": recipe, "options": options}
+    return rather.ascent(room, asked, wish)
 
 
 def place(room, question, wish):

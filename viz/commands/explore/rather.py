@@ -1,26 +1,71 @@
-"""What would it rather see: the image that a class, a channel or a neuron likes best, frame by frame."""
+"""What would it rather see: the image that a class, a channel or a neuron likes best, frame by frame, from Fourier
+coefficients or pixels, or from the photograph, a dream."""
 
 import minigrad as mg
-from viz.target import as_image, logits, probabilities
+from models.mistakes import UserError
+from viz.target import as_image, channels, logits, probabilities
 
-from .. import maximize
+from .. import changing, dream, maximize
 from .packed import picture
+from .style import program
 from .why import class_text
+
+# "usual": the options there are, and what they are at first. "live": those that act on an ascent that is on its way.
+RECIPES = {
+    "fourier": {
+        "title": "Fourier coefficients",
+        "usual": {"steps": 128, "size": 112, "lr": 0.05, "tv-weight": 0},
+        "live": ["lr", "tv-weight"],
+    },
+    "pixels": {
+        "title": "pixels",
+        "usual": {"steps": 128, "size": 112, "lr": 0.03, "tv-weight": 0, "blur": 0.5, "jitter": 8},
+        "live": ["lr", "tv-weight", "blur", "jitter"],
+    },
+    "dream": {
+        "title": "the photograph, a dream",
+        "usual": {"steps": 10, "size": 192, "lr": 0.006, "octaves": 4, "jitter": 32},
+        "live": [],
+    },
+}
+PRESETS = {"fourier": "fourier", "pixels": "paper"}
+
+
+def recipes(room):
+    """Those that the network can be asked by: Fourier coefficients are of colours."""
+    return {name: one for name, one in RECIPES.items() if name != "fourier" or channels(room.model) == 3}
+
+
+def check_change(recipe, text):
+    """Refuse "40:lr=0.01" where it is none that the recipe knows."""
+    changing.read(text, [flag.replace("-", "_") for flag in RECIPES[recipe]["live"]])
 
 
 def ascent(room, question, wish):
     """Frames, and at the end what the network says of the image."""
-    job = room.asked("maximize", question, wish)
-    args = job.args
+    recipe = question.get("recipe", "fourier")
+    if recipe not in RECIPES:
+        raise UserError(f"explore knows no recipe {recipe!r}: {', '.join(RECIPES)}")
+    if recipe == "dream":
+        return dreaming(room, question, wish)
+    changes = question.get("changes", [])
+    for text in changes:
+        check_change(recipe, text)
+    wish.changes[:0] = changes
+    options = question.get("options", {}) | ({"--preset": "paper"} if recipe == "pixels" else {})
+    job = room.asked("maximize", question | {"options": options}, wish)
+    job.args.preset, job.args.change = PRESETS[recipe], wish.changes
+    if job.args.target is None:
+        job.args.target = str(int(job.probabilities.argmax()))
+        job.shown = [f"--target={job.args.target}", *job.shown]
     job.drawn = lambda image: {"image": picture(image)}
-    args.preset = "fourier"
-    if args.target is None:
-        args.target = str(int(job.probabilities.argmax()))
-        job.shown = [f"--target={args.target}", *job.shown]
-    result = maximize.ascend(job, [job.wanted.objective()])
-    job.left(result, args.steps)
+    result = maximize.ascend(job, [job.wanted])
+    job.left(result, job.args.steps)
     with mg.no_grad():
         p = probabilities(logits(job.model, as_image(job.model, result.image))).numpy()[0]
+    if wish.changes:
+        job.shown = [*job.shown, "--change", *wish.changes]
+        options |= {"--change": list(wish.changes)}
     return {
         "image": picture(result.image),
         "of": job.target_name(),
@@ -29,20 +74,41 @@ def ascent(room, question, wish):
         "ending": job.ending,
         "kept": True,
         "command": job.command_line,
-        "python": room.python(None, f"found = {call_text(job, result)}.image", network=args.model),
+        "python": room.python(None, *python(job, result), network=job.args.model),
+        "keep": ["maximize", {"target": job.args.target, "options": options}],
     }
 
 
-def call_text(job, result):
-    """The call of viz.maximize that the command makes."""
-    chosen = maximize.settings(job.args)
-    words = {name: repr(chosen[name]) for name in ("parameterization", "optimizer", "lr", "steps")}
+def python(job, result):
+    """Lines of Python that make the image as the command does."""
+    args, chosen = job.args, maximize.settings(job.args)
+    later = {}
+    for text in args.change:
+        step, name, value = changing.read(text, chosen)
+        later.setdefault(step, {})[name] = value
+    now = {name: later.get(1, {}).get(name, chosen[name]) for changes in later.values() for name in changes}
+    value = {name: f'now["{name}"]' if name in now else repr(given) for name, given in chosen.items()}
+    words = {name: value[name] for name in ("parameterization", "optimizer", "lr", "steps")}
     words["size"] = str(result.image.shape[2])
-    if chosen["tv_weight"]:
-        words["penalties"] = f'{{"tv": lambda x: viz.total_variation(x, "l1", {chosen["tv_weight"]!r})}}'
-    words["transforms"] = "viz.robust()"
+    if "lr" in now:
+        words["lr"] = 'lambda step: now["lr"]'
+    if chosen["tv_weight"] or "tv_weight" in now:
+        words["penalties"] = f'{{"tv": lambda x: viz.total_variation(x, "l1", {value["tv_weight"]})}}'
+    unless = {name: f" if {value[name]} else x" if name in now else "" for name in ("blur", "jitter")}
+    if chosen["blur"] or "blur" in now:
+        blurred = f"viz.gaussian_blur(x, {value['blur']})" + unless["blur"]
+        words["after_step"] = f"[({chosen['blur_every']}, lambda x, g: {blurred})]"
+    shifted = f"viz.jitter({value['jitter']})"
+    if "jitter" in now:
+        shifted = f"lambda x, rng: {shifted}(x, rng){unless['jitter']}"
+    words["transforms"] = "viz.robust()" if chosen["robust"] else f"[{shifted}]"
+    lines = []
+    if later:
+        words["callback"] = "stepped"
+        lines = [f"now = {now!r}", f"later = {later!r}  # from which step on", "", ""]
+        lines += ["def stepped(step, image, losses):", "    now.update(later.get(step + 1, {}))", "", ""]
     named = ", ".join(f"{name}={value}" for name, value in words.items())
-    return f"viz.maximize(model, {objective_text(job)}, {named})"
+    return [*lines, f"found = viz.maximize(model, {objective_text(job)}, {named}).image"]
 
 
 def objective_text(job):
@@ -54,3 +120,23 @@ def objective_text(job):
         return f"viz.energy({wanted.layer!r})"
     kind = "neuron" if len(wanted.unit) == 3 else "channel"
     return f"viz.{kind}({', '.join(map(repr, (wanted.layer, *wanted.unit)))})"
+
+
+def dreaming(room, question, wish):
+    """Frames of a dream that begins with the photograph."""
+    job = room.asked("dream", question, wish)
+    job.drawn = lambda image: {"image": picture(image)}
+    image, result = dream.dreamt(job)
+    args = job.args
+    words = {name: getattr(args, name) for name in ("octaves", "octave_scale", "steps", "lr", "jitter")}
+    named = ", ".join(f"{name}={value!r}" for name, value in words.items())
+    call = f"viz.deep_dream(model, image, {objective_text(job)}, {named})"
+    return {
+        "image": picture(result.image),
+        "of": job.target_name(),
+        "ending": job.ending,
+        "kept": True,
+        "command": job.command_line,
+        "python": program(room, job, {"image": image}, f"found = {call}.image"),
+        "keep": ["dream", {"target": args.target, "options": question.get("options", {})}],
+    }

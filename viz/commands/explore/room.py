@@ -24,7 +24,7 @@ LARGEST = 40_000_000  # bytes of a photograph's file
 FILES_KEPT = 200_000_000  # bytes of all files that are kept, to be read larger than the network gets them
 SHARED = ("image", "model", "target", "device", "out", "quiet", "help", *TOLD.values())
 FILES = ("start", "data", "gif", "style")  # options that name a file, or make one
-LARGER = ("style_transfer",)  # commands that read pictures larger than the network gets them
+LARGER = ("style_transfer", "dream")  # commands that read pictures larger than the network gets them
 EMBEDDED = ("minivgg", "minivgg_robust")  # networks whose index of patches lies beside this file
 SAMPLE = "cat"  # what stands for scikit-image's, whose command line names no file
 
@@ -249,7 +249,8 @@ class Live(Job):
 
     def frame(self, step, image, losses):
         """The callback of viz's optimisers."""
-        return self.wish is not None and self.wish.part(step, self.args.steps, lambda: self.drawn(image))
+        steps = (self.args.steps or 0) * getattr(self.args, "octaves", 1)
+        return self.wish is not None and self.wish.part(step, steps, lambda: self.drawn(image))
 
     @property
     def command_line(self):

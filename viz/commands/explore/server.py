@@ -42,7 +42,7 @@ ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
     **inside.ANSWERS,
 }
 # the techniques whose results can be kept
-RESULTS = ("classify", "activations", "attack", "trust", "style_transfer", *COMMANDS)
+RESULTS = ("classify", "activations", "attack", "trust", "maximize", "dream", "switch_off", "style_transfer", *COMMANDS)
 VIEWS = ("/", "/look", "/why", "/inside", "/rather", "/fool", "/style")
 PAGE, GALLERY = files(__package__) / "page", files("viz.commands.gallery")
 KINDS = {
@@ -141,7 +141,6 @@ async def refuse(scope, receive, send, status, sentence):
 def application(room):
     """The Starlette application of a Room, with a Worker of its own."""
     worker = Worker()
-    worker.start()
 
     async def page(request):
         name = request.path_params.get("name", "index.html")
@@ -253,8 +252,20 @@ class Tab:
     def _heard(self, message):
         for number in message.get("cancel", []):
             self.worker.cancel(self, number)
+        for number, paused in message.get("pause", []):
+            self.worker.pause(self, number, paused)
+        if "change" in message:
+            self._change(**message["change"])
         asked = message.get("ask", [])[:MOST_AT_ONCE]
         self.worker.ask([Wish(self, one["id"], self._answer(one), self._report) for one in asked])
+
+    def _change(self, numbers, what, recipe):
+        """Have ascents go on otherwise; what: "lr=0.01"."""
+        try:
+            rather.check_change(recipe, f"1:{what}")
+        except UserError as error:
+            return self._report({"id": numbers[0], "said": str(error)})
+        self.worker.change(self, numbers, what)
 
     def _answer(self, question):
         def answer(wish):
@@ -278,6 +289,7 @@ def beginning(room):
         "methods": why.methods(),
         "tried": believe.TRIED,
         "attacks": fool.METHODS,
+        "recipes": rather.recipes(room),
         "networks": list(map(str, room.networks)),
         "layers": why.layers(room),
         "style": dict(zip(("content", "layers"), default_layers(model), strict=True)),

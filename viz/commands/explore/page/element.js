@@ -40,4 +40,7 @@ export function keeping(name, question) {
   );
 }
 
+// The same of an answer that says by which technique and with which options it is kept.
+export const kept = ({ keep, ending }, question) => (keep && !ending ? keeping(keep[0], { ...question, ...keep[1] }) : []);
+
 export const percent = (p) => (p >= 0.995 && p < 1 ? `${(100 * p).toFixed(2)} %` : `${(100 * p).toFixed(1)} %`);

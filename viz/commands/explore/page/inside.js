@@ -2,7 +2,7 @@
 
 import { arithmetic } from "./arithmetic.js";
 import { bytes, draw, end, enlarged, floats, number, pixels, Pointed, shade, valueAt } from "./draw.js";
-import { element, keeping, percent, recipe } from "./element.js";
+import { element, keeping, kept, percent, recipe } from "./element.js";
 import { ask, cancel } from "./talk.js";
 
 const STEPS = 128; // of the ascent to the image that a channel likes best
@@ -106,14 +106,23 @@ function request(wanted) {
     if (!question) {
       part.box.replaceChildren();
       [part.paint, part.point] = [null, null];
-    } else asked.push([part, question, wish[1]]);
+      part.box.removeAttribute("aria-busy");
+    } else {
+      asked.push([part, question, wish[1]]);
+      part.box.setAttribute("aria-busy", "true");
+    }
   }
   const numbers = ask(asked.map(([part, question, fill]) => [question, (answer) => hear(part, question, fill, answer)]));
   asked.forEach(([part], n) => (part.numbers = [numbers[n]]));
 }
 
 function hear(part, question, fill, answer) {
-  if (answer.refused) return part.box.replaceChildren(element("p", { className: "notice bad" }, answer.refused));
+  if (answer.done) part.box.removeAttribute("aria-busy");
+  if (answer.refused) {
+    part.box.replaceChildren();
+    const said = [...root.querySelectorAll(".notice.bad")].some((one) => one.textContent === answer.refused); // by a part above
+    return said || part.box.append(element("p", { className: "notice bad" }, answer.refused));
+  }
   fill(part, question, answer);
 }
 
@@ -284,7 +293,7 @@ function showOff(part, question, answer) {
     element("h2", {}, `Without ${answer.channels.length > 1 ? "channels" : "channel"} ${answer.channels.join(", ")} of ${question.layer}`),
     element("p", {}, `The score of ${answer.top} falls by ${number(answer.fall)}; it says ${answer.now}. `, on),
     element("table", { className: "shares" }, element("tbody", {}, ...rows)),
-    recipe(answer),
+    recipe(answer, kept(answer, question)),
   );
 }
 
@@ -304,7 +313,7 @@ function showIdeal(part, question, answer) {
   if (answer.steps) part.box.querySelector("progress").value = answer.step / answer.steps;
   if (!answer.done) return;
   part.box.querySelector(".row").remove();
-  part.box.querySelector(".after").replaceChildren(answer.ending ? element("p", { className: "quiet" }, answer.ending) : "", recipe(answer));
+  part.box.querySelector(".after").replaceChildren(answer.ending ? element("p", { className: "quiet" }, answer.ending) : "", recipe(answer, kept(answer, question)));
 }
 
 // ---- a place ---------------------------------------------------------------------------------------------------------

@@ -38,6 +38,15 @@ export function cancel(numbers, keep = false) {
   if (numbers.length) send({ cancel: numbers });
 }
 
+export function pause(numbers, paused) {
+  if (numbers.length) send({ pause: numbers.map((number) => [number, paused]) });
+}
+
+// what: "lr=0.01", how those that are on their way shall go on, all from the same step on, which they say.
+export function change(numbers, what, recipe) {
+  send({ change: { numbers, what, recipe } });
+}
+
 function send(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
