@@ -92,8 +92,7 @@ def timed(case, folder, rounds):
 def networks(names):
     """The networks that these cases need."""
     needed = {case.network for case in cases.CASES if case.name in names}
-    needed |= {"vgg16"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
-    needed |= {"photograph"} if {cases.COLD, cases.ACCURACY} & set(names) else set()
+    needed |= {"vgg16", "photograph"} if {cases.COLD, cases.ACCURACY, cases.PAGE} & set(names) else set()
     needed |= {case.network for case in cases.BUSY_CASES} if cases.BUSY in names else set()
     return sorted(needed | ({"vgg16_features"} if cases.GROWTH in names else set()))
 
@@ -159,6 +158,8 @@ def on_cpu(args, names, folder, device):
             found["growth"] = child("growth", folder, max(2, args.rounds // 4))
         elif name == cases.BUSY:
             found["busy"] = child("busy", folder, args.rounds)
+        elif name == cases.PAGE:
+            found["page"] = child("page", folder, args.rounds)
         else:
             found["cases"][name] = timed(cases.case(name), folder, args.rounds)
         write(found, args.out)

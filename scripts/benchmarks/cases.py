@@ -65,9 +65,11 @@ GPU_CASES = (
 )
 BUSY_CASES = tuple(case for case in CASES if case.name in ("vgg16-b1", "squeezenet-grad"))
 COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 3.0
-ACCURACY, GROWTH, BUSY = "accuracy", "growth", "busy"
-NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH, BUSY)
+ACCURACY, GROWTH, BUSY, PAGE = "accuracy", "growth", "busy", "page"
+NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH, BUSY, PAGE)
 GPU_NAMES = (*(case.name for case in GPU_CASES), ACCURACY)
+PAGE_METHODS = ("saliency", "grad_cam", "lrp")
+PAGE_BARS = {"MiniVGG 112 px": ("minivgg", 0.15), "VGG16 224 px": ("vgg16", 0.5)}  # network, seconds at most
 
 ERROR_BARS = {"direct": 2e-6, "winograd": 2e-5, "auto": 2e-5}  # by algorithm, as shares of the largest value
 COSINE_BAR = 1e-6  # 1 - cosine, at most

@@ -10,7 +10,7 @@ MIB = 1 << 20
 def markdown(found):
     """The report as Markdown; `found` is what bench.py gathered, the same dictionary that bench.json holds."""
     parts = [heading(found)]
-    sections = (speed, against_numpy, against_onnxruntime, cold, memory, accuracies, growth, busy, limits)
+    sections = (speed, against_numpy, against_onnxruntime, cold, memory, accuracies, growth, busy, page, limits)
     return "\n\n".join(filter(None, [*parts, *(section(found) for section in sections)])) + "\n"
 
 
@@ -188,6 +188,18 @@ def busy(found):
             name = f"{title}, {threads(count)}"
             rows.append((name, milliseconds(quiet), milliseconds(beside), f"{longer:.1f}"))
     head = ("beside other processes", "quiet", "beside two busy processes", "times as long")
+    return table(head, rows) if rows else ""
+
+
+def page(found):
+    rows = []
+    for title, taken in (found.get("page") or {}).items():
+        _, bar = cases.PAGE_BARS[title]
+        for method, times in taken.items():
+            middle = measure.spread(times["page"])[0]
+            verdict = f"{1e3 * bar:.0f} ms ({'met' if middle <= bar else 'missed'})"
+            rows.append((f"{method}, {title}", milliseconds(times["page"]), milliseconds(times["own"]), verdict))
+    head = ("explore, in Chromium", "from click to picture", "the method alone", "at most")
     return table(head, rows) if rows else ""
 
 

@@ -11,9 +11,13 @@ from pathlib import Path
 import bench
 import numpy as np
 import pytest
-from benchmarks import busy, cases, cold, measure, report
+from benchmarks import busy, cases, cold, measure, page, report
 
 import minigrad as mg
+import models
+
+from . import tiny
+from .browser import needed
 
 SCRIPTS = Path(bench.__file__).parent
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="compares with PyTorch")
@@ -109,6 +113,7 @@ FOUND = {
     "cold": {"cached": {"minigrad": [1.0], "torch and captum": [3.5]}, "uncached": None},
     "accuracy": {"direct": error_row(1e-6), "winograd": error_row(1e-4, flips=3)},
     "busy": {"a case": {"quiet": {"1": [0.1], "2": [0.05]}, "busy": {"1": [0.2, 0.2], "2": [0.125]}}},
+    "page": {"MiniVGG 112 px": {"lrp": {"page": [0.1, 0.2], "own": [0.07]}}},
     "growth": {"pixels": {"100": {"minigrad": 0.1}, "400": {"minigrad": 0.4}}},
 }
 
@@ -131,6 +136,8 @@ def test_report_judges_every_bar(tmp_path):
     assert "3 of 1,000 | 3 of 250" in text
     assert line(text, "a case, 1 thread").endswith("| 100 (100 to 100) ms | 200 (200 to 200) ms | 2.0 |")
     assert line(text, "a case, 2 threads").endswith("| 50 (50 to 50) ms | 125 (125 to 125) ms | 2.5 |")
+    row = line(text, "lrp, MiniVGG 112 px")
+    assert row.endswith("| 150 (125 to 175) ms | 70 (70 to 70) ms | 150 ms (met) |")
     assert line(text, "time against pixels, minigrad").endswith("| 1.00 |")
     report.plot(FOUND, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"
@@ -155,6 +162,7 @@ def test_options(tmp_path, capsys):
     assert bench.chosen("squeezenet,vgg16-b1", cases.NAMES) == ["vgg16-b1", "squeezenet"]
     assert bench.chosen(None, cases.GPU_NAMES) == list(cases.GPU_NAMES)
     assert bench.networks(["grad-cam-cold", "growth"]) == ["photograph", "vgg16", "vgg16_features"]
+    assert bench.networks(["page"]) == ["photograph", "vgg16"]
     assert bench.networks(["busy"]) == ["squeezenet1_1", "vgg16"]
     with pytest.raises(SystemExit) as left:
         bench.main(["--rounds", "1"])
@@ -178,6 +186,19 @@ def test_the_machine_measures_itself():
     found = bench.child("machine")
     assert all(rate > 0 for kind in found["limits"].values() for rate in kind.values())
     assert found["machine"]["NumPy"] == np.__version__ and found["machine"]["CPU"] == mg.show_config("dicts")["CPU"]
+
+
+@needed
+def test_the_page_is_timed_from_click_to_picture(tmp_path):
+    pytest.importorskip("selenium", reason="selenium is not installed: pip install 'minigrad[test]'")
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'minigrad[test]'")
+    weights, picture = str(tiny.write(tmp_path)), str(tmp_path / "a.png")
+    models.save_image(np.random.default_rng(0).random((3, 20, 20)), picture)
+    with page.chromium(tmp_path / "profile") as browser:
+        found = page.in_page(browser, picture, weights, 2)
+    own = page.alone(picture, weights, 2)
+    assert list(found) == list(own) == ["saliency", "grad_cam", "lrp"]
+    assert all(len(times) == 2 and min(times) > 0 for times in (*found.values(), *own.values()))
 
 
 def test_busy_processes_are_ended_whatever_happens():
