@@ -167,15 +167,22 @@ def bars(
     return figure
 
 
-def curves(series: dict[str, Any], x: str = "", y: str = "", title: str = "", log: bool = False) -> "_Shown":
-    """Lines: `series` is {name: values} or {name: (xs, values)}; log: a logarithmic vertical axis."""
+def curves(series: dict[str, Any], x: str = "", y: str = "", title: str = "", log: bool | str = False) -> "_Shown":
+    """Lines: `series` is {name: values} or {name: (xs, values)}; log: a logarithmic vertical axis, or "both" axes, for
+    few values, which are marked."""
     figure, axes = _chart(title)
     for n, (name, line) in enumerate(series.items()):
         xs, values = line if isinstance(line, tuple) else (np.arange(len(line)), line)
         colour, dashes = CYCLE[n % len(CYCLE)], DASHES[n // len(CYCLE) % len(DASHES)]
-        axes.plot(xs, values, color=colour, linestyle=dashes, linewidth=1.3, label=str(name))
+        axes.plot(
+            xs, values, color=colour, linestyle=dashes, linewidth=1.3, label=str(name), marker="o" * (log == "both")
+        )
     if log:
         axes.set_yscale("log")
+    if log == "both":
+        axes.set_xscale("log")
+        axes.set_xticks(xs, [f"{value:g}" for value in xs])
+        axes.set_xticks([], minor=True)
     _quiet(axes, x, y)
     if len(series) > 1:
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

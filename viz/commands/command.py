@@ -85,7 +85,7 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
                     run(job)
                 except NoScores as error:
                     raise UserError(no_scores(job, error, options.layer_was_target)) from None
-            return 130 if job.stopped else 0
+            return 130 if job.stopped else job.code
 
     return exit_code(name, work, written)
 

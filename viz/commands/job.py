@@ -61,6 +61,7 @@ class Job:
         self.numbers = {}  # of the results written so far
         self.began, self.written, self.defaults = time.time(), written, dict(defaults)
         self.stopped, self.done = False, None  # done: (how many, of how many) steps, where it was stopped
+        self.code = None  # 0 where Ctrl-C is how the work ends
         self.progress = not args.quiet
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")

@@ -61,7 +61,7 @@ def figure(rows, epsilon):
     """Of the sizes at which some photograph is named right; None if there are none."""
     if not rows:
         return None
-    moves = {"by sign(w)": "measured_move", "by random signs": "random_move", "the lead itself": "median_lead"}
+    moves = {"by sign(w)": "measured_move", "the lead itself": "median_lead", "by random signs": "random_move"}
     dimensions = [row["dimensions"] for row in rows]
     low, high = (f"{bound(row['clean'] for row in rows):.0%}" for bound in (min, max))
     title = (
@@ -69,7 +69,7 @@ def figure(rows, epsilon):
         f"that are named right, {low if low == high else f'{low} to {high}'} of them"
     )
     series = {name: (dimensions, [row[key] for row in rows]) for name, key in moves.items()}
-    return plot.curves(series, "values of an image", "score, of those named right", title, log=True)
+    return plot.curves(series, "values of an image", "score, of those named right", title, log="both")
 
 
 def measure(model, images, labels, epsilon, rng):

@@ -109,7 +109,9 @@ def write(job, images, found):
     curves = {name: likeness[f"{name}_spearman"].mean((0, 2)) for name in found}
     some = f", of the first {DRAWN} of {len(found)} methods" if len(found) > DRAWN else ""
     title = job.heading("Maps as layers are randomised" + some)
-    likeness_title = job.heading("Rank correlation with the trained network's map: near 1, it shows nothing learned")
+    likeness_title = job.heading(
+        "Rank correlation with the trained network's map: near 1, the map does not depend on what was learned"
+    )
     job.write(
         figure=plot.attribution_grid(images[0], maps, [*drawn_of, *refused], columns, title, over=()),
         arrays=likeness,  # each (draws, layers + 1, photographs)

@@ -68,7 +68,10 @@ def write(job, data, layer, keep):
             for n, value in zip(found.image, found.activation, strict=True)
         ]
     size = pictures and found.pixels.shape[2:]
-    title = f"{layer}: the strongest of {len(data.labels)} photographs, patches of {size[0]}x{size[1]} pixels"
+    title = (
+        f"{layer}: the strongest of {len(data.labels)} photographs, patches of {size[0]}x{size[1]} pixels, grey beyond "
+        "a photograph's edge"
+    )
     job.write(
         title,
         figure=plot.pictures(pictures, labels, title, columns=4),

@@ -89,6 +89,7 @@ def serve(job):
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
+        job.code = 0
         print("explore: ended", flush=True)
 
 

@@ -183,24 +183,24 @@ def sanity(study):
         finally:
             study.did(2)
         layers = found.layers
-        rows.append(sanity_row(key, found, stages(layers), len(study.classes)))
+        rows.append(sanity_row(key, found, looks(layers), len(study.classes)))
     rows.sort(key=lambda row: row["left"])
     names = [study.job.class_name(c) for c in study.classes]
     return {
         "rows": rows,
-        "columns": ["trained", *(f"down to {layers[k - 1]}" for k in stages(layers)[1:])],
+        "columns": ["trained", *(f"down to {layers[k - 1]}" for k in looks(layers)[1:])],
         "classes": names,
         "commands": [study.command("sanity_check", "--target", names[0], "--methods", ",".join(CHECKED))],
         "note": SECTIONS["sanity"],
     }
 
 
-def stages(layers):
+def looks(layers):
     """After which looks a map is shown: none random yet, the first, the second, the middle one, and the last."""
     return sorted({0, 1, 2, (len(layers) + 1) // 2, len(layers)})
 
 
-def sanity_row(key, found, shown_stages, count):
+def sanity_row(key, found, shown_looks, count):
     """A method's row of the table, with the cells of each of `count` classes; left: what is left on average."""
     title = ATTRIBUTIONS[key].title
 
@@ -209,5 +209,5 @@ def sanity_row(key, found, shown_stages, count):
         drawn = embed.drawn(heat, plot.Scale.of(heat), alt)
         return {"picture": drawn, "rho": float(found.spearman[k][n]), "trained": k == 0}
 
-    cells = [[cell(k, n) for k in shown_stages] for n in range(count)]
+    cells = [[cell(k, n) for k in shown_looks] for n in range(count)]
     return {"title": title, "cells": cells, "left": float(np.mean(found.spearman[1:]))}
