@@ -15,6 +15,7 @@ options.renamed("--count", "--top")
 
 
 def run(job):
+    """Write the maps of the layer's strongest channels beside the photograph."""
     args = job.args
     layer = args.layer or default_layer(job.model)
     a = viz.activation_maps(job.model, job.image, layer)

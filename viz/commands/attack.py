@@ -39,6 +39,7 @@ number("--pixels", 1, "how many one_pixel may change")
 
 
 def run(job):
+    """Attack the photograph, save the picture, and write what is left of the attack in the file."""
     image, attacked, saved, found, farther = attempt(job)
     job.write(
         line(job, found, farther),

@@ -42,6 +42,7 @@ add_worker_options(options)
 
 
 def run(job):
+    """Write the table of where the maps lie, class by class, and the wrong answers with theirs."""
     args = job.args
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model, flat=True)
     model = job.model if data.flat else model_for(job.model, data)

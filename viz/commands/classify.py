@@ -31,6 +31,7 @@ options.number("--top", 5, "how many classes to show", low=1, metavar="K")
 
 
 def run(job):
+    """Write the most probable classes of each photograph, or of all in a folder, an archive or a list."""
     given = job.args.image
     paths = [Path(path) for path in (given if isinstance(given, list) else [given]) if path is not None]
     if any(path.is_dir() or path.exists() and path.suffix.lower() not in SUFFIXES for path in paths):

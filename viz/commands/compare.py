@@ -29,6 +29,7 @@ options.add_argument("--targets", metavar="A,B,...", help=f"several of: {SCORE} 
 
 
 def run(job):
+    """Write the grid of maps, and the sentences of methods that refuse the network."""
     methods, targets = chosen(job.args.methods, COMMANDS), chosen_targets(job)
     classes = [target.name(job.class_name) for target in targets]
     shares = [[float(job.probabilities[index]) for index in target.classes] for target in targets]

@@ -25,6 +25,7 @@ number("--content-weight", 4.0, "of the shape, which is to stay recognisable")
 
 
 def run(job):
+    """Write the pictures of two cues, and how often the network follows the shape."""
     args = job.args
     data = labelled_images(args.data, job.model.input_size, 4 * args.count, args.seed, job.model)
     model = model_for(job.model, data)

@@ -41,6 +41,7 @@ def dreamt(job):
 
 
 def run(job):
+    """Write the photograph in which the layer sees more of what it sees."""
     args = job.args
     image, result = dreamt(job)
     name, network = job.target_name(), network_name(args.model)

@@ -30,6 +30,7 @@ add_worker_options(options)
 
 
 def run(job):
+    """Write a map of the photographs for each layer, and how far their classes lie apart."""
     args = job.args
     layers = once(names(args.layers), "layer") or [logits_layer(job.model)]
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model, flat=True)

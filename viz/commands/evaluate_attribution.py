@@ -71,6 +71,7 @@ add_worker_options(options)
 
 
 def run(job):
+    """Write the table of measures for each method, and their chart."""
     methods, measures = chosen_methods(job.args.methods), chosen(job.args.measures, MEASURES, "measure")
     for measure_name, its in OF_MEASURES.items():
         if measure_name not in measures:

@@ -57,6 +57,7 @@ options.number("--batch-size", 50, "scenes explained at a time")
 
 
 def run(job):
+    """Write the tables of methods against what is known to matter, and what each can be trusted for."""
     methods = chosen_methods(job.args.methods)
     families = chosen(job.args.families, FAMILIES, "truth")
     architectures = chosen(job.args.networks, ARCHITECTURES, "network")

@@ -31,6 +31,7 @@ TITLE = "What the layers know: how far the layer is off (square error, of its sq
 
 
 def run(job):
+    """Write for each layer the image that has its activations."""
     args = job.args
     image = fitted(job, args.image, args.size)
     start = start_of(job, args.start, image.shape[2:])

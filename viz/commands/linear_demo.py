@@ -25,6 +25,7 @@ options.number("--epochs", 15, "of training, at each size")
 
 
 def run(job):
+    """Write the two moves beside the lead, for each size of picture."""
     args = job.args
     rows, shown = [], []
     for size in once(args.sizes, "size"):

@@ -41,6 +41,7 @@ number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, hig
 
 
 def run(job):
+    """Write the box of the map's largest region, and the outline where GrabCut finds one."""
     from scipy.ndimage import gaussian_filter
 
     args = job.args

@@ -119,6 +119,7 @@ options.renamed("--tv", "--tv-weight")
 
 
 def run(job):
+    """Write the image that each target likes best, and what the network says of the saved picture."""
     if channels(job.model) not in (1, 3):
         raise UserError(f"images of {channels(job.model)} channels cannot be shown: call viz.maximize in Python")
     args = job.args

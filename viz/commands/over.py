@@ -59,6 +59,7 @@ add_worker_options(options)
 
 
 def run(job):
+    """Compute the techniques over all photographs into the store, and write its report."""
     args = job.args
     if args.source.is_dir() and args.out.resolve().is_relative_to(args.source.resolve()):
         raise UserError(

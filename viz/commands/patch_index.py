@@ -34,6 +34,7 @@ options.number("--patches", 9, "for each channel", low=1)
 
 
 def run(job):
+    """Write the file of best patches of every rectified channel."""
     args, model = job.args, job.model
     if args.data is None:
         options.refuse(args, ["count"], "without --data")

@@ -21,6 +21,7 @@ add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 
 def run(job):
+    """Write for each layer what it keeps of the photograph."""
     args = job.args
     image = fitted(job, args.image, args.size)
     start = start_of(job, args.start, image.shape[2:])

@@ -45,6 +45,7 @@ add_store_option(options)
 
 
 def run(job):
+    """Write each of the tables that were asked for."""
     args = job.args
     wanted = chosen(args.tables, TABLES, "table")
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model)

@@ -49,6 +49,7 @@ add_worker_options(options)
 
 
 def run(job):
+    """Write the maps as layers are randomised, and how like the trained network's they stay."""
     methods = chosen_methods(job.args.methods)
     images, targets = photographs(job)
     found = {}

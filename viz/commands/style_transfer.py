@@ -75,6 +75,7 @@ def transferred(job):
 
 
 def run(job):
+    """Write the photograph in the style, beside both."""
     args = job.args
     content, styles, result = transferred(job)
     by = " and ".join(Path(path).stem for path in args.style)

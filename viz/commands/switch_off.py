@@ -26,6 +26,7 @@ number("--draws", 20, "random sets or orders of channels beside them", low=2)
 
 
 def run(job):
+    """Write what the channels are worth: together, if they are named, or one by one."""
     layer = job.args.layer or viz.default_layer(job.model)
     if job.args.channels is None:
         one_by_one(job, layer)

@@ -21,6 +21,7 @@ number("--weight-decay", 30.0, "keeps it from learning photographs by heart, and
 
 
 def run(job):
+    """Train the linear classifier, and write its templates from before and after."""
     args = job.args
     data = labelled_images(args.data, args.size, args.count, args.seed)
     model = viz.linear_classifier((3, args.size, args.size), len(data.names), args.seed)

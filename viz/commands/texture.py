@@ -24,6 +24,7 @@ add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 
 def run(job):
+    """Write a new picture with the texture of the style."""
     args = job.args
     picture = fitted(job, args.image, args.size)
     size = (args.height or picture.shape[2], args.width or picture.shape[3])

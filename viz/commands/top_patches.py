@@ -37,6 +37,7 @@ add_worker_options(options)
 
 
 def run(job):
+    """Write the strongest patches of the layer's channels, with what of them it responds to."""
     args, model = job.args, job.model
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model, flat=True)
     once(args.channels, "channel")

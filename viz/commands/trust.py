@@ -37,6 +37,7 @@ number("--steps", 16, "points of the insertion and deletion curves")
 
 
 def run(job):
+    """Write the findings against the map, and the verdict."""
     args, found = job.args, tried(job)
     findings = found.findings
     words = "\n".join(f"  {trust_figure.SIGNS[one.against]:10} {name}: {one.text}" for name, one in findings.items())

@@ -25,6 +25,7 @@ options.renamed("--rate", "--fooling-rate")
 
 
 def run(job):
+    """Write one perturbation for all photographs, and whom it fools among those it has not seen."""
     args, model = job.args, job.model
     if args.count < 4:
         raise UserError(f"--count must be at least 4, two photographs for each half, got {args.count}")

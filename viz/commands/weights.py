@@ -22,6 +22,7 @@ options.renamed("--channels", "--inputs")
 
 
 def run(job):
+    """Write the layer's weights as pictures."""
     args = job.args
     layer = args.layer or next(name for name in job.model.names() if hasattr(job.model[name], "weight"))
     images = viz.weight_images(job.model, layer, args.shared)

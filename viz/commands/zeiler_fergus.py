@@ -30,6 +30,7 @@ SIDE = 60  # pixels of a patch's side on the page, at least
 
 
 def run(job):
+    """Write the strongest patches of each layer, as the paper shows them."""
     args, model = job.args, job.model
     layers = names(args.layers) or stages(model)[:5]
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model)

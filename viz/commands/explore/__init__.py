@@ -29,6 +29,7 @@ add("--no-browser", action="store_true", help="print the address, and open no br
 
 
 def run(job):
+    """Serve the page until Ctrl-C."""
     try:
         from .server import serve
     except ImportError as error:

@@ -52,6 +52,7 @@ LARGEST = 25_000_000  # bytes of a page
 
 
 def run(job):
+    """Write the page of all there is to see, part by part."""
     study = prepared(job)
     growing = job.growing(".html")
     try:
