@@ -18,7 +18,7 @@ def commands(folder):
     photo, out = folder / "cat.png", folder / "cold"
     ours = [SCRIPTS / "grad_cam.py", photo, "--model", folder / "vgg16.h5", "--out", out, "--quiet"]
     theirs = [SCRIPTS / "benchmarks" / "torch_grad_cam.py", folder / "vgg16.pth", photo, out / "torch.png"]
-    written = {"minigrad": (ours, out / "grad_cam_cat.png"), "torch and captum": (theirs, out / "torch.png")}
+    written = {"minigrad": (ours, out / "grad_cam_cat_vgg16.png"), "torch and captum": (theirs, out / "torch.png")}
     return {engine: ([sys.executable, *map(str, words)], png) for engine, (words, png) in written.items()}
 
 
