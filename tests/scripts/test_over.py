@@ -106,7 +106,7 @@ def test_the_page_shows_the_extremes(run, folder, tmp_path):
     from PIL import Image
 
     with Image.open(tmp_path / "store" / "contact_sheet.png") as sheet:
-        assert sheet.width > 100 and sheet.height > 100
+        assert sheet.width > 4 * 112 and sheet.height > 112  # four pictures of 16 pixels beside each other, enlarged
 
 
 def test_attacks_and_features_too(run, folder, network, tmp_path):
