@@ -580,6 +580,40 @@ def test_a_network_that_sees_grey_gets_grey(tmp_path, monkeypatch):
     assert ideal["image"] == server.inside.picture(run_python(ideal["python"], tmp_path, monkeypatch)["found"])
 
 
+def of_layers(layers, folder):
+    """A client, and the Room, of a network of these layers."""
+    model = models.Model({"preprocess": Preprocess()} | layers, "own", (16, 16)).eval()
+    models.save_weights(model, folder / "own.h5")
+    models.save_image(np.random.default_rng(0).random((3, 20, 20)), folder / "a.png")
+    argv = [str(folder / "a.png"), "--model", str(folder / "own.h5")]
+    opened = room.Room(Job("explore", explore.options.parse_args(argv), argv, "python -m viz {}", False, []))
+    app = server.guarded(server.application(opened), 8765, None)
+    return testclient.TestClient(app, HERE, headers={"origin": HERE}), opened
+
+
+def test_a_network_without_class_scores_is_looked_into(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    client, opened = of_layers(
+        {"conv": nn.Conv2d(3, 4, 3, rng=rng), "relu": nn.ReLU(), "out": nn.Conv2d(4, 2, 1, rng=rng)}, tmp_path
+    )
+    assert "not the scores of classes" in asked(client, view="look")["refused"]
+    assert asked(client, view="layer", layer="out")["shape"] == [2, 14, 14]
+    assert asked(client, view="channel", layer="out", channel=1)["of"] == 2
+    assert asked(client, view="place", layer="out", unit=[1, 2, 3])["kind"] == "Conv2d"
+    assert "image" in asked(client, view="ideal", layer="out", channel=1, steps=1)
+    answer = asked(client, view="why", method="saliency", target="out:1")
+    program = run_python(answer["python"], tmp_path, monkeypatch)
+    np.testing.assert_array_equal(program["found"][0], floats(answer["map"]))
+
+
+def test_a_network_without_maps_is_shown_and_has_no_style(tmp_path):
+    layers = {"flatten": nn.Flatten(), "fc": nn.Linear(3 * 16 * 16, 3, rng=np.random.default_rng(0))}
+    client, opened = of_layers(layers, tmp_path)
+    assert "has no maps" in server.beginning(opened)["style"]["refused"]
+    assert len(asked(client, view="look")["classes"]) == 3
+    assert floats(asked(client, view="why", method="saliency")["map"]).shape == (16, 16)
+
+
 # ---- who may ask -----------------------------------------------------------------------------------------------------
 
 

@@ -390,6 +390,10 @@ def test_the_channels_are_sorted_by_a_place(page, server):
     until(page, ".part-place h2", "relu3_1, channel 2, row 1, column 2")
     next(b for b in page.find_elements("css selector", ".part-place button") if b.text.startswith("Sort")).click()
     until(page, ".part-layer p", "8 channels of 4 × 4, the strongest in row 1, column 2 first")
+    first = page.find_element("css selector", "a.channel")
+    number = first.get_attribute("data-channel")
+    first.click()  # and its arithmetic is there
+    until(page, ".part-place h2", f"relu3_1, channel {number}, row 1, column 2")
 
 
 # ---- fool it, believe it ---------------------------------------------------------------------------------------------

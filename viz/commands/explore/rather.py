@@ -61,22 +61,29 @@ def ascent(room, question, wish):
     job.drawn = lambda image: {"image": picture(image)}
     result = maximize.ascend(job, [job.wanted])
     job.left(result, job.args.steps)
-    with mg.no_grad():
-        p = probabilities(logits(job.model, as_image(job.model, result.image))).numpy()[0]
     if wish.changes:
         job.shown = [*job.shown, "--change", *wish.changes]
         options |= {"--change": list(wish.changes)}
     return {
         "image": picture(result.image),
         "of": job.target_name(),
-        "says": job.class_name(int(p.argmax())),
-        "p": float(p.max()),
+        **said(job, result.image),
         "ending": job.ending,
         "kept": True,
         "command": job.command_line,
         "python": room.python(None, *python(job, result), network=job.args.model),
         "keep": ["maximize", {"target": job.args.target, "options": options}],
     }
+
+
+def said(job, image):
+    """What the network says of the image; nothing, where it has no scores of classes."""
+    try:
+        with mg.no_grad():
+            p = probabilities(logits(job.model, as_image(job.model, image))).numpy()[0]
+    except ValueError:
+        return {}
+    return {"says": job.class_name(int(p.argmax())), "p": float(p.max())}
 
 
 def python(job, result):

@@ -157,10 +157,7 @@ class Room:
         model = [] if network == usual else ["--model", network]
         elsewhere = [] if job.args.device == "cpu" else ["--device", job.args.device]
         job.shown = [*named, *words, *model, *told, *elsewhere]
-        kept = self._scores.setdefault(photograph.key, {})
-        if network not in kept:
-            kept[network] = job.scores
-        job.scores = kept[network]
+        job.kept = self._scores.setdefault(photograph.key, {})
         return job
 
     def _style(self, key, photograph):
@@ -217,12 +214,21 @@ def is_whole(job, path):
 
 class Live(Job):
     """A Job whose steps go to the page, which may end it. photo: the Photograph. shown: its command's words. files:
-    {name: bytes} of the pictures that it reads itself, None for the sample."""
+    {name: bytes} of the pictures that it reads itself, None for the sample. kept: {network: scores} of the photo."""
 
-    photo, wish, shown, files = None, None, (), {}
+    photo, wish, shown, files, kept = None, None, (), {}, None
 
     def drawn(self, result):
         return {}
+
+    @cached_property
+    def scores(self):
+        """Computed once for a photograph; a network that has none is refused where they are needed, and only there."""
+        if self.kept is None:
+            return super().scores
+        if self.args.model not in self.kept:
+            self.kept[self.args.model] = super().scores
+        return self.kept[self.args.model]
 
     def photograph(self, path, size=None, short_side=None):
         source = path if path is None or not self.files else self.files[path]

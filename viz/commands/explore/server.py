@@ -23,7 +23,6 @@ from starlette.websockets import WebSocketDisconnect
 
 from models.mistakes import UserError
 from viz.colours import table
-from viz.style import default_layers
 
 from ..attribution import COMMANDS
 from ..command import find
@@ -293,7 +292,7 @@ def beginning(room):
         "recipes": rather.recipes(room),
         "networks": list(map(str, room.networks)),
         "layers": why.layers(room),
-        "style": dict(zip(("content", "layers"), default_layers(model), strict=True)),
+        "style": style.usual(room),
         "tree": inside.tree(room),
         "size": model.input_size,
         "indexed": room.patches.layers if room.patches else [],

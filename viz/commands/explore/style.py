@@ -3,9 +3,19 @@
 Both are read again from their files, larger than the network takes a photograph.
 """
 
+from viz.style import default_layers
+
 from .. import style_transfer
 from ..options import names
 from .packed import picture
+
+
+def usual(room):
+    """The usual layers of a network, {"content", "layers"}; {"refused": sentence} where it has none with maps."""
+    try:
+        return dict(zip(("content", "layers"), default_layers(room.model), strict=True))
+    except ValueError as error:
+        return {"refused": str(error)}
 
 
 def style(room, question, wish):

@@ -143,7 +143,7 @@ function showLayer(part, question, answer) {
       "a",
       {
         className: levels ? "channel" : "channel plain",
-        ...place.link("inside", { layer: question.layer, channel, at: null, ideal: null }),
+        ...place.link("inside", { layer: question.layer, channel, at: question.by?.join() ?? null, ideal: null }),
         title: `${what} ${number(strength)}, largest ${number(max)}`,
       },
       levels ? shade(levels.subarray(n * h * w, (n + 1) * h * w), w, h, answer.signed) : null,
@@ -164,7 +164,7 @@ function showLayer(part, question, answer) {
   const mean = element("button", { type: "button", onclick: () => place.change({ by: null }) }, "Sort by mean");
   part.box.replaceChildren(
     element("h2", {}, question.layer),
-    element("p", { className: "quiet" }, `${size}${more}${silent}. Choose a channel, or give its number: `, element("label", { className: "unseen", htmlFor: "go" }, "Channel"), go, question.by ? mean : null),
+    element("p", { className: "quiet" }, `${size}${more}${silent}. Choose a channel${levels ? ", and a place of its map to sort them by" : ""}, or give a number: `, element("label", { className: "unseen", htmlFor: "go" }, "Channel"), go, question.by ? mean : null),
     element("div", { className: "channels" }, ...links),
     recipe(answer, levels ? keeping("activations", asked) : []),
   );

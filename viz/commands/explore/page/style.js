@@ -9,6 +9,7 @@ let root, facts, place, form, styles, shown, asked, numbers;
 
 export function enter(main, known, where) {
   [root, facts, place, asked, numbers] = [main, known, where, undefined, []]; // null: nothing is asked yet
+  if (facts.style.refused) return void root.append(element("p", { className: "notice bad" }, facts.style.refused));
   styles = element("div", { className: "styles" });
   form = controls();
   shown = element("section", { className: "part" });
@@ -90,6 +91,7 @@ function options() {
 }
 
 export function show(photo) {
+  if (facts.style.refused) return;
   const by = place.get("style");
   showStyles(by);
   showControls();
