@@ -46,8 +46,8 @@ class Function:
         self.needs_input_grad   for each input, whether this pass asks for it: what is not needed may be left None
         self.constants()        the arrays given in `__init__` that it needs, which stay read-only like the inputs
 
-    and is written in public functions, so that it can be differentiated in turn. Calling an instance runs it, once:
-    `ReLU()(x)`.
+    and is written in public functions, so that it can be differentiated in turn. Calling an instance runs it:
+    `ReLU()(x)`; one that was recorded does not run again.
     """
 
     def forward(self, *arrays: Any) -> Any:

@@ -21,6 +21,7 @@ class _Guard:
     def __init__(self):
         self.lock = threading.RLock()  # reentrant: a function may be freed while this thread holds the lock
         self.counts = {}  # id of array -> number of holds; who holds an array keeps it alive, so the id stays its own
+        # A view can only be made writeable after its base. Of views that were let go first:
         self.waiting = {}  # id of a held base -> {id: weak reference to a view of it that nobody holds any more}
 
     def hold(self, arrays):

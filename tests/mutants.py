@@ -326,7 +326,7 @@ ENGINE = (
     Mutant(
         "gradient_not_unbroadcast",
         "what was repeated in the forward pass is summed in the backward pass",
-        "minigrad/functional/shape.py",
+        "minigrad/functional/broadcast.py",
         "return x if x.shape == tuple(shape) else SumTo(tuple(shape))(x)",
         "return x",
         ("tests/minigrad/functional/test_golden.py::test_value_and_gradients",),
@@ -334,7 +334,7 @@ ENGINE = (
     Mutant(
         "gradient_unbroadcast_by_mean",
         "and summed, not averaged",
-        "minigrad/functional/shape.py",
+        "minigrad/functional/broadcast.py",
         "return kernels.axis_sum(x, axes).reshape(self.shape)",
         "return x.mean(axis=axes, dtype=x.dtype).reshape(self.shape)",
         ("tests/minigrad/functional/test_golden.py::test_value_and_gradients",),

@@ -52,17 +52,21 @@ def test_imports_run_one_way(path):
 @pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_can_be_held_in_the_head(path):
     source = path.read_text("utf-8")
-    long = [
-        f"{node.name} ({node.end_lineno - node.lineno + 1} lines)"
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 75
-    ]
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    long = {node.name: lines for node in functions if (lines := code_lines(node)) >= 50}
     assert not long, long
-    assert len(source.splitlines()) <= 470
+    assert len(source.splitlines()) <= 400
+
+
+def code_lines(function):
+    """The lines of a function but for its docstring's."""
+    first = function.body[0]
+    told = ast.get_docstring(function) is not None
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if told else 0)
 
 
 def test_the_reading_path_is_there_and_is_an_evening():
-    assert READING_PATH[:2] == ["tensor.py", "autograd.py"] and len(READING_PATH) == 14
+    assert READING_PATH[:2] == ["tensor.py", "autograd.py"] and len(READING_PATH) == 15
     lines = {name: len((ROOT / "minigrad" / name).read_text("utf-8").splitlines()) for name in READING_PATH}
     assert sum(lines.values()) < 2700, lines
 

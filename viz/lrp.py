@@ -45,7 +45,8 @@ import minigrad as mg
 from minigrad import Function, Tensor
 from minigrad import functional as F
 from minigrad.autograd import functions_before
-from minigrad.functional import convert, elementwise, normalize, pool, reduce, shape
+from minigrad.functional import broadcast, convert, elementwise, index, normalize, reduce, shape
+from minigrad.functional.choice import Clamp, Maximum, Minimum, Where
 from minigrad.interchange import ToDevice
 from minigrad.nn import Module
 from minigrad.nn.observe import observed
@@ -270,13 +271,14 @@ class _Rules:
     def table(self) -> dict:
         weighted = {F.Conv2d: self.convolution, F.Conv2dInputGrad: self.transposed, F.Linear: self.linear}
         weighted |= {normalize.ChannelAffine: self.batch_norm}
-        averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum, shape.SumTo), self.in_proportion)
+        averages = dict.fromkeys((F.AvgPool2d, F.MatMul, reduce.Sum, broadcast.SumTo), self.in_proportion)
         sums = dict.fromkeys((elementwise.Add, elementwise.Sub), self.sum)
-        kinds = (F.Activation, elementwise.Clamp, elementwise.Neg)
+        kinds = (F.Activation, Clamp, elementwise.Neg)
         unmoved = dict.fromkeys(kinds, lambda f, r: r) | {F.PReLU: lambda f, r: (r, None)}
-        chosen = dict.fromkeys((elementwise.Maximum, elementwise.Minimum, elementwise.Where), choice)
-        moves = (shape.Reshape, shape.Permute, shape.Cat, shape.GetItem, shape.Pad, shape.Flip, shape.Roll)
-        moves += (shape.BroadcastTo, F.MaxPool2d, pool.TakeAlongAxis, reduce.Max, reduce.Min, convert.Cast, ToDevice)
+        chosen = dict.fromkeys((Maximum, Minimum, Where), choice)
+        moves = (shape.Reshape, shape.Permute, shape.Cat, index.GetItem, shape.Pad, shape.Flip, shape.Roll)
+        moves += (broadcast.BroadcastTo, convert.Cast, ToDevice)
+        moves += (F.MaxPool2d, index.TakeAlongAxis, reduce.Max, reduce.Min)
         moved = dict.fromkeys(moves, lambda f, r: f.vjp(r))
         products = {elementwise.Mul: product, elementwise.Div: quotient, mg.Function: refuse}
         return {**weighted, **averages, **sums, **unmoved, **chosen, **moved, **products}

@@ -7,7 +7,8 @@ from typing import Any
 
 from minigrad import Function, Tensor
 from minigrad import functional as F
-from minigrad.functional import activation, convert, elementwise, loss, shape
+from minigrad.functional import activation, broadcast, convert, elementwise, index, loss, shape
+from minigrad.functional.choice import Clamp
 
 from .rectifiers import handed_to, rectified
 
@@ -66,8 +67,8 @@ def quotient(f: Function, r: Tensor) -> tuple[Any, ...]:
 
 
 _GATES = (activation.Sigmoid, activation.Hardsigmoid, loss.Softmax)
-_OPEN = (activation.Tanh, elementwise.Clamp)  # gates too, where the other is none of the above
-_MOVED = (shape.Reshape, shape.Permute, shape.BroadcastTo, shape.GetItem, convert.Cast)
+_OPEN = (activation.Tanh, Clamp)  # gates too, where the other is none of the above
+_MOVED = (shape.Reshape, shape.Permute, broadcast.BroadcastTo, index.GetItem, convert.Cast)
 _ON_THE_WAY = (*_MOVED, elementwise.Add, elementwise.Mul, elementwise.Div)
 
 

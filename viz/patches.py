@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad.functional.elementwise import Clamp
+from minigrad.functional.choice import Clamp
 from minigrad.functional.window import ints
 from minigrad.nn import Module
 from minigrad.tools.summary import traced

@@ -23,8 +23,9 @@ from minigrad import functional as F
 from minigrad.device import current_device
 from minigrad.functional import activation
 from minigrad.functional.activation import ELU, PReLU
+from minigrad.functional.choice import Clamp, Maximum, Where
 from minigrad.functional.convert import Cast
-from minigrad.functional.elementwise import Add, Clamp, Maximum, Mul, Neg, Sub, Where
+from minigrad.functional.elementwise import Add, Mul, Neg, Sub
 from minigrad.tools.summary import functions_between
 
 

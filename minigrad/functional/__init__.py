@@ -3,11 +3,12 @@
 # ruff: noqa: F401, I001  (in order: what comes later builds on it)
 import sys
 
-from .shape import broadcast_to, cat, flatten, flip, getitem, pad, permute, reshape, roll, squeeze, stack, sum_to
-from .shape import transpose, unsqueeze
 from .convert import cast, ones_like, zeros_like
-from .elementwise import abs, add, clamp, cos, div, eq, exp, ge, gt, le, log, logical_and, logical_not, logical_or, lt
-from .elementwise import maximum, minimum, mul, ne, neg, pow, sign, sin, sqrt, square, sub, where
+from .broadcast import broadcast_to, sum_to
+from .choice import clamp, eq, ge, gt, le, logical_and, logical_not, logical_or, lt, maximum, minimum, ne, where
+from .elementwise import abs, add, cos, div, exp, log, mul, neg, pow, sign, sin, sqrt, square, sub
+from .index import getitem
+from .shape import cat, flatten, flip, pad, permute, reshape, roll, squeeze, stack, transpose, unsqueeze
 from .activation import Activation, ELU, GELU, LeakyReLU, PReLU, ReLU, ReLU6, SiLU
 from .activation import elu, erf, gelu, hardsigmoid, hardswish, leaky_relu, mish, prelu, relu, relu6, sigmoid, silu
 from .activation import softplus, tanh

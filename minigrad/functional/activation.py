@@ -12,9 +12,11 @@ from ..autograd import Function
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import TensorLike
+from .broadcast import sum_to
+from .choice import clamp, logical_and, where
 from .convert import constant_like, floating, in_float32
-from .elementwise import clamp, exp, logical_and, square, where
-from .shape import reshape, sum_to
+from .elementwise import exp, square
+from .shape import reshape
 
 
 class Activation(Function):

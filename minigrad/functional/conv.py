@@ -19,8 +19,9 @@ from ..autograd import Function
 from ..tensor import Tensor, as_tensor, together
 from ..typing import Pair, TensorLike
 from .convert import in_float32
+from .index import getitem
 from .reduce import sum
-from .shape import getitem, reshape, squeeze, unsqueeze
+from .shape import reshape, squeeze, unsqueeze
 from .window import pair, sides
 
 

@@ -8,9 +8,10 @@ from .. import kernels
 from ..autograd import Function
 from ..tensor import Tensor, as_tensor, together
 from ..typing import TensorLike
+from .broadcast import sum_to
 from .convert import in_float32
 from .reduce import sum
-from .shape import reshape, sum_to, transpose
+from .shape import reshape, transpose
 
 
 class MatMul(Function):

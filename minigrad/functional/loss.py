@@ -13,10 +13,13 @@ from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import TensorLike
+from .broadcast import operands
+from .choice import where
 from .convert import cast, constant_like, floating, in_float32
-from .elementwise import _operands, abs, exp, square, where
+from .elementwise import abs, exp, square
+from .index import getitem
 from .reduce import _axes, _drop, mean, sum
-from .shape import _dim, getitem, permute, reshape
+from .shape import _dim, permute, reshape
 
 # ---- softmax ---------------------------------------------------------------------------------------------------------
 
@@ -260,7 +263,7 @@ def l1_loss(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tenso
 
 
 def _same_shape(name, x, target):
-    x, target = _operands(name, as_tensor(x), as_tensor(target))
+    x, target = operands(name, as_tensor(x), as_tensor(target))
     if x.dtype.kind == target.dtype.kind == "b":
         raise TypeError(f"{name}: x and target must be numbers, got dtype bool; convert with .astype")
     if x.shape != target.shape:

@@ -24,10 +24,11 @@ from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import TensorLike
+from .broadcast import broadcast_to
 from .convert import cast, constant_like, floating, in_float32
 from .elementwise import abs, add, sqrt, square
 from .reduce import sum
-from .shape import broadcast_to, pad, reshape, stack
+from .shape import pad, reshape, stack
 
 # ---- passes over the channels of x (N,C,...) -------------------------------------------------------------------------
 
@@ -237,7 +238,7 @@ def _normalized_by_itself(x, weight, bias, eps):
     if not x.size:
         return cast(ChannelAffine()(x, weight, bias), dtype), None, None
     with np.errstate(over="ignore", invalid="ignore"):
-        if array_module(x.data) is np:
+        if x.device == "cpu":
             function = BatchNorm(eps)
             y = function(x, weight, bias)
             if fit_to_square(Tensor._wrap(function.variance)):
@@ -266,8 +267,7 @@ def fit_to_square(variance):
 
     A GPU would have to be waited for, so there the answer is no.
     """
-    on_cpu = array_module(variance.data) is np
-    return on_cpu and bool((variance.data < np.finfo(variance.dtype).max ** 0.5).all())
+    return variance.device == "cpu" and bool((variance.data < np.finfo(variance.dtype).max ** 0.5).all())
 
 
 def _scaled_eps(eps, unit):

@@ -12,7 +12,6 @@ Letters: N images, C channels, H W height and width, OH OW of the output.
 """
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from ..tensor import Tensor, as_tensor, together
 from ..typing import Pair, TensorLike
 from .conv import conv2d
 from .convert import constant_like, in_float32
+from .index import PutAlongAxis
 from .linalg import matmul
 from .shape import Pad, cat, flatten, pad, reshape, squeeze, transpose, unsqueeze
 from .window import counts, fitted, ints, pair, sides
@@ -164,60 +164,6 @@ def _unpooled_hw(smallest, stride, output_size):
             f"max_unpool2d: output_size {output_size} must be within the stride {stride} of {tuple(smallest)}"
         )
     return hw
-
-
-class PutAlongAxis(Function):
-    """Zeros (..., length) with x (..., K) written at `indices` (..., K) of the last axis; of equal the last wins.
-
-    As in torch the gradient goes to every x, also to one that another has overwritten.
-    """
-
-    def __init__(self, indices, length):
-        self.indices, self.length = indices, length
-
-    def forward(self, x):
-        out, rows, places = self._flat(x)
-        out[places] = rows
-        return out.reshape(*x.shape[:-1], self.length)
-
-    def _flat(self, x):
-        """Zeros (M,length), x as (M,K), and the index that writes the second into the first."""
-        xp, count = array_module(x), x.shape[-1]
-        rows = x.reshape(prod(x.shape[:-1]), count)
-        out = xp.zeros((len(rows), self.length), x.dtype)
-        return out, rows, (xp.arange(len(rows))[:, None], self.indices.reshape(rows.shape))
-
-    def constants(self):
-        return (self.indices,)
-
-    def vjp(self, g):
-        return TakeAlongAxis(self.indices)(g)
-
-
-class AddAlongAxis(PutAlongAxis):
-    """Zeros (..., length) with x (..., K) added at `indices` (..., K) of the last axis."""
-
-    def forward(self, x):
-        out, rows, places = self._flat(x)
-        array_module(x).add.at(out, places, rows)
-        return out.reshape(*x.shape[:-1], self.length)
-
-
-class TakeAlongAxis(Function):
-    """y (..., K): the elements of x at `indices` (..., K) of the last axis."""
-
-    def __init__(self, indices):
-        self.indices = indices
-
-    def forward(self, x):
-        return array_module(x).take_along_axis(x, self.indices, -1)
-
-    def constants(self):
-        return (self.indices,)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return in_float32(AddAlongAxis(self.indices, x.shape[-1]))(g)
 
 
 # ---- average pooling -------------------------------------------------------------------------------------------------

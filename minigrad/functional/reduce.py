@@ -9,9 +9,10 @@ from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor
 from ..typing import Axis, TensorLike
+from .broadcast import broadcast_to
 from .convert import cast, floating, in_float32
 from .elementwise import square
-from .shape import broadcast_to, reshape
+from .shape import reshape
 from .window import ints
 
 

@@ -14,8 +14,9 @@ from ..kernels import output_hw
 from ..tensor import Tensor, as_tensor
 from ..typing import Pair, TensorLike
 from .convert import constant_like, in_float32
+from .index import getitem
 from .linalg import matmul
-from .shape import getitem, pad, permute, reshape, squeeze, transpose, unsqueeze
+from .shape import pad, permute, reshape, squeeze, transpose, unsqueeze
 from .window import pair
 
 # ---- interpolation ---------------------------------------------------------------------------------------------------

@@ -2,70 +2,17 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from .. import kernels
-from ..autograd import Function, without_gradient
+from ..autograd import Function
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import TensorLike
+from .broadcast import broadcast_to
 from .convert import check_holds, in_float32
 from .window import ints
-
-# ---- broadcasting ----------------------------------------------------------------------------------------------------
-
-
-class BroadcastTo(Function):
-    """x repeated along new and length-1 axes."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def forward(self, x):
-        return array_module(x).broadcast_to(x, self.shape)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return sum_to(g, x.shape)
-
-
-def broadcast_to(x: TensorLike, shape: Sequence[int]) -> Tensor:
-    """x repeated along new and length-1 axes to fill `shape`."""
-    x, shape = as_tensor(x), ints("broadcast_to", "shape", shape)
-    if x.shape == shape:
-        return x
-    try:
-        fits = np.broadcast_shapes(x.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {shape}")
-    return BroadcastTo(shape)(x)
-
-
-class SumTo(Function):
-    """x summed over the axes along which `shape` would be broadcast to it."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def forward(self, x):
-        extra = x.ndim - len(self.shape)
-        axes = tuple(i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1))
-        return kernels.axis_sum(x, axes).reshape(self.shape)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return broadcast_to(g, x.shape)
-
-
-@in_float32
-def sum_to(x: TensorLike, shape: Sequence[int]) -> Tensor:
-    """x summed down to `shape`, over the axes that broadcasting would add or stretch."""
-    return x if x.shape == tuple(shape) else SumTo(tuple(shape))(x)
-
 
 # ---- reshaping -------------------------------------------------------------------------------------------------------
 
@@ -194,80 +141,6 @@ def roll(x: TensorLike, shifts: int | Sequence[int], dims: int | Sequence[int] |
     if len(shifts) != len(dims):
         raise ValueError(f"roll: {len(shifts)} shifts for {len(dims)} dims")
     return Roll(shifts, tuple(_dim("roll", "dims", d, x.ndim) for d in dims))(x)
-
-
-# ---- indexing --------------------------------------------------------------------------------------------------------
-
-
-class GetItem(Function):
-    """x[index], with every kind of NumPy index."""
-
-    def __init__(self, index):
-        self.index = index
-
-    def forward(self, x):
-        return x[self.index]
-
-    def constants(self):
-        return _index_arrays(self.index)
-
-    def vjp(self, g):
-        (x,) = self.inputs
-        return in_float32(PutItem(self.index, x.shape))(g)
-
-
-class PutItem(Function):
-    """Zeros of `shape` with g added at `index`: the vjp of indexing. An element picked twice receives both."""
-
-    def __init__(self, index, shape):
-        self.index, self.shape = index, shape
-
-    def forward(self, g):
-        xp = array_module(g)
-        out = xp.zeros(self.shape, g.dtype)
-        parts = self.index if isinstance(self.index, tuple) else (self.index,)
-        if any(getattr(i, "dtype", None) is not None and i.dtype.kind in "iu" for i in parts):
-            xp.add.at(out, self.index, g)
-        else:
-            out[self.index] = g
-        return out
-
-    def constants(self):
-        return _index_arrays(self.index)
-
-    def vjp(self, g):
-        return GetItem(self.index)(g)
-
-
-def getitem(x: TensorLike, index: Any) -> Tensor:
-    """x[index]: integers, slices, None, Ellipsis, integer and boolean arrays or tensors, in any mix.
-
-    Arrays and tensors must be where x is; lists go there.
-    """
-    x = as_tensor(x)
-    parts = tuple(_index(x, i) for i in index) if isinstance(index, tuple) else _index(x, index)
-    try:
-        return GetItem(parts)(x)
-    except IndexError as e:
-        raise IndexError(f"getitem: {e} (the tensor has shape {x.shape})") from None
-
-
-def _index_arrays(index):
-    parts = index if isinstance(index, tuple) else (index,)
-    return tuple(i for i in parts if isinstance(i, np.ndarray))
-
-
-def _index(x, i):
-    if isinstance(i, Tensor):
-        i = i.data
-    elif isinstance(i, list):
-        values = np.asarray(i, dtype=None if len(i) else np.intp)
-        i = without_gradient(lambda array: array_module(array).asarray(values), x).data
-    if getattr(i, "dtype", np.dtype(int)).kind not in "iub":
-        raise IndexError(f"getitem: an index array must hold integers or booleans, this one holds {i.dtype}")
-    if hasattr(i, "dtype") and not isinstance(i, np.generic):
-        together("getitem", x=x, index=i)
-    return i
 
 
 # ---- joining ---------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ call to plain.
 
     with mg.use_kernels("plain"):    everything by the textbook, in this thread
 
-Nobody outside this folder imports what is behind the door. Arrays are (N, C, H, W) by shape and may have any strides;
-what fast kernels return is channels-last in memory, that is (N, H, W, C) seen transposed.
+Also here: `whole_pass`, which keeps the threads over a pass, what shares work out to them, and `output_hw` and
+`flat_indices`, geometry that needs no fast form. Nobody outside this folder imports what is behind the door. Arrays are
+(N, C, H, W) by shape and may have any strides; what fast kernels return is channels-last in memory, that is (N, H, W,
+C) seen transposed.
 """
 
 # ruff: noqa: F401

@@ -8,8 +8,9 @@ k coefficients at the points (the last point is infinity, where the value is the
 
     s = E_n^-1 [(E_3 h) * (E_m a)].
 
-For fixed h this map from a to s is linear: s = H a with H[i + j, i] = h[j], a matrix of n rows and m columns. Its
-transpose maps n numbers d to y[i] = sum_j h[j] d[i + j], the m outputs of correlating d with h:
+For fixed h this map from a to s is linear: s = H a with H[i + j, i] = h[j], a matrix of n rows and m columns, so that
+H = E_n^-1 diag(E_3 h) E_m. Its transpose maps n numbers d to y[i] = sum_j h[j] d[i + j], which are the m outputs of
+correlating d with h:
 
     y = E_m^T [(E_3 h) * (E_n^-T d)],        in Winograd's letters  y = A^T [(G h) * (B^T d)],
 
@@ -26,7 +27,7 @@ among the transformed values, so that a tile is transformed once for all outputs
 - Input gradient: the same with C and O exchanged, the 3x3 weights turned by half a turn and padding 2, of which the p
   rows and columns at each edge that belong to x's own padding are left out.
 - Weight gradient: y is bilinear in d and h, so with V = B^T d B and dY an m x m tile of the output's gradient,
-  gh = G^T [sum over tiles of (A dY A^T) * V] G.
+  gh = G^T [sum over tiles of (A dY A^T) * V] G (not below; cpu/winograd.py has it).
 
 F(4x4, 3x3) makes 36 products for 16 outputs (144 by the definition), of weights that take 4 times the memory, F(2x2,
 3x3) 16 for 4, of 1.8 times the memory: better for few tiles, where reading the weights is what takes the time. F(6x6,

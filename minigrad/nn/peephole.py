@@ -1,7 +1,8 @@
 """The peephole: a look at the next layers of a chain, and one kernel for several of them where that changes nothing.
 
-Convolutions joined over channels and their ReLU, or one, its ReLU and a 2x2 max pool, are one pass over memory where no
-graph is recorded and nobody asks for what lies between. With a graph they are functions, for rules and observers.
+Two patterns are one pass over memory: a convolution, or several whose outputs are joined over channels, with the ReLU
+after it; and a convolution, its ReLU and a 2x2 max pool. Only where no graph is recorded and nobody asks for what lies
+between: with a graph they are functions, for rules and observers to meet.
 """
 
 import numpy as np

@@ -17,7 +17,7 @@ from math import prod
 from .. import functional as F
 from ..autograd import Function
 from ..device import array_module
-from ..functional import convert, elementwise, loss, normalize, pool, reduce, resample, shape
+from ..functional import broadcast, choice, convert, index, loss, normalize, pool, reduce, resample, shape
 from ..interchange import ToDevice
 
 
@@ -73,7 +73,7 @@ _FORMULAS = {
     reduce.Sum: _of_input(1),
     reduce.Max: _of_input(1),
     reduce.Min: _of_input(1),
-    shape.SumTo: _of_input(1),
+    broadcast.SumTo: _of_input(1),
     resample.Fold: _of_input(1),
     loss.Softmax: _of_input(5),  # maximum, subtraction, exp, sum, division
     loss.LogSoftmax: _of_input(5),
@@ -84,9 +84,9 @@ _FORMULAS = {
     normalize.ChannelSumProduct: _of_input(2),
 } | dict.fromkeys(
     (
-        *(shape.BroadcastTo, shape.Reshape, shape.Permute, shape.Flip, shape.Roll, shape.GetItem, shape.PutItem),
-        *(shape.Cat, shape.Pad, pool.WindowGather, pool.PutAlongAxis, pool.TakeAlongAxis, resample.Unfold),
-        *(convert.Cast, ToDevice, elementwise.Where, normalize.ChannelMean, normalize.ChannelVariance),
+        *(broadcast.BroadcastTo, shape.Reshape, shape.Permute, shape.Flip, shape.Roll, index.GetItem, index.PutItem),
+        *(shape.Cat, shape.Pad, pool.WindowGather, index.PutAlongAxis, index.TakeAlongAxis, resample.Unfold),
+        *(convert.Cast, ToDevice, choice.Where, normalize.ChannelMean, normalize.ChannelVariance),
     ),
     _of_input(0),
 )

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import functional as F
 from ..autograd import Function, enable_grad, functions_before
-from ..functional import reduce, shape
+from ..functional import broadcast, index, reduce, shape
 from ..nn.observe import observed
 from ..tensor import Tensor
 from . import cost
@@ -214,7 +214,7 @@ def _seen_through(function, sources, seen):
             return _Seen(seen[sources.index(widest)].field.through((1, 1), padding=before), maps)
     if isinstance(function, shape.Pad) and maps:
         return _Seen(first.field.through((1, 1), padding=[before for before, _ in function.widths[2:]]), maps)
-    if isinstance(function, shape.GetItem) and maps and (crop := _crop(function.index, sources[0].shape)):
+    if isinstance(function, index.GetItem) and maps and (crop := _crop(function.index, sources[0].shape)):
         starts, steps = crop
         return _Seen(first.field.through((1, 1), steps, [-start for start in starts]), maps)
     if isinstance(function, shape.Reshape) and first.hw and result[:2] == sources[0].shape[:2]:
@@ -232,10 +232,10 @@ def _seen_through(function, sources, seen):
 _WINDOWS = (F.Conv2d, F.MaxPool2d, F.AvgPool2d)
 _PLACE_BY_PLACE = tuple(
     kind
-    for module in (F.activation, F.convert, F.elementwise, F.normalize)
+    for module in (F.activation, F.convert, F.elementwise, F.choice, F.normalize)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Function) and kind.__module__ == module.__name__
-) + (shape.Cat, shape.BroadcastTo, reduce.Sum, reduce.Max, reduce.Min)
+) + (shape.Cat, broadcast.BroadcastTo, reduce.Sum, reduce.Max, reduce.Min)
 
 
 def _window(function):

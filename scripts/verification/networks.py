@@ -1,6 +1,6 @@
 """The networks, written in torch by hand with the same names of layers, and pairs of ours and torch's on equal weights.
 
-Names are the same so that weights go over by name; nothing else is shared with models/architectures.py.
+Names are the same so that weights go over by name; nothing else is shared with models/architectures/.
 """
 
 import copy

@@ -6,10 +6,10 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
-from minigrad.functional import elementwise, reduce
+from minigrad.functional import choice, reduce
 
 
-@pytest.mark.parametrize("kind, other", [(elementwise.Maximum, F.minimum), (elementwise.Minimum, F.maximum)])
+@pytest.mark.parametrize("kind, other", [(choice.Maximum, F.minimum), (choice.Minimum, F.maximum)])
 def test_a_rule_for_one_extremum_is_not_for_the_other(kind, other):
     x = mg.Tensor([1.0, -2.0], requires_grad=True)
     g = mg.grad(other(x, 5.0 if other is F.minimum else -5.0).sum(), x, rules={kind: lambda f, g: (g * 100.0, None)})

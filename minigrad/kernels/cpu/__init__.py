@@ -6,7 +6,7 @@
     pooling, channel, elementwise, product   the other families of plain.py
     blocking                                 how an output is cut into blocks, and where a tap lies
     threads, workers, memory                 who computes, and in which memory
-    tuning                                   every size and threshold: the file to touch for the speed of a machine
+    tuning                                   sizes and thresholds that speed hangs on: to touch for a machine
 
 A thread writes to its own block alone, and what a sum's order is does not depend on who takes a block. So the same call
 gives the same bits in every run, with as many threads. Keep that, and everything else may be changed: plain.py says

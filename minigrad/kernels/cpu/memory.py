@@ -10,8 +10,7 @@ import threading
 
 import numpy as np
 
-HUGE_PAGE = 1 << 21  # bytes
-WORKSPACE_BYTES = 48 << 20  # the most that a Workspace keeps under one name
+from minigrad.kernels.cpu.tuning import HUGE_PAGE, WORKSPACE_BYTES
 
 
 def lasting_empty(shape, dtype):

@@ -16,14 +16,8 @@ import threading
 import time
 from pathlib import Path
 
+from minigrad.kernels.cpu import tuning
 from minigrad.kernels.cpu.workers import CAN_SPIN, Worker, stay_on
-
-# A pass that loses more time than this shows that other processes want the cores. Measured beside two and more of them:
-# half of it and more, pinned or not.
-LOST_SHARE = 1 / 3  # of the pass
-LOST_SECONDS = 1e-3  # less is no time slice of another process
-BUSY_SECONDS = 1.0  # after the last such pass: then it is tried anew
-
 
 # ---- how many --------------------------------------------------------------------------------------------------------
 
@@ -199,8 +193,8 @@ def whole_pass():
     finally:
         lasted = time.perf_counter() - start
         lost = lasted - (time.thread_time() - worked - inside.spun)  # asleep, without a core, or waiting for workers
-        if inside.threads > 1 and lost > max(LOST_SECONDS, LOST_SHARE * lasted):
-            pool.busy_until = time.monotonic() + BUSY_SECONDS
+        if inside.threads > 1 and lost > max(tuning.LOST_SECONDS, tuning.LOST_SHARE * lasted):
+            pool.busy_until = time.monotonic() + tuning.BUSY_SECONDS
         inside.threads = None
         pool.roam()
 

@@ -81,3 +81,15 @@ LONG_SUM = 32  # a product is cut along its inner length where that is so many t
 FEW_CHANNELS = 16  # below so many, runs of channels are short, and windows are copied in runs of pixels instead
 FEW_OUTPUTS = 4  # with so many times fewer outputs than inputs, products are shifted, not windows copied
 SPREAD_CHANNELS = 256  # input channels that a thread takes at a time where it adds products to few pixels
+
+# ---- memory for long use: bytes --------------------------------------------------------------------------------------
+
+HUGE_PAGE = 1 << 21  # the system's
+WORKSPACE_BYTES = 48 << 20  # the most that a Workspace keeps under one name
+
+# ---- when other processes want the cores -----------------------------------------------------------------------------
+
+# A pass that loses more time than this shows it. Measured beside two and more of them: half of it and more.
+LOST_SHARE = 1 / 3  # of the pass
+LOST_SECONDS = 1e-3  # less is no time slice of another process
+BUSY_SECONDS = 1.0  # after the last such pass: then it is tried anew

@@ -81,8 +81,8 @@ def conv2d_weight_grad(x, g, padding):
     (c, o), grid = (x.shape[1], g.shape[1]), (len(g), *g.shape[2:])
     inputs = Tiles("inputs", _contiguous(x), F4.BT, F4, (-padding[0], -padding[1]), grid)
     gradients = Tiles("output_grads", _contiguous(g), F4.A, F4, (0, 0), grid)
-    sum_products = _sum_by_blocks if 4 * 36 * c * o <= tuning.LARGEST_WHOLE_U else _sum_all_together
-    gw = F4.weight.T @ sum_products(inputs, gradients, (36, o, c)).reshape(36, o * c)
+    sum_products = _sum_by_blocks if _bytes_of_u(F4, o, c) <= tuning.LARGEST_WHOLE_U else _sum_all_together
+    gw = F4.weight.T @ sum_products(inputs, gradients, (F4.n**2, o, c)).reshape(F4.n**2, o * c)
     return np.ascontiguousarray(gw.reshape(9, o, c).transpose(1, 2, 0)).reshape(o, c, 3, 3)
 
 
@@ -217,7 +217,7 @@ def _sum_by_blocks(inputs, gradients, shape):
             total += np.matmul(e.transpose(0, 2, 1), v, out=product)
         return total
 
-    size = tuning.BLOCK_BYTES // (2 * 4 * 36 * (shape[1] + shape[2]))
+    size = tuning.BLOCK_BYTES // (2 * 4 * F4.n**2 * (shape[1] + shape[2]))
     todo, threads = inputs.blocks(max(tuning.MIN_BLOCK_WEIGHT_GRAD, size)), thread_count()
     sums = parallel(partial, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
     return sum(sums[1:], sums[0])

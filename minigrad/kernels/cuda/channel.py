@@ -1,4 +1,4 @@
-"""Sums over all but the channel axis, and scale-and-shift for each channel, as kernels/channel.py has them, on a GPU.
+"""Sums over all but the channel axis, and scale-and-shift for each channel, as cpu/channel.py has them, on a GPU.
 
 Memory is channels-last, as a matrix of rows of C channels. For a sum, a thread adds up one channel of one run of rows,
 in float64, neighbouring threads take neighbouring channels, and the runs are added at the end.

@@ -1,4 +1,4 @@
-"""Pooling on a GPU, forward and back, with the functions, ties and NaNs of kernels/pooling.py.
+"""Pooling on a GPU, forward and back, with the functions, ties and NaNs of cpu/pooling.py.
 
 On the way forward a thread gives one number of the output, walking its window tap by tap; on the way back, one number
 of the input's gradient, walking the windows over it: what a scattered addition would do, in a fixed order.

@@ -48,7 +48,7 @@ where is the error least, and why does it grow again?
 
 ## In the engine
 
-`sum_to` in `minigrad/functional/elementwise.py` is a Function, so that it can be differentiated (you will do that in
+`sum_to` in `minigrad/functional/broadcast.py` is a Function, so that it can be differentiated (you will do that in
 stage 3). `mg.check_gradients` (`minigrad/tools/gradcheck.py`) looks along random directions: two evaluations for an
 array of any size, where `differences` needs two for each element.
 
