@@ -416,6 +416,19 @@ def test_it_is_fooled_within_a_budget(page, server):
     until(page, ".part .notice", "no class is called 'nobody'")
 
 
+def test_the_smallest_budget_is_found_by_halving(page, server):
+    go(page, server, "/fool")
+    until(page, ".part h2", "It ")
+    page.find_element("css selector", ".least").click()
+    waiting(page, lambda: re.search("No smaller budget", page.find_element("css selector", ".part p").text))
+    least = int(re.search(r"budget=(\d+)", page.current_url)[1])
+    assert until(page, ".part h2", "It succeeds: ") and least < 32
+    assert page.find_element("css selector", ".part p").text.startswith(f"Changed by {least}.0 of 255 levels at most")
+    if least > 1:
+        go(page, server, f"/fool?budget={least - 1}")
+        until(page, ".part h2", "It fails: ")
+
+
 def test_what_it_would_rather_see_comes_frame_by_frame_and_is_stopped(page, server):
     go(page, server, "/rather?goal=zebra&steps=5&size=32")
     until(page, ".panel p", "For zebra; of this it says ")

@@ -31,6 +31,7 @@ def attempt(room, question, wish):
         "saved": picture(saved),
         "difference": numbers((saved - image)[0]),
         "readings": [reading(job, name, found[name]) for name in ("original", "attacked", "saved")],
+        "fooled": bool(found["saved"]["success"]),
         "ends": attack.end(found) + attack.way(farther),
         "linf": 255 * found["saved"]["linf"],
         "l2": found["saved"]["l2"],

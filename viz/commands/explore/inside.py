@@ -92,12 +92,12 @@ def channel(room, question, wish):
     unit = (number,)
     if a.ndim == 3:
         unit += tuple(int(n) for n in np.unravel_index(a[number].argmax(), a.shape[1:]))
-    value = float(a[unit])
+    value, strength = float(a[unit]), a.reshape(len(a), -1).mean(1)
     facts = {
         "map": numbers(a[number]) if a.ndim == 3 else None,
         "unit": unit,
         "max": value,
-        "rank": int((a.reshape(len(a), -1).mean(1) > a[number].mean()).sum()) + 1,
+        "rank": int((strength > strength[number]).sum()) + 1,
         "of": len(a),
         "box": box(job, name, unit),
         "python": room.python(
@@ -139,14 +139,15 @@ def off(room, question, wish):
     job = room.asked("switch_off", question | {"options": options}, wish)
     top = int(job.scores[0].argmax())
     changed = room.asked("classify", question, wish)
-    changed.model = viz.switched_off(job.model, name, chosen)
-    del changed.scores
+    changed.model, changed.kept = viz.switched_off(job.model, name, chosen), None
     fall = float(job.scores[0, top] - changed.scores[0, top])
     after = changed.probabilities
+    first, *others = np.argsort(-after, kind="stable")[:2]
     return {
         "channels": chosen,
         "classes": [one | {"after": float(after[one["index"]])} for one in ranked(job)],
-        "now": job.class_name(int(after.argmax())),
+        "now": job.class_name(int(first)),
+        "second": next((job.class_name(int(c)) for c in others), None),
         "top": job.class_name(top),
         "fall": fall,
         "command": job.command_line,

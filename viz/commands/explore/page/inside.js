@@ -206,6 +206,7 @@ function showChannel(part, question, answer) {
     part.frame = (area) => outline(box, area);
     part.paint();
     part.frame(answer.box);
+    part.point(place.get("at")?.split(",").map(Number));
   }
   if (answer.back) {
     const back = floats(answer.back);
@@ -288,10 +289,11 @@ function showOff(part, question, answer) {
       element("td", { className: "share" }, `${percent(p)} → ${percent(after)}`),
     );
   });
+  const then = answer.second === null ? "" : `, and second ${answer.second}`;
   const on = element("button", { type: "button", onclick: () => place.change({ off: null }) }, "Switch all on");
   part.box.replaceChildren(
     element("h2", {}, `Without ${answer.channels.length > 1 ? "channels" : "channel"} ${answer.channels.join(", ")} of ${question.layer}`),
-    element("p", {}, `The score of ${answer.top} falls by ${number(answer.fall)}; it says ${answer.now}. `, on),
+    element("p", {}, `The score of ${answer.top} ${answer.fall < 0 ? "rises" : "falls"} by ${number(Math.abs(answer.fall))}; it says ${answer.now}${then}. `, on),
     element("table", { className: "shares" }, element("tbody", {}, ...rows)),
     recipe(answer, kept(answer, question)),
   );
@@ -330,5 +332,6 @@ function showPlace(part, question, answer) {
   const { layer, unit } = answer;
   const by = unit.slice(1).join();
   const sort = element("button", { type: "button", onclick: () => place.change({ layer, by }) }, "Sort the channels by this place");
-  part.box.replaceChildren(...arithmetic(answer, link), by ? element("p", {}, sort) : "", recipe(answer));
+  const [title, ...rest] = arithmetic(answer, link);
+  part.box.replaceChildren(title, by ? element("p", {}, sort) : "", ...rest, recipe(answer));
 }

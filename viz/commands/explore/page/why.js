@@ -281,8 +281,9 @@ function showTrial(photo) {
   if (!question) return trial.box.replaceChildren();
   const bar = element("progress", { max: 1, value: 0 });
   bar.setAttribute("aria-label", "How far the trial is");
+  const stop = element("button", { type: "button", onclick: () => place.change({ believe: null }) }, "Stop");
   const { title } = facts.methods.find((one) => one.name === method);
-  trial.box.replaceChildren(element("h2", {}, `Can I believe ${title}?`), element("p", {}, "It is put on trial, with its usual parameters: ", bar));
+  trial.box.replaceChildren(element("h2", {}, `Can I believe ${title}?`), element("p", {}, "It is put on trial, with its usual parameters, which takes a while: ", bar, " ", stop));
   trial.box.scrollIntoView({ block: "nearest" });
   trial.numbers = ask([[question, (answer) => hearTrial(title, question, answer, bar)]]);
 }
