@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import models
 
@@ -187,6 +188,58 @@ def test_an_odd_file_is_a_sentence_in_the_page(page, folder, name):
     assert page.find_element("css selector", "h2").text.startswith("It says")
 
 
+QUARTERS = {"colours": [(200, 0, 0), (0, 160, 0), (0, 0, 220), (240, 240, 240)], "greys": [(0,), (80,), (160,), (240,)]}
+
+
+def quartered(kind, dtype=np.uint8):
+    """A picture (96,96,channels) of four quarters: above left, above right, below left, below right."""
+    rows = np.array(QUARTERS[kind], dtype).reshape(2, 2, -1)
+    return rows.repeat(48, 0).repeat(48, 1)
+
+
+def odd_files():
+    """{name: (picture, what it is saved with, the colours of its quarters)}."""
+    colours, greys = quartered("colours"), quartered("greys", np.uint16)[..., 0] * 257
+    turned, exif = Image.fromarray(np.rot90(colours)), Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    glass = np.concatenate([colours, np.full((96, 96, 1), 255, np.uint8)], 2)
+    glass[48:, 48:, 3] = 0  # its last quarter is seen through, and lies on white
+    grey = [3 * one for one in QUARTERS["greys"]]
+    return {
+        "16bit.png": (Image.fromarray(greys), {}, grey),
+        "rgba.png": (Image.fromarray(glass), {}, [*QUARTERS["colours"][:3], (255, 255, 255)]),
+        "turned.jpg": (turned, {"exif": exif, "quality": 95, "subsampling": 0}, QUARTERS["colours"]),
+    }
+
+
+@pytest.mark.parametrize("name", odd_files())
+def test_an_odd_picture_is_the_right_way_up_in_its_colours(page, tmp_path, name):
+    picture, how, quarters = odd_files()[name]
+    picture.save(tmp_path / name, **how)
+    choose(page, tmp_path / name)
+    waiting(page, lambda: page.find_elements("css selector", f'#strip [aria-label="Photograph {name}"][aria-current]'))
+    found = page.execute_async_script(
+        "const done = arguments[0]; const image = new Image();"
+        "image.src = document.querySelector('#strip a[aria-current] img').src;"
+        "image.decode().then(() => { const [w, h] = [image.naturalWidth, image.naturalHeight];"
+        "const context = new OffscreenCanvas(w, h).getContext('2d'); context.drawImage(image, 0, 0);"
+        "const at = ([x, y]) => [...context.getImageData(x * w / 4, y * h / 4, 1, 1).data];"
+        "done([[1, 1], [3, 1], [1, 3], [3, 3]].map(at)); });"
+    )
+    np.testing.assert_allclose([one[:3] for one in found], quarters, atol=8)
+
+
+def test_a_picture_that_ends_early_is_a_sentence_in_the_page(page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    choose(page, tmp_path / "half.jpg")
+    until(page, "#said", "half.jpg")
+    assert len(page.find_elements("css selector", "#strip img")) == 1
+    assert all("400" in entry["message"] for entry in page.get_log("browser"))
+
+
 # ---- why -------------------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +386,10 @@ def test_layers_channels_and_places_are_walked(page, server):
 
     canvas.send_keys(Keys.ARROW_RIGHT, Keys.ENTER)
     until(page, ".part-place h2", "relu3_1, channel ")
+    made = page.find_elements("css selector", ".recipe summary")
+    assert [one.text for one in made] == 2 * ["The command and the Python that make this"] + [
+        "The Python that makes this"
+    ]
     page.find_element("css selector", ".part-place p a").click()  # down: what the rectifier takes
     until(page, ".part-place h2", "conv3_1, channel ")
     assert (

@@ -25,8 +25,8 @@ export function recipe(answer, files = []) {
   return element(
     "details",
     { className: "recipe" },
-    element("summary", {}, "The command and the Python that make this"),
-    answer.command ? copied(answer.command) : null,
+    element("summary", {}, answer.command ? "The command and the Python that make this" : "The Python that makes this"),
+    answer.command ? copied(answer.command) : element("p", { className: "quiet" }, "These are numbers and no picture: no command draws them, Python gives them."),
     copied(answer.python),
     files.length ? element("p", { className: "files" }, "Keep: ", ...files) : null,
   );
