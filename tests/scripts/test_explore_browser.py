@@ -222,7 +222,8 @@ def test_an_odd_picture_is_the_right_way_up_in_its_colours(page, tmp_path, name)
         "const done = arguments[0]; const image = new Image();"
         "image.src = document.querySelector('#strip a[aria-current] img').src;"
         "image.decode().then(() => { const [w, h] = [image.naturalWidth, image.naturalHeight];"
-        "const context = new OffscreenCanvas(w, h).getContext('2d'); context.drawImage(image, 0, 0);"
+        "const context = new OffscreenCanvas(w, h).getContext('2d', {willReadFrequently: true});"
+        "context.drawImage(image, 0, 0);"
         "const at = ([x, y]) => [...context.getImageData(x * w / 4, y * h / 4, 1, 1).data];"
         "done([[1, 1], [3, 1], [1, 3], [3, 3]].map(at)); });"
     )
