@@ -204,7 +204,7 @@ def test_numbers_of_the_sanity_check_are_those_of_viz(whole, small_weights, fold
     target = int(viz.attacks.scores(model, image).argmax())
     found = viz.model_randomization(model, image, viz.saliency, target)
     shown = whole[1]["numbers"]["sanity"]["Saliency"]
-    np.testing.assert_allclose(shown, found.spearman[attributions.stages(found.layers), 0], rtol=1e-3)
+    np.testing.assert_allclose(shown, found.spearman[attributions.looks(found.layers), 0], rtol=1e-3)
 
 
 def test_code_is_on_the_page_and_files_are_linked_only_from_within_the_repository(page, tmp_path):
