@@ -10,12 +10,13 @@ import copy
 from typing import Any
 
 import numpy as np
-from tqdm import trange
+from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor, nn
 from minigrad import functional as F
 from minigrad.nn import Module
+from minigrad.nn.observe import observed
 
 from .network import described_as
 from .perturbation import watched
@@ -83,15 +84,34 @@ def channel_effects(
 ) -> np.ndarray:
     """(N,C): the fall of the score with each channel of `layer` switched off alone, a pass for each.
 
-    What two channels do together is not the sum of these: one may stand in for the other. value: a number.
+    Channels that say `value` already take no pass: their fall is 0. What two channels do together is not the sum of
+    these: one may stand in for the other. value: a number.
     """
     target = fixed_target(model, image, target)
+    image = as_image(model, image)
     with mg.no_grad():
-        count = activations(model, as_image(model, image), [layer])[layer].shape[1]
-    x = as_image(model, image).numpy()
+        said = _Said(layer, value, activations(model, image, [layer])[layer].shape[1])
+        with observed(model, said):
+            model(image)
+    x = image.numpy()
     whole = watched(model, x, target)
-    falls = [
-        whole - watched(switched_off(model, layer, channel, value), x, target)
-        for channel in trange(count, desc="channels", disable=not progress)
-    ]
-    return np.stack(falls, 1)
+    falls = np.zeros((len(x), len(said.other)), whole.dtype)
+    for channel in tqdm(np.flatnonzero(said.other), desc="channels", disable=not progress):
+        falls[:, channel] = whole - watched(switched_off(model, layer, int(channel), value), x, target)
+    return falls
+
+
+class _Said:
+    """An observer of all runs of a layer. other: (C,), which channels said anything but `value`."""
+
+    done = False
+
+    def __init__(self, name: str, value: float, channels: int) -> None:
+        self.name, self.value, self.other = name, value, np.zeros(channels, bool)
+
+    def asks_for(self, name: str) -> bool:
+        return name == self.name
+
+    def leaves(self, name: str, module: Module, x: Any, y: Tensor) -> None:
+        if name == self.name:
+            self.other |= (np.moveaxis(y.numpy(), 1, 0) != self.value).reshape(len(self.other), -1).any(1)

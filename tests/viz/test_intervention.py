@@ -25,6 +25,34 @@ class Residual(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Moves(nn.Module):
+    """Channels 1 and 2 become channels 0 and 1; channel 2 is silent."""
+
+    def forward(self, x):
+        return F.cat([x[:, 1:], 0 * x[:, :1]], 1)
+
+
+class MovesTwice(nn.Module):
+    def __init__(self):
+        self.moves = Moves()
+
+    def forward(self, x):
+        return self.moves(self.moves(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize("value, passes", [(0.0, 2), (0.5, 3)])
+def test_channels_that_say_the_value_in_every_run_take_no_pass(value, passes, images, monkeypatch):
+    """Channel 0 speaks in the second run only, channel 1 in the first, channel 2 in none."""
+    model, x, seen = MovesTwice(), images(2, shape=(3, 6, 6)), []
+    x[:, 1] = 0
+    expected = [viz.switch_off(model, x, "moves", channel, 0, value) for channel in range(3)]
+    watched = viz.intervention.watched
+    monkeypatch.setattr(viz.intervention, "watched", lambda *given: seen.append(1) or watched(*given))
+    effects = viz.channel_effects(model, x, "moves", 0, value)
+    np.testing.assert_array_equal(effects, np.stack(expected, 1))
+    assert effects.any(0)[:2].all() and len(seen) == 1 + passes
+
+
 @pytest.mark.parametrize("value", [0.0, 0.7])
 def test_on_a_linear_network_the_fall_is_the_channels_term(value, linear_model, images):
     """y = w.x + b of the outputs of the flatten: switched off, term k becomes w_k * value."""
