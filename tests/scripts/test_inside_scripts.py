@@ -11,6 +11,8 @@ import viz
 from viz.grabcut import told_apart
 from viz.localization import seeds
 
+from . import tiny
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -102,6 +104,18 @@ def test_zeiler_fergus(written, folder):
     argv = ["--data", folder, "--count", "12", "--per-layer", "1", "--layers", "relu2_1,relu2_2"]
     _, numbers = written("zeiler_fergus", *argv)
     assert numbers["relu2_1"]["receptive_field"] == [8, 8] and numbers["relu2_2"]["receptive_field"] == [12, 12]
+
+
+def test_zeiler_fergus_takes_the_deconvnet_only_where_pools_have_switches(script, folder, tmp_path):
+    pooled = tiny.network()
+    networks = {"deconvnet": pooled, "guided_backprop": viz.with_average_pooling(pooled)}
+    for method, model in networks.items():
+        models.save_weights(model, tmp_path / f"{method}.h5")
+        argv = ["--data", folder, "--count", "12", "--per-layer", "1", "--layers", "relu3_1", "--quiet"]
+        argv += ["--model", tmp_path / f"{method}.h5", "--out", tmp_path / method]
+        assert script("zeiler_fergus", *argv)[::2] == (0, "")
+        (path,) = (tmp_path / method).glob("*.json")
+        assert json.loads(path.read_text())["settings"]["method"] == method
 
 
 def test_the_stages_end_before_the_pools():

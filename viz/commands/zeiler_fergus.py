@@ -7,6 +7,7 @@ pixels by the deconvnet, each patch exactly the receptive field. Deeper layers s
 import numpy as np
 
 import viz
+from minigrad import nn
 from models.mistakes import UserError
 from viz import plot
 from viz.head import stages
@@ -25,7 +26,11 @@ add(
 )
 options.number("--per-layer", 3, "channels of each, drawn by --seed from those that respond", low=1)
 options.renamed("--channels", "--per-layer")
-add("--method", choices=tuple(METHODS), default="deconvnet", help="how a unit is projected (default %(default)s)")
+add(
+    "--method",
+    choices=tuple(METHODS),
+    help="how a unit is projected (default: deconvnet, or guided_backprop without max pools to take switches from)",
+)
 SIDE = 60  # pixels of a patch's side on the page, at least
 
 
@@ -33,6 +38,8 @@ def run(job):
     """Write the strongest patches of each layer, as the paper shows them."""
     args, model = job.args, job.model
     layers = names(args.layers) or stages(model)[:5]
+    pooled = any(isinstance(module, nn.MaxPool2d) for _, module in model.named_modules())
+    method = args.method or ("deconvnet" if pooled else "guided_backprop")
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
     maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
     pictures, labels, numbers = [], [], {}
@@ -44,15 +51,16 @@ def run(job):
             )
         for channel in channels:
             found = viz.top_patches(model, data.images, layer, int(channel), 9, maxima[layer])
-            back = viz.projections(model, data.images, found, args.method)
+            back = viz.projections(model, data.images, found, method)
             back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
             pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
             labels += [f"{layer}, channel {channel}", f"{found.pixels.shape[2]}x{found.pixels.shape[3]} pixels"]
         numbers[layer] = {"channels": channels, "receptive_field": found.box[0, 2:] - found.box[0, :2]}
-    title = f"{model.name}, layer by layer: strongest patches of {len(data.labels)} photographs, and {args.method}"
+    title = f"{model.name}, layer by layer: strongest patches of {len(data.labels)} photographs, and {method}"
     job.write(
         title,
         figure=plot.pictures(pictures, labels, title, columns=2 * args.per_layer),
         arrays={f"{label}_{n}": p for n, (label, p) in enumerate(zip(labels, pictures, strict=True))},
         numbers=numbers,
+        settings={"method": method},
     )
