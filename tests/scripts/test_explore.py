@@ -16,6 +16,7 @@ import models
 import viz
 from minigrad import nn
 from models.layers import Preprocess
+from models.mistakes import UserError
 from viz.__main__ import main
 from viz.commands.attribution import COMMANDS
 from viz.commands.job import Job
@@ -423,6 +424,15 @@ def test_a_map_is_put_on_trial_as_its_command_does(shown, client, monkeypatch, t
     assert answer["verdict"] in said and all(one["text"] in said for one in answer["findings"])
 
 
+def test_a_trial_that_nobody_waits_for_ends_after_its_step(shown):
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
+    steps = []
+    wish = SimpleNamespace(part=lambda step, *given: steps.append(step) or True)
+    with pytest.raises(UserError, match="the trial was stopped"):
+        server.believe.believe(shown[1], {"photo": shown[1].own.key, "method": "saliency", "target": "dog"}, wish)
+    assert steps == [1]
+
+
 # ---- what would it rather see ----------------------------------------------------------------------------------------
 
 
@@ -605,7 +615,9 @@ def test_a_network_without_class_scores_is_looked_into(tmp_path, monkeypatch):
     client, opened = of_layers(
         {"conv": nn.Conv2d(3, 4, 3, rng=rng), "relu": nn.ReLU(), "out": nn.Conv2d(4, 2, 1, rng=rng)}, tmp_path
     )
-    assert "not the scores of classes" in asked(client, view="look")["refused"]
+    for view in ("look", "fool"):
+        sentence = asked(client, view=view)["refused"]
+        assert "not the scores of classes" in sentence and sentence.endswith("a LAYER:CHANNEL")
     assert asked(client, view="layer", layer="out")["shape"] == [2, 14, 14]
     assert asked(client, view="channel", layer="out", channel=1)["of"] == 2
     assert asked(client, view="place", layer="out", unit=[1, 2, 3])["kind"] == "Conv2d"

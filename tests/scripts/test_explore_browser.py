@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import spearmanr
 
 import models
+import viz
 
 from . import tiny
 from .browser import needed, seen, started
@@ -242,6 +244,33 @@ def test_a_picture_that_ends_early_is_a_sentence_in_the_page(page, tmp_path):
 
 
 # ---- why -------------------------------------------------------------------------------------------------------------
+
+
+def test_maps_say_how_far_they_agree(page, server, folder):
+    go(page, server, "/why?methods=saliency,input_x_gradient,occlusion,guided_backprop")
+    answered(page, 4)
+    waiting(page, lambda: len(page.find_elements("css selector", ".agrees:not(:empty)")) == 3)
+    said = {
+        panel.find_element("css selector", "figcaption").text.split(":")[0]: panel.find_element(
+            "css selector", ".agrees"
+        ).text
+        for panel in page.find_elements("css selector", ".panel")
+    }
+    model = models.load(folder / "tiny3.h5").eval()
+    image = models.load_image(folder / "first.png", model.input_size, model.short_side)
+    names = {"Saliency": viz.saliency, "Input x gradient": viz.input_x_gradient, "Occlusion": viz.occlusion}
+    maps = {name: method(model, image)[0] for name, method in names.items()}
+    maps = {name: np.ravel(one if one.ndim == 2 else one.sum(0)) for name, one in maps.items()}
+
+    def likeness(one, other):
+        return 0 if min(np.ptp(one), np.ptp(other)) == 0 else spearmanr(one, other).statistic
+
+    for name, text in said.items():
+        found = re.findall(r"(?:with |, )([A-Z][a-z ]+) (−?[.0-9]+\d)", text)
+        assert len(found) == (2 if name in maps else 0)
+        values = [float(value.replace("−", "-")) for _, value in found]
+        np.testing.assert_allclose(values, [likeness(maps[name], maps[other]) for other, _ in found], atol=0.006)
+        assert values == sorted(values, reverse=True)
 
 
 def test_methods_stand_beside_each_other_for_two_classes(page, server):

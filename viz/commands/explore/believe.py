@@ -1,6 +1,7 @@
 """Can I believe it: what can be said against the map in view."""
 
 import viz
+from models.mistakes import UserError
 from viz import trust_figure
 
 from .. import trust
@@ -14,6 +15,7 @@ def believe(room, question, wish):
     name = question["method"]
     job = room.asked("trust", question | {"options": {"--method": name}}, wish)
     job.drawn = lambda own: {}
+    job.so_far = until_cancelled(job.so_far)
     found = trust.tried(job)
     target = f"target={target_text(job)}, " if job.args.target else ""
     return {
@@ -42,6 +44,16 @@ def believe(room, question, wish):
             f"found = viz.trust(model, image, method, {target}others=others, how=method.how, panel=panel)",
         ),
     }
+
+
+def until_cancelled(so_far):
+    """The callback of a trial, which viz.trust does not end by what it gives: half of one says nothing."""
+
+    def callback(*given):
+        if so_far(*given):
+            raise UserError("the trial was stopped, and half of one says nothing")
+
+    return callback
 
 
 TRIED = [name for name in METHODS if hasattr(viz, name)]  # those that the page has maps of, as they are by default

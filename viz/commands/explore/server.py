@@ -23,6 +23,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from models.mistakes import UserError
 from viz.colours import table
+from viz.target import NoScores
 
 from ..attribution import COMMANDS
 from ..command import find
@@ -271,7 +272,10 @@ class Tab:
         def answer(wish):
             if question.get("view") not in ANSWERS:
                 raise UserError(f"explore knows no {question.get('view')!r}")
-            return ANSWERS[question["view"]](self.room, question, wish)
+            try:
+                return ANSWERS[question["view"]](self.room, question, wish)
+            except NoScores as error:
+                raise UserError(f"{error.found}: go Inside, or give Why and Rather see a LAYER:CHANNEL") from None
 
         return answer
 

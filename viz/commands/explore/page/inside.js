@@ -206,7 +206,6 @@ function showChannel(part, question, answer) {
     part.frame = (area) => outline(box, area);
     part.paint();
     part.frame(answer.box);
-    part.point(place.get("at")?.split(",").map(Number));
   }
   if (answer.back) {
     const back = floats(answer.back);
@@ -247,6 +246,7 @@ function showChannel(part, question, answer) {
     element("p", { className: "deeds" }, ...deeds(layer, channel)),
     recipe(answer, keeping("guided_backprop", { ...question, target: `${layer}:${answer.unit.join()}`, options: {} })),
   );
+  part.point?.(place.get("at")?.split(",").map(Number));
 }
 
 function ordinal(n) {

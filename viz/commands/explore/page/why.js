@@ -1,5 +1,6 @@
 // Why: any methods beside each other, for one class or two, with their parameters and their colours at hand.
 
+import { correlation, ranks } from "./agree.js";
 import { ask, cancel } from "./talk.js";
 import { draw, end, floats, number, pixels, Pointed, signed, valueAt } from "./draw.js";
 import { element, keeping, percent, recipe } from "./element.js";
@@ -135,6 +136,7 @@ export async function show(photo) {
     else paint(panel);
   });
   request(asked.sort(([a], [b]) => a.method.slow - b.method.slow));
+  compare();
   showTrial(photo);
 }
 
@@ -162,6 +164,7 @@ function panelFor(method, target) {
     title: element("figcaption", {}, method.title),
     value: element("output", { className: "at-pointer" }),
     said: element("p", { className: "said quiet" }),
+    agrees: element("p", { className: "agrees quiet" }),
     bar: element("progress", { max: 1, value: 0, hidden: true }),
     settings: element("div", { className: "settings" }),
     more: element("div", {}),
@@ -175,6 +178,7 @@ function panelFor(method, target) {
     element("div", { className: "frame" }, canvas),
     element("div", { className: "row" }, panel.value, panel.bar, panel.stop),
     panel.said,
+    panel.agrees,
     panel.settings,
     panel.more,
   );
@@ -211,7 +215,23 @@ function hear(panel, answer, began) {
   const files = answer.ending ? [] : keeping(panel.method.name, panel.question);
   panel.more.replaceChildren(facts.tried.includes(panel.method.name) ? doubt(panel) : "", recipe(answer, files));
   panel.figure.dataset.seconds = answer.seconds;
-  requestAnimationFrame(() => (panel.figure.dataset.shown = performance.now() - began));
+  requestAnimationFrame(() => {
+    panel.figure.dataset.shown = performance.now() - began;
+    setTimeout(compare); // the picture comes first
+  });
+}
+
+// Say of each map how far the others of its class agree with it, those that agree most first. A map in colours has no
+// one number for each pixel.
+function compare() {
+  const whole = [...panels.values()].filter(({ map, figure }) => map?.shape.length === 2 && !figure.matches(".waits"));
+  for (const { map } of whole) map.ranks ??= ranks(map.values);
+  for (const panel of panels.values()) {
+    const others = whole.includes(panel) ? whole.filter((one) => one !== panel && one.target === panel.target) : [];
+    const found = others.map((one) => [one.method.title, correlation(panel.map.ranks, one.map.ranks)]).sort(([, a], [, b]) => b - a);
+    const words = found.map(([title, value]) => `${title.split(",")[0]} ${value.toFixed(2).replace(/^-0.00$/, "0.00").replace("-", "−")}`);
+    panel.agrees.textContent = words.length ? `Rank correlation, pixel by pixel, with ${words.join(", ")}.` : "";
+  }
 }
 
 function paint(panel) {
