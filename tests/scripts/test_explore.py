@@ -705,6 +705,16 @@ def test_the_newest_wish_comes_first_and_stale_ones_not_at_all():
     assert [facts["id"] for facts in one.heard] == ["first", "new", "next", "old", "last"]
 
 
+def test_a_wish_that_is_cancelled_before_its_thread_begins_it_holds_up_nobody():
+    one = Asking()
+    with one.worker._changed:  # no thread comes in between
+        one.ask(stale=lambda wish: {})
+        one.worker.cancel("a", "stale")
+    one.ask(last=lambda wish: {})
+    assert one.ended.wait(60)
+    assert [facts["id"] for facts in one.heard] == ["last"]
+
+
 def test_newer_wishes_are_answered_between_the_steps_of_a_slow_one():
     one, begun, free = Asking(), threading.Event(), threading.Event()
 

@@ -85,6 +85,8 @@ class Worker:
             for wish in self._of(owner, number):
                 wish.cancelled = True
             self._wishes = [wish for wish in self._wishes if wish.begun or not wish.cancelled]
+            if self._turn not in self._wishes:  # it has the turn, but no thread has come to begin it
+                self._turn = None
             self._wake()
 
     def pause(self, owner, number, paused=True):
