@@ -209,7 +209,7 @@ def test_a_value_is_that_of_the_colour(page):
         "return [one('plain', 0, 2), one('plain', 100, 2), one('plain', 255, 2, true), one('signed', 0, 2, true),"
         " one('signed', 28, 2), one('signed', 128, 2), one('plain', 100, 2e-9), one('plain', 255, 2e5)];"
     )
-    assert found == ["0", "0.79", "≥ 2.00", "≤ −2.0", "−1.6", "0", "7.9e−10", "199609"]
+    assert found == ["0", "0.785", "≥ 2.000", "≤ −2.00", "−1.55", "0", "7.85e−10", "199609"]
 
 
 def test_a_click_makes_a_map_large_and_arrows_move_its_crosshair(page):
@@ -260,6 +260,26 @@ def test_points_of_the_map_say_who_they_are(page):
     assert named.get_attribute("data-value") in here and re.fullmatch(r"part of .*: .*, p = [01]\.\d\d", here[0])
     named.send_keys(Keys.ARROW_RIGHT)
     assert named.get_attribute("data-value") == named.get_attribute("aria-label") == points[1][2]
+
+
+def test_names_of_points_stay_on_the_page(chromium, address):
+    seen(chromium, 360)
+    chromium.get(address)
+    widest = chromium.execute_script(
+        "const named = document.querySelector('.named'), points = JSON.parse(named.dataset.points);"
+        "return Math.max(...points.map((_, n) => { name(named, n); return document.documentElement.scrollWidth; }));"
+    )
+    assert widest <= 360
+
+
+def test_a_film_made_large_shows_one_frame(page):
+    shares = page.execute_script(
+        "document.querySelector('#style-films .film').click();"
+        "const film = document.querySelector('dialog .film'), image = film.querySelector('img');"
+        "const [whole, shown] = [image, film].map(box => box.getBoundingClientRect());"
+        "return [whole.width / shown.width, whole.height / shown.height];"
+    )
+    assert shares == pytest.approx([3 * 34 / 32, 1], abs=0.01)  # three frames of 32 pixels and their doubled edges
 
 
 def test_a_command_is_copied(page):

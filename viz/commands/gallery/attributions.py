@@ -53,7 +53,7 @@ def seen(study):
     height, width = job.model.input_size
     study.did()
     return {
-        "photograph": embed.photograph(first.sharp, f"The photograph {first.name}, as much of it as the network sees"),
+        "photograph": embed.photograph(first.sharp, f"As much of {first.name} as the network sees"),
         "input": embed.exact(first.image, f"The same at {width} × {height} pixels, which is all the network gets"),
         "bars": study.bars(job.probabilities),
         "unknown": study.unknown(first.image),

@@ -38,10 +38,10 @@ function value(image, column, row) {
   return n === zero ? "0" : number((n - zero + 0.5) * step, step);
 }
 
-// As many digits as the step between two colours allows.
+// As many digits as tell two neighbouring colours apart.
 function number(x, step) {
-  const digits = Math.floor(-Math.log10(step));
-  const text = digits > 5 || step > 1000 ? x.toExponential(1) : x.toFixed(Math.max(0, digits));
+  const digits = Math.ceil(-Math.log10(step));
+  const text = digits > 5 || step > 1000 ? x.toExponential(2) : x.toFixed(Math.max(0, digits));
   return text.replace(/^-(0(\.0*)?$)/, "$1").replaceAll("-", "−");
 }
 
@@ -77,7 +77,6 @@ function nearest(named, u, v) {
 function name(named, n) {
   const [x, y, text] = JSON.parse(named.dataset.points)[n];
   named.classList.add("pointed");
-  named.classList.toggle("right", x > 0.5);
   named.style.setProperty("--u", x);
   named.style.setProperty("--v", y);
   [named.dataset.value, named.dataset.at] = [text, n];
