@@ -3,7 +3,9 @@
 import itertools
 import json
 import os
+import re
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +110,14 @@ ATTACKS = {
 }
 
 
+def test_a_trial_goes_by_its_photograph_and_the_others(words, tmp_path, capsys):
+    image, *more = words("trust", "--out", tmp_path, "--draws", 2, "--steps", 2)
+    data = Path(image).parent.parent
+    for photograph in (data / "cat" / "0.png", data / "dog" / "1.png"):
+        assert run("trust", [str(photograph), *more, "--data", str(data)]) == 0, capsys.readouterr().err
+    assert [path.name.split("_")[1] for path in sorted(tmp_path.glob("*.json"))] == ["0", "1"]
+
+
 @pytest.fixture
 def titles(monkeypatch):
     """The texts of all figures that are written."""
@@ -121,6 +131,15 @@ def titles(monkeypatch):
     monkeypatch.setattr("viz.commands.job.save_figure", save)
     monkeypatch.setattr(sheet, "_lines", lambda text, *given: texts.append(text) or lines(text, *given))
     return texts
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if {"method", "methods"} & {action.dest for action in find(n).options._actions}]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_figures_call_methods_by_name(name, words, titles, tmp_path, capsys):
+    assert run(name, words(name, "--out", tmp_path)) == 0, capsys.readouterr().err
+    assert not [text for text in titles if re.search(r"\b(pgd|[a-z]+_(cam|gradients|backprop|pixel|map))\b", text)]
 
 
 @pytest.fixture

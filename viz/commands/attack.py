@@ -149,6 +149,21 @@ def auto(job, image, target):
 
 WAY = {"deepfool": "the shortest way", "auto": "whichever way works"}
 
+NAMES = {  # in titles
+    "fgsm": "FGSM",
+    "iterative": "Iterative FGSM",
+    "pgd": "PGD",
+    "apgd": "APGD",
+    "apgd_dlr": "APGD on the logits ratio",
+    "square": "Square attack",
+    "auto": "AutoAttack",
+    "ascent": "Ascent",
+    "deepfool": "DeepFool",
+    "cw": "Carlini and Wagner",
+    "one_pixel": "One-pixel attack",
+    "jsma": "JSMA",
+}
+
 USES = {
     "fgsm": ("epsilon",),
     "iterative": ("epsilon", "norm", "steps"),
@@ -243,5 +258,5 @@ def figure(job, image, saved, found, farther):
     changed = f"{found['saved']['l0']} pixel{'' if found['saved']['l0'] == 1 else 's'}"
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.2f}, {changed}"
     pictures = [image, plot.centred(difference), saved]
-    title = job.heading(f"{job.args.method}{wanted}: {moved}{way(farther)}; {end(found)}")
+    title = job.heading(f"{NAMES[job.args.method]}{wanted}: {moved}{way(farther)}; {end(found)}")
     return plot.pictures(pictures, labels, title, columns=3)

@@ -16,6 +16,12 @@ from .target import ANYTHING, SCORE
 COMMANDS: dict[str, "Attribution"] = {}
 
 
+def heading(method):
+    """What figures call one of COMMANDS or of methods.METHODS: "Grad-CAM", "LRP, zplus", "centre"."""
+    name, rule = ("lrp", method[4:]) if method.startswith("lrp_") else (method, "composite")
+    return COMMANDS[name].heading.format(rule=rule) if name in COMMANDS else method
+
+
 def call(job, name, **explained):
     """viz's function of this name, for the job's model and image, with those options of the job that it takes."""
     function = getattr(viz, name)

@@ -1,14 +1,15 @@
 """Several attribution methods and several classes side by side, every method with its default settings.
 
 A row is a class, a column a method, or the other way round where there are many methods. Coarse maps lie over the
-photograph, fine ones stand alone; maps of three channels are summed over them. Where a method does not apply to the
-network, the sentence that says why stands in its place. For the equations and papers see --help of each method.
+photograph, fine ones stand alone. Maps are those of the methods' own figures; pictures of three channels are summed
+over them. Where a method does not apply to the network, the sentence that says why stands in its place. For the
+equations and papers see --help of each method.
 """
 
 from models.mistakes import UserError
 from viz import plot
 
-from .attribution import COMMANDS, call
+from .attribution import COMMANDS, call, heading, signed
 from .methods import or_refusal
 from .options import chosen, parser, read_scores
 from .target import SCORE, Target
@@ -57,8 +58,7 @@ def run(job):
 
 def grid(image, maps, rows, methods, title):
     """A row for each target and a column for each method, or the other way round where there are many methods."""
-    names = [COMMANDS[method].heading.format(rule="composite") for method in methods]
-    over = [COMMANDS[method].heading for method in COARSE]
+    names, over = ([heading(method) for method in some] for some in (methods, COARSE))
     if len(methods) <= WIDEST:
         return plot.attribution_grid(image, maps, rows, names, title, over=over)
     return plot.attribution_grid(image, list(zip(*maps, strict=True)), names, rows, title, over=over)
@@ -73,4 +73,4 @@ def chosen_targets(job):
 def attribution(job, method, target):
     """(H,W): the method's map of the image for a target; the sentence by which it refuses this network."""
     found = or_refusal(lambda: call(job, method, **target.arguments))
-    return found if isinstance(found, str) else found[0].sum(0) if found.ndim == 4 else found[0]
+    return found if isinstance(found, str) else (COMMANDS[method].draw or signed)(found)[0]

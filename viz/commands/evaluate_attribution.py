@@ -24,6 +24,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.target import as_image, logits
 
+from .attribution import heading
 from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS, chosen_methods, or_refusal, refusals
@@ -161,7 +162,7 @@ def chart(job, measured, count):
     shades = np.where(high > low, (good - low) / np.where(high > low, high - low, 1), 0.5)
     title = job.heading(f"Attributions of {job.model.name} measured, means over {count} photographs; dark is good")
     names = [f"{key} ({ARROWS[key]} is better)" for key in columns]
-    return plot.matrix(means, [*measured, "chance"], names, title, shades=shades)
+    return plot.matrix(means, [*map(heading, measured), "chance"], names, title, shades=shades)
 
 
 def halved(images):

@@ -31,6 +31,7 @@ from viz.ground_truth.families import CUES, FAMILIES, family
 from viz.ground_truth.networks import ARCHITECTURES, trained
 from viz.ground_truth.scenes import scenes
 
+from .attribution import heading
 from .methods import METHODS, chosen_methods
 from .options import chosen, parser
 from .record import save, save_arrays
@@ -204,7 +205,7 @@ def draw(job, networks, methods):
     ]
     rows, title = [f"{cue} decides" for cue in models], "One scene, and networks that look at one part of it each"
     job.write(
-        figure=plot.attribution_grid(scene.images[0], maps, rows, shown, title, over=()),
+        figure=plot.attribution_grid(scene.images[0], maps, rows, list(map(heading, shown)), title, over=()),
         line="one scene, explained for each cue",
         subject="scene",
     )

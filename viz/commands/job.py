@@ -138,13 +138,14 @@ class Job:
         return Path(self.args.image).stem if self.args.image else "cat"
 
     def subject(self, part=""):
-        """What results are called: picture or folder, network, what is explained, part, and options not at a default.
+        """What results are called: picture, folder, network, what is explained, part, and options not at a default.
 
         "dog_minivgg", "dog_minivgg_zebra_steps-100", "imagenette_minivgg_relu3_1". part: of several results of a run.
         """
         asked = vars(self.args)
         data, model, target = (asked.get(key) for key in ("data", "model", "target"))
-        said = [data.resolve().name if data else self.image_name if "image" in asked else None]
+        said = [self.image_name if asked.get("image") or ("image" in asked and not data) else None]
+        said += [data.resolve().name if data else None]
         said += [network_name(model) if model else None, None if target is None else self.target_name("-", "_")]
         said += [asked.get("method"), asked.get("layer"), part]
         kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "store", "quiet")

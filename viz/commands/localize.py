@@ -13,6 +13,7 @@ from viz import plot
 from viz.grabcut import told_apart
 from viz.localization import seeds
 
+from .attribution import heading
 from .methods import METHODS
 from .options import parser
 
@@ -54,16 +55,18 @@ def run(job):
     apart = told_apart(job.image[0], *seeds(heat, high, low), seed=args.seed)
     image = job.image[0] if len(job.image[0]) == 3 else job.image[0].repeat(3, 0)  # outlines are in colour
     pictures = [image, plot.overlay(image, heat).transpose(2, 0, 1), viz.outline_box(image, box)]
-    labels = ["photograph", args.method, f"box above {args.fraction:g} of the maximum"]
+    labels = ["photograph", heading(args.method), f"box above {args.fraction:g} of the maximum"]
+    title = job.title("Localisation")
     if apart < TOLD_APART:
         share = f"no outline: only {apart:.0%} of the seeds are told apart by colour"
+        title += f"; {share}"
     else:
         share = f"object {segment.mean():.0%} of the image"
         pictures += [viz.outline_mask(image, segment)]
         labels += [f"GrabCut: {share}"]
     job.write(
         f"{job.title('localize')}: box top {box[0]}, left {box[1]}, bottom {box[2]}, right {box[3]}; {share}",
-        figure=plot.pictures(pictures, labels, job.title("Localisation"), columns=len(pictures)),
+        figure=plot.pictures(pictures, labels, title, columns=len(pictures)),
         arrays={"image": job.image, "map": heat[None], "region": mask, "segment": segment, "box": np.array(box)},
         numbers={"box": box, "segment_share": segment.mean(), "seeds_told_apart": apart, "region_share": mask.mean()},
     )

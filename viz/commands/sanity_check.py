@@ -22,6 +22,7 @@ from viz import plot
 from viz.intervals import Estimate
 from viz.randomization import Randomization
 
+from .attribution import heading
 from .kept import add_store_option, add_worker_options, kept
 from .labelled import WHERE, labelled_images
 from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
@@ -114,7 +115,9 @@ def write(job, images, found):
         "Rank correlation with the trained network's map: near 1, the map does not depend on what was learned"
     )
     job.write(
-        figure=plot.attribution_grid(images[0], maps, [*drawn_of, *refused], columns, title, over=()),
+        figure=plot.attribution_grid(
+            images[0], maps, list(map(heading, [*drawn_of, *refused])), columns, title, over=()
+        ),
         arrays=likeness,  # each (draws, layers + 1, photographs)
         numbers={
             "layers": layers,
@@ -128,7 +131,11 @@ def write(job, images, found):
     )
     job.write(
         figure=plot.matrix(
-            list(curves.values()), list(curves), ["trained", *layers], likeness_title, "layers randomised, down to"
+            list(curves.values()),
+            list(map(heading, curves)),
+            ["trained", *layers],
+            likeness_title,
+            "layers randomised, down to",
         ),
         line=f"\n{table}",
         part="likeness",

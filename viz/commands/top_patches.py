@@ -17,6 +17,7 @@ from viz.cam import default_layer
 from viz.patches import METHODS
 from viz.target import channels as channels_of
 
+from .attribution import heading
 from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images
 from .options import once, parser
@@ -62,7 +63,7 @@ def write(job, data, layer, keep):
         back = projections(job, data.images, found, keep)
         shown = np.stack([plot.centred(p) for p in back]).astype(np.float32)
         pictures += [viz.tile(viz.enlarge(patches, 60), gap=3) for patches in (found.pixels, shown)]
-        labels += [f"channel {channel}, {found.activation[0]:.2f} to {found.activation[-1]:.2f}", args.method]
+        labels += [f"channel {channel}, {found.activation[0]:.2f} to {found.activation[-1]:.2f}", heading(args.method)]
         arrays |= {f"patches_{channel}": found.pixels, f"projections_{channel}": back, f"boxes_{channel}": found.box}
         numbers[int(channel)] = [
             {"file": data.paths[n].name, "class": data.names[data.labels[n]] or None, "activation": float(value)}

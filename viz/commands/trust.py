@@ -18,6 +18,7 @@ import viz
 from models.mistakes import UserError
 from viz import trust_figure
 
+from .attribution import heading
 from .labelled import labelled_images
 from .methods import METHODS
 from .options import parser
@@ -39,11 +40,11 @@ number("--steps", 16, "points of the insertion and deletion curves")
 def run(job):
     """Write the findings against the map, and the verdict."""
     args, found = job.args, tried(job)
-    findings = found.findings
+    findings, title = found.findings, job.title(f"{heading(args.method)} on trial")
     words = "\n".join(f"  {trust_figure.SIGNS[one.against]:10} {name}: {one.text}" for name, one in findings.items())
     job.write(
-        f"{job.title(f'{args.method} on trial')}\n{found.verdict}\n{words}\n",
-        figure=trust_figure.figure(job.image, found, job.title(f"{args.method} on trial")),
+        f"{title}\n{found.verdict}\n{words}\n",
+        figure=trust_figure.figure(job.image, found, title),
         arrays={"image": job.image, "map": found.map, "random_map": found.random_map},
         numbers={
             "verdict": found.verdict,
@@ -70,7 +71,7 @@ def tried(job):
     if args.method not in TRIED:
         raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(TRIED)}")
     method = METHODS[args.method]
-    panel = {name: one for name, one in viz.trusted.PANEL.items() if name != args.method}
+    panel = {heading(name): one for name, one in viz.trusted.PANEL.items() if name != args.method}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
         return viz.trust(

@@ -13,6 +13,7 @@ from viz import plot
 from viz.head import stages
 from viz.patches import METHODS
 
+from .attribution import heading
 from .labelled import add_data_options, labelled_images
 from .options import names, parser
 
@@ -56,7 +57,8 @@ def run(job):
             pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
             labels += [f"{layer}, channel {channel}", f"{found.pixels.shape[2]}x{found.pixels.shape[3]} pixels"]
         numbers[layer] = {"channels": channels, "receptive_field": found.box[0, 2:] - found.box[0, :2]}
-    title = f"{model.name}, layer by layer: strongest patches of {len(data.labels)} photographs, and {method}"
+    shown = f"strongest patches of {len(data.labels)} photographs, and {heading(method).lower()}"
+    title = f"{model.name}, layer by layer: {shown}"
     job.write(
         title,
         figure=plot.pictures(pictures, labels, title, columns=2 * args.per_layer),
