@@ -76,6 +76,6 @@ def figure(job, data, images, shapes, textures, named, bias):
     for n in shown:
         shape, texture = (data.names[data.labels[i[n]]] for i in (shapes, textures))
         labels += [f"shape: {shape}", f"texture: {texture}", f"named {data.names[named[n]]}"]
-    return plot.pictures(
-        pictures, labels, job.heading(f"Shape against texture in {len(images)} pictures, {bias}"), columns=6
-    )
+    some = f", the first {len(shown)} of them shown" if len(shown) < len(images) else ""
+    title = job.heading(f"Shape against texture in {len(images)} pictures, {bias}{some}")
+    return plot.pictures(pictures, labels, title, columns=6)
