@@ -172,7 +172,7 @@ def test_branches_write_into_one_array(rng, monkeypatch):
     without = nn.Conv2d(16, 5, 3, padding=2, dilation=2, bias=False, rng=rng)
     model = branches(nn.Conv2d(16, 24, 1, rng=rng), conv(rng, 16, 32), without).requires_grad_(False)
     for inner in (model["join.a"], model["join.b"]):
-        inner.bias.data = rng.standard_normal(inner.bias.shape, np.float32)
+        inner.bias.data = mg.Tensor(rng.standard_normal(inner.bias.shape, np.float32)).data
     wanted = F.relu(F.cat([model[f"join.{name}"](x) for name in "abc"], 1)).numpy()
     seen = counted(monkeypatch)
     np.testing.assert_allclose(model(x).numpy(), wanted, atol=1e-5)

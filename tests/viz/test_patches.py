@@ -100,7 +100,7 @@ def test_projections_lose_nothing_by_cropping(case, method):
 def test_a_unit_at_the_bound_of_a_relu6_is_projected_from_before_it(images):
     rng, chain = np.random.default_rng(0), {}
     chain["conv"], chain["relu6"] = nn.Conv2d(3, 2, 3, rng=rng), nn.ReLU6()
-    chain["conv"].weight.data = 20 * chain["conv"].weight.data
+    chain["conv"].weight.data = (20 * chain["conv"].weight.detach()).data
     model, x = nn.Sequential(chain).eval(), images(4, shape=(3, 7, 7)).astype(np.float32)
     found = patches.top_patches(model, x, "relu6", 1, count=2)
     assert (found.activation == 6).all()
