@@ -59,7 +59,9 @@ def run(job):
             },
             "as good": {measure: found.as_good(measure) for measure in ("insertion", "deletion")},
             "change under noise": found.change,
-            "agreement": found.agreement,
+            "agreement": {
+                name: found.agreement[heading(name)] for name in panel(args.method) if heading(name) in found.agreement
+            },
             "agreement by chance": found.chance,
         },
     )
@@ -71,7 +73,6 @@ def tried(job):
     if args.method not in TRIED:
         raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(TRIED)}")
     method = METHODS[args.method]
-    panel = {heading(name): one for name, one in viz.trusted.PANEL.items() if name != args.method}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
         return viz.trust(
@@ -81,13 +82,18 @@ def tried(job):
             **job.explained_classes,
             others=others(job),
             how=method.how,
-            panel=panel,
+            panel={heading(name): one for name, one in panel(args.method).items()},
             draws=args.draws,
             steps=args.steps,
             seed=args.seed,
             progress=job.progress,
             callback=job.so_far,
         )
+
+
+def panel(method):
+    """The methods that a map by this one is compared with."""
+    return {name: one for name, one in viz.trusted.PANEL.items() if name != method}
 
 
 def others(job):
