@@ -7,9 +7,6 @@ import io
 import os
 import re
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +42,7 @@ def load_image(source: Any, size: int | tuple[int, int] | None = None, short_sid
     EXIF orientation asks. The 12 or 16 bits of a grey, RGB, RGBA or LA file keep their depth; others, and PIL images in
     colour, have 8. Raises ImageError: no such file, a folder, empty, not a picture, damaged, less than 2 pixels wide or
     high, more than 80 megapixels (both told from the header, before decoding), NaN or values outside [0, 1].
+    Pillow's warnings are passed on: on many pixels, and on damaged EXIF data, which is ignored.
     """
     size = _checked_size(size)
     if short_side is not None and (size is None or not max(size) <= short_side <= MAX_PIXELS):
@@ -123,9 +121,8 @@ def _open(source: Any) -> list["Image.Image"]:
     try:
         if not (len(source) if isinstance(source, bytes) else source.stat().st_size):
             raise ImageError(f"{path} is empty (zero bytes)")
-        with _quietly():
-            Image.preinit()  # the readers of the first five formats
-            image = Image.open(_file(source), formats=FORMATS)
+        Image.preinit()  # the readers of the first five formats
+        image = Image.open(_file(source), formats=FORMATS)
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
     except UnidentifiedImageError:
@@ -140,9 +137,8 @@ def _open(source: Any) -> list["Image.Image"]:
     with image:
         _check_pixels(image.size, path)
         try:
-            with _quietly():
-                levels = _levels_of_16_bits(source, image)
-                return _planes(image) if levels is None else _planes_of_array(levels)
+            levels = _levels_of_16_bits(source, image)
+            return _planes(image) if levels is None else _planes_of_array(levels)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         except Exception as error:  # and on truncated or damaged data
@@ -152,14 +148,6 @@ def _open(source: Any) -> list["Image.Image"]:
 def _file(source: Any) -> Any:
     """What Pillow opens, of a Path or of bytes."""
     return io.BytesIO(source) if isinstance(source, bytes) else source
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without Pillow's warnings: on many pixels (our limit is lower), and on damaged EXIF (see _upright)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _check_pixels(size: tuple[int, int], name: object) -> None:

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 import minigrad.functional as F
+import models
 from models import installed
 from models.labels import imagenet_labels
 from models.mistakes import UserError
@@ -97,6 +98,15 @@ def test_a_damaged_picture(script, tmp_path, photograph):
     cut.write_bytes(photograph.read_bytes()[:3000])
     code, _, err = script("saliency", cut)
     assert code == 2 and "cut.png is damaged" in sentence(err)
+
+
+def test_a_picture_with_damaged_exif_is_no_warning(script, tmp_path, photograph):
+    with Image.open(photograph) as picture:
+        picture.convert("RGB").save(tmp_path / "p.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00")
+    with pytest.warns(UserWarning, match="EXIF"):
+        models.load_image(tmp_path / "p.jpg")
+    code, _, err = script("saliency", tmp_path / "p.jpg")
+    assert code == 0 and err == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any folder")

@@ -77,6 +77,7 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
     def work():
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # once: threads that read share the filters
             args = options.parse_args(argv)
             defaults = {key: options.get_default(key) for key in vars(args)}
             job = Job(name, args, argv, program, own_process, written, defaults)

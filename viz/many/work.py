@@ -9,6 +9,7 @@ import os
 import platform
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -102,6 +103,7 @@ def held(question: Question) -> Any:
         if identity(model) != question.weights:
             raise UserError(f"{platform.node()} has other weights at {question.model} than this run was begun with")
         keep_freed_memory()
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # as command.py does in its process
         hold(question, model)
         return model
 

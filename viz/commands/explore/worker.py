@@ -54,6 +54,7 @@ class Wish:
         self._catching = warnings.catch_warnings(record=True)
         self.warned.append(self._catching.__enter__())
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of what another thread reads
 
     def end_turn(self):
         self._catching.__exit__(None, None, None)
