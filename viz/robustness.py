@@ -160,9 +160,10 @@ def defence_table(
             draws = samples if defence.random else 1
 
             def measured(defended: Any = defended, draws: int = draws) -> dict:
+                found = {"clean": accuracy(defended, image, label), "attacked": accuracy(defended, unaware, label)}
+                # last: a random defence draws by how often it has met a photograph, and an attack may run elsewhere
                 adaptive = as_saved(attacked_images(defended, image, label, attack, draws, batch_size, bar))
-                found = {"clean": image, "attacked": unaware, "adaptive": adaptive}
-                return {state: accuracy(defended, images, label) for state, images in found.items()}
+                return found | {"adaptive": accuracy(defended, adaptive, label)}
 
             found = _or_sentence(measured)
             found = {"clean": found, "attacked": None, "adaptive": None} if isinstance(found, str) else found

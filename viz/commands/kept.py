@@ -3,6 +3,7 @@ the workers of a Dask cluster may compute."""
 
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -59,7 +60,7 @@ class Keep:
 
     def all(self, compute, model, items):
         """What compute(model, *items[key]) gives for each of the items, {key: arguments}, in order; by --workers, where
-        compute must be a function that can be pickled, and so must its arguments."""
+        cloudpickle must take compute and its arguments."""
         found = {}
         if self.client is not None:
             missing = {key: its for key, its in items.items() if self.store is None or not self.store.remembers(key)}
@@ -98,24 +99,30 @@ def question(job, images, networks):
     }
 
 
-def by_batches(keep, name, compute, model, arrays, size=None, progress=False):
+def by_batches(keep, name, compute, model, arrays, size=None, progress=False, title=None):
     """{array: (N,...)} of what compute(model, *parts) gives, {array: (n,...)}, for parts of the (N,...) arrays, each
-    kept under `name` and its place. size: of a part (default: BATCH)."""
+    kept under `name` and its place. size: of a part (default: BATCH). title: of the bar (default: `name`)."""
     found, size = {}, size or BATCH
     places = range(0, len(arrays[0]), size)
     items = {f"{name} {start}": tuple(array[start : start + size] for array in arrays) for start in places}
-    for part in tqdm(keep.all(compute, model, items), desc=name, total=len(items), disable=not progress):
+    for part in tqdm(keep.all(compute, model, items), desc=title or name, total=len(items), disable=not progress):
         for key, values in part.items():
             found.setdefault(key, []).append(values)
     return {key: np.concatenate(values) for key, values in found.items()}
 
 
-def remembered(keep, name, attack):
-    """The attack(model, image, label, samples), whose results are kept batch by batch, in the order of its calls."""
+def in_batches(keep, name, attack, progress=False, size=None):
+    """The attack(model, image, label, samples) of all photographs at once, by `by_batches`; what it gave is kept in the
+    order of its calls."""
     calls = count()
 
-    def kept_attack(model, image, label, samples):
-        key = f"{name}, call {next(calls)}, {sha256(image)}"
-        return keep(key, lambda: {"attacked": np.asarray(attack(model, image, label, samples))})["attacked"]
+    def whole(model, image, label, samples):
+        key, compute = f"{name}, call {next(calls)}, {sha256(image)}", partial(attacked, attack, samples)
+        return by_batches(keep, key, compute, model, [image, label], size, progress, title=name)["attacked"]
 
-    return kept_attack
+    return whole
+
+
+def attacked(attack, samples, model, image, label):
+    """What an attack gives for one batch."""
+    return {"attacked": np.asarray(attack(model, image, label, samples))}

@@ -15,7 +15,7 @@ import viz
 from models.mistakes import UserError
 from viz import plot
 
-from .kept import add_store_option, kept, remembered
+from .kept import add_store_option, add_worker_options, in_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .options import chosen, distance, parser
 from .record import network_name
@@ -42,6 +42,7 @@ number("--queries", 1000, "of Square, the last attack of auto")
 number("--samples", 4, "draws a gradient is averaged over for a random defence")
 number("--slow", 0, "also cw, jsma and one_pixel, over the first N photographs", low=0, metavar="N")
 add_store_option(options)
+add_worker_options(options)
 
 
 def run(job):
@@ -138,6 +139,11 @@ def strongest(args):
     return pgd(args.epsilon, args.steps)
 
 
+def batched(job, keep, table, attacks, size=None):
+    """`in_batches` of {name: attack}."""
+    return {name: in_batches(keep, f"{table}, {name}", one, job.progress, size) for name, one in attacks.items()}
+
+
 def attacks(job, data, networks, keep):
     args = job.args
     model = next(iter(networks.values()))
@@ -147,13 +153,13 @@ def attacks(job, data, networks, keep):
         f"pgd-{args.steps} L2 0.5": pgd(0.5, args.steps, "l2"),
         "deepfool": deepfool,
     }
-    tried = {name: remembered(keep, f"attacks, {name}", one) for name, one in (weak | budgets(args)).items()}
-    rows = viz.attack_table(model, data.images, data.labels, tried, progress=job.progress)
+    tried = batched(job, keep, "attacks", weak | budgets(args))
+    rows = viz.attack_table(model, data.images, data.labels, tried, len(data.labels))
     if args.slow:
         slow = {"carlini_wagner": carlini_wagner, "jsma": jsma, "one_pixel": one_pixel}
-        slow = {name: remembered(keep, f"slow, {name}", one) for name, one in slow.items()}
+        slow = batched(job, keep, "slow", slow, 8)
         chosen = job.rng.permutation(len(data.labels))[: args.slow]
-        rows += viz.attack_table(model, data.images[chosen], data.labels[chosen], slow, 8, progress=job.progress)
+        rows += viz.attack_table(model, data.images[chosen], data.labels[chosen], slow, len(chosen))
     return rows
 
 
@@ -170,23 +176,23 @@ def defences(job, data, networks, keep):
         "blur 1": viz.GaussianBlur(1.0),
         "3 bits": viz.BitDepth(3),
     }
-    attack = remembered(keep, "defences", strongest(args))
+    attack = in_batches(keep, "defences", strongest(args), job.progress)
     images, labels = data.images, data.labels
     model = next(iter(networks.values()))
-    return viz.defence_table(model, images, labels, chosen, attack, args.samples, progress=job.progress)
+    return viz.defence_table(model, images, labels, chosen, attack, args.samples, len(labels))
 
 
 def transfer(job, data, networks, keep):
-    attack = remembered(keep, "transfer", pgd(job.args.epsilon, job.args.steps))
-    return viz.transfer_table(networks, data.images, data.labels, attack, progress=job.progress)
+    attack = in_batches(keep, "transfer", pgd(job.args.epsilon, job.args.steps), job.progress)
+    return viz.transfer_table(networks, data.images, data.labels, attack, len(data.labels))
 
 
 def compare(job, data, networks, keep):
     attack = {"fgsm 1/255": fgsm(1 / 255)} | budgets(job.args)
     if job.args.attack == "auto":
         attack[f"auto {255 * job.args.epsilon:.3g}/255"] = strongest(job.args)
-    attack = {name: remembered(keep, f"networks, {name}", one) for name, one in attack.items()}
-    return viz.robustness_table(networks, data.images, data.labels, attack, seed=job.args.seed, progress=job.progress)
+    attack, count = batched(job, keep, "networks", attack), len(data.labels)
+    return viz.robustness_table(networks, data.images, data.labels, attack, seed=job.args.seed, batch_size=count)
 
 
 TABLE = {"attacks": attacks, "defences": defences, "transfer": transfer, "networks": compare}
