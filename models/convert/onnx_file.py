@@ -366,7 +366,7 @@ class Reader:
             else:
                 if math.prod(shape) > max(tensor.ByteSize(), 1) * 2:
                     raise ValueError(f"it declares shape {shape}, more than it holds")
-                array = to_array(tensor)
+                array = to_array(tensor) if math.prod(shape) else np.zeros(shape, dtype)  # onnx asks for its other sides
             return array.astype(np.float32) if array.dtype.kind == "f" or "float" in array.dtype.name else array
         except Exception as error:
             raise WeightsError(f"its constant {name!r} cannot be read ({shown(error)})") from None

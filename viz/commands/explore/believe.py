@@ -5,6 +5,7 @@ from models.mistakes import UserError
 from viz import trust_figure
 
 from .. import trust
+from ..attribution import heading
 from ..methods import METHODS
 from .packed import numbers
 from .why import target_text
@@ -40,7 +41,7 @@ def believe(room, question, wish):
             "loaded = [models.load_image(getattr(data, name)(), model.input_size) for name in names]",
             "others = in_channels(model, np.concatenate(loaded))",
             f"method = METHODS[{name!r}]",
-            f"panel = {{name: one for name, one in viz.trusted.PANEL.items() if name != {name!r}}}",
+            f"panel = {{{', '.join(f'{heading(one)!r}: viz.trusted.PANEL[{one!r}]' for one in trust.panel(name))}}}",
             f"found = viz.trust(model, image, method, {target}others=others, how=method.how, panel=panel)",
         ),
     }
