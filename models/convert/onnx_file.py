@@ -366,7 +366,8 @@ class Reader:
             else:
                 if math.prod(shape) > max(tensor.ByteSize(), 1) * 2:
                     raise ValueError(f"it declares shape {shape}, more than it holds")
-                array = to_array(tensor) if math.prod(shape) else np.zeros(shape, dtype)  # onnx asks for its other sides
+                # of no elements onnx would ask for the memory of its other sides
+                array = to_array(tensor) if math.prod(shape) else np.zeros(shape, dtype)
             return array.astype(np.float32) if array.dtype.kind == "f" or "float" in array.dtype.name else array
         except Exception as error:
             raise WeightsError(f"its constant {name!r} cannot be read ({shown(error)})") from None

@@ -499,3 +499,18 @@ def test_a_layer_is_found_by_what_the_file_calls_it():
     for nothing in ("/", "-1", "0"):
         with pytest.raises(ValueError, match=f"there is no layer '{nothing}'; the layers are: preproc"):
             model[nothing]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.INT4])
+def test_a_constant_of_no_elements_asks_for_no_memory(tmp_path, kind):
+    """Its shape's other sides may be anything in a damaged file."""
+    constant = TensorProto(name="w", data_type=kind, dims=[2, 2**62, 0])
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy"]
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(
+        helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [constant])).SerializeToString()
+    )
+    with pytest.raises(WeightsError) as refused:
+        convert(path, preprocessing="unit")
+    assert "'w'" in str(refused.value) and "emory" not in str(refused.value)
