@@ -65,14 +65,21 @@ def ascent(room, question, wish):
         job.shown = [*job.shown, "--change", *wish.changes]
         options |= {"--change": list(wish.changes)}
     return {
+        **ended(job, result),
+        **said(job, result.image),
+        "python": room.python(None, *python(job, result), network=job.args.model),
+        "keep": ["maximize", {"target": job.args.target, "options": options}],
+    }
+
+
+def ended(job, result):
+    """The last frame, of what it is, how it ended, and the command that makes it."""
+    return {
         "image": picture(result.image),
         "of": job.target_name(),
-        **said(job, result.image),
         "ending": job.ending,
         "kept": True,
         "command": job.command_line,
-        "python": room.python(None, *python(job, result), network=job.args.model),
-        "keep": ["maximize", {"target": job.args.target, "options": options}],
     }
 
 
@@ -139,11 +146,7 @@ def dreaming(room, question, wish):
     named = ", ".join(f"{name}={value!r}" for name, value in words.items())
     call = f"viz.deep_dream(model, image, {objective_text(job)}, {named})"
     return {
-        "image": picture(result.image),
-        "of": job.target_name(),
-        "ending": job.ending,
-        "kept": True,
-        "command": job.command_line,
+        **ended(job, result),
         "python": program(room, job, {"image": image}, f"found = {call}.image"),
         "keep": ["dream", {"target": args.target, "options": question.get("options", {})}],
     }
