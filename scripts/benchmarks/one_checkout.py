@@ -6,64 +6,20 @@ import time
 
 import numpy as np
 
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
+def step(name, network, side, batch=1):
+    """A step as minigrad_side has it, of a network with drawn weights."""
 
-def vgg16():
-    import models
+    def made():
+        import models
+        from benchmarks import minigrad_side
 
-    image = np.random.default_rng(0).random((1, 3, 224, 224), dtype=np.float32)
-    return models.build("vgg16", seed=0).eval().requires_grad_(False), image
+        model = models.build(network, seed=0).eval()
+        images = np.random.default_rng(0).random((batch, 3, side, side), dtype=np.float32)
+        labels = np.arange(batch) % 12
+        return getattr(minigrad_side, name)(model, (lambda: (images, labels)) if name == "training" else images)
 
-
-def forward():
-    import minigrad as mg
-
-    model, image = vgg16()
-
-    def step():
-        with mg.no_grad():
-            model(mg.Tensor(image))
-
-    return step
-
-
-def gradient():
-    import minigrad as mg
-
-    model, image = vgg16()
-
-    def step():
-        x = mg.Tensor(image, requires_grad=True)
-        mg.grad(model(x)[0, 1], x)
-
-    return step
-
-
-def style():
-    import minigrad as mg
-    import viz
-
-    model, image = vgg16()
-
-    def step():
-        x = mg.Tensor(image, requires_grad=True)
-        found = model.activations(x, ["relu4_2", *STYLE_LAYERS])
-        loss = (found["relu4_2"] ** 2).sum()
-        for layer in STYLE_LAYERS:
-            loss = loss + (viz.gram(found[layer]) ** 2).sum()
-        mg.grad(loss, x)
-
-    return step
-
-
-def training():
-    import models
-    from benchmarks import minigrad_side
-
-    images = np.random.default_rng(0).random((32, 3, 96, 96), dtype=np.float32)
-    labels = np.arange(len(images)) % 12
-    return minigrad_side.training(models.build("minivgg", seed=0), lambda: (images, labels))
+    return made
 
 
 def method(name, **options):
@@ -84,10 +40,10 @@ def method(name, **options):
 
 
 CASES = {
-    "vgg16": forward,
-    "vgg16-grad": gradient,
-    "style": style,
-    "minivgg-step": training,
+    "vgg16": step("forward", "vgg16", 224),
+    "vgg16-grad": step("gradient", "vgg16", 224),
+    "style": step("style", "vgg16", 224),
+    "minivgg-step": step("training", "minivgg", 96, 32),
     "score-cam": method("score_cam"),
     "rise": method("rise", samples=200),
     "occlusion": method("occlusion"),
@@ -102,14 +58,14 @@ def main(checkout, case):
 
     if not minigrad.__file__.startswith(checkout):
         sys.exit(f"minigrad comes from {minigrad.__file__}")
-    step = CASES[case]()
+    call = CASES[case]()
     keep_freed_memory()
     for _ in range(2):
-        step()
+        call()
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        step()
+        call()
         print(time.perf_counter() - start, flush=True)
 
 
