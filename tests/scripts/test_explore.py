@@ -681,6 +681,7 @@ class Asking:
 
     def __init__(self, owner="a", working=None):
         self.owner, self.heard, self.ended = owner, [], threading.Event()
+        self.awaited = {"last"}  # the wishes with whose answers it has ended
         self.worker = worker.Worker() if working is None else working
 
     def ask(self, **answers):
@@ -688,8 +689,10 @@ class Asking:
 
     def hear(self, facts):
         self.heard.append(facts)
-        if facts["id"] == "last" and facts.get("done"):
-            self.ended.set()
+        if facts.get("done"):
+            self.awaited.discard(facts["id"])
+            if not self.awaited:
+                self.ended.set()
 
 
 def test_the_newest_wish_comes_first_and_stale_ones_not_at_all():
@@ -760,6 +763,7 @@ def test_those_asked_together_take_turns_and_one_may_rest():
             wish.part(1, 1, dict)
         return {}
 
+    one.awaited |= {"a", "b"}
     one.ask(a=slow("a", 4), b=slow("b", 3), last=last)
     assert one.ended.wait(60)
     assert "".join(steps) == "ababbaa"
