@@ -140,7 +140,7 @@ def test_commands(name, command, monkeypatch):
     elif program == "pytest":
         assert all((ROOT / word.split("::")[0]).exists() for word in words if word.startswith("tests"))
     elif program == "python" and words[0] == "-m":
-        check_module(words[1], words[2:])
+        check_module(words[1], words[2:], monkeypatch)
     elif program == "python":
         check_script(ROOT / words[0], words[1:], monkeypatch)
     else:
@@ -159,7 +159,8 @@ def check_script(script, words, monkeypatch):
             assert options.parse_args(words)
 
 
-def check_module(module, words):
+def check_module(module, words, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # from which `python -m benchmarks.case` is called
     if module == "pip":
         check_pip(words)
     elif module == "pytest":
