@@ -29,6 +29,7 @@ ATTACKS = {
     "pgd": lambda model, x, y: viz.pgd(model, x, label=y, epsilon=EPSILON, steps=20),
     "apgd": lambda model, x, y: viz.apgd(model, x, label=y, epsilon=EPSILON, steps=100),
     "square": lambda model, x, y: viz.square_attack(model, x, label=y, epsilon=EPSILON, queries=1000),
+    "auto": lambda model, x, y: viz.auto_attack(model, x, label=y, epsilon=EPSILON, steps=100, queries=1000),
 }
 
 

@@ -79,8 +79,9 @@ def lrp(
     where that is linear in the outputs, as a class's, a difference of two, or a product with a fixed vector.
 
     rule: "epsilon", "gamma", "zplus", "alphabeta", "flat" or "wsquare", for all layers with weights; or a composite:
-        "composite" (Montavon et al. 2019, section 10.3): box at the first convolution, whose inputs lie between those
-        of a black and a white image, gamma at the other convolutions, epsilon at linear layers; "epsilon_plus" and
+        "composite" (after Montavon et al. 2019, section 10.3, who take epsilon at the upper convolutions too, and no
+        epsilon at linear layers): box at the first convolution, whose inputs lie between those of a black and a white
+        image, gamma at the other convolutions, epsilon at linear layers; "epsilon_plus" and
         "epsilon_alpha2_beta1": z-plus, or alpha-beta, at convolutions, epsilon at linear layers; with "_flat" behind,
         flat at the first convolution (Kohlbrenner et al. 2020, arXiv:1910.09840).
     rules: {layer: rule}, what holds there in the place of `rule`, with all layers inside; "box" at the first alone.

@@ -100,7 +100,7 @@ def random_logit(
 
 
 def smoothed(method: Method, samples: int = 50, sigma: float = 0.1, seed: int = 0) -> Callable[..., Any]:
-    """`method` averaged over noisy images, for the smooth randomisation test (Hedstroem et al. 2023, arXiv:2401.06465):
+    """`method` averaged over noisy images, for the smooth randomisation test (Hedstroem et al. 2024, arXiv:2401.06465):
 
         model_randomization(model, image, smoothed(viz.saliency))
 

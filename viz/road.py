@@ -34,7 +34,7 @@ NEIGHBOURS = {(r, c): 1 / 12 if r and c else 1 / 6 for r in (-1, 0, 1) for c in 
 @dataclass(frozen=True)
 class Road:
     """`shares` (S,) of the pixels removed; `most` and `least` (N,S), the class probability once the most, or the least,
-    relevant of them are gone."""
+    relevant of them are gone. The paper has the accuracy there, which one image does not have."""
 
     shares: np.ndarray
     most: np.ndarray
@@ -43,7 +43,8 @@ class Road:
     @property
     def gap(self) -> np.ndarray:
         """(N,): the mean of least - most: how much more the pixels at the top of the map are worth to the class than
-        those at its end. Higher is better, 0 on average for a map that knows nothing."""
+        those at its end. Higher is better, 0 on average for a map that knows nothing. The paper keeps both orders
+        apart; half of this, of scores, is pytorch-grad-cam's ROADCombined."""
         return (self.least - self.most).mean(1)
 
     def _repr_png_(self) -> bytes:

@@ -30,7 +30,8 @@ from .random import drawn, streams
 from .ranges import require
 from .typing import Callback, Classes, Images, Target
 
-HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: where the squares' area is halved
+# Of 10,000 queries, those at which the squares' area is halved: as in the authors' code.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @aimed_by_name

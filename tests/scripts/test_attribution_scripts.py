@@ -176,6 +176,20 @@ def test_evaluation_of_one_measure(script, colours, tmp_path):
     assert measured == {"method", "seconds", "infidelity"}
 
 
+def test_evaluation_of_measures_by_name(script, colours, tmp_path):
+    measures = ("road", "faithfulness", "other_class", "sparseness")
+    argv = ("--data", colours[1], "--count", "6", "--methods", "input_x_gradient,random", "--measures")
+    code, _, err = script("evaluate_attribution", *argv, ",".join(measures), "--model", colours[0])
+    assert (code, err) == (0, "")
+    record = json.loads(the_only(tmp_path / "out", "*.json").read_text())["numbers"]
+    right, random = record["rows"]
+    assert {key for key in right if not key.endswith("_interval")} == {"method", "seconds", *measures}
+    assert right["road"] > 0 and right["faithfulness"] > 0.5 > abs(random["faithfulness"])
+    assert right["road"] > random["road"] and record["chance"]["road"] == record["chance"]["faithfulness"] == 0
+    assert right["other_class"] < random["other_class"] == pytest.approx(1)  # it looks at no class
+    assert random["sparseness"] == pytest.approx(1 / 3, abs=0.02)  # Gini's index of evenly spread values
+
+
 def test_evaluation_needs_photographs_that_it_gets_right(script, colours, weights):
     code, _, err = script("evaluate_attribution", "--data", colours[1], "--count", "2", "--model", weights)
     assert code == 2 and "no class for the photographs of" in err

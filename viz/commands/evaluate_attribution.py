@@ -7,6 +7,12 @@ of four photographs in a mosaic (Zhang et al. 2016, arXiv:1608.00507), and share
 noise the attribution, best scaled, leaves unexplained (Yeh et al. 2019, arXiv:1901.09392; viz/fidelity.py): chance is
 1 - 1/(noises - 1). Seconds are those of one explanation.
 
+By name (--measures) also: road, the class's probability once the least relevant pixels are imputed less that once the
+most relevant are, the mean over shares of 10 to 90 % (Rong et al. 2022, arXiv:2202.00449; chance is 0); faithfulness,
+the correlation of sums of the map with what the loss of those pixels does (Bhatt et al. 2020, arXiv:2005.00631; 0);
+other_class, the rank correlation with the map of another class (Sixt et al. 2020, arXiv:1912.09818; 1 if the class does
+not matter); and sparseness, the map's Gini index (Chalasani et al. 2020, arXiv:1810.06583; neither end is better).
+
 Photographs that the network gets wrong are left out. "random" and "centre" look at nothing: a method should beat them.
 Where a method does not apply to the network, the sentence that says why stands in its row. Behind each mean stands the
 interval that 95 % of such draws of photographs would give; a second table has the differences to the centre, photograph
@@ -14,6 +20,7 @@ by photograph, which are known better than the means.
 """
 
 import time
+import warnings
 from functools import partial
 
 import numpy as np
@@ -32,7 +39,8 @@ from .options import chosen, parser
 from .tables import markdown, with_refusals
 
 OF_MEASURES = {"curves": ("steps", "curves"), "grid": ("tiles",), "infidelity": ("noises", "sigma")}  # and options
-MEASURES = tuple(OF_MEASURES)  # insertion and deletion; pointing and share; infidelity
+DEFAULT = tuple(OF_MEASURES)  # insertion and deletion; pointing and share; infidelity
+MEASURES = (*DEFAULT, "road", "faithfulness", "other_class", "sparseness")
 
 options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
@@ -55,9 +63,9 @@ number("--noises", 128, "noisy images for infidelity", low=3)
 number("--sigma", 0.1, "of that noise, in units of pixels in [0, 1]", above=0, high=1)
 add(
     "--measures",
-    default=",".join(MEASURES),
+    default=",".join(DEFAULT),
     metavar="A,B,...",
-    help=f"what is measured (default: all of {', '.join(MEASURES)})",
+    help=f"what is measured, any of {', '.join(MEASURES)} (default: {', '.join(DEFAULT)})",
 )
 add(
     "--tiles",
@@ -126,7 +134,8 @@ def write(job, name, measured, refused, arrays, count, before):
 
 
 def chance_of(noises):
-    return {"pointing": 0.25, "share": 0.25, "infidelity": viz.chance_infidelity(noises)}
+    known = {"pointing": 0.25, "share": 0.25, "road": 0.0, "faithfulness": 0.0}
+    return known | {"infidelity": viz.chance_infidelity(noises)}
 
 
 def tables(measured, refused, count, noises):
@@ -146,22 +155,23 @@ def tables(measured, refused, count, noises):
     return numbers | {"differences": against, "differences_table": markdown(against, "{:+.3f}") if against else ""}
 
 
-ARROWS = {"insertion": "higher", "deletion": "lower", "pointing": "higher", "share": "higher", "infidelity": "lower"}
+HIGHER = ("insertion", "pointing", "share", "road", "faithfulness")  # is better
+LOWER = ("deletion", "infidelity", "other_class")
 
 
 def chart(job, measured, count):
     """The means as a table, with chance where it is known; the best of each column is the darkest, the worst white."""
-    columns = [key for key in next(iter(measured.values())) if key in ARROWS]
+    columns = [key for key in next(iter(measured.values())) if key in HIGHER + LOWER]
     if not columns:
         return None
     known = chance_of(job.args.noises)
     means = [[found[key].mean() for key in columns] for found in measured.values()]
     means = np.array([*means, [known.get(key, np.nan) for key in columns]])
-    good = means * [1 if ARROWS[key] == "higher" else -1 for key in columns]
+    good = means * [1 if key in HIGHER else -1 for key in columns]
     low, high = np.nanmin(good, 0), np.nanmax(good, 0)
     shades = np.where(high > low, (good - low) / np.where(high > low, high - low, 1), 0.5)
     title = job.heading(f"Attributions of {job.model.name} measured, means over {count} photographs; dark is good")
-    names = [f"{key} ({ARROWS[key]} is better)" for key in columns]
+    names = [f"{key.replace('_', ' ')} ({'higher' if key in HIGHER else 'lower'} is better)" for key in columns]
     return plot.matrix(means, [*map(heading, measured), "chance"], names, title, shades=shades)
 
 
@@ -208,7 +218,21 @@ def measured_of(args, name, measures, model, images, labels, *mosaics):
     if "infidelity" in measures:
         how = {"samples": args.noises, "sigma": args.sigma, "seed": args.seed}
         new["infidelity"] = viz.relative_infidelity(model, images, attribution, labels, **how)
-    return new
+    return new | further(args, method, measures, model, images, attribution, labels)
+
+
+def further(args, method, measures, model, images, attribution, labels):
+    """{measure: (N,)} of those that are asked for by name."""
+    maps = viz.per_pixel(attribution, method.how)
+    found = {
+        "road": lambda: viz.road(model, images, maps, labels, seed=args.seed).gap,
+        "faithfulness": lambda: viz.faithfulness_correlation(model, images, maps, labels, seed=args.seed),
+        "other_class": lambda: viz.random_logit(model, images, method, labels, seed=args.seed)[0],
+        "sparseness": lambda: viz.sparseness(maps),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of another class's map that is zero: here that is a result
+        return {name: measure() for name, measure in found.items() if name in measures}
 
 
 def insertion_deletion(args, model, images, maps, labels):

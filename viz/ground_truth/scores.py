@@ -1,7 +1,8 @@
 """How near an attribution comes to what is known to matter. All take maps (N,H,W) and give one number for each.
 
-gain                 how much more of the map lies in the mask than of a map that knows nothing
-top_k_precision      of as many of the highest pixels as the mask has, how many lie in it
+gain                 how much more of the map lies in the mask than of a map that knows nothing: the relevance mass
+                     accuracy of Arras et al. (2022, arXiv:2003.07258), less what chance has
+top_k_precision      of as many of the highest pixels as the mask has, how many lie in it: their relevance rank accuracy
 null_test            does the map fit its own mask better than those of other scenes?
 part_sums            what the map says of each part of a scene
 part_effects         what each part does to the score: the truth, by changing it
