@@ -228,7 +228,7 @@ ATTRIBUTION = (
         "lrp_epsilon_without_sign",
         "epsilon added to a negative z moves it towards 0, where relevance explodes",
         "viz/lrp_shares.py",
-        "((z >= 0).astype(z.dtype) * 2.0 - 1.0) * epsilon",
+        "((z >= 0).astype(z.dtype) * (2 * epsilon) - epsilon)",
         "epsilon",
         ("tests/viz/test_lrp.py::test_one_layer_in_plain_loops",),
     ),

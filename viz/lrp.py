@@ -309,17 +309,21 @@ class _Rules:
         return self.by_name(self.rule_of(linear), share, r), *nothing(linear)
 
     def operands(self, f: Function) -> tuple:
-        """(x, w, bias or 0) of a convolution or linear layer, cut from the graph, batch normalisation folded in."""
+        """(x, w, bias or 0, z = x w + bias) of a convolution or linear layer, cut from the graph, batch normalisation
+        folded in."""
         if any(f.needs_input_grad[1:]):
             raise NoRule(f, f"the weights of {type(f).__name__} depend on the image: it has no rule")
         x, w, *bias = (one.detach() for one in f.inputs)
         across = (1, -1, 1, 1) if isinstance(f, F.Conv2d) else (-1,)  # a vector (C,) against the outputs
-        bias = bias[0].reshape(*across) if bias else self.biases.get(f, 0.0)
+        bias, z = bias[0].reshape(*across) if bias else 0.0, f.output.detach()
+        if f in self.biases:
+            bias, z = self.biases[f], z + self.biases[f]
         if f in self.folded:
             scale, shift = (one.detach() for one in self.folded[f])
             w = w * scale.reshape(-1, *(1,) * (w.ndim - 1))
-            bias = bias * scale.reshape(*across) + shift.reshape(*across)
-        return x, w, bias
+            scale, shift = scale.reshape(*across), shift.reshape(*across)
+            bias, z = bias * scale + shift, z * scale + shift
+        return x, w, bias, z
 
     def batch_norm(self, affine: Function, r: Tensor) -> tuple:
         """x * scale + shift for each channel."""

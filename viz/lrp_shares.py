@@ -20,7 +20,7 @@ RULES = ("epsilon", "gamma", "zplus", "alphabeta", "flat", "wsquare")  # box nee
 
 
 class Shares:
-    """The rules of a layer z = linear(x, w) + bias, with `transposed(s, w)` the vjp of linear by x."""
+    """The rules of a layer that computed z = linear(x, w) + bias, with `transposed(s, w)` the vjp of linear by x."""
 
     def __init__(
         self,
@@ -29,44 +29,50 @@ class Shares:
         x: Tensor,
         w: Tensor,
         bias: Tensor | float,
+        z: Tensor,
         divide: Callable[..., Any],
     ) -> None:
         self.linear, self.transposed = linear, transposed
-        self.x, self.w, self.bias, self.divide = x, w, bias, divide
+        self.x, self.w, self.bias, self.z, self.divide = x, w, bias, z, divide
 
     def distribute(self, r: Tensor, parts: list[tuple[Tensor, Tensor]], bias: Tensor | float) -> Tensor:
         """The inputs' relevance, given that `parts`, pairs (x, w), sum up to what is shared; epsilon keeps z from 0."""
         z = sum((self.linear(x, w) for x, w in parts[1:]), self.linear(*parts[0])) + bias
-        s = self.divide(r, z)
+        return self.handed(self.divide(r, z), parts)
+
+    def handed(self, s: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """What s = r / z, of the outputs, becomes at the inputs."""
         first, *rest = (x * self.transposed(s, w) for x, w in parts)
         return sum(rest, first)
 
     def all(self, r: Tensor) -> Tensor:
-        return self.distribute(r, [(self.x, self.w)], self.bias)
+        return self.handed(self.divide(r, self.z), [(self.x, self.w)])
 
     def gamma(self, r: Tensor, gamma: float) -> Tensor:
         """The generalised rule, which favours the contributions of the output's own sign: no sum comes near 0."""
-        below = self.linear(self.x, self.w) + self.bias < 0
-        found = self.favoured(F.where(below, 0.0, r), gamma, self.positive(), _positive(self.bias))
-        r = F.where(below, r, 0.0)
-        if not r.numpy().any():  # as behind a ReLU
-            return found
-        return found + self.favoured(r, gamma, self.negative(), -_positive(-self.bias))
+        below = self.z < 0
+        if not F.logical_and(below, r != 0).numpy().any():  # as behind a ReLU
+            return self.favoured(r, gamma, _positive, _negative)
+        found = self.favoured(F.where(below, 0.0, r), gamma, _positive, _negative)
+        return found + self.favoured(F.where(below, r, 0.0), gamma, _negative, _positive)
 
-    def favoured(self, r: Tensor, gamma: float, parts: list[tuple[Tensor, Tensor]], bias: Tensor | float) -> Tensor:
-        parts = [(self.x, self.w), *((x, w * gamma) for x, w in parts)]
-        return self.distribute(r, parts, self.bias + bias * gamma)
+    def favoured(self, r: Tensor, gamma: float, own: Callable[..., Any], other: Callable[..., Any]) -> Tensor:
+        """x+ (w + gamma w+) + x- (w + gamma w-) for the positive outputs, whose `own` part of a number is the first."""
+        parts = self.by_sign(self.w + own(self.w) * gamma, self.w + other(self.w) * gamma)
+        return self.distribute(r, parts, self.bias + own(self.bias) * gamma)
 
     def alpha_beta(self, r: Tensor, alpha: float) -> Tensor:
-        found = self.distribute(r, self.positive(), _positive(self.bias)) * alpha
+        """c+ = x+ w+ + x- w- and c- = x+ w- + x- w+."""
+        above, below = _positive(self.w), _negative(self.w)
+        found = self.distribute(r, self.by_sign(above, below), _positive(self.bias)) * alpha
         if alpha == 1.0:
             return found
-        return found - self.distribute(r, self.negative(), -_positive(-self.bias)) * (alpha - 1.0)
+        return found - self.distribute(r, self.by_sign(below, above), _negative(self.bias)) * (alpha - 1.0)
 
     def box(self, r: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Without the bias: it is no input that could lie anywhere in the box (Montavon et al. 2019, section 10.3)."""
-        low, high = (F.broadcast_to(bound, self.x.shape) for bound in (low, high))
-        parts = [(self.x, self.w), (-low, _positive(self.w)), (-high, -_positive(-self.w))]
+        """x w - l w+ - h w- = (x - l) w+ + (x - h) w-; without the bias, which is no input that could lie anywhere in
+        the box (Montavon et al. 2019, section 10.3)."""
+        parts = [(self.x - low, _positive(self.w)), (self.x - high, _negative(self.w))]
         return self.distribute(r, parts, 0.0)
 
     def flat(self, r: Tensor) -> Tensor:
@@ -77,19 +83,19 @@ class Shares:
         """By the squares of the weights alone."""
         return self.distribute(r, [(self.x * 0.0 + 1.0, self.w * self.w)], 0.0)
 
-    def positive(self) -> list[tuple[Tensor, Tensor]]:
-        """c+ = x+ w+ + x- w-, the second only where there are negative inputs."""
-        parts = [(_positive(self.x), _positive(self.w)), (-_positive(-self.x), -_positive(-self.w))]
-        return parts if (self.x.numpy() < 0).any() else parts[:1]
-
-    def negative(self) -> list[tuple[Tensor, Tensor]]:
-        """c- = x+ w- + x- w+."""
-        parts = [(_positive(self.x), -_positive(-self.w)), (-_positive(-self.x), _positive(self.w))]
-        return parts if (self.x.numpy() < 0).any() else parts[:1]
+    def by_sign(self, w_above: Tensor, w_below: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The pairs (x, w) of the inputs above and below 0, each with weights of their own."""
+        if not (self.x.numpy() < 0).any():  # as behind a ReLU
+            return [(self.x, w_above)]
+        return [(_positive(self.x), w_above), (_negative(self.x), w_below)]
 
 
 def _positive(x: Tensor | float) -> Any:
     return max(x, 0.0) if isinstance(x, float) else F.relu(x)
+
+
+def _negative(x: Tensor | float) -> Any:
+    return -_positive(-x)
 
 
 class Divider:
@@ -106,20 +112,22 @@ class Divider:
         there. It is not the loss where z_j is 0: no smaller epsilon would hand on anything.
         """
         s = r / stable(z, self.epsilon)
-        kept, held = (self.by_image(one) for one in (F.where(z == 0, 0.0, s), r))
-        part = np.divide(kept * self.epsilon, held, out=np.zeros_like(held), where=held > 0)
-        if part.max(initial=0) > max(self.kept, 0.01):
-            self.kept, self.function = part.max(), function
-            by_size = self.by_image(F.where(z == 0, 0.0, r) / F.where(z == 0, 1.0, z))
-            self.size = (held / by_size)[part.argmax()]
+        held = self.by_image(r)
+        if (self.by_image(s) * self.epsilon > max(self.kept, 0.01) * held).any():
+            kept = self.by_image(F.where(z == 0, 0.0, s)) * self.epsilon
+            part = np.divide(kept, held, out=np.zeros_like(held), where=held > 0)
+            if part.max() > max(self.kept, 0.01):
+                self.kept, self.function = part.max(), function
+                by_size = self.by_image(F.where(z == 0, 0.0, r) / F.where(z == 0, 1.0, z))
+                self.size = (held / by_size)[part.argmax()]
         return s
 
     def by_image(self, r: Tensor) -> np.ndarray:
         """(N,): the sum of |r| over each image, or (1,) of all where r is not of N images."""
-        count = self.count if r.size and r.size % self.count == 0 else 1
-        return abs(r).astype(np.float64).reshape(count, r.size // count).sum(1).numpy()
+        sums = abs(r.astype(np.promote_types(r.dtype, np.float32))).sum(tuple(range(1, r.ndim)))
+        return sums.reshape(self.count if len(r) % self.count == 0 else 1, -1).sum(1).numpy()
 
 
 def stable(z: Tensor, epsilon: float) -> Tensor:
     """z moved away from 0 by epsilon; the sign of 0 is taken as 1."""
-    return z + ((z >= 0).astype(z.dtype) * 2.0 - 1.0) * epsilon
+    return z + ((z >= 0).astype(z.dtype) * (2 * epsilon) - epsilon)
