@@ -12,8 +12,8 @@ info      the layers of a network, its classes, and where its weights come from;
           and what it would become; without a name, what is here.
 """
 
-import argparse
 import json
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from pathlib import Path
 from .architectures import NAMES
 from .catalogue import PACKAGES, SOURCES, load, whereabouts
 from .exits import exit_code
+from .mistakes import Parser
 from .weights_file import is_foreign
 
 EXAMPLES = {
@@ -31,23 +32,21 @@ EXAMPLES = {
 }
 
 
-def parser(program: str = "python -m models {}") -> ArgumentParser:
+def parser(program: str = "python -m models {}") -> Parser:
     """The options of all three. program: how each is started, with {} for its name."""
-    options = argparse.ArgumentParser(
-        prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = Parser("python -m models", description=__doc__)
     commands = options.add_subparsers(dest="command", metavar="convert|download|info")
     for name, add in (("convert", _convert_options), ("download", _download_options), ("info", _info_options)):
         start = program.format(name)
-        one = commands.add_parser(
-            name,
-            prog=start,
-            description=__doc__.partition("\n\n")[2],
-            epilog=f"Example:\n  {start} {EXAMPLES[name]}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        add(one)
+        epilog = f"Example:\n  {start} {EXAMPLES[name]}"
+        add(commands.add_parser(name, prog=start, description=_description(name), epilog=epilog))
     return options
+
+
+def _description(name: str) -> str:
+    """What the top of this file says of a command."""
+    found = re.search(rf"^{name} +(.*?)(?=\n\w|\Z)", __doc__ or "", re.DOTALL | re.MULTILINE)
+    return re.sub(r"\n +", "\n", found[1]) if found else ""
 
 
 def _convert_options(options: ArgumentParser) -> None:
@@ -164,12 +163,17 @@ RUN = {"convert": run_convert, "download": run_download, "info": run_info}
 
 def main(argv: Sequence[str] | None = None, program: str = "python -m models {}") -> int:
     """Run what the command line asks; the exit code. program: how it was started, with {} for the command."""
+    words = sys.argv[1:] if argv is None else argv
     options = parser(program)
-    if not (sys.argv[1:] if argv is None else argv):
+    if not words:
         options.print_help()
         return 0
-    args = options.parse_args(argv)
-    return exit_code(args.command, lambda: RUN[args.command](args))
+
+    def work() -> None:
+        args = options.parse_args(words)
+        RUN[args.command](args)
+
+    return exit_code(words[0] if words[0] in RUN else "models", work)
 
 
 if __name__ == "__main__":

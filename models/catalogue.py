@@ -3,6 +3,7 @@
 import importlib.resources
 import os
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -142,9 +143,10 @@ def _find(name: str | PathLike[str]) -> Path:
         if isinstance(name, str) and not Path(name).exists() and os.sep not in name and not Path(name).suffix:
             if name.removesuffix(FEATURES) in NAMES:
                 raise WeightsError(f"{name!r} has no weights of its own: load {name.removesuffix(FEATURES)!r}")
-            raise WeightsError(
-                f"there is no model {name!r}: give a weights file, MODULE:FUNCTION, or one of {', '.join(NAMES)}"
-            )
+            near = get_close_matches(name, NAMES, 3)
+            all_of_them = f"give a weights file, MODULE:FUNCTION, or one of {', '.join(NAMES)}"
+            hint = f"did you mean {' or '.join(near)}?" if near else all_of_them
+            raise WeightsError(f"there is no model {name!r}: {hint}")
         return Path(name)
     found = whereabouts(name)
     if found is None:

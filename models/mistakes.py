@@ -1,7 +1,9 @@
 """Which exceptions are a person's mistake, shown as one sentence; all others are ours, shown with a traceback."""
 
+import argparse
 import linecache
 import traceback
+from typing import Any, NoReturn
 
 # whose own `raise` tells a user what to put right, and so do all of models and viz
 SPEAKING = ("minigrad.nn.module", "minigrad.nn.layers", "minigrad.device", "minigrad.serialization", "minigrad.optim")
@@ -9,6 +11,17 @@ SPEAKING = ("minigrad.nn.module", "minigrad.nn.layers", "minigrad.device", "mini
 
 class UserError(ValueError):
     """Something that the person at the terminal can put right; the message says what."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One that shows its description as it is written, takes no abbreviations, and raises UserError."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        shown: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(*arguments, **shown | more)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help lists the options)")
 
 
 def users_mistake(error: BaseException) -> str | None:

@@ -8,11 +8,12 @@ import difflib
 import sys
 from collections.abc import Sequence
 
+from models.__main__ import RUN as WEIGHTS
 from models.exits import exit_code
 from models.mistakes import UserError
 
 from .commands import course
-from .commands.command import start
+from .commands.command import find, start
 from .commands.techniques import COMMANDS, TECHNIQUES, listing
 
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, *options = words_for(words[0])
         return start(command, [*options, *words[1:]], own_process=argv is None)
 
-    return exit_code("viz", work)
+    return exit_code("course" if words[:1] == ["course"] else "viz", work)
 
 
 def words_for(name: str) -> list[str]:
@@ -38,9 +39,24 @@ def words_for(name: str) -> list[str]:
         return COMMANDS[name]
     if name in TECHNIQUES:
         raise UserError(f"{name} has no command: see help(viz.{name}) in Python")
-    near = difflib.get_close_matches(name, COMMANDS, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "python -m viz names all"
+    if name in WEIGHTS:
+        raise UserError(f"{name} is about weights: python -m models {name}")
+    near = [f"{command} {flag} {name}" for command, flag in taking(name)]
+    if len(near) != 1:  # a method of several commands says little
+        parts = [known for known in COMMANDS if name in known.split("_")]
+        near = parts or difflib.get_close_matches(name, COMMANDS, 3, cutoff=0.65) or near
+    hint = f"did you mean {' or '.join(near[:5])}?" if near else "python -m viz names all"
     raise UserError(f"there is no technique {name!r}: {hint}")
+
+
+def taking(name: str) -> list[tuple[str, str]]:
+    """(command, option) of those that know the word as a method, a rule or a preset, such as cw."""
+    return [
+        (command, action.option_strings[0])
+        for command in dict.fromkeys(words[0] for words in COMMANDS.values())
+        for action in find(command).options._actions
+        if action.dest in ("method", "rule", "preset") and name in (action.choices or ())
+    ]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 
 import models
 from models import catalogue, download
+from models.__main__ import main
 from models.catalogue import SOURCES, Source
 from models.download import DownloadError, fetch
 from tests.models.torch_format import write_state_dict
@@ -251,12 +252,23 @@ def test_convert_script(tmp_path):
         (["tests/golden/keras_vgg16.h5", "--arch", "vgg16", "--out", "w.h5"], "conv1_1.weight is float32"),
         (["x", "--arch", "resnet51", "--out", "w.h5"], "invalid choice: 'resnet51'"),
         (["x"], "convert: there is no file x"),
+        ([], "convert: the following arguments are required: SOURCE (--help lists the options)"),
+        (["x", "--ou", "w.h5"], "convert: unrecognized arguments: --ou w.h5"),
     ],
 )
 def test_convert_script_refuses_with_a_sentence(arguments, message, tmp_path):
     done = script("convert", *arguments)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert not (ROOT / "w.h5").exists()
+
+
+def test_each_command_of_weights_describes_itself(capsys):
+    for name, said in (("convert", "other programs'"), ("download", "the official weights"), ("info", "the layers of")):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        described = capsys.readouterr().out.split("\n\n")[1]
+        assert described.startswith(said) and described.endswith(".") and "\ndownload " not in described
+    assert main(["nosuch"]) == 2 and capsys.readouterr().err.startswith("models: argument convert|download|info")
 
 
 def test_download_script_without_a_network(tmp_path):

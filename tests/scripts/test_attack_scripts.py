@@ -97,7 +97,7 @@ def test_the_budget_holds_after_saving(attacked, tmp_path):
     "argv, sentence",
     [
         (["--method", "jsma"], "needs a --target"),
-        (["--method", "nothing"], "there is no method 'nothing'"),
+        (["--method", "nothing"], "invalid choice: 'nothing'"),
         (["--method", "deepfool", "--target", "zebra"], "takes no --target"),
         (
             ["--method", "auto", "--target", "zebra"],

@@ -42,6 +42,8 @@ def sentence(stderr):
 @pytest.mark.parametrize(
     "argv, said",
     [
+        ([""], "an argument is empty"),
+        (["--out="], "--out is empty"),
         (["nowhere.jpg"], "there is no file nowhere.jpg"),
         (["."], "is a folder, not a picture"),
         ([__file__], "is not a picture in a format that is read here"),
@@ -51,7 +53,7 @@ def sentence(stderr):
         (["--target", "cat-cat"], "a class less itself is nothing"),
         (["--target", "12"], "class 12 is out of range: this model has classes 0 to 11"),
         (["--target", "-1"], "class -1 is out of range"),
-        (["--target", ""], "the class name is empty"),
+        (["--target", ""], "--target is empty"),
         (["--target", "conv9_9"], "there is no class or layer 'conv9_9', did you mean conv"),
         (["--target", "conv9_9:3"], "there is no class or layer 'conv9_9:3', did you mean conv"),
         (["--layer", "relu3_1", "--target", "cat"], "give --target or --layer, not both"),
@@ -62,7 +64,8 @@ def sentence(stderr):
         (["--seed", "-3"], "--seed must not be negative"),
         (["--seed", "few"], "invalid int value: 'few'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["--model", "nonet"], "there is no model 'nonet'"),
+        (["--model", "nonet"], "there is no model 'nonet': give a weights file, MODULE:FUNCTION, or one of vgg11,"),
+        (["--model", "vgg61"], "there is no model 'vgg61': did you mean vgg19 or vgg16 or vgg13?"),
         (["--model", "nowhere.h5"], "there is no weights file nowhere.h5"),
         (["--model", __file__], "is none of the files that are read (a weights file of minigrad, Keras"),
         (["--out", __file__], "is not a folder"),

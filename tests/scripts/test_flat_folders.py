@@ -70,9 +70,7 @@ def given(request, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["tar", "tgz", "list"])
 def test_archives_and_lists_hold_what_the_folder_does(given, kind):
-    with pytest.warns(
-        UserWarning, match="1 of 13 photographs are left out, the first is .*cat/9.png: the picture is not"
-    ):
+    with pytest.warns(UserWarning, match="left out 1 of 13 photographs, the first: .*cat/9.png: the picture is not"):
         whole, other = (labelled_images(given[one], 16, 100, 0) for one in ("folder", kind))
     assert (whole.names, whole.folders, whole.imagenet) == (other.names, other.folders, other.imagenet)
     assert whole.names == ("CAT", "DOG", "TIGER", "ZEBRA") and whole.imagenet == ((0,), (1,), (2,), (3,))

@@ -190,4 +190,4 @@ def test_one_map_on_trial(script, photograph, small_weights, folder, tmp_path):
     assert set(numbers["agreement"]) == {"integrated_gradients", "grad_cam", "occlusion"}
     assert path.with_suffix(".png").stat().st_size > 20_000
     code, _, err = script("trust", *argv, "--method", "centre")
-    assert code == 2 and "there is no method 'centre'" in err
+    assert code == 2 and "invalid choice: 'centre'" in err

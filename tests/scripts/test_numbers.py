@@ -138,7 +138,7 @@ def test_functions_refuse_what_their_options_refuse(function, name):
         ("robustness", ["--tables", "transfer"], "name the other, --beside MODEL"),
         ("compare", ["--targets", "cat,0"], "the class 'cat' is named twice"),
         ("compare", ["--methods", "lrp,lrp"], "the method 'lrp' is named twice"),
-        ("saliency", ["--out", ""], "the name of the folder is empty"),
+        ("saliency", ["--out", ""], "--out is empty"),
         ("saliency", ["--target", "relu9_1"], "there is no class or layer 'relu9_1', did you mean relu"),
         ("templates", ["--model", "nomodel"], "unrecognized arguments: --model nomodel"),
         ("embedding", ["--method", "tsne", "--perplexity", "30"], "at most a third of the other photographs"),

@@ -102,6 +102,22 @@ def test_one_is_run_by_its_functions_name(weights, photograph, tmp_path, capsys)
     "name, said",
     [
         ("salience", "there is no technique 'salience': did you mean saliency?"),
+        ("cw", "there is no technique 'cw': did you mean attack --method cw?"),
+        ("zplus", "there is no technique 'zplus': did you mean lrp --rule zplus?"),
+        ("ideal", "there is no technique 'ideal': python -m viz names all"),
+        (
+            "lrp_zplus",
+            "there is no technique 'lrp_zplus': did you mean trust --method lrp_zplus or "
+            "localize --method lrp_zplus or bias --method lrp_zplus?",
+        ),
+        ("transfer", "there is no technique 'transfer': did you mean transfer_table or style_transfer?"),
+        ("random", "there is no technique 'random': did you mean localize --method random or bias --method random?"),
+        (
+            "cam",
+            "there is no technique 'cam': did you mean grad_cam or guided_grad_cam or grad_cam_plus_plus or "
+            "layer_cam or hires_cam?",
+        ),
+        ("convert", "convert is about weights: python -m models convert"),
         ("zzz", "there is no technique 'zzz': python -m viz names all"),
         ("sensitivity", "sensitivity has no command: see help(viz.sensitivity) in Python"),
     ],

@@ -23,9 +23,30 @@ from viz import plot
 
 from .options import MOST, distance, parser
 
+NAMES = {  # in titles
+    "fgsm": "FGSM",
+    "iterative": "Iterative FGSM",
+    "pgd": "PGD",
+    "apgd": "APGD",
+    "apgd_dlr": "APGD on the logits ratio",
+    "square": "Square attack",
+    "auto": "AutoAttack",
+    "ascent": "Ascent",
+    "deepfool": "DeepFool",
+    "cw": "Carlini and Wagner",
+    "one_pixel": "One-pixel attack",
+    "jsma": "JSMA",
+}
+
 options = parser(__doc__, "photo.jpg --method pgd --target zebra --epsilon 8/255", target="any but the present one")
 add, number = options.add_argument, options.number
-add("--method", default="pgd", metavar="NAME", help="of attack, one of those above (default %(default)s)")
+add(
+    "--method",
+    choices=tuple(NAMES),
+    default="pgd",
+    metavar="NAME",
+    help="of attack, one of those above (default %(default)s)",
+)
 number("--epsilon", distance, f"the budget of those down to auto, {MOST}", above=0, shown="default 8/255, or 1 in L2")
 add("--norm", choices=("linf", "l2"), help="of the budget, or of what deepfool makes small (default linf; deepfool l2)")
 number(
@@ -53,8 +74,6 @@ def run(job):
 def attempt(job):
     """(photograph, attacked, saved in 8 bits, the report on these, how much farther than found it goes)."""
     args = job.args
-    if args.method not in METHODS:
-        raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(METHODS)}")
     target = None if args.target is None else job.target
     check_options(job)
     if target is None and args.method in ("ascent", "jsma"):
@@ -148,21 +167,6 @@ def auto(job, image, target):
 
 
 WAY = {"deepfool": "the shortest way", "auto": "whichever way works"}
-
-NAMES = {  # in titles
-    "fgsm": "FGSM",
-    "iterative": "Iterative FGSM",
-    "pgd": "PGD",
-    "apgd": "APGD",
-    "apgd_dlr": "APGD on the logits ratio",
-    "square": "Square attack",
-    "auto": "AutoAttack",
-    "ascent": "Ascent",
-    "deepfool": "DeepFool",
-    "cw": "Carlini and Wagner",
-    "one_pixel": "One-pixel attack",
-    "jsma": "JSMA",
-}
 
 USES = {
     "fgsm": ("epsilon",),

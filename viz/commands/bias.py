@@ -22,7 +22,7 @@ from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .methods import METHODS
 from .options import parser
-from .tables import markdown
+from .tables import counted, markdown
 
 options = parser(__doc__, "--data photos --method grad_cam", image=False, target=False)
 add_data_options(options, count=240, flat=True)
@@ -63,10 +63,10 @@ def run(job):
     wrong = np.flatnonzero(named != data.labels)
     place = f"{'the central box' if args.masks is None else 'the masks'}, {masks.mean():.0%} of the area"
     drawn = "" if len(wrong) and args.shown else f"; no figure, {'--shown is 0' if len(wrong) else no_wrong(data)}"
+    shown = counted(len(named), "photograph") if data.flat else f"{rows[-1]['accuracy']:.1%} of {len(named)} right"
     mass = "none" if rows[-1]["inside"] is None else f"{rows[-1]['inside']:.1%}"
     job.write(
-        ("" if data.flat else f"{rows[-1]['accuracy']:.1%} of ")
-        + f"{len(named)} {'photographs' if data.flat else 'right'}, {mass} of the maps' mass inside {place}{drawn}",
+        f"{shown}, {mass} of the maps' mass inside {place}{drawn}",
         figure=None if drawn else wrong_answers(data, heat, masks, named, inside, wrong[: args.shown], place),
         arrays={
             "image": data.images,

@@ -22,6 +22,7 @@ from .labelled import classes_of_folders
 from .options import SEVERAL, parser
 from .record import network_name
 from .several import each, table
+from .tables import counted
 
 BATCH = 16  # photographs at a time
 SHOWN = 100  # photographs of a folder that have a line of their own; the table has all
@@ -75,7 +76,7 @@ def in_source(job, path):
     for row in rows[: 0 if args.quiet else SHOWN]:
         print(f"{row['name']}: {row['error'] or row['named'] + format(row['probability'], ' .3f')}")
     if all(row["error"] for row in rows) and not job.stopped:
-        raise UserError(f"none of the {len(rows)} photographs can be read, {rows[0]['name']}: {rows[0]['error']}")
+        raise UserError(f"no photograph can be read, {rows[0]['name']}: {rows[0]['error']}")
     known = [row for row in rows if row["right"] != ""]
     numbers = {
         "photographs": len(rows),
@@ -89,5 +90,7 @@ def in_source(job, path):
         said = f": {len(known)} of a known class, named right {first}, among five {five}"
     table(job, rows, path.resolve().name)
     job.write(
-        f"{len(rows)} photographs{said}", numbers=numbers, subject=f"{path.resolve().name}_{network_name(args.model)}"
+        counted(len(rows), "photograph") + said,
+        numbers=numbers,
+        subject=f"{path.resolve().name}_{network_name(args.model)}",
     )

@@ -7,13 +7,12 @@ python -m viz course solution STAGE   the solution
 python -m viz course measure          the finished engine beside the project's: lines, time, rounding
 """
 
-import argparse
 import json
 import re
 from dataclasses import asdict
 from pathlib import Path
 
-from models.mistakes import UserError
+from models.mistakes import Parser, UserError
 
 from ..course.check import check
 from ..course.source import STAGES
@@ -100,15 +99,10 @@ def measure(args):
         raise UserError(f"measure: {error}") from None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"course: {message} (--help says more)")
-
-
 def options():
     """The parser of all that stands after `course`."""
-    parser = _Parser("python -m viz course", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_subparsers(required=True, metavar="start|check|hint|solution|measure", parser_class=_Parser)
+    parser = Parser("python -m viz course", description=__doc__)
+    what = parser.add_subparsers(required=True, metavar="start|check|hint|solution|measure")
     numbers = range(1, len(STAGES) + 1)
 
     def command(run, name, words):
@@ -136,5 +130,5 @@ def options():
 
 def main(argv):
     """Run what stands after `course`; the exit code: 0, or 1 where a check is not right."""
-    args = options().parse_args(argv)
+    args = options().parse_args(argv or ["--help"])
     return args.run(args)

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +16,6 @@ from viz.many import engine
 from viz.many.store import Writer
 from viz.many.work import identity
 
-from .options import folder
 from .record import code_sha256, plain, sha256, versions
 
 # known by their weights, pixels, or no matter
@@ -26,7 +26,7 @@ BATCH = 16  # photographs
 def add_store_option(options):
     """--store, for `kept`."""
     what = "keep each batch's results in this folder: after Ctrl-C or a kill the same command goes on"
-    options.add_argument("--store", type=folder, metavar="DIR", help=what)
+    options.add_argument("--store", type=Path, metavar="DIR", help=what)
 
 
 def add_worker_options(options):

@@ -13,6 +13,8 @@ from models.images import ImageError
 from models.mistakes import UserError
 from viz.many.photographs import Source, in_channels
 
+from .tables import counted
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -59,7 +61,7 @@ def labelled_images(data, size, count, seed, model=None, flat=False):
     read = _read(source, sorted(place for place, *_ in chosen), size)
     chosen = [one for one in chosen if one[0] in read]
     if not chosen:
-        raise UserError(f"--data {data}: there are no pictures in its class folders")
+        raise UserError(f"--data {data}: no photograph of it can be read")
     images = np.concatenate([read[place] for place, *_ in chosen])
     images = images if model is None else in_channels(model, images)
     labels = np.array([label for _, label, _ in chosen])
@@ -101,7 +103,7 @@ def _read(source, places, size):
             errors.append(f"{source.where(place)}: {error}")
     if errors:
         warnings.warn(
-            f"{len(errors)} of {len(places)} photographs are left out, the first is {errors[0]}", stacklevel=2
+            f"left out {len(errors)} of {counted(len(places), 'photograph')}, the first: {errors[0]}", stacklevel=2
         )
     return found
 

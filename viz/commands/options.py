@@ -4,9 +4,11 @@ import argparse
 import re
 import warnings
 from fractions import Fraction
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 
+from models import mistakes
 from models.convert.preprocessing import LISTING
 from models.mistakes import UserError
 from viz.ranges import Range, range_of
@@ -14,18 +16,15 @@ from viz.ranges import Range, range_of
 from .target import ANYTHING, CLASS, read_target, read_unit
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that says what is wrong by raising UserError, and knows the ranges of numbers.
+class Parser(mistakes.Parser):
+    """A parser that knows the ranges of numbers.
 
     example: arguments that work, for --help; the command goes before them.
     """
 
     def __init__(self, doc, example):
-        super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        super().__init__(description=doc)
         self.example, self.ranges, self.layer_was_target = example, {}, False
-
-    def error(self, message):
-        raise UserError(f"{message} (--help lists the options)")
 
     def number(self, flag, default, help="", shown=None, unit="", low=-inf, high=inf, above=-inf, of="", **more):
         """Add an option for a number, or, with nargs=, for several.
@@ -59,8 +58,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--unit", help=argparse.SUPPRESS)
         self.layer_was_target = True
 
-    def parse_args(self, *arguments):
-        found = super().parse_args(*arguments)
+    def parse_args(self, words):
+        _refuse_empty(words)
+        found = super().parse_args(words)
         if isinstance(getattr(found, "image", None), list) and len(found.image) < 2:
             found.image = found.image[0] if found.image else None
         if self.layer_was_target:
@@ -77,6 +77,14 @@ class Parser(argparse.ArgumentParser):
         for name in names:
             if getattr(found, name) != self.get_default(name):
                 raise UserError(f"--{name.replace('_', '-')} has no effect {why}: leave it out")
+
+
+def _refuse_empty(words):
+    """Refuse "", of which pathlib makes the present folder."""
+    for before, word in pairwise(["", *words]):
+        flag, given, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if given and not value.strip():
+            raise UserError(f"{flag if flag.startswith('--') else 'an argument'} is empty")
 
 
 class _Renamed(argparse.Action):
@@ -142,7 +150,7 @@ def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A
     if results:
         where = "folder for the results (default %(default)s)"
         add("--seed", type=int, default=0, help="of everything random (default %(default)s)")
-        add("--out", type=folder, default=Path("out"), metavar="DIR", help=where)
+        add("--out", type=Path, default=Path("out"), metavar="DIR", help=where)
         add("--quiet", action="store_true", help="neither progress nor a line for each result")
     else:
         options.set_defaults(seed=0, out=None, quiet=False)
@@ -184,13 +192,6 @@ def by_layer(text):
     if not re.fullmatch(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*", text):
         raise argparse.ArgumentTypeError(f"rules by layer are LAYER=RULE,LAYER=RULE,...; got {text!r}")
     return dict(pair.split("=") for pair in text.split(","))
-
-
-def folder(text):
-    """A Path, of a name that is not empty."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the name of the folder is empty")
-    return Path(text)
 
 
 MOST = "below 1, or in L2 below the root of the number of values"

@@ -29,8 +29,9 @@ from . import attribution
 from .dream import dreamer
 from .kept import add_worker_options, workers
 from .labelled import classes_of_folders
-from .options import chosen, distance, folder, names, parser
+from .options import chosen, distance, names, parser
 from .record import code_sha256, versions
+from .tables import counted
 from .target import ANYTHING
 
 ATTACKS = ("fgsm", "pgd", "apgd", "auto_attack", "square_attack", "deepfool", "carlini_wagner", "one_pixel")
@@ -43,7 +44,7 @@ KNOWN = (*attribution.COMMANDS, *ATTACKS, *TO_A_CLASS, *OPTIMISED, "features")
 options = parser(__doc__, "photographs --do grad_cam,saliency --model minivgg --out store", image=False, kind=ANYTHING)
 options.set_defaults(out=Path("out") / "store")
 add, number = options.add_argument, options.number
-add("source", type=folder, metavar="PHOTOGRAPHS", help="a folder, a tar archive, or a text with a path on each line")
+add("source", type=Path, metavar="PHOTOGRAPHS", help="a folder, a tar archive, or a text with a path on each line")
 add("--do", default="grad_cam", metavar="A,B,...", help=f"any of {', '.join(KNOWN)} (default %(default)s)")
 add(
     "--set",
@@ -91,7 +92,7 @@ def run(job):
     found = report.summary(viz.open_store(args.out))
     line(job, source, done, seconds, found)
     if found["rows"] and found["rows"] == found["errors"] and not job.stopped:
-        raise UserError(f"none of the {found['rows']} photographs has an answer, the first for: {found['error']}")
+        raise UserError(f"no photograph has an answer, the first for: {found['error']}")
 
 
 def forget_changed(store, source, size):
@@ -267,7 +268,7 @@ def warn_of_other_code(store, code):
 def line(job, source, done, seconds, found):
     """What was computed, how fast, and what the table comes to, `found`."""
     rate = f", {done / seconds:.1f} a second" if done else ""
-    said = [f"{found['rows']} of {len(source)} photographs, {done} of them now{rate}"]
+    said = [f"{found['rows']} of {counted(len(source), 'photograph')}, {done} of them now{rate}"]
     if found["known"]:
         top1, top5 = (viz.estimate(found[key]) for key in ("right", "in_top5"))
         said.append(

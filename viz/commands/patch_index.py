@@ -20,6 +20,7 @@ from viz.target import channels
 
 from .labelled import labelled_images
 from .options import parser
+from .tables import counted
 
 PHOTOGRAPHS = (
     *("astronaut", "cat", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "colorwheel", "camera"),
@@ -45,7 +46,7 @@ def run(job):
     index = viz.index_patches(model, images, layers, args.patches, job.progress)
     found = sum(len(places[0]) for places in index.places.values())
     job.write(
-        f"{len(index)} photographs, {found} channels of {len(layers)} layers",
+        f"{counted(len(index), 'photograph')}, {found} channels of {len(layers)} layers",
         numbers={"photographs": len(index), "channels": found, "layers": layers},
         arrays=index.arrays,
     )

@@ -19,7 +19,7 @@ from .kept import add_store_option, add_worker_options, in_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
 from .options import chosen, distance, parser
 from .record import network_name
-from .tables import markdown
+from .tables import counted, markdown
 
 TABLES = ("attacks", "defences", "transfer", "networks")
 
@@ -78,7 +78,7 @@ def write(job, name, rows, data, of):
         [[100 * row[key] for key in columns] for row in drawn],
         [row[heading] for row in drawn],
         [key.replace("_", " ") for key in columns],
-        f"{name}: {of}, {len(data.labels)} photographs, %",
+        f"{name}: {of}, {counted(len(data.labels), 'photograph')}, %",
         form="{:.0f}",
     )
     subject = job.subject(name)

@@ -1,4 +1,4 @@
-"""Tables of results as Markdown."""
+"""Results in words: tables as Markdown, and counts."""
 
 import re
 
@@ -12,6 +12,11 @@ def markdown(rows, form="{:.1%}"):
     numbers = [not isinstance(rows[0][column], str) for column in columns]
     ruler = ["---:" if number else "---" for number in numbers]
     return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ruler, *text)) + "\n"
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 photograph", "2 photographs"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def with_refusals(rows, refused):

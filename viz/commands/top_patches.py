@@ -21,6 +21,7 @@ from .attribution import heading
 from .kept import add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images
 from .options import once, parser
+from .tables import counted
 
 options = parser(__doc__, "--data photos --layer relu3_1 --channels 3 17", False, False)
 add_data_options(options, count=240, flat=True)
@@ -71,8 +72,8 @@ def write(job, data, layer, keep):
         ]
     size = pictures and found.pixels.shape[2:]
     title = (
-        f"{layer}: the strongest of {len(data.labels)} photographs, patches of {size[0]}x{size[1]} pixels, grey beyond "
-        "a photograph's edge"
+        f"{layer}: the strongest of {counted(len(data.labels), 'photograph')}, patches of {size[0]}x{size[1]} pixels, "
+        "grey beyond a photograph's edge"
     )
     job.write(
         title,

@@ -30,7 +30,13 @@ TRIED = [name for name in METHODS if name not in ("random", "centre")]
 
 options = parser(__doc__, "photo.jpg --target cat --method grad_cam", kind=SCORE)
 add, number = options.add_argument, options.number
-add("--method", default="grad_cam", metavar="NAME", help=f"of attribution: {', '.join(TRIED)} (default %(default)s)")
+add(
+    "--method",
+    choices=TRIED,
+    default="grad_cam",
+    metavar="NAME",
+    help=f"of attribution: {', '.join(TRIED)} (default %(default)s)",
+)
 add("--data", type=Path, metavar="DIR", help="a folder of class folders, whose photographs are the others")
 number("--count", 8, "how many photographs of --data", low=4)
 number("--draws", 5, "of the weights", low=2)
@@ -70,8 +76,6 @@ def run(job):
 def tried(job):
     """The Trust of what was asked for."""
     args = job.args
-    if args.method not in TRIED:
-        raise UserError(f"there is no method {args.method!r}; the methods are: {', '.join(TRIED)}")
     method = METHODS[args.method]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
