@@ -21,7 +21,7 @@ import numpy as np
 
 from minigrad.device import array_module
 from minigrad.kernels import cpu, plain
-from minigrad.kernels.cpu.threads import blocks, cgroup_quota, parallel, thread_count, whole_pass
+from minigrad.kernels.cpu.threads import blocks, cgroup_quota, one_thread, parallel, thread_count, whole_pass
 from minigrad.kernels.modes import conv_algorithm, current_algorithm, current_kernels, tf32, tf32_allowed, use_kernels
 from minigrad.kernels.plain import flat_indices, output_hw
 

@@ -11,13 +11,13 @@ import tarfile
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import models
 import viz
+from minigrad.kernels import thread_count
 from models.mistakes import UserError
 from tests.scripts import tiny
 from viz.commands import command, over, progress
@@ -146,19 +146,6 @@ def test_optimised_images_are_each_photographs_own(run, folder, network, tmp_pat
         assert float(row[f"{name}_l2"]) == pytest.approx(np.linalg.norm(arrays[name] / 255 - x[0]), rel=1e-4)
 
 
-def test_half_an_optimised_image_is_none(run, folder, tmp_path, monkeypatch):
-    once = viz.invert
-
-    def left(*given, **options):
-        found = once(*given, **options)
-        found.stopped = True
-        return found
-
-    monkeypatch.setattr(work, "viz", SimpleNamespace(**vars(viz) | {"invert": left}))
-    assert run(folder, "--do", "invert", "--set", "invert.steps=1")[0] == 130
-    assert not viz.open_store(tmp_path / "store").table()
-
-
 def test_half_is_half_and_knows_small_numbers(run, folder, tmp_path):
     run(folder, "--do", "saliency,lrp")
     run(folder, "--do", "saliency,lrp", "--half", out="half")
@@ -224,6 +211,21 @@ def test_killed_three_times_it_is_as_if_it_never_was(folder, network, tmp_path):
     assert b"14 of them now" in done[0] and b"14 of 14 photographs" in out and b"14 of them now" not in out
     same(viz.open_store(tmp_path / "killed"), viz.open_store(tmp_path / "whole"))
     assert len(viz.open_store(tmp_path / "killed").facts["runs"]) >= 2
+
+
+def test_a_second_ctrl_c_does_not_wait(folder, network, tmp_path):
+    out = tmp_path / "store"
+    process = started(folder, network, out, "--do", "invert", "--set", "invert.steps=3000")  # a photograph: seconds
+    facts = out / "store.json"
+    while process.poll() is None and not (facts.exists() and json.loads(facts.read_text())["runs"]):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said, heard = process.communicate(timeout=300)
+    assert process.returncode == 130 and b"Traceback" not in heard, heard
+    assert not viz.open_store(out).table()
 
 
 def test_after_ctrl_c_the_same_command_goes_on(run, folder, tmp_path, monkeypatch):
@@ -382,36 +384,50 @@ def test_without_dask_it_says_what_to_install(run, folder, monkeypatch):
     assert code == 2 and "pip install 'minigrad[dask]'" in heard
 
 
-def test_reading_ahead_keeps_order_and_hands_errors_on():
-    assert list(engine.ahead(iter(range(20)), 3)) == list(range(20))
+@pytest.mark.parametrize("cores", [1, 3, 9])
+def test_batches_side_by_side_come_in_order_and_few_wait(network, monkeypatch, cores):
+    model = models.load(network)
+    question = work.Question(str(network), {}, "cpu", work.identity(model), (), {}, {}, 0, False)
+    read, threads = [], set()
+
+    def slow_first(question, batch, ready):
+        threads.add(threading.current_thread())
+        time.sleep(0.2 if batch.first == 0 else 0)
+        assert cores != 3 or thread_count() == 1
+        return batch.first
+
+    def batches():
+        for first in range(20):
+            read.append(first)
+            yield Batch(first, ("a.png",), ("no picture",), (0,))
+
+    monkeypatch.setattr(engine, "thread_count", lambda: cores)
+    monkeypatch.setattr(engine, "answer", slow_first)
+    found = engine.here(question, batches())
+    assert next(found) == 0 and len(read) == engine.AHEAD + (3 if cores == 3 else 1)
+    assert list(found) == list(range(1, 20)) and read == list(range(20))
+    assert len(threads) <= (3 if cores == 3 else 1) and threading.current_thread() not in threads
+
+
+def test_what_reading_raises_is_raised(network):
+    question = work.Question(
+        str(network),
+        {},
+        "cpu",
+        work.identity(models.load(network)),
+        (work.Technique("saliency", "attribution"),),
+        {},
+        {},
+        0,
+        False,
+    )
 
     def broken():
-        yield 1
+        yield Batch(0, ("a.png",), ("no picture",), (0,))
         raise KeyError("gone")
 
-    found = engine.ahead(broken())
-    assert next(found) == 1
     with pytest.raises(KeyError, match="gone"):
-        next(found)
-
-
-def test_what_is_written_behind_is_written_in_order_and_its_errors_come_back():
-    written = []
-    with engine.behind(lambda *given: written.append((threading.current_thread(), given))) as hand_over:
-        for n in range(20):
-            hand_over(n, str(n))
-    assert [given for _, given in written] == [(n, str(n)) for n in range(20)]
-    assert {thread for thread, _ in written}.isdisjoint({threading.current_thread()})
-
-    def full(n):
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"), engine.behind(full) as hand_over:
-        hand_over(0)
-        hand_over(1)
-        raise AssertionError("the error of the first comes at the second")
-    with pytest.raises(OSError, match="No space left"), engine.behind(full) as hand_over:
-        hand_over(0)
+        list(engine.here(question, broken()))
 
 
 def test_the_store_knows_what_it_was_asked(run, folder, tmp_path):

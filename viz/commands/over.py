@@ -114,9 +114,9 @@ def compute(job, store, source, question):
         return 0, {}
     batches = source.batches(size, frozenset(store.done))
     bar = tqdm(total=whole, initial=before, unit="image", disable=not job.progress)
-    with job.stoppable(), bar, engine.behind(store.put) as put:
+    with job.stoppable(), bar:
         for found in answers(job, question, batches):
-            put(found.first, found.rows, found.arrays, found.scales)
+            store.put(found.first, found.rows, found.arrays, found.scales)
             memory[found.who], done = found.memory, done + len(found.rows)
             bar.update(len(found.rows))
             job.done = before + done, whole

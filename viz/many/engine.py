@@ -1,86 +1,55 @@
-"""Who computes: this process, one batch after another, or the workers of a Dask cluster. Nothing of scheduling is ours.
+"""Who computes: threads of this process, or the workers of a Dask cluster. Nothing of scheduling is ours.
 
 `here` and `on_dask` give the answers as they come. A worker that dies has its batches computed by another, a batch that
 fails is tried again; each answer comes once.
 """
 
 import logging
-import queue
 import signal
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import islice
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
+import numpy as np
+
+from minigrad.device import current_device, to_device
+from minigrad.kernels import one_thread, thread_count
 from minigrad.nn import Module
 from models.mistakes import UserError
 
 from .photographs import Batch, decoded
 from .work import Answer, Question, answer, held, share_cores, unanswered
 
-AHEAD = 2  # batches that are read, or wait at a worker, while others are computed
+AHEAD = 2  # batches that wait, for a thread or at a worker, while others are computed
+SIDE_BY_SIDE = 4  # batches at most, each in memory with its activations; with more cores, one after another on all
 RETRIES = 2
 PATIENCE = "10s"  # until a scheduler answers
 
 
-def ahead(items: Iterable[Any], count: int = AHEAD) -> Iterator[Any]:
-    """The items, of which a thread makes the next `count` while the caller works."""
-    ready, end, gone = queue.Queue(count), object(), threading.Event()
-
-    def put(item: Any) -> None:
-        while not gone.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def make() -> None:
-        try:
-            for item in items:
-                put((item, None))
-                if gone.is_set():
-                    return
-            put((end, None))
-        except BaseException as error:
-            put((end, error))
-
-    threading.Thread(target=make, daemon=True).start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is end:
-                return
-            yield item
-    finally:
-        gone.set()
-
-
-@contextmanager
-def behind(work: Callable[..., None]) -> Iterator[Any]:
-    """A function that has a thread call work(...) with what it is given, while the caller goes on. One call is under
-    way at a time; what it raises comes at the next one, or at the end."""
-    with ThreadPoolExecutor(1) as thread:
-        last = thread.submit(lambda: None)
-
-        def hand_over(*given: Any) -> None:
-            nonlocal last
-            last.result()
-            last = thread.submit(work, *given)
-
-        yield hand_over
-        last.result()
-
-
 def here(question: Question, batches: Iterator[Batch]) -> Iterator[Answer]:
-    """The answers, computed in this process."""
-    model = held(question)
-    for batch, ready in ahead((batch, decoded(model, batch)) for batch in batches):
-        yield answer(question, batch, ready)
+    """The answers in order, computed by threads of this process: a batch on each core, which beats one batch on all.
+    The caller's thread reads and decodes the next ones meanwhile."""
+    model, cores = held(question), thread_count() if question.device == "cpu" else 1
+    count = cores if cores <= SIDE_BY_SIDE else 1
+    waiting: deque = deque()
+    with ThreadPool(count) as threads:  # daemons: a second Ctrl-C does not wait for them
+        for batch in batches:
+            waiting.append(threads.apply_async(in_thread, (question, batch, decoded(model, batch), count > 1)))
+            if len(waiting) == count + AHEAD:
+                yield waiting.popleft().get()
+        while waiting:
+            yield waiting.popleft().get()
+
+
+def in_thread(question: Question, batch: Batch, ready: tuple, alone: bool) -> Answer:
+    """`answer`, in a thread of `here`; alone: on one core."""
+    device = current_device(to_device(np.zeros(1, np.float32), question.device))
+    with device, one_thread() if alone else nullcontext():
+        return answer(question, batch, ready)
 
 
 # ---- Dask ------------------------------------------------------------------------------------------------------------
@@ -128,7 +97,7 @@ def on_dask(
 
     stopped: asked every second; True ends the work, without what is in flight.
     """
-    for batch, future in finished(found, partial(at_worker, question), ahead(batches), stopped):
+    for batch, future in finished(found, partial(at_worker, question), batches, stopped):
         yield failed(question, batch, future.exception()) if future.status == "error" else future.result()
 
 

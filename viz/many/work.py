@@ -316,8 +316,6 @@ def optimised(question: Question, technique: Technique, model: Module, images: n
     pictures, losses = [], []
     for n in range(len(images)):
         found = technique.function(model, images[n : n + 1], **technique.options, seed=question.seed)
-        if found.stopped:  # by a second Ctrl-C, which optimisers take for the end: half an answer is none
-            raise KeyboardInterrupt
         pictures.append(viz.as_saved(found.image))
         losses.append(found.total[-1])
     saved = np.concatenate(pictures)

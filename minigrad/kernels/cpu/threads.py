@@ -199,6 +199,18 @@ def whole_pass():
         pool.roam()
 
 
+@contextlib.contextmanager
+def one_thread():
+    """Within it, this thread's kernels use no other, and BLAS has one: for threads that each compute something else."""
+    inside = _pool.inside
+    before, inside.active = inside.active, True
+    try:
+        with _pool:
+            yield
+    finally:
+        inside.active = before
+
+
 def parallel(function, items):
     """[function(item) for item in items], the items shared out to threads as each becomes free.
 

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import types
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 
 import minigrad as mg
 from minigrad import kernels, nn
-from minigrad.kernels import blocks, parallel, thread_count
+from minigrad.kernels import blocks, one_thread, parallel, thread_count
 from minigrad.kernels.cpu import threads, workers
 
 needs_cores = pytest.mark.skipif(
@@ -108,6 +109,22 @@ def test_within_a_block_there_is_one_thread_whoever_has_it(several_threads):
         assert parallel(lambda i: thread_count(), range(6)) == [1] * 6
         assert parallel(lambda i: blas_threads(), range(2)) == [{1}, {1}]
     assert thread_count() > 1
+
+
+def test_a_thread_may_keep_to_itself(several_threads):
+    before, meeting = blas_threads(), threading.Barrier(2, timeout=60)
+
+    def alone(_):
+        with one_thread():
+            meeting.wait()
+            ran = parallel(lambda i: threading.current_thread(), range(4))
+            found = thread_count(), set(ran) == {threading.current_thread()}, blas_threads()
+            meeting.wait()
+            return found
+
+    with ThreadPool(2) as pool:
+        assert pool.map(alone, range(2)) == [(1, True, {1})] * 2
+    assert thread_count() > 1 and blas_threads() == before
 
 
 @pytest.mark.parametrize(
