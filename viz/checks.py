@@ -27,7 +27,7 @@ from .perturbation import at_once, filling, watched, watched_many
 from .random import drawn, stream, streams, taken_for
 from .ranges import require
 from .target import as_image, fixed_target, in_pixels, is_class, require_units, value_range
-from .typing import Images, Method, Target, Unit
+from .typing import Callback, Images, Method, Target, Unit
 
 
 def per_pixel(attribution: np.ndarray, how: str = "magnitude") -> np.ndarray:
@@ -129,6 +129,7 @@ def insertion_deletion(
     seed: int = 0,
     key: Any = None,
     progress: bool = False,
+    callback: Callback | None = None,
 ) -> Any:
     """Curves of the class probability as pixels come or go, highest of `maps` (N,H,W) first (Petsiuk et al. 2018).
 
@@ -138,7 +139,7 @@ def insertion_deletion(
     Deletion replaces them with `fill` (see viz.perturbation.filling); insertion starts from a blurred image and puts
     them back. steps: points of the curve. blur: "gaussian" (sigma 5, 11 pixels wide), or "authors". Pixels of equal
     value are in random order, drawn from `seed` and `key` (see viz/random.py), so that a flat map is no better than
-    chance.
+    chance. callback(points, of how many, Curves so far): after each batch; True ends with these.
 
     As the paper's authors measure, so that numbers can be set beside theirs: steps=H, fill="mean", blur="authors",
     whose kernel is the Gaussian folded back at its 11 pixels, nearly flat, on a picture framed in the mean colour.
@@ -169,7 +170,11 @@ def insertion_deletion(
             for curve, come, gone in ((insertion, x, blurred), (deletion, grey, x)):
                 curve.append(watched_many(model, np.where(changed, come, gone), target, None, None, output))
             bar.update(len(changed))
-    return Curves(counts / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
+            done = start + len(changed)
+            so_far = Curves(counts[:done] / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
+            if callback and callback(done, len(counts), so_far):
+                break
+    return so_far
 
 
 def _blurred(model: Module, x: np.ndarray, blur: Any) -> np.ndarray:

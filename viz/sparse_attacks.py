@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from .random import streams
 from .ranges import require
 from .target import as_leaf, logits, pick
 from .typing import Callback, Classes, Images, Target
+
+AT_ONCE = 64  # candidates that go through the network in a pass
 
 # ---- one pixel -------------------------------------------------------------------------------------------------------
 
@@ -49,8 +52,8 @@ def one_pixel(
     saving loses nothing.
 
     image: (N,3,H,W) in [0, 1]. pixels: how many may change. population, generations: of the evolution; each generation
-    costs `population` forward passes. seed, key: see viz/random.py. callback(n, generation, log probability of the
-    label or target): True ends image n.
+    costs `population` forward passes. seed, key: see viz/random.py. callback(n, generations done, log probability of
+    the label or target, the best so far): after each batch of candidates; True ends image n.
 
     Returns (N,3,H,W) of the image's dtype: `image` but for at most `pixels` pixels.
     """
@@ -73,6 +76,7 @@ class _PixelSearch:
 
     def __init__(self, model: Module, image: np.ndarray, chosen: Any, direction: Any, pixels: int) -> None:
         self.model, self.image, self.chosen, self.direction, self.pixels = model, image, chosen, direction, pixels
+        self.generation, self.best, self.ended = 0, np.inf, False
 
     def run(
         self, population: int, generations: int, rng: np.random.Generator, report: Callable[..., Any] | None
@@ -83,17 +87,14 @@ class _PixelSearch:
         channels = len(self.image)
         first = rng.random((population, self.pixels, 2 + channels))
         first[:, :, 2:] = np.clip(rng.normal(128, 127, (population, self.pixels, channels)) / 255, 0, 1)
-        generation = 0
 
         def after(intermediate_result: Any) -> bool:
-            nonlocal generation
-            generation += 1
+            self.generation += 1
             best = self.painted(intermediate_result.x[:, None])
-            done = is_reached(self.model, best, self.chosen)[0] == (self.direction < 0)
-            return bool(done or report and report(generation, self.direction * float(intermediate_result.fun)))
+            return self.ended or bool(is_reached(self.model, best, self.chosen)[0] == (self.direction < 0))
 
         result = differential_evolution(
-            self.fitness,
+            partial(self.fitness, report=report),
             bounds=[(0, 1)] * first[0].size,
             strategy="rand1bin",
             mutation=0.5,
@@ -120,9 +121,18 @@ class _PixelSearch:
             painted[np.arange(len(points)), :, rows[:, p], columns[:, p]] = as_saved(points[:, p, 2:])
         return painted
 
-    def fitness(self, candidates: np.ndarray) -> np.ndarray:
-        """(S,): what evolution makes small, the label's log probability (or an Objective's score), or minus the
-        target's."""
+    def fitness(self, candidates: np.ndarray, report: Callable[..., Any] | None) -> np.ndarray:
+        """(S,): what evolution makes small, `loss`; infinite for those that are left out once the report says so."""
+        found = np.full(candidates.shape[1], np.inf)
+        for start in range(0, len(found), AT_ONCE):
+            if not self.ended:
+                found[start : start + AT_ONCE] = self.loss(candidates[:, start : start + AT_ONCE])
+                self.best = min(self.best, found.min())
+                self.ended = bool(report and report(self.generation, self.direction * self.best))
+        return found
+
+    def loss(self, candidates: np.ndarray) -> np.ndarray:
+        """(S,): the label's log probability (or an Objective's score), or minus the target's."""
         if isinstance(self.chosen, Objective):
             away = measured(self.model, self.painted(candidates), lambda model, x: distance(model, x, self.chosen))
             return -self.direction * away.astype(np.float64)

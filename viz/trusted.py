@@ -13,6 +13,7 @@ Letters: M other photographs, R rivals, P other methods, H W of the photograph.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,13 @@ from .intervals import Estimate, estimate
 from .perturbation import occlusion
 from .randomization import model_randomization
 from .target import as_image, fixed_target, is_class
-from .typing import Callback, Images, Method, Target
+from .typing import Callback, Images, Method, SoFar, Target
 
 
-def _occlusion(model: Module, image: np.ndarray, target: Any) -> np.ndarray:
+def _occlusion(model: Module, image: np.ndarray, target: Any, callback: SoFar | None = None) -> np.ndarray:
     """By squares of 24 pixels, or as large as a smaller photograph has room for, two thirds apart."""
     side = min(24, *np.shape(image)[2:])
-    return occlusion(model, image, target, patch=side, stride=max(1, 2 * side // 3))
+    return occlusion(model, image, target, patch=side, stride=max(1, 2 * side // 3), callback=callback)
 
 
 PANEL = {  # what other methods say, each with per_pixel's `how`
@@ -183,7 +184,8 @@ def trust(
     panel: {name: (method, how)} of other methods to compare with; by default PANEL without `method`.
         Those that refuse the network have no part in it; where all do, the sentence is raised.
     draws: of the weights, and of the noise. steps: of the insertion and deletion curves. radius: of the noise.
-    callback(step, steps, map): after each part of the work; what it gives has no effect, for half a trial says nothing.
+    callback(step, steps, map): after each part of the work, and within, between passes and the steps of a method that
+        takes a `callback`; the map is 0 until it is made. What it gives has no effect, for half a trial says nothing.
 
     Insertion, deletion and the rivals' share are those of Petsiuk et al. 2018 (viz.insertion_deletion); randomisation
     is Adebayo et al.'s 2018 (viz.model_randomization); the change under noise Yeh et al.'s 2019 (viz.sensitivity).
@@ -198,35 +200,56 @@ def trust(
     target = fixed_target(model, x, target)
     explained = [(x, target), (others, None if is_class(target) else target)]
     panel = {name: one for name, one in PANEL.items() if one[0] is not method} if panel is None else panel
-    tests, change, total = [], [], 3 + 2 * draws
-    with tqdm(total=total, desc="trust", disable=not progress) as bar:
-
-        def done(step: int) -> None:
-            bar.update()
-            if callback:
-                callback(step, total, own[0])
-
-        own, elsewhere = (per_pixel(method(model, *one), how) for one in explained)
-        done(1)
-        rivals = _measured(model, x, target, own[0], elsewhere, steps, seed)
-        done(2)
+    tests, change = [], []
+    with tqdm(total=3 + 2 * draws, desc="trust", disable=not progress) as bar:
+        course = _Course(bar, callback, np.zeros(x.shape[2:], x.dtype))
+        method = course.watched(method)
+        panel = {name: (course.watched(other), its) for name, (other, its) in panel.items()}
+        (own,), elsewhere = (per_pixel(method(model, *one), how) for one in explained)
+        course.done(own)
+        rivals = _measured(model, x, target, own, elsewhere, steps, seed, course.sign)
+        course.done(own)
         for draw in range(draws):
             tests.append(model_randomization(model, x, method, target, (seed, draw), looks=2))
-            done(3 + 2 * draw)
+            course.done(own)
             change.append(sensitivity(model, x, method, target, radius, 1, (seed, draw))[0])
-            done(4 + 2 * draw)
-        agreement, chance = _agreement(model, explained, own[0], panel)
-        done(total)
+            course.done(own)
+        agreement, chance = _agreement(model, explained, own, panel)
+        course.done(own)
     top, everything = (_mean([test.spearman[k, 0] for test in tests]) for k in (1, -1))
     insertion, deletion = rivals.pop("itself")
     return Trust(
-        *(own[0], tests[0].maps[-1, 0], top, everything, insertion, deletion, rivals, radius, _mean(change)),
+        *(own, tests[0].maps[-1, 0], top, everything, insertion, deletion, rivals, radius, _mean(change)),
         *(agreement, chance),
     )
 
 
+@dataclass
+class _Course:
+    """How far a trial is, for its callback."""
+
+    bar: Any
+    callback: Callback | None
+    map: np.ndarray
+    step: int = 0
+
+    def sign(self, *_: Any) -> None:
+        if self.callback:
+            self.callback(self.step, self.bar.total, self.map)
+
+    def done(self, own: np.ndarray) -> None:
+        """A part of it is, after the map `own` was made."""
+        self.map, self.step = own, self.step + 1
+        self.bar.update()
+        self.sign()
+
+    def watched(self, method: Method) -> Method:
+        """The method, which signs between its own steps where it can."""
+        return partial(method, callback=self.sign) if "callback" in signature(method).parameters else method
+
+
 def _measured(
-    model: Module, x: np.ndarray, target: Any, own: Any, elsewhere: np.ndarray, steps: int, seed: int
+    model: Module, x: np.ndarray, target: Any, own: Any, elsewhere: np.ndarray, steps: int, seed: int, sign: Callback
 ) -> dict:
     """{"itself": (insertion, deletion), kind: Rivals}."""
     height, width = own.shape
@@ -237,7 +260,7 @@ def _measured(
     found = {}
     for kind, maps in kinds.items():
         each = target if np.ndim(target) == 0 or target is None else np.repeat(target, len(maps))
-        curves = insertion_deletion(model, np.repeat(x, len(maps), 0), maps, each, steps, seed=seed)
+        curves = insertion_deletion(model, np.repeat(x, len(maps), 0), maps, each, steps, seed=seed, callback=sign)
         found[kind] = Rivals(maps, curves.insertion_area, curves.deletion_area)
     return found | {"itself": (float(found["itself"].insertion[0]), float(found["itself"].deletion[0]))}
 

@@ -16,7 +16,6 @@ import models
 import viz
 from minigrad import nn
 from models.layers import Preprocess
-from models.mistakes import UserError
 from viz.__main__ import main
 from viz.commands.attribution import COMMANDS
 from viz.commands.job import Job
@@ -412,7 +411,8 @@ def test_a_map_is_put_on_trial_as_its_command_does(shown, client, monkeypatch, t
     pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
     monkeypatch.setattr(worker, "EVERY", 0.0)
     answers = course(client, view="believe", method="grad_cam", target="dog")
-    assert [(one["step"], one["steps"]) for one in answers[:-1]] == [(n, 13) for n in range(1, 14)]
+    steps = [one["step"] for one in answers[:-1]]
+    assert steps == sorted(steps) and set(steps) == set(range(1, 14)) and {one["steps"] for one in answers[:-1]} == {13}
     answer = answers[-1]
     program = run_python(answer["python"], shown[0], monkeypatch)
     assert answer["verdict"] == program["found"].verdict
@@ -427,10 +427,36 @@ def test_a_map_is_put_on_trial_as_its_command_does(shown, client, monkeypatch, t
 def test_a_trial_that_nobody_waits_for_ends_after_its_step(shown):
     pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
     steps = []
-    wish = SimpleNamespace(part=lambda step, *given: steps.append(step) or True)
-    with pytest.raises(UserError, match="the trial was stopped"):
+    wish = SimpleNamespace(part=lambda step, *given: steps.append(step) or len(steps) == 3)
+    with pytest.raises(worker.Cancelled):
         server.believe.believe(shown[1], {"photo": shown[1].own.key, "method": "saliency", "target": "dog"}, wish)
-    assert steps == [1]
+    assert steps == [1, 1, 1]  # within the second part, between passes of insertion and deletion
+
+
+def test_a_click_is_answered_before_a_trial_and_a_cancelled_one_says_nothing(shown):
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
+    heard, begun, ended = [], threading.Event(), threading.Event()
+    asking = worker.Worker()
+    question = {"photo": shown[1].own.key, "method": "occlusion", "target": "dog"}
+
+    def trial(wish):
+        part = wish.part
+        wish.part = lambda *given: begun.set() or part(*given)
+        try:
+            return server.believe.believe(shown[1], question, wish)
+        finally:
+            ended.set()
+
+    def look(wish):
+        asking.cancel("tab", 1)  # while it rests
+        return {"ended": ended.is_set()}
+
+    answered = threading.Event()
+    asking.ask([worker.Wish("tab", 1, trial, heard.append)])
+    assert begun.wait(60)
+    asking.ask([worker.Wish("tab", 2, look, lambda facts: heard.append(facts) or answered.set())])
+    assert answered.wait(60) and ended.wait(60)
+    assert [one for one in heard if one.get("done")] == [heard[-1]] and not heard[-1]["ended"]
 
 
 # ---- what would it rather see ----------------------------------------------------------------------------------------

@@ -124,6 +124,17 @@ def test_equal_pixels_go_in_random_order(linear_model):
 # ---- where it falls --------------------------------------------------------------------------------------------------
 
 
+def test_curves_so_far_are_those_of_the_end(small_network, images, monkeypatch):
+    monkeypatch.setattr(viz.perturbation, "PIXELS_AT_ONCE", 1)
+    model, x, seen = small_network(), images(2), []
+    whole = viz.insertion_deletion(model, x, x[:, 0], steps=5, callback=lambda *given: seen.append(given))
+    assert [(done, points) for done, points, _ in seen] == [(n, 6) for n in range(1, 7)]
+    ended = viz.insertion_deletion(model, x, x[:, 0], steps=5, callback=lambda done, *_: done == 3)
+    for name in ("fraction", "insertion", "deletion"):
+        np.testing.assert_array_equal(getattr(ended, name), getattr(seen[2][2], name))
+        np.testing.assert_array_equal(getattr(ended, name), getattr(whole, name)[..., :3])
+
+
 def test_pointing_game():
     maps = np.zeros((5, 20, 30))
     boxes = np.array([[5, 5, 10, 10]] * 5)

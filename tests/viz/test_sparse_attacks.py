@@ -43,6 +43,27 @@ def test_pixels_limits_how_many_change_and_the_seed_repeats(small_network, image
     assert not np.array_equal(runs[0], runs[2])
 
 
+def test_evolution_reports_after_each_batch_and_ends_when_told(small_network, images, monkeypatch):
+    model, x, signs, painted = small_network(), images(1), [], []
+    monkeypatch.setattr(attacks, "AT_ONCE", 4)
+    painting = attacks._PixelSearch.painted
+    monkeypatch.setattr(
+        attacks._PixelSearch, "painted", lambda self, c: painted.append(c.shape[1]) or painting(self, c)
+    )
+
+    def callback(n, generation, value):
+        signs.append((n, generation, value))
+        return len(signs) == 5
+
+    found = attacks.one_pixel(model, x, target=2, population=12, generations=9, callback=callback)
+    assert [(n, generation) for n, generation, _ in signs] == [(0, 0)] * 5
+    values = [value for *_, value in signs]
+    assert values == sorted(values)  # the target's log probability, the best so far
+    assert sum(painted) == 5 * 4 + 2  # then what was looked at after the generation, and the best
+    p = mg.functional.log_softmax(mg.Tensor(scores(model, found)), 1).numpy()[0, 2]
+    assert p == pytest.approx(values[-1], rel=1e-6)
+
+
 def test_evolution_minimises_the_labels_log_probability(small_network, images):
     model, x = small_network(), images(1)
     search = attacks._PixelSearch(model, x[0], 1, 1, pixels=1)
@@ -53,9 +74,9 @@ def test_evolution_minimises_the_labels_log_probability(small_network, images):
         expected[:, int(candidate[0] * 6), int(candidate[1] * 5)] = np.rint(candidate[2:] * 255) / 255
         np.testing.assert_allclose(image, expected, atol=1e-7)
     p = mg.functional.softmax(mg.Tensor(scores(model, painted)), 1).numpy()[:, 1]
-    np.testing.assert_allclose(search.fitness(candidates), np.log(p), rtol=1e-9)
+    np.testing.assert_allclose(search.loss(candidates), np.log(p), rtol=1e-9)
     search.direction = -1
-    np.testing.assert_allclose(search.fitness(candidates), -np.log(p), rtol=1e-9)
+    np.testing.assert_allclose(search.loss(candidates), -np.log(p), rtol=1e-9)
 
 
 # ---- JSMA ------------------------------------------------------------------------------------------------------------

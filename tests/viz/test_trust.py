@@ -5,6 +5,7 @@ import pytest
 
 import viz
 from minigrad import nn
+from viz import perturbation
 from viz.intervals import Estimate, estimate
 from viz.trusted import Rivals, Trust, centre_blob
 
@@ -98,6 +99,23 @@ def test_the_numbers_are_those_of_the_checks(detector, pictures):
     moved = [viz.sensitivity(detector, image, viz.saliency, 1, samples=1, seed=(4, k))[0] for k in range(3)]
     assert found.change == pytest.approx(np.mean(moved)) == 0  # a linear network's gradient does not move
     assert found.agreement.keys() == PANEL.keys() and all(-1 <= r <= 1 for r in found.agreement.values())
+
+
+def test_signs_come_within_a_part_too(detector, pictures, monkeypatch):
+    """Between the passes of insertion and deletion, and the steps of the methods that have some."""
+    monkeypatch.setattr(perturbation, "PIXELS_AT_ONCE", 16 * SIDE * SIDE)
+    signs = []
+
+    def seen(model, x, target, callback):
+        return viz.integrated_gradients(model, x, target, steps=4, callback=callback)
+
+    found = tried(detector, pictures, seen, callback=lambda step, of, heat: signs.append((step, of, heat.any())))
+    steps = [step for step, *_ in signs]
+    assert steps == sorted(steps) and set(steps) == set(range(10)) and {total for _, total, _ in signs} == {9}
+    assert not signs[0][2] and all(drawn for step, _, drawn in signs if step)
+    assert steps.count(0) == 4 + 4  # of this photograph and the others
+    assert steps.count(1) == 1 + sum(-(-9 // max(1, 16 // n)) for n in (1, 6, 15, 1))  # curves of nine points
+    assert found.map == pytest.approx(tried(detector, pictures, seen).map)
 
 
 def result(**changed):

@@ -1,5 +1,6 @@
 """The attribution methods by name, for techniques that measure many of them."""
 
+import inspect
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,8 +19,10 @@ class Method:
     how: str
     options: dict = field(default_factory=dict)
 
-    def __call__(self, model, image, target):
-        return self.function(model, image, target, **self.options)
+    def __call__(self, model, image, target, callback=None):
+        """callback: as of the functions that take many steps; the others have none."""
+        takes = "callback" in inspect.signature(self.function).parameters
+        return self.function(model, image, target, **self.options, **({"callback": callback} if takes else {}))
 
     def map(self, model, image, target):
         return viz.per_pixel(self(model, image, target), self.how)

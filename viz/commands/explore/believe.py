@@ -1,7 +1,6 @@
 """Can I believe it: what can be said against the map in view."""
 
 import viz
-from models.mistakes import UserError
 from viz import trust_figure
 
 from .. import trust
@@ -9,6 +8,7 @@ from ..attribution import heading
 from ..methods import METHODS
 from .packed import numbers
 from .why import target_text
+from .worker import Cancelled
 
 
 def believe(room, question, wish):
@@ -52,7 +52,7 @@ def until_cancelled(so_far):
 
     def callback(*given):
         if so_far(*given):
-            raise UserError("the trial was stopped, and half of one says nothing")
+            raise Cancelled
 
     return callback
 

@@ -17,6 +17,10 @@ from models.mistakes import users_mistake
 EVERY = 0.1  # seconds between two reports of a wish on its way
 
 
+class Cancelled(Exception):
+    """Raised within an answer of which a part says nothing, where nobody waits for it any more."""
+
+
 class Wish:
     """A question, and where its answer goes.
 
@@ -158,6 +162,8 @@ class Worker:
             said = wish.warnings()
             if not wish.cancelled or facts.get("kept"):
                 wish.report(done=True, seconds=time.perf_counter() - began, warnings=said, **facts)
+        except Cancelled:
+            pass
         except Exception as error:
             sentence = users_mistake(error)
             if sentence is None:
