@@ -100,6 +100,7 @@ def _info_options(options: ArgumentParser) -> None:
 
 
 def run_convert(args: Namespace) -> None:
+    """Write the weights file of another program's file, and say what it is."""
     from .convert import convert
     from .weights_file import save
 
@@ -124,6 +125,7 @@ def run_convert(args: Namespace) -> None:
 
 
 def run_download(args: Namespace) -> None:
+    """Fetch the official weights of a network, and say where they are."""
     from .download import download
 
     path = download(args.name, progress=not args.quiet)
@@ -132,6 +134,7 @@ def run_download(args: Namespace) -> None:
 
 
 def run_info(args: Namespace) -> None:
+    """Print what is known of a network, or, without a name, which are here."""
     if args.name is None:
         for name in NAMES:
             path, source = whereabouts(name), "convert a file of them"

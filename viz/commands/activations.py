@@ -5,6 +5,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.cam import default_layer
 
+from .job import Job
 from .options import parser
 
 options = parser(__doc__, "photo.jpg --layer relu1_1 --top 32", target=False)
@@ -14,7 +15,7 @@ options.add_argument("--own", action="store_true", help="each map on its own sca
 options.renamed("--count", "--top")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the maps of the layer's strongest channels beside the photograph."""
     args = job.args
     layer = args.layer or default_layer(job.model)

@@ -16,11 +16,17 @@ With --target the network is to say that class, without it any other than it say
 """
 
 import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
 
 import viz
 from models.mistakes import UserError
 from viz import plot
 
+from .job import Job
 from .options import MOST, distance, parser
 
 NAMES = {  # in titles
@@ -59,7 +65,7 @@ number("--kappa", 0.0, "the lead in score that cw asks for")
 number("--pixels", 1, "how many one_pixel may change")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Attack the photograph, save the picture, and write what is left of the attack in the file."""
     image, attacked, saved, found, farther = attempt(job)
     job.write(
@@ -71,7 +77,7 @@ def run(job):
     )
 
 
-def attempt(job):
+def attempt(job: Job) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any], float]:
     """(photograph, attacked, saved in 8 bits, the report on these, how much farther than found it goes)."""
     args = job.args
     target = None if args.target is None else job.target
@@ -99,7 +105,7 @@ def attempt(job):
 FARTHER = (1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 
 
-def surviving(job, image, attacked, target):
+def surviving(job: Job, image: np.ndarray, attacked: np.ndarray, target: int | None) -> tuple[float, np.ndarray]:
     """(how much farther, picture): the attack as far along its way as it takes to survive 8 bits, or as it was.
 
     The smallest attacks end just over the border, and rounding takes them back.
@@ -112,7 +118,7 @@ def surviving(job, image, attacked, target):
     return 1.0, attacked
 
 
-def check_options(job):
+def check_options(job: Job) -> None:
     """Refuse an option that the method has no use for."""
     for name in ("epsilon", "kappa", "norm", "pixels", "steps"):
         value = getattr(job.args, name)
@@ -121,39 +127,42 @@ def check_options(job):
                 raise UserError(f"{job.args.method} has no use for --{name}: leave it out")
 
 
-def given(job, *names, **values):
+def given(job: Job, *names: str, **values: Any) -> dict[str, Any]:
     """The options that were given, as keyword arguments."""
     values |= {name: getattr(job.args, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def stop(job, function, done=lambda step, *_: step, counted="steps"):
+def stop(
+    job: Job, function: Callable[..., Any], done: Callable[..., Any] = lambda step, *_: step, counted: str = "steps"
+) -> Callable[..., bool]:
     """The callback that ends an attack on Ctrl-C. done: the steps behind it, of what the callback is given."""
     total = job.args.steps or inspect.signature(function).parameters[counted].default
     return job.until_stopped(total, done)
 
 
-def after_step(step, *_):
+def after_step(step: int, *_: Any) -> int:
     return step + 1
 
 
-def budget(job):
+def budget(job: Job) -> dict[str, Any]:
+    """What a method with a budget is given: epsilon, by default 8/255, or 1 in L2, and the norm."""
     return {"epsilon": 1.0 if job.args.norm == "l2" else 8 / 255} | given(job, "epsilon", "norm")
 
 
-def pgd(job, image, target, random_start):
+def pgd(job: Job, image: np.ndarray, target: int | None, random_start: bool) -> np.ndarray:
     chosen = budget(job) | given(job, "steps", random_start=random_start)
     shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job, viz.pgd)}
     return viz.pgd(job.model, image, target=target, **chosen, **shown)
 
 
-def apgd(job, image, target, loss):
+def apgd(job: Job, image: np.ndarray, target: int | None, loss: str) -> np.ndarray:
     chosen = budget(job) | given(job, "steps", loss=loss)
     shown = {"seed": job.args.seed, "progress": job.progress, "callback": stop(job, viz.apgd)}
     return viz.apgd(job.model, image, target=target, **chosen, **shown)
 
 
-def square(job, image, target):
+def square(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     callback = stop(job, viz.square_attack, counted="queries")
     shown = {"seed": job.args.seed, "progress": job.progress, "callback": callback}
     return viz.square_attack(
@@ -161,7 +170,7 @@ def square(job, image, target):
     )
 
 
-def auto(job, image, target):
+def auto(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     chosen = budget(job) | given(job, "steps", seed=job.args.seed, progress=job.progress)
     return viz.auto_attack(job.model, image, **chosen)
 
@@ -184,17 +193,17 @@ USES = {
 }
 
 
-def ascent(job, image, target):
+def ascent(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     how = given(job, "steps", callback=stop(job, viz.targeted_ascent))
     return viz.targeted_ascent(job.model, image, target=target, **how, progress=job.progress)
 
 
-def deepfool(job, image, target):
+def deepfool(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     how = given(job, "norm", "steps", callback=stop(job, viz.deepfool, after_step))
     return viz.deepfool(job.model, image, **how, progress=job.progress)
 
 
-def carlini_wagner(job, image, target):
+def carlini_wagner(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     function = viz.carlini_wagner
     searches = inspect.signature(function).parameters["searches"].default
     steps = job.args.steps or inspect.signature(function).parameters["steps"].default
@@ -203,13 +212,13 @@ def carlini_wagner(job, image, target):
     return function(job.model, image, target=target, **how, progress=job.progress)
 
 
-def one_pixel(job, image, target):
+def one_pixel(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     callback = stop(job, viz.one_pixel, lambda n, generation, _: generation, "generations")
     how = given(job, "pixels", generations=job.args.steps, callback=callback)
     return viz.one_pixel(job.model, image, target=target, **how, seed=job.args.seed, progress=job.progress)
 
 
-def jsma(job, image, target):
+def jsma(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     callback = job.until_stopped(None, after_step)
     return viz.jsma(job.model, image, target=target, progress=job.progress, callback=callback)
 
@@ -230,28 +239,30 @@ METHODS = {
 }
 
 
-def way(farther):
+def way(farther: float) -> str:
     return f", {farther - 1:.0%} farther than it found, to survive 8 bits" if farther > 1 else ""
 
 
-def end(found):
+def end(found: Mapping[str, Any]) -> str:
     """How it came out, in the pixels as found and in those of the file."""
     if found["saved"]["success"]:
         return "succeeds"
     return "succeeds, but what is left in 8 bits fails" if found["attacked"]["success"] else "fails"
 
 
-def outcome(job, state):
+def outcome(job: Job, state: Mapping[str, Any]) -> str:
     return f"{job.class_name(state['class'])} (p = {state['probability']:.3g})"
 
 
-def line(job, found, farther):
+def line(job: Job, found: Mapping[str, Any], farther: float) -> str:
+    """The line that is printed: how it came out, and what the network says of each of the three pictures."""
     moved = f"L-inf {255 * found['saved']['linf']:.1f}/255, L2 {found['saved']['l2']:.3g}, L0 {found['saved']['l0']}"
     states = ", ".join(f"{name} {outcome(job, found[name])}" for name in ("original", "attacked", "saved"))
     return f"{job.args.method} {end(found)}: {states}; saved {moved}" + way(farther)
 
 
-def figure(job, image, saved, found, farther):
+def figure(job: Job, image: np.ndarray, saved: np.ndarray, found: Mapping[str, Any], farther: float) -> Figure:
+    """The photograph, the difference made visible, and the picture of the file."""
     difference = saved - image
     labels = [
         f"photograph: {outcome(job, found['original'])}",

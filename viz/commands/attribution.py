@@ -1,130 +1,21 @@
 """The attributions as commands: what each says of itself, its options, and how its result is drawn.
 
-They are alike: a function of viz takes the options by their names, and its result stands beside the photograph.
+They are alike: a function of viz takes the options by their names, and its result stands beside the photograph. What
+they share is in attribution_command.py.
 """
 
-import inspect
-from contextlib import nullcontext
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 import viz
-from viz import sheet
 
-from .options import SEVERAL, by_layer, channels, parser
-from .several import each
-from .target import ANYTHING, SCORE
+from .attribution_command import COMMANDS, Attribution, call, extremes, heading, largest_and_mean, signed
+from .job import Job
+from .options import by_layer, channels
 
-COMMANDS: dict[str, "Attribution"] = {}
-
-
-def heading(method):
-    """What figures call one of COMMANDS or of methods.METHODS: "Grad-CAM", "LRP, zplus", "centre"."""
-    name, rule = ("lrp", method[4:]) if method.startswith("lrp_") else (method, "composite")
-    return COMMANDS[name].heading.format(rule=rule) if name in COMMANDS else method
-
-
-def call(job, name, **explained):
-    """viz's function of this name, for the job's model and image, with those options of the job that it takes."""
-    function = getattr(viz, name)
-    offered = {**vars(job.args), "progress": job.progress, "callback": job.so_far}
-    own = list(inspect.signature(function).parameters)[5:]  # after model, image, target, layer, unit
-    return function(job.model, job.image, **explained, **{key: offered[key] for key in own if key in offered})
-
-
-# ---- what is drawn and recorded of a result --------------------------------------------------------------------------
-
-
-def signed(found):
-    """(N,H,W): the sum over channels, if there are any."""
-    return viz.per_pixel(found, "signed")
-
-
-def largest(job, found, heat):
-    return {"largest": heat.max()}
-
-
-def largest_and_mean(job, found, heat):
-    return {"largest": heat.max(), "mean": heat.mean()}
-
-
-def extremes(job, found, heat):
-    return {"largest": found.max(), "smallest": found.min()}
-
-
-class Attribution:
-    """One of them. Its own options are arguments of its function: `.options.add_argument(...)`.
-
-    name: of the function in viz. about: what --help says first, up to a colon the title of figures, if none is given.
-    label: what the map measures, or a function of the options that says so. Title and label may name options, {rule},
-    and label the result's {mean}. more: of --help's example.
-    draw: the map (N,H,W) of a result; None for a result that is a picture itself.
-    numbers: of (job, result, map), for the record. tail: of the line that is printed, which may name these numbers.
-    """
-
-    at_layer = False  # whether the map is drawn at a layer, which --layer names
-    tail_in_title = False  # whether the figure's title says what the line does
-
-    def __init__(self, name, about, label="", more="", title="", draw=signed, numbers=largest, tail=""):
-        self.name, self.heading, self.label = name, title or about.partition(":")[0], label
-        self.draw, self.numbers, self.tail = draw, numbers, tail
-        kind = SCORE if self.at_layer else ANYTHING
-        self.options = parser(about, f"photo.jpg --target cat {more}".strip(), image=SEVERAL, kind=kind)
-        if self.at_layer:
-            where = "where to look (default: the last rectified convolution)"
-            self.options.add_argument("--layer", metavar="NAME", help=where)
-        COMMANDS[name] = self
-
-    def title(self, job):
-        return self.heading.format(**vars(job.args))
-
-    def arrays(self, job, layer):
-        """{name: array} of the result, which comes first, and of what else there is, such as its map.
-
-        layer: {} or {"layer": name}.
-        """
-        long = "callback" in inspect.signature(getattr(viz, self.name)).parameters
-        with job.stoppable() if long else nullcontext():
-            found = call(job, self.name, **self.explained(job), **layer)
-        return {"map": found} if found.ndim == 3 else {"attribution": found, "map": (self.draw or signed)(found)}
-
-    def explained(self, job):
-        return job.explained
-
-    def where(self, job):
-        """{"layer": name} of one that is drawn at a layer, or {}."""
-        return {"layer": job.args.layer or viz.default_layer(job.model)} if self.at_layer else {}
-
-    def measures(self, job, found):
-        """What the map measures, in words."""
-        label = self.label(job.args) if callable(self.label) else self.label
-        return label.format(**vars(job.args), mean=found.mean())
-
-    def run(self, job):
-        each(job, self.one)
-
-    def one(self, job):
-        layer = self.where(job)
-        arrays = self.arrays(job, layer)
-        found = next(iter(arrays.values()))
-        heat = found if self.draw is None else self.draw(found)
-        numbers = layer | self.numbers(job, found, heat)
-        at = f", at {layer['layer']}" if layer else ""
-        title, tail = self.title(job), self.tail.format(**numbers)
-        word = title.lower() if title == title.capitalize() else title  # names, such as RISE, stay as they are
-        job.write(
-            figure=self.figure(job, found, heat, job.title(title) + at + tail * self.tail_in_title),
-            arrays={"image": job.image, **arrays},
-            numbers=numbers,
-            line=job.title(word) + at + tail,
-        )
-
-    def figure(self, job, found, heat, title):
-        if self.draw is not None:
-            return sheet.attribution(job.image, heat, title, self.measures(job, found))
-        from viz import plot  # with matplotlib, which sheet does without
-
-        labels = ["photograph", f"grey is 0, full colour ±{plot.Scale.of(found).high:.2g}"]
-        return plot.pictures([job.image, plot.centred(found)], labels, title)
-
+__all__ = ["COMMANDS", "call", "heading", "signed"]
 
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
@@ -178,7 +69,8 @@ x * dy/dx, y the score before the softmax (Shrikumar et al. 2016, arXiv:1605.017
 )
 
 
-def sum_and_residual(job, found, heat):
+def sum_and_residual(job: Job, found: np.ndarray, heat: np.ndarray) -> dict[str, Any]:
+    """The sum of all attributions, and what it is off from the score's rise."""
     (residual,) = viz.completeness(job.model, job.image, found, **job.explained, baseline=job.args.baseline)
     return {"sum": found.sum(), "residual": float(residual)}
 
@@ -218,7 +110,8 @@ options.number("--sigma", 0.15, "the noise, as a fraction of the image's max - m
 # ---- relevance propagation -------------------------------------------------------------------------------------------
 
 
-def relevance_and_score(job, found, heat):
+def relevance_and_score(job: Job, found: np.ndarray, heat: np.ndarray) -> dict[str, Any]:
+    """The relevance at the pixels, the score, and in words how much of it arrives."""
     (lost,) = viz.completeness(job.model, job.image, found, **job.explained, baseline=None)
     score = found.sum() - float(lost)
     share = round(100 * found.sum() / score) if score else 100
@@ -231,7 +124,7 @@ class LRP(Attribution):
 
     tail_in_title = True
 
-    def title(self, job):
+    def title(self, job: Job) -> str:
         through = job.args.through
         only = f", through {through[0]}:{','.join(map(str, through[1]))} alone" if through else ""
         return super().title(job) + only
@@ -275,17 +168,17 @@ class CAM(Attribution):
 
     at_layer = True
 
-    def explained(self, job):
+    def explained(self, job: Job) -> dict[str, Any]:
         return job.explained_classes
 
 
 class GradCAM(CAM):
     """Grad-CAM, whose one pass gives the top class and its probability too, and the map as small as the layer."""
 
-    def title(self, job):
+    def title(self, job: Job) -> str:
         return f"{self.heading}, counterfactual" if job.args.counterfactual else self.heading
 
-    def arrays(self, job, layer):
+    def arrays(self, job: Job, layer: Mapping[str, str]) -> dict[str, np.ndarray]:
         target = None if job.args.target is None else self.explained(job)["target"]
         chosen = {**layer, "signed": job.args.signed, "counterfactual": job.args.counterfactual}
         low, maps, job.scores = viz.cam.grad_cam_and_scores(job.model, job.image, target, **chosen)

@@ -6,20 +6,24 @@ by its surroundings has its mass outside. The photographs it gets wrong are draw
 names.
 """
 
+from argparse import Namespace
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import models
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError
 from viz import plot
 from viz.attacks import scores
 from viz.table import Table
 
+from .job import Job
 from .kept import add_store_option, add_worker_options, by_batches, kept
-from .labelled import add_data_options, labelled_images, model_for
+from .labelled import Labelled, add_data_options, labelled_images, model_for
 from .methods import METHODS
 from .options import parser
 from .tables import counted, markdown
@@ -41,7 +45,7 @@ add_store_option(options)
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the table of where the maps lie, class by class, and the wrong answers with theirs."""
     args = job.args
     data = labelled_images(args.data, job.model.input_size, args.count, args.seed, job.model, flat=True)
@@ -80,7 +84,7 @@ def run(job):
     )
 
 
-def scores_and_maps(job, model, images):
+def scores_and_maps(job: Job, model: Module, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((N,K), the maps (N,H,W) of the class with the highest)."""
 
     method = job.args.method
@@ -89,16 +93,18 @@ def scores_and_maps(job, model, images):
     return found["scores"], found["map"]
 
 
-def scored(method, model, images):
+def scored(method: str, model: Module, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The scores of a batch, and the maps of the classes that it is taken for."""
     found = scores(model, images)
     return {"scores": found, "map": METHODS[method].map(model, images, found.argmax(1))}
 
 
-def no_wrong(data):
+def no_wrong(data: Labelled) -> str:
+    """Why there is no figure of wrong answers."""
     return "which answers are wrong is not known" if data.flat else "no answer is wrong"
 
 
-def read_masks(args, data):
+def read_masks(args: Namespace, data: Labelled) -> np.ndarray:
     """(N,H,W) bool."""
     height, width = data.images.shape[2:]
     if args.masks is None:
@@ -112,7 +118,16 @@ def read_masks(args, data):
     return np.stack(masks)
 
 
-def wrong_answers(data, heat, masks, named, inside, wrong, place):
+def wrong_answers(
+    data: Labelled,
+    heat: np.ndarray,
+    masks: np.ndarray,
+    named: np.ndarray,
+    inside: np.ndarray,
+    wrong: np.ndarray,
+    place: str,
+) -> Figure:
+    """Photographs under the map of the class that each is wrongly taken for, the object's place outlined."""
     overlays = [plot.overlay(data.images[n], heat[n]).transpose(2, 0, 1) for n in wrong]
     pictures = [viz.outline_mask(overlay, masks[n], outside=1) for overlay, n in zip(overlays, wrong, strict=True)]
     labels = [f"{data.names[data.labels[n]]}, taken for {data.names[named[n]]}; {inside[n]:.0%} inside" for n in wrong]

@@ -1,5 +1,8 @@
 """Settings that change while an image is optimised: --change STEP:NAME=VALUE ..., each from that step on."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from models.mistakes import UserError
 from viz.ranges import Range, range_of
 
@@ -12,19 +15,20 @@ class Changing(dict):
     changes: texts "40:lr=0.01", which may become more while it goes on. changeable: the names that can be changed.
     """
 
-    def __init__(self, settings, changes, changeable):
+    def __init__(self, settings: Mapping[str, Any], changes: Sequence[str], changeable: Sequence[str]) -> None:
         super().__init__(settings)
         self.changes, self.changeable = changes, changeable
         self.begin(1)
 
-    def begin(self, step):
+    def begin(self, step: int) -> None:
+        """Take what holds from this step, counted from 1."""
         for text in self.changes:
             first, name, value = read(text, self.changeable, self["optimizer"])
             if first <= step:
                 self[name] = value
 
 
-def read(text, changeable, optimizer="adam"):
+def read(text: str, changeable: Sequence[str], optimizer: str = "adam") -> tuple[int, str, float]:
     """(step, name, value) of "40:tv-weight=0.01"; UserError says what is wrong with it."""
     first, _, what = text.partition(":")
     flag, equals, value = what.partition("=")

@@ -18,6 +18,7 @@ from viz.many.engine import here
 from viz.many.photographs import Source
 from viz.many.work import Question, hold, identity
 
+from .job import Job
 from .labelled import classes_of_folders
 from .options import SEVERAL, parser
 from .record import network_name
@@ -31,7 +32,7 @@ options = parser(__doc__, "photo.jpg --top 5", image=SEVERAL, target=False)
 options.number("--top", 5, "how many classes to show", low=1, metavar="K")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the most probable classes of each photograph, or of all in a folder, an archive or a list."""
     given = job.args.image
     paths = [Path(path) for path in (given if isinstance(given, list) else [given]) if path is not None]
@@ -42,7 +43,8 @@ def run(job):
         each(job, one)
 
 
-def one(job):
+def one(job: Job) -> None:
+    """Write the likeliest classes of the job's photograph."""
     best = np.argsort(-job.probabilities, kind="stable")[: job.args.top]
     names, values = [job.class_name(index) for index in best], job.probabilities[best]
     foreign = bool(models.unknown(job.model, job.scores)[0])
@@ -58,7 +60,7 @@ def one(job):
     )
 
 
-def in_source(job, path):
+def in_source(job: Job, path: Path) -> None:
     """The table of a folder, an archive or a list, and how often the folders' classes were named."""
     source, model, args = Source(path), job.model, job.args
     told = {"told": job.told, "device": args.device, "weights": identity(model), "seed": args.seed}

@@ -34,6 +34,8 @@ image=False)`; one that writes several results names each by its `part`.
 import importlib
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from models.exits import exit_code
 from models.mistakes import UserError
@@ -41,27 +43,35 @@ from viz.target import NoScores, logits_layer
 
 from . import attribution, techniques
 from .job import Job
+from .options import Parser
 from .progress import as_lines
 
 SCRIPT, MODULE = "python scripts/{}.py", "python -m viz {}"
 
 
-def find(name):
+def find(name: str) -> Any:
     """What has the `options` and the `run` of a technique's command, such as "grad_cam"."""
     return attribution.COMMANDS.get(name) or importlib.import_module(f".{name}", __package__)
 
 
-def start(name, argv, program=MODULE, own_process=False):
+def start(name: str, argv: Sequence[str], program: str = MODULE, own_process: bool = False) -> int:
     """Run a technique's command by its name; the exit code. See `main`."""
 
-    def work():
+    def work() -> int:
         found = find(name)
         return main(name, found.options, found.run, argv, program, own_process)
 
     return exit_code(name, work)
 
 
-def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
+def main(
+    name: str,
+    options: Parser,
+    run: Callable[[Job], None],
+    argv: Sequence[str] | None = None,
+    program: str = SCRIPT,
+    own_process: bool | None = None,
+) -> int:
     """Parse the command line, call `run(job)`, and return the exit code: 0, 2 (user's mistake) or 130 (Ctrl-C).
 
     name: which begins the files and the sentences. program: how it was started, with {} for the name.
@@ -74,7 +84,7 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
     options.prog = command.removeprefix("python scripts/")
     options.epilog = "\n\n".join(filter(None, (f"Example:\n  {command} {options.example}", techniques.reference(name))))
 
-    def work():
+    def work() -> int | None:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
             warnings.filterwarnings("ignore", module=r"PIL\.")  # once: threads that read share the filters
@@ -91,7 +101,7 @@ def main(name, options, run, argv=None, program=SCRIPT, own_process=None):
     return exit_code(name, work, written)
 
 
-def no_scores(job, error, takes_layers):
+def no_scores(job: Job, error: NoScores, takes_layers: bool) -> str:
     """The sentence of a NoScores: at a command line the target is no function, but may be a layer's channel."""
     if not takes_layers:
         return f"{error.found}, which {job.name} needs"

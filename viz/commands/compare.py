@@ -6,10 +6,17 @@ over them. Where a method does not apply to the network, the sentence that says 
 equations and papers see --help of each method.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
 from models.mistakes import UserError
 from viz import plot
 
 from .attribution import COMMANDS, call, heading, signed
+from .job import Job
 from .methods import or_refusal
 from .options import chosen, parser, read_scores
 from .target import SCORE, Target
@@ -29,7 +36,7 @@ options.add_argument(
 options.add_argument("--targets", metavar="A,B,...", help=f"several of: {SCORE} (default: the top two classes)")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the grid of maps, and the sentences of methods that refuse the network."""
     methods, targets = chosen(job.args.methods, COMMANDS), chosen_targets(job)
     classes = [target.name(job.class_name) for target in targets]
@@ -56,7 +63,9 @@ def run(job):
     )
 
 
-def grid(image, maps, rows, methods, title):
+def grid(
+    image: np.ndarray, maps: Sequence[Sequence[Any]], rows: Sequence[str], methods: Sequence[str], title: str
+) -> Figure:
     """A row for each target and a column for each method, or the other way round where there are many methods."""
     names, over = ([heading(method) for method in some] for some in (methods, COARSE))
     if len(methods) <= WIDEST:
@@ -64,13 +73,14 @@ def grid(image, maps, rows, methods, title):
     return plot.attribution_grid(image, list(zip(*maps, strict=True)), names, rows, title, over=over)
 
 
-def chosen_targets(job):
+def chosen_targets(job: Job) -> list[Target]:
+    """Those of --targets, or the two likeliest classes."""
     if job.args.targets is None:
         return [Target((int(index),)) for index in (-job.probabilities).argsort(kind="stable")[:2]]
     return read_scores(job.model, job.args.targets, job.class_name)
 
 
-def attribution(job, method, target):
+def attribution(job: Job, method: str, target: Target) -> np.ndarray:
     """(H,W): the method's map of the image for a target; the sentence by which it refuses this network."""
     found = or_refusal(lambda: call(job, method, **target.arguments))
     return found if isinstance(found, str) else (COMMANDS[method].draw or signed)(found)[0]

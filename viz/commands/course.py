@@ -9,8 +9,11 @@ python -m viz course measure          the finished engine beside the project's: 
 
 import json
 import re
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from models.mistakes import Parser, UserError
 
@@ -18,7 +21,7 @@ from ..course.check import check
 from ..course.source import STAGES
 
 
-def start(args):
+def start(args: Namespace) -> None:
     """Stubs (before --at: solutions) and pages into a folder that has none of them yet."""
     folder = Path(args.folder)
     texts = {}
@@ -37,7 +40,7 @@ def start(args):
     )
 
 
-def check_stages(args):
+def check_stages(args: Namespace) -> int:
     """Prints what came of each check; 1 if any is not right."""
     stages = STAGES if args.stage is None else [STAGES[args.stage - 1]]
     all_right, told = True, []
@@ -57,7 +60,7 @@ def check_stages(args):
     return 0 if all_right else 1
 
 
-def described(results):
+def described(results: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Results in lines: right, WRONG and why, or open; what is still to be written for several of them is told once."""
     told = set()
     for result in results:
@@ -71,7 +74,7 @@ def described(results):
         yield from (f"            {what}{value}" for what, value in details.items() if value)
 
 
-def hint(args):
+def hint(args: Namespace) -> None:
     """Prints one hint, by its number or its function's name, and how many there are."""
     hints = STAGES[args.stage - 1].hints
     named = (i for i, words in enumerate(hints, 1) if re.match(rf"`(\w+\.)?{re.escape(args.step)}[`.]", words))
@@ -84,12 +87,12 @@ def hint(args):
     print(f"{step} of {len(hints)}: {hints[step - 1]}\n({more if step < len(hints) else last})")
 
 
-def solution(args):
+def solution(args: Namespace) -> None:
     """Prints a stage's solution."""
     print(STAGES[args.stage - 1].solution(), end="")
 
 
-def measure(args):
+def measure(args: Namespace) -> None:
     """Prints the table of viz/course/measure.py."""
     from ..course.measure import NotFinished, table
 
@@ -99,13 +102,13 @@ def measure(args):
         raise UserError(f"measure: {error}") from None
 
 
-def options():
+def options() -> Parser:
     """The parser of all that stands after `course`."""
     parser = Parser("python -m viz course", description=__doc__)
     what = parser.add_subparsers(required=True, metavar="start|check|hint|solution|measure")
     numbers = range(1, len(STAGES) + 1)
 
-    def command(run, name, words):
+    def command(run: Callable[..., Any], name: str, words: str) -> Parser:
         one = what.add_parser(name, help=words)
         one.set_defaults(run=run)
         return one
@@ -128,7 +131,7 @@ def options():
     return parser
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     """Run what stands after `course`; the exit code: 0, or 1 where a check is not right."""
     args = options().parse_args(argv or ["--help"])
     return args.run(args)

@@ -5,6 +5,7 @@ images are made by our own style transfer (Gatys et al. 2016). Only photographs 
 """
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import models
 import viz
@@ -12,7 +13,8 @@ from models.mistakes import UserError
 from viz import plot
 from viz.attacks import scores
 
-from .labelled import add_data_options, labelled_images, model_for
+from .job import Job
+from .labelled import Labelled, add_data_options, labelled_images, model_for
 from .options import parser
 
 options = parser(__doc__, "--data photos --count 24", image=False, target=False)
@@ -24,7 +26,7 @@ number("--style-weight", float, "of the texture", shown="default: one that suits
 number("--content-weight", 4.0, "of the shape, which is to stay recognisable")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the pictures of two cues, and how often the network follows the shape."""
     args = job.args
     data = labelled_images(args.data, job.model.input_size, 4 * args.count, args.seed, job.model)
@@ -57,7 +59,7 @@ def run(job):
     )
 
 
-def pairs(labels, usable, count, rng):
+def pairs(labels: np.ndarray, usable: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` pairs (shape, texture) of indices among `usable`, of different classes."""
     if len(np.unique(labels[usable])) < 2:
         raise UserError("the network names photographs of fewer than two classes right: there is no pair to make")
@@ -69,7 +71,10 @@ def pairs(labels, usable, count, rng):
     return np.array(chosen).T
 
 
-def figure(job, data, images, shapes, textures, named, bias):
+def figure(
+    job: Job, data: Labelled, images: np.ndarray, shapes: np.ndarray, textures: np.ndarray, named: np.ndarray, bias: str
+) -> Figure:
+    """For the first pictures: where the shape is from, where the texture is from, and what both became."""
     shown = range(min(6, len(images)))
     pictures = [stage[n] for n in shown for stage in (data.images[shapes], data.images[textures], images)]
     labels = []

@@ -6,10 +6,15 @@ neurons, a class or a contrast of two can take the layer's place. The default ne
 against attacks: its dreams have things in them, those of minivgg textures (Engstrom et al. 2019, arXiv:1906.00945).
 """
 
+import numpy as np
+
 import viz
+from minigrad.nn import Module
 from viz import plot
 from viz.head import stages
+from viz.optimize import Optimized
 
+from .job import Job
 from .options import parser
 from .pictures import LEAST, add_course_options, course, fall, fitted, history
 from .record import network_name
@@ -28,7 +33,7 @@ add_course_options(options, steps=10, what="at each size")
 options.set_defaults(model="minivgg_robust")
 
 
-def dreamt(job):
+def dreamt(job: Job) -> tuple[np.ndarray, Optimized]:
     """(photograph, Optimized) of what the job asks for, the photograph (1,C,H,W) in [0,1]."""
     args = job.args
     if args.target is None:
@@ -40,7 +45,7 @@ def dreamt(job):
     return image, result
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the photograph in which the layer sees more of what it sees."""
     args = job.args
     image, result = dreamt(job)
@@ -58,7 +63,7 @@ def run(job):
     )
 
 
-def dreamer(model):
+def dreamer(model: Module) -> str:
     """A layer in the middle of the network, where there are textures and parts rather than edges or classes."""
     for name in ("relu4_1", "fire7.relu_expand"):
         if name in model:

@@ -6,13 +6,17 @@ projection. t-SNE (van der Maaten and Hinton 2008) is scikit-learn's: pip instal
 
 from functools import partial
 
+import numpy as np
+
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError
 from viz import plot
 from viz.target import logits_layer
 
+from .job import Job
 from .kept import add_store_option, add_worker_options, by_batches, kept
-from .labelled import add_data_options, labelled_images
+from .labelled import Labelled, add_data_options, labelled_images
 from .options import names, once, parser
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
@@ -29,7 +33,7 @@ add_store_option(options)
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write a map of the photographs for each layer, and how far their classes lie apart."""
     args = job.args
     layers = once(names(args.layers), "layer") or [logits_layer(job.model)]
@@ -50,11 +54,11 @@ def run(job):
             write(job, data, layer, found["features"])
 
 
-def features(layer, model, images):
+def features(layer: str, model: Module, images: np.ndarray) -> dict[str, np.ndarray]:
     return {"features": viz.features(model, images, layer)}
 
 
-def write(job, data, layer, x):
+def write(job: Job, data: Labelled, layer: str, x: np.ndarray) -> None:
     """The result of a layer, whose activations are x (N,F)."""
     args = job.args
     apart = None if data.flat else viz.silhouette(x, data.labels)

@@ -21,20 +21,28 @@ by photograph, which are known better than the means.
 
 import time
 import warnings
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError
 from viz import plot
+from viz.checks import Curves
 from viz.target import as_image, logits
 
 from .attribution import heading
-from .kept import add_store_option, add_worker_options, by_batches, kept
+from .job import Job
+from .kept import Keep, add_store_option, add_worker_options, by_batches, kept
 from .labelled import add_data_options, labelled_images, model_for
-from .methods import METHODS, chosen_methods, or_refusal, refusals
+from .methods import METHODS, Method, chosen_methods, or_refusal, refusals
 from .options import chosen, parser
 from .tables import markdown, with_refusals
 
@@ -79,7 +87,7 @@ add_store_option(options)
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the table of measures for each method, and their chart."""
     methods, measures = chosen_methods(job.args.methods), chosen(job.args.measures, MEASURES, "measure")
     for measure_name, its in OF_MEASURES.items():
@@ -108,14 +116,22 @@ def run(job):
     refusals(measured | refused)
 
 
-def pictured(job, images, labels):
+def pictured(job: Job, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """The mosaics of four photographs each, one for each photograph."""
     if len(set(labels)) < 4:
         raise UserError(f"the mosaics need photographs of at least 4 classes, --data has {len(set(labels))}")
     return viz.mosaics(images if job.args.tiles == "full" else halved(images), labels, len(images), job.args.seed)
 
 
-def write(job, name, measured, refused, arrays, count, before):
+def write(
+    job: Job,
+    name: str,
+    measured: Mapping[str, Mapping[str, np.ndarray]],
+    refused: Mapping[str, str],
+    arrays: Mapping[str, Any],
+    count: int,
+    before: list[Path],
+) -> list[Path]:
     """After each method, so that nothing is lost if the run is cut off: until the last one under the part "so_far".
 
     before: the paths of that part, which go once all is there. Returns them.
@@ -133,12 +149,15 @@ def write(job, name, measured, refused, arrays, count, before):
     return []
 
 
-def chance_of(noises):
+def chance_of(noises: int) -> dict[str, float]:
+    """{measure: what a map that knows nothing gets}, of those where that is known."""
     known = {"pointing": 0.25, "share": 0.25, "road": 0.0, "faithfulness": 0.0}
     return known | {"infidelity": viz.chance_infidelity(noises)}
 
 
-def tables(measured, refused, count, noises):
+def tables(
+    measured: Mapping[str, Mapping[str, np.ndarray]], refused: Mapping[str, str], count: int, noises: int
+) -> dict[str, Any]:
     """The numbers of the record, with the tables in Markdown."""
     chance = chance_of(noises)
     rows = [{"method": name} | {k: viz.estimate(v) for k, v in found.items()} for name, found in measured.items()]
@@ -159,7 +178,7 @@ HIGHER = ("insertion", "pointing", "share", "road", "faithfulness")  # is better
 LOWER = ("deletion", "infidelity", "other_class")
 
 
-def chart(job, measured, count):
+def chart(job: Job, measured: Mapping[str, Mapping[str, np.ndarray]], count: int) -> Figure:
     """The means as a table, with chance where it is known; the best of each column is the darkest, the worst white."""
     columns = [key for key in next(iter(measured.values())) if key in HIGHER + LOWER]
     if not columns:
@@ -175,13 +194,13 @@ def chart(job, measured, count):
     return plot.matrix(means, [*map(heading, measured), "chance"], names, title, shades=shades)
 
 
-def halved(images):
+def halved(images: np.ndarray) -> np.ndarray:
     """(N,3,H,W) as (N,3,H/2,W/2), each pixel the mean of four."""
     n, c, h, w = images.shape
     return images[:, :, : h // 2 * 2, : w // 2 * 2].reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5))
 
 
-def right_ones(job):
+def right_ones(job: Job) -> tuple[Module, np.ndarray, np.ndarray]:
     """The model with the photographs' classes, and up to --count photographs that it gets right, with their classes."""
     drawn = labelled_images(job.args.data, job.model.input_size, 2 * job.args.count, job.args.seed, job.model)
     model = model_for(job.model, drawn)
@@ -195,14 +214,30 @@ def right_ones(job):
     return model, drawn.images[chosen], drawn.labels[chosen]
 
 
-def measure(job, name, model, photographs, mosaics, measures, keep):
+def measure(
+    job: Job,
+    name: str,
+    model: Module,
+    photographs: tuple[np.ndarray, np.ndarray],
+    mosaics: tuple[np.ndarray, ...] | None,
+    measures: Sequence[str],
+    keep: Keep,
+) -> dict[str, np.ndarray]:
     """{measure: (N,) values} of one method."""
     arrays = [*photographs, *(mosaics or ())]
     compute = partial(measured_of, job.args, name, measures)
     return by_batches(keep, name, compute, model, arrays, job.args.batch_size, job.progress)
 
 
-def measured_of(args, name, measures, model, images, labels, *mosaics):
+def measured_of(
+    args: Namespace,
+    name: str,
+    measures: Sequence[str],
+    model: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *mosaics: np.ndarray,
+) -> dict[str, np.ndarray]:
     """{measure: (N,) values} of one method for one batch."""
     method, began = METHODS[name], time.perf_counter()
     attribution = method(model, images, labels)
@@ -221,7 +256,15 @@ def measured_of(args, name, measures, model, images, labels, *mosaics):
     return new | further(args, method, measures, model, images, attribution, labels)
 
 
-def further(args, method, measures, model, images, attribution, labels):
+def further(
+    args: Namespace,
+    method: Method,
+    measures: Sequence[str],
+    model: Module,
+    images: np.ndarray,
+    attribution: np.ndarray,
+    labels: np.ndarray,
+) -> dict[str, np.ndarray]:
     """{measure: (N,)} of those that are asked for by name."""
     maps = viz.per_pixel(attribution, method.how)
     found = {
@@ -235,7 +278,10 @@ def further(args, method, measures, model, images, attribution, labels):
         return {name: measure() for name, measure in found.items() if name in measures}
 
 
-def insertion_deletion(args, model, images, maps, labels):
+def insertion_deletion(
+    args: Namespace, model: Module, images: np.ndarray, maps: np.ndarray, labels: np.ndarray
+) -> Curves:
+    """The curves with our settings, or with those of the authors' code."""
     authors = {"steps": images.shape[2], "fill": "mean", "blur": "authors"}
     how = authors if args.curves == "authors" else {"steps": args.steps}
     return viz.insertion_deletion(model, images, maps, labels, seed=args.seed, **how)

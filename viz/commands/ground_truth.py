@@ -20,7 +20,10 @@ have what there is, and how many scenes.
 """
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -32,7 +35,8 @@ from viz.ground_truth.networks import ARCHITECTURES, trained
 from viz.ground_truth.scenes import scenes
 
 from .attribution import heading
-from .methods import METHODS, chosen_methods
+from .job import Job
+from .methods import METHODS, Method, chosen_methods
 from .options import chosen, parser
 from .record import save, save_arrays
 from .tables import markdown
@@ -57,7 +61,7 @@ for name, known, what in (
 options.number("--batch-size", 50, "scenes explained at a time")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the tables of methods against what is known to matter, and what each can be trusted for."""
     methods = chosen_methods(job.args.methods)
     families = chosen(job.args.families, FAMILIES, "truth")
@@ -78,7 +82,7 @@ def run(job):
     draw(job, networks, methods)
 
 
-def needed(families):
+def needed(families: Sequence[str]) -> list[str]:
     """The cues of which a network is asked for."""
     return [cue for cue in CUES if cue in families or (cue == "object" and set(families) - {*CUES, "axioms"})]
 
@@ -86,7 +90,14 @@ def needed(families):
 # ---- values, kept as they come ---------------------------------------------------------------------------------------
 
 
-def extend(job, kept, networks, families, methods, first):
+def extend(
+    job: Job,
+    kept: Path,
+    networks: Mapping[str, Any],
+    families: Sequence[str],
+    methods: Mapping[str, Method],
+    first: int,
+) -> None:
     """Measure the batch that begins at scene `first`, where a method has not come so far."""
     count = min(job.args.batch_size, job.args.scenes - first)
     for architecture, models in networks.items():
@@ -104,7 +115,7 @@ def extend(job, kept, networks, families, methods, first):
                 save(path.with_suffix(""), ".npz", lambda file, values=values: save_arrays(values, file))
 
 
-def fitted(key, method, name):
+def fitted(key: str, method: Method, name: str) -> Method:
     """The method with patches of a size that suits the pictures, on black where the networks' baseline is black."""
     if key != "occlusion":
         return method
@@ -113,12 +124,13 @@ def fitted(key, method, name):
     return replace(method, options=method.options | how)
 
 
-def place(job, kept, architecture, name, key):
+def place(job: Job, kept: Path, architecture: str, name: str, key: str) -> Path:
+    """Where the values of a method for a family of scenes and an architecture are kept."""
     architecture = "known" if name == "axioms" else architecture
     return kept / f"seed{job.args.seed}_by{job.args.batch_size}" / architecture / name / f"{key}.npz"
 
 
-def load(path):
+def load(path: Path) -> dict[str, np.ndarray]:
     """{measure: (N,)} of the scenes so far; nothing if there are none."""
     if not path.is_file():
         return {}
@@ -126,11 +138,14 @@ def load(path):
         return dict(file)
 
 
-def reached(values):
+def reached(values: Mapping[str, np.ndarray]) -> int:
+    """How many scenes they are of."""
     return len(next(iter(values.values()), ()))
 
 
-def read(job, kept, architecture, name, methods):
+def read(
+    job: Job, kept: Path, architecture: str, name: str, methods: Mapping[str, Method]
+) -> dict[str, dict[str, np.ndarray]]:
     """{method: {measure: (N,)}}, no more scenes than asked for, and none of methods that have not begun."""
     values = {key: load(place(job, kept, architecture, name, key)) for key in methods}
     return {key: {m: one[: job.args.scenes] for m, one in found.items()} for key, found in values.items() if found}
@@ -139,7 +154,7 @@ def read(job, kept, architecture, name, methods):
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
-def write(job, found, methods):
+def write(job: Job, found: Mapping[tuple[str, str], Mapping[str, Any]], methods: Mapping[str, Method]) -> None:
     """found: {(network, family): {method: {measure: (N,)}}}."""
     estimates = {
         where: {key: {m: viz.estimate(v) for m, v in measures.items()} for key, measures in values.items()}
@@ -162,7 +177,9 @@ def write(job, found, methods):
     )
 
 
-def trust(estimates, methods):
+def trust(
+    estimates: Mapping[tuple[str, str], Mapping[str, Any]], methods: Mapping[str, Method]
+) -> list[dict[str, str]]:
     """A row of words for each method: yes, in part or no to each question, over all networks."""
     families = dict.fromkeys(name for _, name in estimates if name != "axioms")
     questions = {name: (name, "gain") for name in families}
@@ -180,7 +197,7 @@ def trust(estimates, methods):
     return rows
 
 
-def verdict(values):
+def verdict(values: Mapping[str, np.ndarray]) -> str:
     """yes where every interval lies above 0.5, no where one lies below 0.1, in part between; a dash if one is not
     there."""
     if None in values:
@@ -193,7 +210,7 @@ def verdict(values):
 # ---- a picture -------------------------------------------------------------------------------------------------------
 
 
-def draw(job, networks, methods):
+def draw(job: Job, networks: Mapping[str, Any], methods: Mapping[str, Method]) -> None:
     """One scene as the networks of three cues see it: the picture is the same, and what matters is not."""
     models = next(iter(networks.values()))
     shown, scene = [key for key in SHOWN if key in methods], scenes(1, job.args.seed, 4)

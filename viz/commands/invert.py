@@ -8,6 +8,7 @@ met closely by a picture far from the photograph: what sets them apart is what t
 import viz
 from viz import plot
 
+from .job import Job
 from .options import names, once, parser
 from .pictures import LEAST, add_course_options, course, fitted, start_of, stopped_in
 
@@ -30,7 +31,7 @@ add_course_options(options, steps=300, lr=0.03, optimizer="adam")
 TITLE = "What the layers know: how far the layer is off (square error, of its square sum), and the pixels (mean)"
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write for each layer the image that has its activations."""
     args = job.args
     image = fitted(job, args.image, args.size)

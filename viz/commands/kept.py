@@ -2,20 +2,26 @@
 the workers of a Dask cluster may compute."""
 
 import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
+from minigrad.nn import Module
 from models.mistakes import UserError
 from viz.many import engine
 from viz.many.store import Writer
 from viz.many.work import identity
 
+from .job import Job
+from .options import Parser
 from .record import code_sha256, plain, sha256, versions
 
 # known by their weights, pixels, or no matter
@@ -23,13 +29,13 @@ ELSEWHERE = ("model", "beside", "image", "data", "out", "store", "quiet", "devic
 BATCH = 16  # photographs
 
 
-def add_store_option(options):
+def add_store_option(options: Parser) -> None:
     """--store, for `kept`."""
     what = "keep each batch's results in this folder: after Ctrl-C or a kill the same command goes on"
     options.add_argument("--store", type=Path, metavar="DIR", help=what)
 
 
-def add_worker_options(options):
+def add_worker_options(options: Parser) -> None:
     """--workers and --scheduler, for `workers`."""
     here = "compute in so many processes here, by Dask"
     options.number("--workers", int, here, low=1, shown="default: in this one")
@@ -38,7 +44,7 @@ def add_worker_options(options):
 
 
 @contextmanager
-def workers(args):
+def workers(args: Namespace) -> Iterator[Any]:
     """A Dask client of --workers or --scheduler, None without them."""
     if args.workers and args.scheduler:
         raise UserError("give --workers or --scheduler, not both")
@@ -52,13 +58,15 @@ def workers(args):
 class Keep:
     """keep(key, compute) gives what compute() does, {name: array}: of --store, if it is there."""
 
-    def __init__(self, store=None, client=None):
+    def __init__(self, store: Writer | None = None, client: Any = None) -> None:
         self.store, self.client = store, client
 
-    def __call__(self, key, compute):
+    def __call__(self, key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return compute() if self.store is None else self.store.remembered(key, compute)
 
-    def all(self, compute, model, items):
+    def all(
+        self, compute: Callable[..., Any], model: Module, items: Mapping[str, tuple]
+    ) -> Iterator[dict[str, np.ndarray]]:
         """What compute(model, *items[key]) gives for each of the items, {key: arguments}, in order; by --workers, where
         cloudpickle must take compute and its arguments."""
         found = {}
@@ -71,7 +79,7 @@ class Keep:
 
 
 @contextmanager
-def kept(job, images, networks=()):
+def kept(job: Job, images: np.ndarray, networks: Sequence[Module] = ()) -> Iterator[Keep]:
     """A Keep. images: the photographs, and networks those beside the job's own, that the figures depend on."""
     args = job.args
     with ExitStack() as stack:
@@ -88,7 +96,7 @@ def kept(job, images, networks=()):
         yield Keep(store, client)
 
 
-def question(job, images, networks):
+def question(job: Job, images: np.ndarray, networks: Sequence[Module]) -> dict[str, Any]:
     """What a store knows of a measurement."""
     return {
         "command": job.name,
@@ -99,7 +107,16 @@ def question(job, images, networks):
     }
 
 
-def by_batches(keep, name, compute, model, arrays, size=None, progress=False, title=None):
+def by_batches(
+    keep: Keep,
+    name: str,
+    compute: Callable[..., Any],
+    model: Module,
+    arrays: Sequence[np.ndarray],
+    size: int | None = None,
+    progress: bool = False,
+    title: str | None = None,
+) -> dict[str, np.ndarray]:
     """{array: (N,...)} of what compute(model, *parts) gives, {array: (n,...)}, for parts of the (N,...) arrays, each
     kept under `name` and its place. size: of a part (default: BATCH). title: of the bar (default: `name`)."""
     found, size = {}, size or BATCH
@@ -111,18 +128,22 @@ def by_batches(keep, name, compute, model, arrays, size=None, progress=False, ti
     return {key: np.concatenate(values) for key, values in found.items()}
 
 
-def in_batches(keep, name, attack, progress=False, size=None):
+def in_batches(
+    keep: Keep, name: str, attack: Callable[..., Any], progress: bool = False, size: int | None = None
+) -> Callable[..., np.ndarray]:
     """The attack(model, image, label, samples) of all photographs at once, by `by_batches`; what it gave is kept in the
     order of its calls."""
     calls = count()
 
-    def whole(model, image, label, samples):
+    def whole(model: Module, image: np.ndarray, label: np.ndarray, samples: int) -> np.ndarray:
         key, compute = f"{name}, call {next(calls)}, {sha256(image)}", partial(attacked, attack, samples)
         return by_batches(keep, key, compute, model, [image, label], size, progress, title=name)["attacked"]
 
     return whole
 
 
-def attacked(attack, samples, model, image, label):
+def attacked(
+    attack: Callable[..., Any], samples: int, model: Module, image: np.ndarray, label: np.ndarray
+) -> dict[str, np.ndarray]:
     """What an attack gives for one batch."""
     return {"attacked": np.asarray(attack(model, image, label, samples))}

@@ -1,6 +1,7 @@
 """Photographs with known classes, for techniques that measure over many, and a network that has those classes."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -8,11 +9,14 @@ import numpy as np
 
 import models
 import viz
+from minigrad.nn import Module
 from models import class_list
 from models.images import ImageError
 from models.mistakes import UserError
+from models.model import Model
 from viz.many.photographs import Source, in_channels
 
+from .options import Parser
 from .tables import counted
 
 
@@ -28,7 +32,7 @@ class Labelled:
     imagenet: tuple  # for each class its ImageNet indices, () where unknown
 
     @property
-    def flat(self):
+    def flat(self) -> bool:
         """Whether they lie in no class folders."""
         return self.folders == ("",)
 
@@ -37,7 +41,7 @@ WHERE = "DIR/val/<class>/*.jpg or DIR/<class>/*.jpg, perhaps with DIR/classes.tx
 WHERE += "text with a path on each line"
 
 
-def add_data_options(options, count, flat=False):
+def add_data_options(options: Parser, count: int, flat: bool = False) -> None:
     """--data and --count, for `labelled_images`."""
     also = "; or pictures of no known class" if flat else ""
     what = f"photographs with known classes: {WHERE}{also}"
@@ -45,7 +49,9 @@ def add_data_options(options, count, flat=False):
     options.number("--count", count, "how many photographs of --data", low=1)
 
 
-def labelled_images(data, size, count, seed, model=None, flat=False):
+def labelled_images(
+    data: Path, size: int | tuple[int, int], count: int, seed: int, model: Module | None = None, flat: bool = False
+) -> Labelled:
     """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels.
 
     data: as many.photographs.Source takes it. model: the network that sees them, if it may see grey. flat: whether
@@ -69,7 +75,7 @@ def labelled_images(data, size, count, seed, model=None, flat=False):
     return Labelled(images, labels, tuple(source.where(place) for place, *_ in chosen), names, folders, imagenet)
 
 
-def _by_class(source, data, flat):
+def _by_class(source: Source, data: Path, flat: bool) -> tuple[list[tuple], dict[str, list[int]]]:
     """([(folder, name, ImageNet indices)] of each class, in the order of classes.txt or of the folders' names;
     {folder: places}): of those below a folder "val", if there are such."""
     paths = [PurePosixPath(name) for name in source.names]
@@ -91,7 +97,7 @@ def _by_class(source, data, flat):
     return [(folder, name, tuple(indices)) for folder, (name, indices) in rows.items()], places
 
 
-def _read(source, places, size):
+def _read(source: Source, places: Sequence[int], size: int | tuple[int, int]) -> dict[int, np.ndarray]:
     """{place: (1,3,H,W) on the 256 levels of a picture file} of those that can be read."""
     found, errors = {}, []
     for place, file in source.files(places):
@@ -108,7 +114,7 @@ def _read(source, places, size):
     return found
 
 
-def model_for(model, data):
+def model_for(model: Model, data: Labelled) -> Module:
     """`model` with the classes of the photographs, in their order: its own, or the best of the ImageNet classes."""
     labels, groups = model.labels or (), []
     for folder, name, imagenet in zip(data.folders, data.names, data.imagenet, strict=True):
@@ -121,7 +127,7 @@ def model_for(model, data):
     return viz.regroup(model, groups, data.names)
 
 
-def own_classes(model, folder, name, imagenet=()):
+def own_classes(model: Model, folder: str, name: str, imagenet: Sequence[int] = ()) -> list[int]:
     """The indices of the model's classes that a folder of photographs stands for: by WordNet id, by the class's name,
     or, of a network of ImageNet's, those given."""
     labels, plain = model.labels or (), name.replace("_", " ").casefold()
@@ -130,7 +136,7 @@ def own_classes(model, folder, name, imagenet=()):
     return own or (list(imagenet) if len(labels) == 1000 else [])
 
 
-def classes_of_folders(model, source):
+def classes_of_folders(model: Model, source: Source) -> dict[str, list[int]]:
     """{folder: indices of the classes it stands for} of a many.photographs.Source, for folders that stand for some."""
     rows = source.class_rows() or {}
     found = {name: own_classes(model, name, *rows.get(name, (name, ()))) for name in sorted(source.folders)}

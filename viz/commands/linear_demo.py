@@ -7,13 +7,19 @@ over those photographs that it names right, for only these have a lead to lose. 
 of each photograph's own class.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 
 import viz
+from minigrad.nn import Module
 from viz import plot
 from viz.attacks import scores
 from viz.linear import linear_classifier, templates, train_linear
 
+from .job import Job
 from .labelled import add_data_options, labelled_images
 from .options import distance, once, parser
 
@@ -24,7 +30,7 @@ options.number("--sizes", [8, 16, 32, 64], "sides", low=1, high=8192, unit="pixe
 options.number("--epochs", 15, "of training, at each size")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the two moves beside the lead, for each size of picture."""
     args = job.args
     rows, shown = [], []
@@ -47,7 +53,8 @@ def run(job):
     )
 
 
-def line(row):
+def line(row: Mapping[str, Any]) -> str:
+    """What was measured at one size, in a sentence."""
     values, new = f"{row['dimensions']} values", f"{row['images']} new photographs"
     if row["median_lead"] is None:
         return f"{values}: none of {new} is named right, so that there is no lead to move"
@@ -58,7 +65,7 @@ def line(row):
     )
 
 
-def figure(rows, epsilon):
+def figure(rows: Sequence[Mapping[str, Any]], epsilon: float) -> Figure:
     """Of the sizes at which some photograph is named right; None if there are none."""
     if not rows:
         return None
@@ -73,7 +80,9 @@ def figure(rows, epsilon):
     return plot.curves(series, "values of an image", "score, of those named right", title, log="both")
 
 
-def measure(model, images, labels, epsilon, rng):
+def measure(
+    model: Module, images: np.ndarray, labels: np.ndarray, epsilon: float, rng: np.random.Generator
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """For each image, the border to its strongest rival is attacked: (numbers, arrays of the last image).
 
     The medians are over the images that are named right, None where there are none.
@@ -94,7 +103,7 @@ def measure(model, images, labels, epsilon, rng):
         measured.append(lead[n] - (after[labels[n]] - after[rival[n]]))
     attacked, right = viz.as_saved(np.concatenate(attacked)), lead > 0
 
-    def typical(values):
+    def typical(values: Any) -> float | None:
         return float(np.median(np.array(values)[right])) if right.any() else None
 
     numbers = {

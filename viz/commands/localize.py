@@ -14,6 +14,7 @@ from viz.grabcut import told_apart
 from viz.localization import seeds
 
 from .attribution import heading
+from .job import Job
 from .methods import METHODS
 from .options import parser
 
@@ -41,7 +42,7 @@ number(
 number("--smooth", 0.0, "blur the map first; saliency needs about 4", low=0, high=1000, unit="pixels", metavar="PIXELS")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the box of the map's largest region, and the outline where GrabCut finds one."""
     from scipy.ndimage import gaussian_filter
 

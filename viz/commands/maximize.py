@@ -17,23 +17,29 @@ pixels have no particular range: the picture shows them scaled from their smalle
 probabilities are those of the network without preprocessing.
 """
 
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
 import models
 import viz
 from minigrad import functional as F
+from minigrad.nn import Module
 from models.mistakes import UserError
 from viz import plot
-from viz.optimize import LBFGS, OPTIMIZERS
+from viz.optimize import LBFGS, OPTIMIZERS, Optimized
 from viz.target import as_image, channels, logits
 from viz.transform import jitter
 
 from .changing import Changing
+from .job import Job
 from .options import parser, read_scores
 from .pictures import GIF, LR, course, history, in_channels
 from .record import network_name
-from .target import ANYTHING, SCORE
+from .target import ANYTHING, SCORE, Target
 
 PAPER = {
     "parameterization": "pixels",
@@ -118,7 +124,7 @@ options.renamed("--l2", "--l2-weight")
 options.renamed("--tv", "--tv-weight")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the image that each target likes best, and what the network says of the saved picture."""
     if channels(job.model) not in (1, 3):
         raise UserError(f"images of {channels(job.model)} channels cannot be shown: call viz.maximize in Python")
@@ -160,7 +166,7 @@ def run(job):
     )
 
 
-def wanted(job):
+def wanted(job: Job) -> tuple[list[Target], str]:
     """The Targets, and for --targets a name of the files."""
     args = job.args
     if args.target is not None and args.targets is not None:
@@ -175,19 +181,20 @@ def wanted(job):
     return targets, "_".join(target.name(job.class_name, "-") for target in targets)
 
 
-def settings(args):
+def settings(args: Namespace) -> dict[str, Any]:
     """{option: value} in effect: the preset's, but for those that were given."""
     given = {name: getattr(args, name) for name in PAPER if getattr(args, name, None) is not None}
     unchanging = {"blur": 0.0, "jitter": 0, "robust": False} if args.optimizer == LBFGS else {}
     return PRESETS[args.preset] | unchanging | given
 
 
-def steps_asked(args):
+def steps_asked(args: Namespace) -> int:
     """How many steps there are to take: the blog's recipe has two stages."""
     return (2 if args.preset == "blog" else 1) * settings(args)["steps"]
 
 
-def blog(job, targets):
+def blog(job: Job, targets: Sequence[Target]) -> Optimized:
+    """The blog's recipe, which leaves nothing to choose but the size and the number of steps."""
     refused = [name for name in (*PAPER, "change") if name != "steps"]
     changed = [name for name in refused if getattr(job.args, name, None) is not None]
     if changed or job.args.no_clip:
@@ -201,7 +208,8 @@ def blog(job, targets):
     return viz.maximize_as_blog(job.model, targets[0].classes[0], size=size, steps=steps, tv_steps=steps, **course(job))
 
 
-def ascend(job, targets):
+def ascend(job: Job, targets: Sequence[Target]) -> Optimized:
+    """The images, by the settings in effect."""
     args = job.args
     chosen = settings(args)
     if not chosen["tv_weight"]:
@@ -245,7 +253,7 @@ def ascend(job, targets):
     )
 
 
-def changing(args, chosen):
+def changing(args: Namespace, chosen: dict[str, Any]) -> Changing:
     """The settings in effect, step by step."""
     if args.change is not None and args.optimizer == LBFGS:
         raise UserError("lbfgs needs a function that stays as it is: leave --change out, or take another --optimizer")
@@ -255,10 +263,10 @@ def changing(args, chosen):
     return Changing(chosen, [] if args.change is None else args.change, changeable)  # which may become more meanwhile
 
 
-def stepping(job, now):
+def stepping(job: Job, now: Changing) -> Callable[..., bool]:
     """The callback of the ascent, by which the next step's settings come into effect."""
 
-    def callback(step, image, losses):
+    def callback(step: int, image: np.ndarray, losses: Mapping[str, float]) -> bool:
         stop = job.frame is not None and job.frame(step, image, losses)
         now.begin(step + 1)
         return stop
@@ -266,13 +274,13 @@ def stepping(job, now):
     return callback
 
 
-def probabilities(network, images, targets):
+def probabilities(network: Module, images: np.ndarray, targets: Sequence[Target]) -> list[list[float]]:
     """[[p, ...], ...]: each image's probabilities of its own class, or of the two of its contrast."""
     with mg.no_grad():
         p = F.softmax(logits(network, as_image(network, images)), 1).numpy()
     return [[float(row[c]) for c in target.classes] for row, target in zip(p, targets, strict=True)]
 
 
-def in_short(shares):
+def in_short(shares: list[float]) -> float | list[float]:
     """Of a single class the number, of a contrast's two the list."""
     return shares[0] if len(shares) == 1 else shares

@@ -1,11 +1,14 @@
 """The attribution methods by name, for techniques that measure many of them."""
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError, users_mistake
 
 from .options import chosen
@@ -19,22 +22,25 @@ class Method:
     how: str
     options: dict = field(default_factory=dict)
 
-    def __call__(self, model, image, target, callback=None):
+    def __call__(
+        self, model: Module, image: np.ndarray, target: Any, callback: Callable[..., Any] | None = None
+    ) -> np.ndarray:
         """callback: as of the functions that take many steps; the others have none."""
         takes = "callback" in inspect.signature(self.function).parameters
         return self.function(model, image, target, **self.options, **({"callback": callback} if takes else {}))
 
-    def map(self, model, image, target):
+    def map(self, model: Module, image: np.ndarray, target: Any) -> np.ndarray:
+        """(N,H,W): one number for each pixel."""
         return viz.per_pixel(self(model, image, target), self.how)
 
 
-def random_map(model, image, target):
+def random_map(model: Module, image: np.ndarray, target: Any) -> np.ndarray:
     """Uniform noise, the same for every image: the worst that a method can do honestly."""
     n, _, h, w = image.shape
     return np.broadcast_to(np.random.default_rng(0).random((1, h, w)), (n, h, w))
 
 
-def centre_map(model, image, target):
+def centre_map(model: Module, image: np.ndarray, target: Any) -> np.ndarray:
     """A bump at the centre, whatever the image: photographers put their subject there."""
     n, _, h, w = image.shape
     return np.broadcast_to(viz.centre_blob(h, w), (n, h, w))
@@ -68,7 +74,7 @@ METHODS = {
 SLOW = ("score_cam", "occlusion", "rise")  # hundreds of forward passes for an image
 
 
-def or_refusal(call):
+def or_refusal(call: Callable[[], Any]) -> Any:
     """What call() gives; or the sentence by which the method refuses this network, for a table or a figure to show."""
     try:
         return call()
@@ -79,7 +85,7 @@ def or_refusal(call):
         return sentence
 
 
-def refusals(found):
+def refusals(found: Mapping[str, Any]) -> dict[str, str]:
     """{method: sentence} of the methods of `found` that refused; UserError where all of them did."""
     refused = {name: one for name, one in found.items() if isinstance(one, str)}
     if refused and len(refused) == len(found):
@@ -87,6 +93,6 @@ def refusals(found):
     return refused
 
 
-def chosen_methods(text):
+def chosen_methods(text: str) -> dict[str, Method]:
     """{name: Method} of "a,b,c"."""
     return {name: METHODS[name] for name in chosen(text, METHODS)}

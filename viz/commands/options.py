@@ -3,17 +3,21 @@
 import argparse
 import re
 import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
 from pathlib import Path
+from typing import Any
 
+from minigrad.nn import Module
 from models import mistakes
 from models.convert.preprocessing import LISTING
 from models.mistakes import UserError
 from viz.ranges import Range, range_of
 
-from .target import ANYTHING, CLASS, read_target, read_unit
+from .target import ANYTHING, CLASS, Target, read_target, read_unit
 
 
 class Parser(mistakes.Parser):
@@ -22,11 +26,23 @@ class Parser(mistakes.Parser):
     example: arguments that work, for --help; the command goes before them.
     """
 
-    def __init__(self, doc, example):
+    def __init__(self, doc: str, example: str) -> None:
         super().__init__(description=doc)
         self.example, self.ranges, self.layer_was_target = example, {}, False
 
-    def number(self, flag, default, help="", shown=None, unit="", low=-inf, high=inf, above=-inf, of="", **more):
+    def number(
+        self,
+        flag: str,
+        default: Any,
+        help: str = "",
+        shown: str | None = None,
+        unit: str = "",
+        low: float = -inf,
+        high: float = inf,
+        above: float = -inf,
+        of: str = "",
+        **more: Any,
+    ) -> None:
         """Add an option for a number, or, with nargs=, for several.
 
         default: or its type, where the default is None. shown: what --help says of the default, if not what it is.
@@ -43,7 +59,7 @@ class Parser(mistakes.Parser):
         action = self.add_argument(flag, **{"type": kind, "default": default, "help": what} | more)
         self.ranges[action.dest] = flag, within
 
-    def renamed(self, old, new):
+    def renamed(self, old: str, new: str) -> None:
         """Let the option `new` go by its `old` name too, with a warning, for one version."""
         action = self._option_string_actions[new]
         taken = {"type": action.type, "nargs": action.nargs, "choices": action.choices}
@@ -52,13 +68,14 @@ class Parser(mistakes.Parser):
             old, action=_Renamed, dest=action.dest, const=new, default=action.default, help=argparse.SUPPRESS, **taken
         )
 
-    def layers_were_targets(self):
+    def layers_were_targets(self) -> None:
         """Let --layer NAME --unit C stand for --target NAME:C too, with a warning, for one version."""
         self.add_argument("--layer", help=argparse.SUPPRESS)
         self.add_argument("--unit", help=argparse.SUPPRESS)
         self.layer_was_target = True
 
-    def parse_args(self, words):
+    def parse_args(self, words: Sequence[str]) -> Namespace:  # type: ignore[override]  # words are always given
+        """The options of a command line. Raises UserError for what is empty, unknown or beyond its range."""
         _refuse_empty(words)
         found = super().parse_args(words)
         if isinstance(getattr(found, "image", None), list) and len(found.image) < 2:
@@ -72,14 +89,14 @@ class Parser(mistakes.Parser):
                     raise UserError(f"{flag} must be {within}, got {number}")
         return found
 
-    def refuse(self, found, names, why):
+    def refuse(self, found: Namespace, names: Iterable[str], why: str) -> None:
         """Refuse those of the options `names` that were given, as without effect. why: "without --data"."""
         for name in names:
             if getattr(found, name) != self.get_default(name):
                 raise UserError(f"--{name.replace('_', '-')} has no effect {why}: leave it out")
 
 
-def _refuse_empty(words):
+def _refuse_empty(words: Sequence[str]) -> None:
     """Refuse "", of which pathlib makes the present folder."""
     for before, word in pairwise(["", *words]):
         flag, given, value = word.partition("=") if word.startswith("--") else (before, "=", word)
@@ -90,12 +107,15 @@ def _refuse_empty(words):
 class _Renamed(argparse.Action):
     """Stores as the option of the new name, `const`, does."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
         warnings.warn(f"{option_string} is called {self.const} now", FutureWarning, stacklevel=2)
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 
-def _take_layer_for_target(found):
+def _take_layer_for_target(found: Namespace) -> None:
+    """Let --layer and --unit, as they were given, become --target."""
     layer, unit = found.layer, found.unit
     del found.layer, found.unit
     if unit is not None and layer is None:
@@ -118,7 +138,15 @@ A_MODEL = (
 )
 
 
-def parser(doc, example, image=True, target="the top class", kind=CLASS, model=A_MODEL, results=True):
+def parser(
+    doc: str,
+    example: str,
+    image: bool | str = True,
+    target: str | bool = "the top class",
+    kind: str = CLASS,
+    model: str | None = A_MODEL,
+    results: bool = True,
+) -> Parser:
     """A Parser with the options that all techniques share.
 
     doc: what --help says first; example: the arguments of a command line that works.
@@ -161,7 +189,7 @@ TOLD = {"preprocessing": "preprocessing", "size": "input_size", "labels": "label
 TOLD |= {"input_name": "input_name", "output_name": "output_name"}
 
 
-def _add_told(options):
+def _add_told(options: Parser) -> None:
     """What a file of another program's does not say of its network."""
     add = options.add_argument
     add(
@@ -179,7 +207,7 @@ def _add_told(options):
 # ---- types of options ------------------------------------------------------------------------------------------------
 
 
-def channels(text):
+def channels(text: str) -> tuple[str, list[int]]:
     """ "relu5_2:3,12" as ("relu5_2", [3, 12])."""
     if not re.fullmatch(r".+:\d+(,\d+)*", text):
         raise argparse.ArgumentTypeError(f"a channel is LAYER:C, such as relu5_2:12 or relu5_2:3,12; got {text!r}")
@@ -187,7 +215,7 @@ def channels(text):
     return layer, [int(number) for number in found.split(",")]
 
 
-def by_layer(text):
+def by_layer(text: str) -> dict[str, str]:
     """ "conv1_1=flat,fc6=epsilon" as {"conv1_1": "flat", "fc6": "epsilon"}."""
     if not re.fullmatch(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*", text):
         raise argparse.ArgumentTypeError(f"rules by layer are LAYER=RULE,LAYER=RULE,...; got {text!r}")
@@ -197,7 +225,7 @@ def by_layer(text):
 MOST = "below 1, or in L2 below the root of the number of values"
 
 
-def distance(text):
+def distance(text: str) -> float:
     """ "8/255" or "0.03" as a float."""
     try:
         return float(Fraction(text))
@@ -205,12 +233,12 @@ def distance(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no distance: give a number such as 8/255 or 0.03") from None
 
 
-def names(text):
+def names(text: str | None) -> list[str] | None:
     """ "relu1_1,relu2_1" as a list; None stays None."""
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def chosen(text, known, kind="method"):
+def chosen(text: str, known: Iterable[str], kind: str = "method") -> list[str]:
     """ "a,b" as a list, if all of them are `known` and none comes twice."""
     unknown = [name for name in names(text) if name not in known]
     if unknown:
@@ -218,7 +246,7 @@ def chosen(text, known, kind="method"):
     return once(names(text), kind)
 
 
-def once(found, kind, said=lambda one: one):
+def once(found: list | None, kind: str, said: Callable[..., str] = lambda one: one) -> list | None:
     """The list `found`, or None, if nothing in it comes twice. said: what the sentence calls one of it."""
     twice = next((one for one in found or () if found.count(one) > 1), None)
     if twice is not None:
@@ -226,7 +254,7 @@ def once(found, kind, said=lambda one: one):
     return found
 
 
-def read_scores(model, text, class_name):
+def read_scores(model: Module, text: str, class_name: Callable[[int], str]) -> list[Target]:
     """The Targets of --targets, "cat,zebra,cat-dog": classes and contrasts of two, none twice."""
     found = [read_target(model, name) for name in names(text)]
     layers = [target.layer for target in found if target.layer is not None]

@@ -11,14 +11,18 @@ layer.
 import inspect
 import time
 import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError
+from models.model import Model
 from viz.many import engine, report
 from viz.many.photographs import Source
 from viz.many.store import Writer
@@ -27,6 +31,7 @@ from viz.target import channels, logits_layer
 
 from . import attribution
 from .dream import dreamer
+from .job import Job
 from .kept import add_worker_options, workers
 from .labelled import classes_of_folders
 from .options import chosen, distance, names, parser
@@ -59,7 +64,7 @@ add("--half", action="store_true", help="keep maps as float16, each in units of 
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Compute the techniques over all photographs into the store, and write its report."""
     args = job.args
     if args.source.is_dir() and args.out.resolve().is_relative_to(args.source.resolve()):
@@ -95,7 +100,7 @@ def run(job):
         raise UserError(f"no photograph has an answer, the first for: {found['error']}")
 
 
-def forget_changed(store, source, size):
+def forget_changed(store: Writer, source: Source, size: int) -> None:
     """Let the batches be computed again whose photographs are others now, under the same names."""
     answered = (row for rows in viz.open_store(store.path).tables() for row in rows if not row["error"])
     changed = source.changed(answered)
@@ -105,7 +110,7 @@ def forget_changed(store, source, size):
         warnings.warn(f"other photographs than before, whose batches are computed again: {few}", stacklevel=2)
 
 
-def compute(job, store, source, question):
+def compute(job: Job, store: Writer, source: Source, question: Question) -> tuple[int, dict[str, Any]]:
     """(How many photographs were computed now, {process: its memory in bytes})."""
     args, memory, done = job.args, {}, 0
     size, whole = args.batch_size, len(source)
@@ -125,7 +130,8 @@ def compute(job, store, source, question):
     return done, memory
 
 
-def answers(job, question, batches):
+def answers(job: Job, question: Question, batches: Iterable[Any]) -> Iterator[Any]:
+    """What engine gives for each batch, computed here or by the workers."""
     with workers(job.args) as client:
         if client is None:
             yield from engine.here(question, batches)
@@ -136,7 +142,7 @@ def answers(job, question, batches):
 # ---- what is asked ---------------------------------------------------------------------------------------------------
 
 
-def asked(job, source):
+def asked(job: Job, source: Source) -> Question:
     """The Question."""
     args = job.args
     techniques = chosen_techniques(args.do, args.set)
@@ -164,7 +170,7 @@ def asked(job, source):
     )
 
 
-def recorded(question, source, size):
+def recorded(question: Question, source: Source, size: int) -> dict[str, Any]:
     """The question as a store knows it; where files lie, and who computes, is no part of it."""
     explained = question.explained.get("target", question.explained)
     return {
@@ -180,7 +186,7 @@ def recorded(question, source, size):
     }
 
 
-def chosen_techniques(text, settings):
+def chosen_techniques(text: str, settings: Sequence[str]) -> list[Technique]:
     """[Technique] of --do and --set."""
     names, given = chosen(text, KNOWN, "technique"), {}
     for setting in settings:
@@ -192,7 +198,7 @@ def chosen_techniques(text, settings):
     return [technique(name, given.get(name, {})) for name in names]
 
 
-def technique(name, given):
+def technique(name: str, given: Mapping[str, Any]) -> Technique:
     """A Technique with the options given, {name: text}: of attributions as their own commands read them."""
     if name in attribution.COMMANDS:
         command = attribution.COMMANDS[name]
@@ -214,14 +220,15 @@ NOT_ASKED = ("progress", "seed", "batch_size", "samples", "clip")
 KINDS = dict.fromkeys(OPTIMISED, "optimised") | {"features": "features"}
 
 
-def refuse_unknown(name, given, known):
+def refuse_unknown(name: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise UserError for a --set whose option the technique does not have."""
     for key in given:
         if key not in known:
             listed = f"its options are {', '.join(known)}" if known else "it has none"
             raise UserError(f"--set {name}.{key}: {name} has no such option; {listed}")
 
 
-def read_as(name, key, default, text):
+def read_as(name: str, key: str, default: Any, text: str) -> Any:
     """The text as the type of the option's default; distances may be fractions."""
     try:
         if isinstance(default, bool):
@@ -233,10 +240,11 @@ def read_as(name, key, default, text):
         raise UserError(f"--set {name}.{key}={text}: expected a {type(default).__name__}") from None
 
 
-def with_defaults(model, techniques):
+def with_defaults(model: Model, techniques: Sequence[Technique]) -> tuple[Technique, ...]:
     """The same, with the layers written down that viz would take."""
 
-    def its_layer(one):
+    def its_layer(one: Technique) -> dict[str, Any]:
+        """The layer that a technique takes by default."""
         if one.kind == "attribution" and attribution.COMMANDS[one.name].at_layer:
             return {"layer": viz.default_layer(model)}
         if one.name in ("deep_dream", "invert"):
@@ -248,7 +256,7 @@ def with_defaults(model, techniques):
     return tuple(Technique(one.name, one.kind, its_layer(one) | one.options) for one in techniques)
 
 
-def refuse_now(question, model):
+def refuse_now(question: Question, model: Module) -> None:
     """Compute a drawn picture, so that what a technique says of the network comes before the work, as its own error."""
     shape = 1, channels(model), *model.input_size
     with warnings.catch_warnings():
@@ -259,13 +267,13 @@ def refuse_now(question, model):
 # ---- what is said ----------------------------------------------------------------------------------------------------
 
 
-def warn_of_other_code(store, code):
+def warn_of_other_code(store: Writer, code: str) -> None:
     before = {run["code_sha256"] for run in store.facts["runs"]}
     if before - {code}:
         warnings.warn(f"{store.path} was begun by other code of minigrad, models or viz", stacklevel=2)
 
 
-def line(job, source, done, seconds, found):
+def line(job: Job, source: Source, done: int, seconds: float, found: Mapping[str, Any]) -> None:
     """What was computed, how fast, and what the table comes to, `found`."""
     rate = f", {done / seconds:.1f} a second" if done else ""
     said = [f"{found['rows']} of {counted(len(source), 'photograph')}, {done} of them now{rate}"]

@@ -12,12 +12,14 @@ import numpy as np
 import models
 import viz
 from minigrad import nn
+from minigrad.nn import Module
 from minigrad.nn.activations import Activation
 from models.mistakes import UserError
 from viz.ground_truth.scenes import scenes
 from viz.random import stream
 from viz.target import channels
 
+from .job import Job
 from .labelled import labelled_images
 from .options import parser
 from .tables import counted
@@ -34,7 +36,7 @@ options.number("--count", 240, "how many photographs of --data", low=1)
 options.number("--patches", 9, "for each channel", low=1)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the file of best patches of every rectified channel."""
     args, model = job.args, job.model
     if args.data is None:
@@ -52,7 +54,7 @@ def run(job):
     )
 
 
-def rectified(model):
+def rectified(model: Module) -> list[str]:
     """The names of the activations that have positions."""
     rows = model.layers((channels(model), *model.input_size))
     return [
@@ -60,7 +62,7 @@ def rectified(model):
     ]
 
 
-def free_pictures(size, seed):
+def free_pictures(size: tuple[int, int], seed: int) -> np.ndarray:
     """(N,3,H,W): cuts of scikit-image's photographs, of a third of their short side to all, and rendered scenes."""
     try:
         from skimage import data

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from contextlib import nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -13,10 +14,10 @@ LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s after {elapsed}, about {remaining
 class Lines:
     """A stream that is no terminal: of what a bar rewrites, a line every so many seconds; all else as it is."""
 
-    def __init__(self, stream, every=EVERY):
+    def __init__(self, stream: TextIO, every: float = EVERY) -> None:
         self.stream, self.every, self.last, self.in_bar = stream, every, time.monotonic(), False
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         """A bar writes a carriage return and its state, and moves the cursor when it is done."""
         if text.startswith("\r"):
             self.in_bar = True
@@ -28,16 +29,16 @@ class Lines:
             self.stream.write(text)
         return len(text)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def as_lines(every=EVERY):
+def as_lines(every: float = EVERY) -> AbstractContextManager:
     """A context in which every bar, of viz too, is written as lines, if stderr is no terminal."""
     return nullcontext() if sys.stderr.isatty() else redirect_stderr(Lines(sys.stderr, every))
 
 
-def steps(total, desc, quiet=False, unit="step", every=EVERY):
+def steps(total: int, desc: str, quiet: bool = False, unit: str = "step", every: float = EVERY) -> tqdm:
     """A tqdm over `total` steps, `with steps(100, "dream") as bar: bar.update()`; silent if quiet.
 
     Where stderr is no terminal, the first and the last state have a line too.

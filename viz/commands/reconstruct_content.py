@@ -7,6 +7,7 @@ of its own; --together takes one image for the sum over all of them.
 import viz
 from viz import plot
 
+from .job import Job
 from .options import names, once, parser
 from .pictures import LEAST, STYLE_LAYERS, add_course_options, course, fall, fitted, start_of, stopped_in
 
@@ -20,7 +21,7 @@ number("--size", 224, "longest side", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write for each layer what it keeps of the photograph."""
     args = job.args
     image = fitted(job, args.image, args.size)

@@ -8,8 +8,10 @@ import os
 import platform
 import re
 import zipfile
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +39,7 @@ RECORDED = (
 LONGEST = 100  # characters of a file's name, without its ending
 
 
-def file_stem(*parts):
+def file_stem(*parts: str) -> str:
     """A file name from any text: letters, digits, "-" and "." stay, runs of anything else become one "_".
 
     A long one is cut, and ends in a checksum of the whole.
@@ -46,17 +48,17 @@ def file_stem(*parts):
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 7].rstrip('._')}_{checksum(name)}"
 
 
-def network_name(model):
+def network_name(model: str) -> str:
     """What --model's network is called in results: by its file, or by its module and function."""
     return model.replace(":", ".").replace(".", "_") if is_own(model) else Path(model).stem
 
 
-def checksum(text):
+def checksum(text: str) -> str:
     """Six hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def in_words(option, value):
+def in_words(option: str, value: Any) -> str:
     """An option that is not at its default, for a file's name: "steps-100", "signed", "channels-3-17"."""
     if value is True:
         return option
@@ -68,7 +70,7 @@ def in_words(option, value):
     return "-".join([option, *texts])
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """`value` as JSON knows it: arrays as lists, paths and dtypes as text, NaN and infinities as null."""
     if isinstance(value, dict):
         found = {str(key): plain(item) for key, item in value.items()}
@@ -83,11 +85,11 @@ def plain(value):
     return value if isinstance(value, str | int | bool | None) else str(value)
 
 
-def sha256(array):
+def sha256(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def code_sha256():
+def code_sha256() -> str:
     """A checksum of the code that computes: minigrad, models and viz as they are installed."""
     digest = hashlib.sha256()
     for package in (minigrad, models, viz):
@@ -97,7 +99,8 @@ def code_sha256():
     return digest.hexdigest()
 
 
-def versions():
+def versions() -> dict[str, str]:
+    """{package: version} of what a result depends on, as far as it is installed."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in RECORDED:
         try:
@@ -107,7 +110,7 @@ def versions():
     return found
 
 
-def save_arrays(arrays, path):
+def save_arrays(arrays: Mapping[str, Any], path: Path) -> None:
     """As np.savez_compressed does, but in a third of the time: floats hardly shrink further at its level, 6."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
@@ -117,7 +120,7 @@ def save_arrays(arrays, path):
             archive.writestr(entry, file.getbuffer(), zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
-def save_figure(figure, path):
+def save_figure(figure: Any, path: Path) -> None:
     """A matplotlib Figure or a PIL image as PNG, compressed in a third of the time and a tenth larger."""
     if hasattr(figure, "savefig"):
         figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})
@@ -125,7 +128,7 @@ def save_figure(figure, path):
         figure.save(path, format="png", compress_level=1)
 
 
-def save(base, suffix, write):
+def save(base: Path, suffix: str, write: Callable[[Path], Any]) -> Path:
     """Let `write(path)` make the file `base` + suffix, which is replaced as a whole; returns its path."""
     path = base.with_name(base.name + suffix)
     with replacing(path) as temporary:
@@ -133,11 +136,11 @@ def save(base, suffix, write):
     return path
 
 
-def as_json(record):
+def as_json(record: Mapping[str, Any]) -> str:
     return json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n"
 
 
-def asked(record):
+def asked(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a record is the answer to: options (but for where results go), picture and weights, and whether it ended.
 
     A picture is known by its pixels, wherever it lies.
@@ -147,7 +150,7 @@ def asked(record):
     return {"options": options} | {key: record[key] for key in ("image", "weights", "stopped_early")}
 
 
-def answered(base):
+def answered(base: Path) -> dict[str, Any] | None:
     """What the result at `base` (a path without its suffix) is the answer to; None if there is no record."""
     try:
         return asked(json.loads(base.with_name(base.name + ".json").read_text("utf-8")))
@@ -157,11 +160,12 @@ def answered(base):
         return {}  # somebody else's file, which stays
 
 
-def described(arrays):
+def described(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """{name: shape and dtype} of arrays."""
     return {name: {"shape": np.shape(array), "dtype": np.asarray(array).dtype} for name, array in arrays.items()}
 
 
-def check_folder(out):
+def check_folder(out: Path) -> None:
     """Before any work: that `out` is or can become a folder that may be written to."""
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.lexists(folder))
     if not there.is_dir():

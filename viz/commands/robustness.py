@@ -10,13 +10,22 @@ Every attacked image is rounded to 8 bits first. A network of ImageNet's 1,000 c
 photographs' classes by the best of the ImageNet classes that classes.txt names for each.
 """
 
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
 import models
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError
+from models.model import Model
 from viz import plot
+from viz.table import Table
 
-from .kept import add_store_option, add_worker_options, in_batches, kept
-from .labelled import add_data_options, labelled_images, model_for
+from .job import Job
+from .kept import Keep, add_store_option, add_worker_options, in_batches, kept
+from .labelled import Labelled, add_data_options, labelled_images, model_for
 from .options import chosen, distance, parser
 from .record import network_name
 from .tables import counted, markdown
@@ -45,7 +54,7 @@ add_store_option(options)
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write each of the tables that were asked for."""
     args = job.args
     wanted = chosen(args.tables, TABLES, "table")
@@ -68,7 +77,7 @@ def run(job):
             write(job, name, rows, data, " and ".join(of))
 
 
-def write(job, name, rows, data, of):
+def write(job: Job, name: str, rows: Table, data: Labelled, of: str) -> None:
     """The table as Markdown, as JSON in the record, and as a figure of its rates. of: the networks' names."""
     heading = next(iter(rows[0]))
     drawn = [row for row in rows if any(isinstance(value, float) for value in row.values())]
@@ -92,59 +101,65 @@ def write(job, name, rows, data, of):
 # ---- attacks ---------------------------------------------------------------------------------------------------------
 
 
-def fgsm(epsilon):
+Attack = Callable[..., np.ndarray]  # f(model, image, label, samples)
+
+
+def fgsm(epsilon: float) -> Attack:
     return lambda model, image, label, samples: viz.fgsm(model, image, label=label, epsilon=epsilon, samples=samples)
 
 
-def pgd(epsilon, steps, norm="linf"):
+def pgd(epsilon: float, steps: int, norm: str = "linf") -> Attack:
     return lambda model, image, label, samples: viz.pgd(
         model, image, label=label, epsilon=epsilon, norm=norm, steps=steps, samples=samples
     )
 
 
-def auto(epsilon, steps, queries):
+def auto(epsilon: float, steps: int, queries: int) -> Attack:
     return lambda model, image, label, samples: viz.auto_attack(
         model, image, label=label, epsilon=epsilon, steps=steps, queries=queries, samples=samples
     )
 
 
-def deepfool(model, image, label, samples):
+def deepfool(model: Module, image: np.ndarray, label: np.ndarray, samples: int) -> np.ndarray:
     return viz.deepfool(model, image, label=label, candidates=5, steps=20)
 
 
-def carlini_wagner(model, image, label, samples):
+def carlini_wagner(model: Module, image: np.ndarray, label: np.ndarray, samples: int) -> np.ndarray:
     return viz.carlini_wagner(model, image, label=label, c=1.0, searches=4, steps=100)
 
 
-def one_pixel(model, image, label, samples):
+def one_pixel(model: Module, image: np.ndarray, label: np.ndarray, samples: int) -> np.ndarray:
     return viz.one_pixel(model, image, label=label, population=100, generations=20)
 
 
-def jsma(model, image, label, samples):
+def jsma(model: Module, image: np.ndarray, label: np.ndarray, samples: int) -> np.ndarray:
     """JSMA needs a target: the second most likely class."""
     ranked = viz.attacks.scores(model, image).argsort(1)[:, ::-1]
     second = [next(c for c in row if c != own) for row, own in zip(ranked, label, strict=True)]
     return viz.jsma(model, image, target=second)
 
 
-def budgets(args):
+def budgets(args: Namespace) -> dict[str, Attack]:
     level = f"{255 * args.epsilon:.3g}/255"
     return {f"fgsm {level}": fgsm(args.epsilon), f"pgd-{args.steps} {level}": pgd(args.epsilon, args.steps)}
 
 
-def strongest(args):
+def strongest(args: Namespace) -> Attack:
     """The attack that --attack names."""
     if args.attack == "auto":
         return auto(args.epsilon, args.steps, args.queries)
     return pgd(args.epsilon, args.steps)
 
 
-def batched(job, keep, table, attacks, size=None):
+def batched(
+    job: Job, keep: Keep, table: str, attacks: Mapping[str, Attack], size: int | None = None
+) -> dict[str, Attack]:
     """`in_batches` of {name: attack}."""
     return {name: in_batches(keep, f"{table}, {name}", one, job.progress, size) for name, one in attacks.items()}
 
 
-def attacks(job, data, networks, keep):
+def attacks(job: Job, data: Labelled, networks: Mapping[str, Model], keep: Keep) -> Table:
+    """Attacks on the network, each alone; the slow ones on some photographs."""
     args = job.args
     model = next(iter(networks.values()))
     weak = {
@@ -166,7 +181,8 @@ def attacks(job, data, networks, keep):
 # ---- the other tables ------------------------------------------------------------------------------------------------
 
 
-def defences(job, data, networks, keep):
+def defences(job: Job, data: Labelled, networks: Mapping[str, Model], keep: Keep) -> Table:
+    """What defences are worth against the strongest attack."""
     args = job.args
     chosen = {
         "noise 0.05": viz.GaussianNoise(0.05, args.seed),
@@ -182,12 +198,14 @@ def defences(job, data, networks, keep):
     return viz.defence_table(model, images, labels, chosen, attack, args.samples, len(labels))
 
 
-def transfer(job, data, networks, keep):
+def transfer(job: Job, data: Labelled, networks: Mapping[str, Model], keep: Keep) -> Table:
+    """Whether what fools one network fools another."""
     attack = in_batches(keep, "transfer", pgd(job.args.epsilon, job.args.steps), job.progress)
     return viz.transfer_table(networks, data.images, data.labels, attack, len(data.labels))
 
 
-def compare(job, data, networks, keep):
+def compare(job: Job, data: Labelled, networks: Mapping[str, Model], keep: Keep) -> Table:
+    """The networks side by side."""
     attack = {"fgsm 1/255": fgsm(1 / 255)} | budgets(job.args)
     if job.args.attack == "auto":
         attack[f"auto {255 * job.args.epsilon:.3g}/255"] = strongest(job.args)

@@ -10,20 +10,24 @@ short. Where a method does not apply to the network, the sentence that says why 
 
 import math
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import viz
+from minigrad.nn import Module
 from models.mistakes import UserError
 from viz import plot
 from viz.intervals import Estimate
 from viz.randomization import Randomization
 
 from .attribution import heading
-from .kept import add_store_option, add_worker_options, kept
+from .job import Job
+from .kept import Keep, add_store_option, add_worker_options, kept
 from .labelled import WHERE, labelled_images
 from .methods import METHODS, SLOW, chosen_methods, or_refusal, refusals
 from .options import parser
@@ -49,7 +53,7 @@ add_store_option(options)
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the maps as layers are randomised, and how like the trained network's they stay."""
     methods = chosen_methods(job.args.methods)
     images, targets = photographs(job)
@@ -63,7 +67,7 @@ def run(job):
     write(job, images, found)
 
 
-def randomizations(job, images, targets, name, keep):
+def randomizations(job: Job, images: np.ndarray, targets: Any, name: str, keep: Keep) -> list[Randomization]:
     """The Randomization of each draw of the weights."""
     compute = partial(randomized, name, job.args.looks)
     items = {f"{name}, draw {n}": (images, targets, (job.args.seed, n)) for n in range(job.args.draws)}
@@ -74,7 +78,9 @@ def randomizations(job, images, targets, name, keep):
     return found
 
 
-def randomized(name, looks, model, images, targets, seed):
+def randomized(
+    name: str, looks: int, model: Module, images: np.ndarray, targets: Any, seed: tuple[int, int]
+) -> dict[str, np.ndarray]:
     """The parts of a Randomization, with the maps of the first photograph alone, which is shown."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
@@ -83,7 +89,7 @@ def randomized(name, looks, model, images, targets, seed):
     return {"layers": layers, "maps": found.maps[:, :1], "spearman": found.spearman, "ssim": found.ssim}
 
 
-def photographs(job):
+def photographs(job: Job) -> tuple[np.ndarray, Any]:
     """(N,3,H,W) images and the classes to explain: IMAGE and --target, or those of --data and each one's top class."""
     if job.args.data is None:
         options.refuse(job.args, ["count"], "without --data")
@@ -93,7 +99,8 @@ def photographs(job):
     return labelled_images(job.args.data, job.model.input_size, job.args.count, job.args.seed, job.model).images, None
 
 
-def write(job, images, found):
+def write(job: Job, images: np.ndarray, found: Mapping[str, list[Randomization]]) -> None:
+    """Write the table, the maps and the curves of all methods that do not refuse the network."""
     refused = refusals(found)
     found = {name: draws for name, draws in found.items() if name not in refused}
     layers = next(iter(found.values()))[0].layers
@@ -142,12 +149,12 @@ def write(job, images, found):
     )
 
 
-def drawn(draws, kind):
+def drawn(draws: Sequence[Randomization], kind: str) -> np.ndarray:
     """(D,L+1,N): a likeness of D draws."""
     return np.stack([getattr(one, kind) for one in draws])
 
 
-def summary(draws):
+def summary(draws: Sequence[Randomization]) -> Iterator[tuple[str, str, Estimate]]:
     """(kind, place, mean over draws and images) after the top layer, half of the layers, and all."""
     count = len(draws[0].layers)
     for kind, values in (("rank", drawn(draws, "spearman")), ("SSIM", drawn(draws, "ssim"))):

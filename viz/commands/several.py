@@ -1,15 +1,18 @@
 """A command for one photograph, given several: each as if it were alone, and one table of what is known of them all."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from models.images import ImageError
 from models.mistakes import UserError
 from viz.many.store import as_csv
 
+from .job import Job
 from .record import network_name
 
 
-def each(job, one):
+def each(job: Job, one: Callable[[Job], Any]) -> None:
     """Run one(job) for each of the photographs that the command line names, and write a table if they are several.
 
     A photograph that cannot be read is a row of the table that says why.
@@ -37,7 +40,7 @@ def each(job, one):
     table(job, rows, f"{len(paths)}-photographs")
 
 
-def row_of(job):
+def row_of(job: Job) -> dict[str, Any]:
     """What is explained, and the numbers of one photograph's results."""
     explained = {"explained": job.target_name()} if "target" in vars(job.args) else {}
     classes = job.wanted.classes if explained else ()
@@ -45,7 +48,7 @@ def row_of(job):
     return explained | share | {key: x for key, x in job.numbers.items() if not isinstance(x, dict | list | tuple)}
 
 
-def table(job, rows, what):
+def table(job: Job, rows: Sequence[Mapping[str, Any]], what: str) -> None:
     """Write the rows, dicts, as CSV, and print where. what: the photographs, for the file's name."""
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "error"] + ["error"]
     text = as_csv([{name: row.get(name, "") for name in columns} for row in rows])

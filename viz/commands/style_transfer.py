@@ -7,9 +7,13 @@ asked, the total variation, over the pixels of the image.
 
 from pathlib import Path
 
+import numpy as np
+
 import viz
 from viz import plot
+from viz.optimize import Optimized
 
+from .job import Job
 from .options import names, parser
 from .pictures import LEAST, STYLE_LAYERS, add_course_options, course, fall, fitted, history, start_of
 
@@ -47,7 +51,7 @@ add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
 options.set_defaults(model="minivgg_robust")  # it paints strokes where minivgg dots: docs/techniques/style.md
 
 
-def transferred(job):
+def transferred(job: Job) -> tuple[np.ndarray, list[np.ndarray], Optimized]:
     """(content, styles, Optimized) of what the job asks for, pictures (1,C,H,W) in [0,1]."""
     args = job.args
     content = fitted(job, args.image, args.size)
@@ -74,7 +78,7 @@ def transferred(job):
     return content, styles, result
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the photograph in the style, beside both."""
     args = job.args
     content, styles, result = transferred(job)
@@ -96,7 +100,7 @@ def run(job):
     )
 
 
-def like(style, content):
+def like(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The middle of a style, of the shape of the content, for a figure without empty cells."""
     (h, w), (height, width) = style.shape[2:], content.shape[2:]
     rows, columns = min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))

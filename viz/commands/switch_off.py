@@ -14,6 +14,7 @@ from viz import plot
 from viz.perturbation import watched
 from viz.random import stream
 
+from .job import Job
 from .options import parser
 from .tables import markdown
 from .target import SCORE
@@ -25,7 +26,7 @@ number("--channels", int, "which, to switch off together", low=0, nargs="+", sho
 number("--draws", 20, "random sets or orders of channels beside them", low=2)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write what the channels are worth: together, if they are named, or one by one."""
     layer = job.args.layer or viz.default_layer(job.model)
     if job.args.channels is None:
@@ -34,7 +35,7 @@ def run(job):
         together(job, layer)
 
 
-def together(job, layer):
+def together(job: Job, layer: str) -> None:
     """The set that was asked for, against random sets of as many channels that respond at all."""
     chosen, alive = sorted(set(job.args.channels)), live(job, layer)
     fall = viz.switch_off(job.model, job.image, layer, chosen, **job.explained_classes)[0]
@@ -56,13 +57,14 @@ def together(job, layer):
     )
 
 
-def live(job, layer):
+def live(job: Job, layer: str) -> np.ndarray:
     """The channels that respond to the photograph at all."""
     a = viz.activation_maps(job.model, job.image, layer)[0]
     return np.flatnonzero(a.reshape(len(a), -1).any(1))
 
 
-def one_by_one(job, layer):
+def one_by_one(job: Job, layer: str) -> None:
+    """Each channel alone, then more and more of them: by effect, by relevance and at random."""
     explained = job.explained_classes
     effects = viz.channel_effects(job.model, job.image, layer, **explained, progress=job.progress)[0]
     relevance = viz.channel_relevance(job.model, job.image, layer=layer, rule="epsilon", **explained)[0]

@@ -1,13 +1,15 @@
 """What --target asks for: a class, a contrast of two classes, a layer, or a channel or neuron of a layer."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import models
 import viz
 from models.labels import AmbiguousClass
 from models.mistakes import UserError
-from models.model import near_names
+from models.model import Model, near_names
 
 CLASS = "a class by name or index"
 SCORE = f"{CLASS}, or A-B for class A's score less that of B"
@@ -24,19 +26,19 @@ class Target:
     unit: tuple | None = None
 
     @property
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """As keyword arguments of viz's functions."""
         if self.layer is not None:
             return {"layer": self.layer, "unit": self.unit}
         return {"target": self.classes[0] if len(self.classes) == 1 else viz.Contrast(*self.classes)}
 
-    def name(self, class_name, less=" less ", unit=", unit "):
+    def name(self, class_name: Callable[[int], str], less: str = " less ", unit: str = ", unit ") -> str:
         """ "cat", "cat less dog", "relu3_1, unit 7". class_name: of an index. less, unit: put between."""
         if self.layer is None:
             return less.join(map(class_name, self.classes))
         return self.layer + (unit + "-".join(map(str, self.unit)) if self.unit else "")
 
-    def objective(self, centre=False):
+    def objective(self, centre: bool = False) -> viz.Objective:
         """As an Objective. centre: of a channel, the neuron at the centre of its map in place of the mean."""
         if self.layer is None:
             first, *less = (viz.class_score(index) for index in self.classes)
@@ -46,7 +48,7 @@ class Target:
         return (viz.neuron if len(self.unit) == 3 or centre else viz.channel)(self.layer, *self.unit)
 
 
-def read_target(model, text):
+def read_target(model: Model, text: str) -> Target:
     """The Target that `text` stands for. Raises ValueError that says what is near."""
     name, colon, unit = text.rpartition(":")
     if colon and name in model:
@@ -61,21 +63,22 @@ def read_target(model, text):
     return Target(contrast(model, text) or (a_class(model, text),))
 
 
-def read_unit(text):
+def read_unit(text: str) -> tuple[int, ...]:
     """ "3" or "3,0,12" as a tuple: a channel, or channel, row and column."""
     if not re.fullmatch(r"\d+(,\d+,\d+)?", text):
         raise UserError(f"a unit is a channel, or channel,row,column, such as 3 or 3,0,12; got {text!r}")
     return tuple(int(number) for number in text.split(","))
 
 
-def class_or_none(model, text):
+def class_or_none(model: Model, text: str) -> int | None:
+    """The index of a class, None where there is none, or several, of this name."""
     try:
         return models.find_class(model, text)
     except ValueError:
         return None
 
 
-def is_name(model, text):
+def is_name(model: Model, text: str) -> bool:
     """Whether a class is called so, or several are."""
     try:
         return models.find_class(model, text) is not None
@@ -85,7 +88,7 @@ def is_name(model, text):
         return False
 
 
-def contrast(model, text):
+def contrast(model: Model, text: str) -> tuple[int, int] | None:
     """(class, class) of "A-B", whose names may hold hyphens too; None if it is no contrast."""
     pairs = [(text[:i].strip(), text[i + 1 :].strip()) for i in range(1, len(text) - 1) if text[i] == "-"]
     known = [[class_or_none(model, name) for name in pair] for pair in pairs]
@@ -101,7 +104,7 @@ def contrast(model, text):
     return tuple(both[0]) if both else None
 
 
-def a_class(model, text):
+def a_class(model: Model, text: str) -> int:
     """The index of a class; where there is none, the layers near it are named if there are some."""
     try:
         return models.find_class(model, text)

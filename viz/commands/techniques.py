@@ -142,7 +142,7 @@ COMMANDS = {technique.name: technique.command.split() for technique in TECHNIQUE
 COMMANDS |= {name: [name] for name, *_ in COMMANDS.values()}
 
 
-def listing():
+def listing() -> str:
     """Every technique in a line, family by family, with its command where that has another name."""
     lines = []
     for (family, page), rows in FAMILIES.items():
@@ -153,7 +153,7 @@ def listing():
     return "\n".join(lines[1:])
 
 
-def reference(command):
+def reference(command: str) -> str:
     """What --help of a command says at its end: its functions in viz and its page of the guide, if it has some."""
     known = [TECHNIQUES[name] for name, words in COMMANDS.items() if words[0] == command and name in TECHNIQUES]
     known = [technique for technique in known if technique.page]

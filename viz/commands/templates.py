@@ -9,6 +9,7 @@ import numpy as np
 import viz
 from viz import plot
 
+from .job import Job
 from .labelled import add_data_options, labelled_images
 from .options import parser
 
@@ -20,7 +21,7 @@ number("--epochs", 20, "of training")
 number("--weight-decay", 30.0, "keeps it from learning photographs by heart, and smooths the templates")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Train the linear classifier, and write its templates from before and after."""
     args = job.args
     data = labelled_images(args.data, args.size, args.count, args.seed)

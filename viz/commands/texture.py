@@ -7,6 +7,7 @@ Neural Networks", arXiv:1505.07376): style transfer without the content.
 import viz
 from viz import plot
 
+from .job import Job
 from .options import names, parser
 from .pictures import LEAST, STYLE_LAYERS, add_course_options, course, fall, fitted, history
 
@@ -23,7 +24,7 @@ number("--height", int, "of the result", low=1, high=8192, unit="pixels", shown=
 add_course_options(options, steps=200, lr=0.05, optimizer="lbfgs")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write a new picture with the texture of the style."""
     args = job.args
     picture = fitted(job, args.image, args.size)

@@ -5,11 +5,13 @@ backpropagation (Springenberg et al. 2014) or the deconvnet (Zeiler and Fergus 2
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import viz
 from minigrad import nn
+from minigrad.nn import Module
 from minigrad.nn.activations import Activation
 from models.mistakes import UserError
 from viz import plot
@@ -18,8 +20,9 @@ from viz.patches import METHODS
 from viz.target import channels as channels_of
 
 from .attribution import heading
-from .kept import add_store_option, add_worker_options, by_batches, kept
-from .labelled import add_data_options, labelled_images
+from .job import Job
+from .kept import Keep, add_store_option, add_worker_options, by_batches, kept
+from .labelled import Labelled, add_data_options, labelled_images
 from .options import once, parser
 from .tables import counted
 
@@ -38,7 +41,7 @@ add_store_option(options)
 add_worker_options(options)
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the strongest patches of the layer's channels, with what of them it responds to."""
     args, model = job.args, job.model
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model, flat=True)
@@ -48,7 +51,7 @@ def run(job):
         write(job, data, layer, keep)
 
 
-def write(job, data, layer, keep):
+def write(job: Job, data: Labelled, layer: str, keep: Keep) -> None:
     """The patches of the layer's channels, as a figure, arrays and numbers."""
     args, model = job.args, job.model
     strongest = maxima_of(job, data.images, layer, keep)
@@ -83,28 +86,29 @@ def write(job, data, layer, keep):
     )
 
 
-def maxima_of(job, images, layer, keep):
+def maxima_of(job: Job, images: np.ndarray, layer: str, keep: Keep) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The layer's entry of viz.channel_maxima."""
 
     found = by_batches(keep, layer, partial(maxima, layer), job.model, [images], progress=job.progress)
     return found["activation"], found["row"], found["column"]
 
 
-def maxima(layer, model, images):
+def maxima(layer: str, model: Module, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Where each channel of the layer is strongest in each of a batch's photographs."""
     found = viz.channel_maxima(model, images, [layer])[layer]
     return dict(zip(("activation", "row", "column"), found, strict=True))
 
 
-def projections(job, images, found, keep):
+def projections(job: Job, images: np.ndarray, found: viz.Patches, keep: Keep) -> np.ndarray:
     """(K,3,RH,RW): of the K patches, as viz.projections gives them."""
 
-    def compute():
+    def compute() -> dict[str, np.ndarray]:
         return {"projections": viz.projections(job.model, images, found, job.args.method)}
 
     return keep(f"{found.layer}, channel {found.channel}", compute)["projections"]
 
 
-def of_parts(model):
+def of_parts(model: Module) -> Any:
     """The last activation whose receptive field is less than half of a photograph in each direction, or the default
     layer."""
     rows = model.layers((channels_of(model), *model.input_size))

@@ -10,6 +10,7 @@ The other photographs are those of --data, or scikit-image's.
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from models.mistakes import UserError
 from viz import trust_figure
 
 from .attribution import heading
+from .job import Job
 from .labelled import labelled_images
 from .methods import METHODS
 from .options import parser
@@ -43,7 +45,7 @@ number("--draws", 5, "of the weights", low=2)
 number("--steps", 16, "points of the insertion and deletion curves")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the findings against the map, and the verdict."""
     args, found = job.args, tried(job)
     findings, title = found.findings, job.title(f"{heading(args.method)} on trial")
@@ -73,7 +75,7 @@ def run(job):
     )
 
 
-def tried(job):
+def tried(job: Job) -> viz.Trust:
     """The Trust of what was asked for."""
     args = job.args
     method = METHODS[args.method]
@@ -95,12 +97,12 @@ def tried(job):
         )
 
 
-def panel(method):
+def panel(method: str) -> dict[str, Any]:
     """The methods that a map by this one is compared with."""
     return {name: one for name, one in viz.trusted.PANEL.items() if name != method}
 
 
-def others(job):
+def others(job: Job) -> np.ndarray:
     """(M,3,H,W): photographs that are not the one explained."""
     if job.args.data is not None:
         return labelled_images(job.args.data, job.model.input_size, job.args.count, job.args.seed, job.model).images

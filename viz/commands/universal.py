@@ -4,13 +4,17 @@ Half of the photographs make it, the other half measure it. No true class is ask
 network still says what it said.
 """
 
+from argparse import Namespace
+
 import numpy as np
+from matplotlib.figure import Figure
 
 import viz
 from models.mistakes import UserError
 from viz import plot
 from viz.attacks import scores
 
+from .job import Job
 from .labelled import add_data_options, labelled_images
 from .options import MOST, distance, parser
 
@@ -24,7 +28,7 @@ number("--epochs", 5, "rounds through the photographs")
 options.renamed("--rate", "--fooling-rate")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write one perturbation for all photographs, and whom it fools among those it has not seen."""
     args, model = job.args, job.model
     if args.count < 4:
@@ -33,7 +37,7 @@ def run(job):
     mine, others = data.images[::2], data.images[1::2]
     rates = []
 
-    def note(epoch, v, rate):
+    def note(epoch: int, v: np.ndarray, rate: float) -> bool:
         rates.append(rate)
         return epoch + 1
 
@@ -68,11 +72,12 @@ def run(job):
     )
 
 
-def saved(images, v):
+def saved(images: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The images with the perturbation, on the levels of a picture file."""
     return viz.as_saved(viz.apply_perturbation(images, v))
 
 
-def noise(v, args, rng):
+def noise(v: np.ndarray, args: Namespace, rng: np.random.Generator) -> np.ndarray:
     """What the perturbation is to be compared with: random signs, or in L2 normal noise, of the same size."""
     if args.norm == "linf":
         return (args.epsilon * rng.choice((-1, 1), v.shape)).astype(v.dtype)
@@ -80,7 +85,17 @@ def noise(v, args, rng):
     return (drawn * (args.epsilon / np.linalg.norm(drawn))).astype(v.dtype)
 
 
-def figure(job, v, clean, attacked, before, after, fooled, chance):
+def figure(
+    job: Job,
+    v: np.ndarray,
+    clean: np.ndarray,
+    attacked: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    fooled: np.ndarray,
+    chance: float,
+) -> Figure:
+    """The perturbation, and some of the photographs that it fools."""
     shown = fooled.nonzero()[0][:: max(1, fooled.sum() // 7)][:7]
     pictures = [plot.centred(v)] + [attacked[n] for n in shown]
     labels = ["the perturbation, made visible"]

@@ -10,6 +10,7 @@ import numpy as np
 import viz
 from viz import plot
 
+from .job import Job
 from .options import parser
 
 options = parser(__doc__, "--layer conv1_1", image=False, target=False)
@@ -21,7 +22,7 @@ options.renamed("--count", "--filters")
 options.renamed("--channels", "--inputs")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the layer's weights as pictures."""
     args = job.args
     layer = args.layer or next(name for name in job.model.names() if hasattr(job.model[name], "weight"))

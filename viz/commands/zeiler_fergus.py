@@ -14,6 +14,7 @@ from viz.head import stages
 from viz.patches import METHODS
 
 from .attribution import heading
+from .job import Job
 from .labelled import add_data_options, labelled_images
 from .options import names, parser
 
@@ -35,7 +36,7 @@ add(
 SIDE = 60  # pixels of a patch's side on the page, at least
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the strongest patches of each layer, as the paper shows them."""
     args, model = job.args, job.model
     layers = names(args.layers) or stages(model)[:5]

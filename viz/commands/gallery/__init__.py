@@ -13,10 +13,12 @@ yet, and ends the page with what there is.
 
 import time
 from pathlib import Path
+from typing import Any
 
 from minigrad.serialization import replacing
 from models.mistakes import UserError, users_mistake
 
+from ..job import Job
 from ..options import parser
 from ..pictures import fitted
 from ..progress import steps
@@ -51,7 +53,7 @@ SECTIONS = {
 LARGEST = 25_000_000  # bytes of a page
 
 
-def run(job):
+def run(job: Job) -> None:
     """Write the page of all there is to see, part by part."""
     study = prepared(job)
     growing = job.growing(".html")
@@ -62,7 +64,7 @@ def run(job):
             growing.unlink(missing_ok=True)
 
 
-def prepared(job):
+def prepared(job: Job) -> Study:
     """The Study, with everything read that a user may have got wrong, before any work."""
     page.environment()
     paths = photographs(job.args.images, job.args.seed, BUDGET.points)
@@ -73,21 +75,21 @@ def prepared(job):
     return study
 
 
-def built(study, growing):
+def built(study: Study, growing: Path | None) -> dict[str, Any]:
     """{key: what its template needs}, or {"remark": sentence} where a section does not apply to this network.
 
     growing: the path of the page, which is written anew after each section; or None.
     """
     sections = {}
 
-    def done(key, section, seconds):
+    def done(key: str, section: dict[str, Any], seconds: float) -> None:
         sections[key], study.seconds[key] = section, seconds
         if growing is not None and not study.job.stopped:
             grow(study, sections, growing)
 
     with steps(work(study), "gallery", study.job.args.quiet) as bar, beside(study, built_or_remark) as other:
 
-        def did(units=1):
+        def did(units: int = 1) -> None:
             bar.update(units)
             other.look(bar.update)
 
@@ -111,11 +113,12 @@ def built(study, growing):
     return in_order(sections)
 
 
-def in_order(sections):
+def in_order(sections: dict[str, Any]) -> dict[str, Any]:
     return {key: sections[key] for key in SECTIONS if key in sections}
 
 
-def grow(study, sections, path):
+def grow(study: Study, sections: dict[str, Any], path: Path) -> None:
+    """Write the page with the sections that are done."""
     missing = len(SECTIONS) - len(sections)
     html = page.rendered(study, in_order(sections), time.time() - study.job.began, missing)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +126,8 @@ def grow(study, sections, path):
         temporary.write_text(html, "utf-8")
 
 
-def built_or_remark(key, study):
+def built_or_remark(key: str, study: Study) -> dict[str, Any]:
+    """A section, or in its place the sentence by which it refuses this network."""
     try:
         return SECTIONS[key](study)
     except (NotImplementedError, ValueError) as error:
@@ -133,7 +137,7 @@ def built_or_remark(key, study):
         return {"remark": sentence}
 
 
-def work(study):
+def work(study: Study) -> int:
     """About how many steps the bar will count."""
     budget, methods = study.budget, [key for keys in attributions.FAMILIES.values() for key in keys]
     slow = sum(key in attributions.SLOW for key in methods)
@@ -151,7 +155,7 @@ def work(study):
     )
 
 
-def write(study, sections):
+def write(study: Study, sections: dict[str, Any]) -> None:
     """The page and its record."""
     job = study.job
     seconds = time.time() - job.began

@@ -1,5 +1,7 @@
 """The section on an adversarial pair: two photographs that look alike, read after both were saved with 8 bits."""
 
+from typing import Any
+
 import numpy as np
 
 import viz
@@ -7,11 +9,12 @@ from viz.plot import Scale
 
 from . import embed
 from .notes import SECTIONS
+from .study import Study
 
 BUDGETS = (2, 4, 8, 16)  # levels of 255; the first with which the saved picture is read as the target is shown
 
 
-def adversarial(study):
+def adversarial(study: Study) -> dict[str, Any]:
     """PGD towards the class that the network thinks least likely, within the smallest budget that suffices."""
     job, image = study.job, viz.as_saved(study.first.image)
     target = int(job.probabilities.argmin())

@@ -14,10 +14,15 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from minigrad.kernels import thread_count
+
+from .study import Budget, Study
 
 APART = ("optimised", "robust")  # in order: the second shows pictures of the first
 THREADS = "OMP_NUM_THREADS"  # what thread_count and BLAS obey
@@ -26,10 +31,10 @@ THREADS = "OMP_NUM_THREADS"  # what thread_count and BLAS obey
 class Beside:
     """What comes from the other process. It waits while nobody looks."""
 
-    def __init__(self, connection=None):
+    def __init__(self, connection: Any = None) -> None:
         self.connection, self.sections = connection, []  # (key, section, seconds), as they came
 
-    def look(self, count, wait=False):
+    def look(self, count: Callable[[int], Any], wait: bool = False) -> None:
         """Take what has come, with `wait` all that is to come; count(units) is told of its steps."""
         with contextlib.suppress(EOFError, OSError):  # it is through, or has failed
             while self.connection is not None and (wait or self.connection.poll()):
@@ -41,14 +46,14 @@ class Beside:
             return
         self.connection = None
 
-    def taken(self):
+    def taken(self) -> list[tuple[str, dict[str, Any], float]]:
         """The sections that have come since the last call."""
         sections, self.sections = self.sections, []
         return sections
 
 
 @contextlib.contextmanager
-def beside(study, make):
+def beside(study: Study, make: Callable[..., Any]) -> Iterator[Beside]:
     """A Beside, of a process that makes the sections APART by make(key, study), as this one would.
 
     There is none, and nothing comes, where a core is alone, the work is a GPU's, or the process is not the job's.
@@ -74,7 +79,14 @@ def beside(study, make):
         process.join()
 
 
-def _work(connection, make, asked, paths, style, budget):
+def _work(
+    connection: Any,
+    make: Callable[..., Any],
+    asked: tuple,
+    paths: Sequence[Any],
+    style: np.ndarray | None,
+    budget: Budget,
+) -> None:
     """The other process: sends the units of work done, and each section with its key and seconds."""
     from ..job import Job
     from .study import Study

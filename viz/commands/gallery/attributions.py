@@ -2,11 +2,14 @@
 
 import json
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import viz
+from minigrad.nn import Module
 from models.mistakes import users_mistake
 from viz import plot
 
@@ -14,6 +17,7 @@ from ..compare import COARSE
 from ..methods import METHODS, SLOW
 from . import embed
 from .notes import ATTRIBUTIONS, SECTIONS
+from .study import Photograph, Study
 
 FAMILIES = {
     "Gradients": ("saliency", "smooth_grad", "input_x_gradient", "integrated_gradients"),
@@ -47,7 +51,7 @@ LONG = 6  # units of work of a slow method
 # ---- what the network sees -------------------------------------------------------------------------------------------
 
 
-def seen(study):
+def seen(study: Study) -> dict[str, Any]:
     """The photograph, what of it the network gets, and the likeliest classes; then the other photographs."""
     first, job = study.first, study.job
     height, width = job.model.input_size
@@ -64,7 +68,7 @@ def seen(study):
     }
 
 
-def other(study, photograph):
+def other(study: Study, photograph: Photograph) -> dict[str, Any]:
     """One of the further photographs: its bars, and a few maps of its top class."""
     probabilities = study.probabilities(photograph.image)[0]
     target = int(probabilities.argmax())
@@ -84,7 +88,7 @@ def other(study, photograph):
 # ---- attributions ----------------------------------------------------------------------------------------------------
 
 
-def attributions(study):
+def attributions(study: Study) -> dict[str, Any]:
     """Every method for every class explained."""
     families = [{"title": title, "methods": [method(study, key) for key in keys]} for title, keys in FAMILIES.items()]
     names = [study.job.class_name(c) for c in study.classes]
@@ -99,7 +103,7 @@ def attributions(study):
     }
 
 
-def trusted():
+def trusted() -> dict[str, Any]:
     """What each method can be trusted for, as it was measured: {scenes, command, columns, rows}."""
     found = json.loads(TRIED.read_text("utf-8"))
     by_method = {row["method"]: row for row in found["rows"]}
@@ -107,7 +111,7 @@ def trusted():
     return found | {"columns": [name for name in found["rows"][0] if name != "method"], "rows": rows}
 
 
-def method(study, key):
+def method(study: Study, key: str) -> dict[str, Any]:
     """One method's maps, one for each class, made together, and its note."""
     names = [study.job.class_name(target) for target in study.classes]
     found = shown(study, key, np.repeat(study.first.image, len(names), 0), study.classes, names)
@@ -116,14 +120,17 @@ def method(study, key):
     return {"maps": maps, "note": ATTRIBUTIONS[key], "commands": [attribution_command(study, key)]}
 
 
-def attribution_command(study, key):
+def attribution_command(study: Study, key: str) -> str:
+    """The command line that makes a method's map alone."""
     technique, options = ("lrp", ["--rule", key[4:]]) if key.startswith("lrp_") else (key, [])
     options += [word for name in ("samples", "steps") if name in METHODS[key].options
                 for word in (f"--{name}", METHODS[key].options[name])]  # fmt: skip
     return study.command(technique, "--target", study.job.class_name(study.classes[0]), *options)
 
 
-def shown(study, key, images, targets, subjects, model=None):
+def shown(
+    study: Study, key: str, images: np.ndarray, targets: Any, subjects: Sequence[str], model: Module | None = None
+) -> list[dict[str, Any]]:
     """A map for each image, alone and, if it is coarse, as an overlay, with its colour bar, and what the method warns
     of; a sentence where the method does not apply.
 
@@ -139,7 +146,8 @@ def shown(study, key, images, targets, subjects, model=None):
     return [pictured(key, heat, subject, warned) for heat, subject in zip(maps, subjects, strict=True)]
 
 
-def pictured(key, heat, subject, warned=""):
+def pictured(key: str, heat: np.ndarray, subject: str, warned: str = "") -> dict[str, Any]:
+    """A map as the page shows it: over the photograph if it is coarse, bare, and its scale."""
     something = heat.any()
     if key == "rise":
         heat = heat - heat.mean()
@@ -153,7 +161,7 @@ def pictured(key, heat, subject, warned=""):
     }
 
 
-def heard(function, *arguments):
+def heard(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     """(what the function gives, what it warned of, as sentences); of maps that are zero the page says so itself."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -166,7 +174,7 @@ def heard(function, *arguments):
 # ---- the sanity check ------------------------------------------------------------------------------------------------
 
 
-def sanity(study):
+def sanity(study: Study) -> dict[str, Any]:
     """Maps and rank correlations as the network's layers are randomised, for some of the methods and every class."""
     images, rows, layers = np.repeat(study.first.image, len(study.classes), 0), [], ()
     for key in CHECKED:
@@ -195,16 +203,16 @@ def sanity(study):
     }
 
 
-def looks(layers):
+def looks(layers: Sequence[str]) -> list[int]:
     """After which looks a map is shown: none random yet, the first, the second, the middle one, and the last."""
     return sorted({0, 1, 2, (len(layers) + 1) // 2, len(layers)})
 
 
-def sanity_row(key, found, shown_looks, count):
+def sanity_row(key: str, found: Any, shown_looks: Sequence[int], count: int) -> dict[str, Any]:
     """A method's row of the table, with the cells of each of `count` classes; left: what is left on average."""
     title = ATTRIBUTIONS[key].title
 
-    def cell(k, n):
+    def cell(k: int, n: int) -> dict[str, Any]:
         heat, alt = found.maps[k][n], f"{title}, {f'{k} layers random' if k else 'trained network'}"
         drawn = embed.drawn(heat, plot.Scale.of(heat), alt)
         return {"picture": drawn, "rho": float(found.spearman[k][n]), "trained": k == 0}

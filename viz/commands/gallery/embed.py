@@ -5,7 +5,9 @@ Images are (3,H,W) or (1,3,H,W) in [0,1]; maps (H,W) take their colours from viz
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,7 +38,7 @@ class Film:
     label: str
 
     @property
-    def style(self):
+    def style(self) -> str:
         """What the style sheet needs to place the frames: see .film there."""
         cell = self.width + 2
         whole = self.frames * cell
@@ -44,33 +46,33 @@ class Film:
         return f"--sheet:{whole / self.width:.5f};{place};aspect-ratio:{self.width}/{self.height}"
 
 
-def photograph(image, alt, quality=84):
+def photograph(image: np.ndarray, alt: str, quality: int = 84) -> Picture:
     """A Picture that may lose a little: for photographs and frames."""
     return _encoded(_levels(image), alt, "WEBP", quality=quality, method=4)
 
 
-def exact(image, alt):
+def exact(image: np.ndarray, alt: str) -> Picture:
     """A Picture of the image's 256 levels as they are, as PNG."""
     return _encoded(_levels(image), alt, "PNG", optimize=True)
 
 
-def drawn(heat, scale, alt):
+def drawn(heat: np.ndarray, scale: plot.Scale, alt: str) -> Picture:
     """A map's colours, as they are: the page reads values from them."""
     return replace(_encoded(_bytes(scale.colours(heat)), alt, "WEBP", lossless=True, method=4), scale=scale)
 
 
-def veil(heat, scale, alt):
+def veil(heat: np.ndarray, scale: plot.Scale, alt: str) -> Picture:
     """A map's colours to lay over a photograph, the more opaque the larger the value; as in plot.overlay."""
     opacity = 0.9 * np.clip(np.abs(np.nan_to_num(plot.as_map(heat))) / scale.high, 0, 1)[..., None]
     return _encoded(_bytes(np.concatenate([scale.colours(heat), opacity], 2)), alt, "WEBP", lossless=True, method=4)
 
 
-def transparent(pixels, alt):
+def transparent(pixels: np.ndarray, alt: str) -> Picture:
     """A Picture of (H,W,4) uint8."""
     return _encoded(pixels, alt, "WEBP", quality=84, method=4)
 
 
-def film(frames, alt, label):
+def film(frames: Sequence[np.ndarray], alt: str, label: str) -> Film:
     """A Film of images (3,H,W) or (1,3,H,W)."""
     cells = [np.pad(_levels(frame), ((0, 0), (1, 1), (0, 0)), mode="edge") for frame in frames]
     height, width = cells[0].shape[:2]
@@ -81,24 +83,24 @@ def film(frames, alt, label):
 # ---- colour bars -----------------------------------------------------------------------------------------------------
 
 
-def colour_bar(scale):
+def colour_bar(scale: plot.Scale) -> dict[str, Any]:
     """What the numbers below a colour bar say: {"signed", "ends", "clipped"}."""
     ends = (number(-scale.high), "0", number(scale.high)) if scale.signed else ("0", number(scale.high))
     return {"signed": scale.signed, "ends": ends, "clipped": scale.clipped}
 
 
-def ramp(signed, stops=17):
+def ramp(signed: bool, stops: int = 17) -> str:
     """The colours of a colour bar as a CSS gradient."""
     colours = plot.Scale(1.0, signed, False).colormap(np.linspace(0, 1, stops))[:, :3]
     return "linear-gradient(90deg," + ",".join("#" + _bytes(c).tobytes().hex() for c in colours) + ")"
 
 
-def colours(signed):
+def colours(signed: bool) -> str:
     """The 256 colours of maps, the smallest value's first, as one string of six digits each."""
     return _bytes(table(signed)).tobytes().hex()
 
 
-def number(value):
+def number(value: float) -> str:
     """Two digits that count, with a true minus sign; powers of ten for what is very small or large."""
     size = abs(value)
     if size and not 1e-4 <= size < 1e4:
@@ -112,15 +114,15 @@ def number(value):
 # ---- pixels ----------------------------------------------------------------------------------------------------------
 
 
-def _levels(image):
+def _levels(image: np.ndarray) -> np.ndarray:
     return _bytes(plot.as_picture(image))
 
 
-def _bytes(values):
+def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _encoded(pixels, alt, kind, **how):
+def _encoded(pixels: np.ndarray, alt: str, kind: str, **how: Any) -> Picture:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **how)
     text = base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,9 +1,12 @@
 """The sections that look inside: activation maps layer by layer, and the patches that excite a channel most."""
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
 import viz
+from minigrad.nn import Module
 from minigrad.nn.activations import ACTIVATIONS
 from viz import plot
 from viz.head import stages
@@ -11,11 +14,12 @@ from viz.target import as_image
 
 from . import embed
 from .notes import SECTIONS
+from .study import Study
 
 SIDE = 48  # pixels of a patch's side on the page, at least
 
 
-def activations(study):
+def activations(study: Study) -> dict[str, Any]:
     """The strongest channels of the layers that `looked_at` chooses."""
     model = study.model
     rows, all_of_them = looked_at(model, study.budget.layers)
@@ -31,7 +35,7 @@ def activations(study):
     }
 
 
-def looked_at(model, most):
+def looked_at(model: Module, most: int) -> tuple[list[Any], int]:
     """(rows of `model.layers()`, of how many): the rectifiers and other activations that give maps, evenly spaced where
     there are more than `most`; the last maps of each size where a network has no such layers."""
     maps = {row.name: row for row in model.layers() if len(row.output_shape) == 3 and row.output_shape[1:] != (1, 1)}
@@ -40,7 +44,8 @@ def looked_at(model, most):
     return [maps[names[n]] for n in chosen], len(names)
 
 
-def activation_row(study, row, a):
+def activation_row(study: Study, row: Any, a: np.ndarray) -> dict[str, Any]:
+    """A layer's strongest maps (1,C,H,W) on one scale, with what the page says of the layer."""
     channels = viz.strongest_channels(a, study.budget.maps)
     scale = plot.Scale.of([a[0, c] for c in channels])
     count, height, width = row.output_shape
@@ -56,7 +61,7 @@ def activation_row(study, row, a):
     }
 
 
-def patches(study):
+def patches(study: Study) -> dict[str, Any]:
     """For some channels of the last layer of each stage, the strongest patches and their projections."""
     images, _ = study.pool
     layers, budget, rng = stages(study.model), study.budget, np.random.default_rng(study.job.args.seed)
@@ -79,7 +84,8 @@ def patches(study):
     }
 
 
-def patch_card(study, images, layer, channel, maxima):
+def patch_card(study: Study, images: np.ndarray, layer: str, channel: int, maxima: np.ndarray) -> dict[str, Any]:
+    """A channel's strongest patches above what each projects to, and how strong they are."""
     found = viz.top_patches(study.model, images, layer, channel, study.budget.patches, maxima)
     back = viz.projections(study.model, images, found)
     back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
@@ -91,6 +97,6 @@ def patch_card(study, images, layer, channel, maxima):
     return {"channel": channel, "sheet": embed.photograph(sheet, alt), "ends": ends, "size": size}
 
 
-def described(study):
+def described(study: Study) -> str:
     """ "cat.png", or "3 photographs"."""
     return study.first.name if len(study.paths) == 1 else f"{1 + len(study.others)} photographs"

@@ -1,6 +1,8 @@
 """The section that puts photographs, or parts of one, on a map by what the network says of them."""
 
 import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,11 +14,12 @@ from viz.target import logits_layer
 from . import embed
 from .layers import described
 from .notes import SECTIONS
+from .study import Study
 
 WIDTH, HEIGHT, THUMB, FRAME = 1200, 900, 64, 4  # of a map, in its pixels
 
 
-def neighbours(study):
+def neighbours(study: Study) -> dict[str, Any]:
     """PCA and, with scikit-learn, t-SNE of the scores, with thumbnails framed in the colour of their class."""
     whole = len(study.paths) >= 12
     images, captions = study.pool if whole else study.crops((1, 2, 3, 4), overlap=True)
@@ -47,7 +50,7 @@ def neighbours(study):
     }  # fmt: skip
 
 
-def legend_of(study, named):
+def legend_of(study: Study, named: np.ndarray) -> dict[int, str]:
     """{class: colour}: the most frequent classes first; those beyond the colours there are share a grey."""
     kinds, counts = np.unique(named, return_counts=True)
     ranked = [int(c) for c in kinds[np.argsort(-counts, kind="stable")]]
@@ -55,7 +58,15 @@ def legend_of(study, named):
     return {c: colours[n] if n < len(colours) else "#8a8a8a" for n, c in enumerate(ranked)}
 
 
-def drawn_map(images, names, points, named, legend, title, detail):
+def drawn_map(
+    images: np.ndarray,
+    names: Sequence[str],
+    points: np.ndarray,
+    named: np.ndarray,
+    legend: Mapping[int, str],
+    title: str,
+    detail: str,
+) -> dict[str, Any]:
     """The picture of a map, and where its points are: (share of the width, of the height, name), from left to right."""
     low, high = points.min(0), points.max(0)
     place = (points - low) / np.where(high > low, high - low, 1)

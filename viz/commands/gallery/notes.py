@@ -7,6 +7,7 @@ import inspect
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import viz
 from minigrad import functional as F
@@ -27,7 +28,7 @@ class Note:
     caveat: str = ""
 
 
-def place(function):
+def place(function: Any) -> tuple[str, int, str]:
     """(path from the folder of the packages, line, text) of a function's or class's code."""
     function = inspect.unwrap(function)
     path = Path(inspect.getsourcefile(function)).resolve()
@@ -35,7 +36,7 @@ def place(function):
     return path.relative_to(ROOT).as_posix(), first, textwrap.dedent("".join(lines))
 
 
-def arxiv(text, number):
+def arxiv(text: str, number: str) -> tuple[str, str]:
     return text, f"https://arxiv.org/abs/{number}"
 
 

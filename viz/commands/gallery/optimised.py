@@ -1,16 +1,22 @@
 """The sections of pictures that were optimised: class and channel images with their course, and style transfer."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 import viz
+from minigrad.nn import Module
 from viz.head import stages
+from viz.optimize import Optimized
 
 from ..pictures import fitted
 from . import embed
 from .notes import SECTIONS
+from .study import Study
 
 
-def optimised(study):
+def optimised(study: Study) -> dict[str, Any]:
     """Films of the images that the likeliest classes, and some channels, grow from noise."""
     budget, job = study.budget, study.job
     classes = list(dict.fromkeys([*study.classes, *map(int, np.argsort(-job.probabilities, kind="stable"))]))
@@ -46,7 +52,7 @@ def optimised(study):
     }
 
 
-def ascend(study, model, objectives, steps):
+def ascend(study: Study, model: Module, objectives: Sequence[Any], steps: int) -> Optimized:
     """An Optimized of one image for each objective, made together."""
     made = viz.maximize(
         model,
@@ -62,11 +68,11 @@ def ascend(study, model, objectives, steps):
     return made
 
 
-def film(made, n, alt, label):
+def film(made: Optimized, n: int, alt: str, label: str) -> embed.Film:
     return embed.film([frame[n] for frame in made.frames], alt, label)
 
 
-def unrectified(model, relu):
+def unrectified(model: Module, relu: str) -> str:
     """The layer that `relu` rectifies, if it is the one before: there, every unit has a gradient from the start."""
     rows = model.layers()
     place = next(n for n, row in enumerate(rows) if row.name == relu)
@@ -74,7 +80,7 @@ def unrectified(model, relu):
     return before.name if before.output_shape == rows[place].output_shape else relu
 
 
-def strongest(study, layer):
+def strongest(study: Study, layer: str) -> list[int]:
     """The channels of a layer that the photograph excites most."""
     return [int(c) for c in viz.strongest_channels(viz.activation_maps(study.model, study.first.image, layer),
                                                    study.budget.channels)]  # fmt: skip
@@ -83,7 +89,7 @@ def strongest(study, layer):
 # ---- style -----------------------------------------------------------------------------------------------------------
 
 
-def style(study):
+def style(study: Study) -> dict[str, Any]:
     """The photograph in the style of --style, or of waves that are drawn here."""
     budget, job = study.budget, study.job
     content = fitted(job, study.first.path, budget.style_side)
@@ -118,7 +124,7 @@ def style(study):
     }
 
 
-def waves(side):
+def waves(side: int) -> np.ndarray:
     """(1,3,side,side): bands of colour that swell and turn, as a pattern with strokes and a palette of its own."""
     y, x = np.mgrid[:side, :side] / side * 2 * np.pi
     phase = 3 * x + 1.6 * np.sin(2 * y + np.sin(x)) + 0.8 * np.sin(5 * y - 2 * x)

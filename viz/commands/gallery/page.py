@@ -6,20 +6,23 @@ import os
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import minigrad as mg
+from minigrad.nn import Module
 from models.mistakes import UserError
 
 from ..record import versions
 from . import embed
 from .notes import ADEBAYO, ROOT, SECTIONS, place
+from .study import Study
 
 HERE = Path(__file__).parent
 STYLES, SCRIPTS = ("style.css", "maps.css"), ("gallery.js", "maps.js")
 
 
 @cache
-def environment():
+def environment() -> Any:
     """Jinja's, and the converter of equations. Raises UserError where one of them is not installed."""
     try:
         import jinja2
@@ -38,7 +41,7 @@ def environment():
     return found
 
 
-def rendered(study, sections, seconds, missing=0):
+def rendered(study: Study, sections: dict[str, Any], seconds: float, missing: int = 0) -> str:
     """The page as text. missing: how many parts are still being made."""
     job, model, markup = study.job, study.model, environment().filters["safe"]
     style, script = ("\n".join((HERE / name).read_text("utf-8") for name in names) for names in (STYLES, SCRIPTS))
@@ -81,7 +84,7 @@ def rendered(study, sections, seconds, missing=0):
     )
 
 
-def learned(model):
+def learned(model: Module) -> int:
     """How many numbers a network learned, frozen or not: buffers are measured, and what layers share counts once."""
     modules = [model, *(module for _, module in model.named_modules())]
     tensors = {
@@ -93,7 +96,7 @@ def learned(model):
     return sum(tensors.values())
 
 
-def code(function, out, listings):
+def code(function: Any, out: str, listings: dict[str, Any]) -> dict[str, Any]:
     """{"name": "grad_cam", "text": "viz/cam.py, line 21", "link": ..., "source": its text}, put into `listings` too.
 
     link: the file as seen from the page, or None where the page lies outside of the repository.

@@ -1,14 +1,18 @@
 """The section that asks two networks the same: the standard one, and the one that was trained against attacks."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import models
 import viz
+from minigrad.nn import Module
 from viz import plot
 
 from . import embed
 from .attributions import shown
 from .notes import SECTIONS
 from .optimised import ascend, film
-from .study import probabilities
+from .study import Study, probabilities
 
 PARTNERS = {"minivgg": "minivgg_robust", "minivgg_robust": "minivgg"}
 CALLED = {"minivgg": "the standard network", "minivgg_robust": "trained against attacks"}
@@ -16,7 +20,7 @@ SMALL = 4 / 255  # the budget in which the robust network was trained
 LARGE = 6.0  # the length of a change that anybody can see
 
 
-def robust(study):
+def robust(study: Study) -> dict[str, Any]:
     """The same classes, attacks and class images for both embedded networks, a column for each."""
     job, name = study.job, study.job.args.model
     if name not in PARTNERS:
@@ -44,7 +48,7 @@ def robust(study):
     }
 
 
-def column(study, model, other, least):
+def column(study: Study, model: Module, other: Module, least: Any) -> dict[str, Any]:
     """What one of the networks answers: readings, a small and a large attack; and for each class explained its gradient
     and its image."""
     image, steps, title = study.first.image, study.budget.attack_steps, study.job.class_name
@@ -65,7 +69,7 @@ def column(study, model, other, least):
     }
 
 
-def answers(study, model):
+def answers(study: Study, model: Module) -> list[dict[str, Any]]:
     """For each class explained: its gradient as colours, as a map, and a Film of its image."""
     subjects = [f"{study.job.class_name(c)}, {CALLED[model.name]}" for c in study.classes]
     images = study.first.image.repeat(len(subjects), 0)
@@ -83,7 +87,7 @@ def answers(study, model):
     ]
 
 
-def class_images(study, model, subjects):
+def class_images(study: Study, model: Module, subjects: Sequence[str]) -> list[Any]:
     """A Film for each class explained; those that were made before, if they were."""
     if model is study.model and all(c in study.grown for c in study.classes):
         return [study.grown[c] for c in study.classes]

@@ -1,16 +1,20 @@
 """What is looked at: photographs, the classes explained in them, and how much work may go into each section."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import models
 import viz
+from minigrad.nn import Module
 from models.dataset import SUFFIXES
 from models.mistakes import UserError
+from models.model import Model
 from viz.attacks import scores
 
 from ..command import find
@@ -51,11 +55,11 @@ class Photograph:
     sharp: np.ndarray
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.path.name if self.path else "the sample photograph"
 
     @property
-    def argument(self):
+    def argument(self) -> list[str]:
         """What stands for it in a command; nothing for the sample."""
         return [str(self.path)] if self.path else []
 
@@ -77,19 +81,20 @@ class Study:
     grown: dict = field(default_factory=dict)
 
     @property
-    def model(self):
+    def model(self) -> Model:
         return self.job.model
 
     @cached_property
-    def first(self):
+    def first(self) -> Photograph:
         return self.photograph(self.paths[0])
 
     @cached_property
-    def others(self):
+    def others(self) -> list[Photograph]:
         """The photographs beside the first that are shown."""
         return [self.photograph(path) for path in self.paths[1 : 1 + self.budget.more]]
 
-    def photograph(self, path):
+    def photograph(self, path: Any) -> Photograph:
+        """The Photograph at a path; None is the sample."""
         job, size, short_side = self.job, self.model.input_size, self.model.short_side
         image = job.image
         if path != job.args.image:
@@ -103,7 +108,7 @@ class Study:
         return Photograph(None if path is None else Path(path), image, sharp)
 
     @cached_property
-    def classes(self):
+    def classes(self) -> list[int]:
         """The classes explained: --target or the top one, then likely ones whose maps differ (see `differing`)."""
         ranked = [int(c) for c in np.argsort(-self.job.probabilities, kind="stable")]
         candidates = list(dict.fromkeys([self.job.target, *ranked]))[: self.budget.considered]
@@ -114,7 +119,7 @@ class Study:
         return [candidates[i] for i in differing(maps, self.budget.explained)]
 
     @cached_property
-    def pool(self):
+    def pool(self) -> tuple[np.ndarray, list[str]]:
         """(images (N,3,h,w), captions): what patches and the map are taken from."""
         if len(self.paths) >= 12:
             images = [self.job.photograph(p, self.model.input_size, self.model.short_side) for p in self.paths]
@@ -122,7 +127,7 @@ class Study:
             return np.concatenate(images), [Path(p).name for p in self.paths]
         return self.crops((1, 2, 3, 4), overlap=False)
 
-    def crops(self, parts, overlap):
+    def crops(self, parts: Sequence[int], overlap: bool) -> tuple[np.ndarray, list[str]]:
         """Squares cut from the photographs, at the network's size: sides of 1/part, side by side or overlapping."""
         size, images, captions = self.model.input_size, [], []
         for photograph in [self.first, *self.others]:
@@ -138,21 +143,21 @@ class Study:
                         captions.append(f"part of {photograph.name}")
         return np.concatenate(images), captions
 
-    def command(self, technique, *options, photograph=True):
+    def command(self, technique: str, *options: str, photograph: bool = True) -> str:
         """The command line that makes one result alone."""
         words = self.first.argument if photograph else []
         named = self.job.model_named(find(technique).options.get_default("model"))
         return self.job.command(technique, *words, *named, *options)
 
-    def probabilities(self, images):
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
         """(N,K) of images (N,3,h,w)."""
         return probabilities(self.model, images)
 
-    def unknown(self, image):
+    def unknown(self, image: np.ndarray) -> bool:
         """Whether an image (1,3,h,w) is probably of none of the model's classes."""
         return bool(models.unknown(self.model, scores(self.model, image))[0])
 
-    def bars(self, probabilities, count=5):
+    def bars(self, probabilities: np.ndarray, count: int = 5) -> list[dict[str, Any]]:
         """The likeliest classes as {"name", "value", "explained"}."""
         ranked = np.argsort(-probabilities, kind="stable")[:count]
         return [
@@ -160,22 +165,23 @@ class Study:
             for c in ranked
         ]
 
-    def record_every(self, steps):
+    def record_every(self, steps: int) -> int:
+        """How many steps lie between two frames of a film."""
         return max(1, math.ceil(steps / (self.budget.frames - 1)))
 
-    def step(self, *_):
+    def step(self, *_: Any) -> None:
         """A callback for viz's optimisers."""
         self.did()
 
 
-def probabilities(model, images):
+def probabilities(model: Module, images: np.ndarray) -> np.ndarray:
     """(N,K) float64, what a model says of images (N,3,h,w)."""
     z = scores(model, images).astype(np.float64)
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
 
 
-def differing(maps, count, alike=0.5):
+def differing(maps: np.ndarray, count: int, alike: float = 0.5) -> list[int]:
     """Indices of `count` of the maps (N,H,W), in order, without those that look like one before.
 
     Two maps look alike where the cosine of the angle between them is above `alike`. Where too few are left, those
@@ -190,7 +196,7 @@ def differing(maps, count, alike=0.5):
     return chosen
 
 
-def photographs(given, seed, most):
+def photographs(given: Iterable[Any], seed: int, most: int) -> list[Path | None]:
     """The paths of pictures in `given`, files and folders (with their own), at most `most` of them, drawn by `seed`."""
     paths = []
     for path in map(Path, given):
