@@ -95,28 +95,21 @@ def style_transfer(
         content, styles, restore = luminance_only(content, styles)
     model = with_average_pooling(model) if average_pooling else model
     content_layers, style_layers = default_layers(model, content_layers, style_layers)
-    if not content_layers and not style_layers:
+    if not (content_layers or style_layers):
         raise ValueError("style_transfer: there is neither a content nor a style layer: name one")
     wanted = _contents(model, content, content_layers)
     grams = _styles(model, styles, style_layers, blend, style_scale) if style_layers else {}
     weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False) if grams else []
     if style_weight is None:
         style_weight = _balance(model, content, wanted, grams, weights, normalization)
-
     if isinstance(start, str) and start in ("content", "style"):
         start = content if start == "content" else _resized(styles[0], content.shape[2:])
 
-    def losses(x: Tensor) -> dict:
-        found = activations(model, x, [*content_layers, *style_layers])
-        terms = {"content": _content(found, wanted, content_weight)} if wanted else {}
-        if grams:
-            terms["style"] = _style(found, grams, weights, normalization, style_weight)
-        return terms | _smoothness(x, tv_weight)
-
+    losses = _losses(model, wanted, grams, weights, normalization, content_weight, style_weight, tv_weight)
     x = start_image(model, start, content.shape[2:], streams(seed, "style_transfer", content))
     result = _finished(optimize_image(losses, x, optimizer, lr, steps, **_restored(course, restore)), restore)
-    layers = {"content_layers": content_layers, "style_layers": style_layers}
-    return replace(result, settings=layers | {"layer_weights": weights, "style_weight": style_weight})
+    settings = {"content_layers": content_layers, "style_layers": style_layers, "layer_weights": weights}
+    return replace(result, settings=settings | {"style_weight": style_weight})
 
 
 def reconstruct_content(
@@ -141,12 +134,7 @@ def reconstruct_content(
     layers, _ = default_layers(model, layers, ())
     if not layers:
         raise ValueError("reconstruct_content: there is no layer: name one")
-    wanted = _contents(model, image, layers)
-
-    def losses(x: Tensor) -> dict:
-        found = activations(model, x, layers)
-        return {"content": _content(found, wanted, 1.0)} | _smoothness(x, tv_weight)
-
+    losses = _losses(model, _contents(model, image, layers), {}, tv_weight=tv_weight)
     x = start_image(model, start, image.shape[2:], streams(seed, "reconstruct_content", image))
     return optimize_image(losses, x, optimizer, lr, steps, **course)
 
@@ -182,11 +170,7 @@ def synthesize_texture(
         raise ValueError("synthesize_texture: there is no layer: name one")
     grams = _styles(model, [style], layers, None, style_scale)
     weights = _shares("layer_weights", layer_weights, len(layers), normalize=False)
-
-    def losses(x: Tensor) -> dict:
-        found = activations(model, x, layers)
-        return {"style": _style(found, grams, weights, normalization, weight)} | _smoothness(x, tv_weight)
-
+    losses = _losses(model, {}, grams, weights, normalization, style_weight=weight, tv_weight=tv_weight)
     x = start_image(model, "noise", size or style.shape[2:], streams(seed, "synthesize_texture", style))
     return optimize_image(losses, x, optimizer, lr, steps, **course)
 
@@ -253,6 +237,30 @@ def luminance_only(
 # ---- the terms -------------------------------------------------------------------------------------------------------
 
 
+def _losses(
+    model: Module,
+    wanted: dict[str, Tensor],
+    grams: dict,
+    weights: Sequence[float] = (),
+    normalization: str = "gatys",
+    content_weight: float = 1.0,
+    style_weight: float = 1.0,
+    tv_weight: float = 0.0,
+) -> Callable[[Tensor], dict]:
+    """The terms of an image, as far as there are any. wanted: {layer: P}; grams: {layer: A}; weights: the w_l."""
+
+    def losses(x: Tensor) -> dict:
+        found = activations(model, x, [*wanted, *grams])
+        terms = {"content": _content(found, wanted, content_weight)} if wanted else {}
+        if grams:
+            terms["style"] = _style(found, grams, weights, normalization, style_weight)
+        if tv_weight:
+            terms["tv"] = total_variation(x, "l2", tv_weight)
+        return terms
+
+    return losses
+
+
 def _balance(
     model: Module, content: Any, wanted: dict[str, Tensor], grams: dict, weights: Sequence[float], normalization: str
 ) -> float:
@@ -273,10 +281,6 @@ def _style(
 ) -> Tensor:
     terms = zip(grams.items(), weights, strict=True)
     return _sum(style_loss(found[layer], gram, normalization) * w for (layer, gram), w in terms) * weight
-
-
-def _smoothness(x: Tensor, weight: float) -> dict:
-    return {"tv": total_variation(x, "l2", weight)} if weight else {}
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:

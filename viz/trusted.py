@@ -51,10 +51,7 @@ SHIFTS = 4  # the map is shifted by quarters of the picture, in each direction
 # three that are known to ignore it stay at 0.97 and above, the next at 0.86 (docs/measured.md). The others are
 # conventions, which docs/techniques/trust.md gives reasons for; all are asked of the interval, not of the number.
 LIKE_BEFORE = {"top": 0.9, "all": 0.5}  # rank correlations from which a map is said not to have changed
-AS_GOOD, FEW_AS_GOOD = (
-    0.25,
-    0.05,
-)  # of the rivals: above the first it is no better than chance finds, up to the other good
+AS_GOOD, FEW_AS_GOOD = 0.25, 0.05  # of the rivals: above the first no better than chance finds, up to the other good
 MOVED, HELD = 1.0, 0.5  # of the map's own length
 
 
@@ -173,7 +170,7 @@ def trust(
     seed: int = 0,
     progress: bool = False,
     callback: Callback | None = None,
-) -> Any:
+) -> Trust:
     """What can be said against `method`'s map of one photograph, as a Trust.
 
     method: `method(model, image, target)` gives an attribution, such as viz.grad_cam; how: what makes of it one number
@@ -190,13 +187,7 @@ def trust(
     Insertion, deletion and the rivals' share are those of Petsiuk et al. 2018 (viz.insertion_deletion); randomisation
     is Adebayo et al.'s 2018 (viz.model_randomization); the change under noise Yeh et al.'s 2019 (viz.sensitivity).
     """
-    x, others = as_image(model, image).numpy(), as_image(model, others).numpy()
-    if len(x) != 1 or len(others) < 4 or others.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"trust: needs one photograph and others of its size, at least four: got {x.shape} and {others.shape}"
-        )
-    if draws < 2:
-        raise ValueError(f"trust: draws must be at least 2, for an interval; got {draws}")
+    x, others = _checked(as_image(model, image).numpy(), as_image(model, others).numpy(), draws)
     target = fixed_target(model, x, target)
     explained = [(x, target), (others, None if is_class(target) else target)]
     panel = {name: one for name, one in PANEL.items() if one[0] is not method} if panel is None else panel
@@ -246,6 +237,17 @@ class _Course:
     def watched(self, method: Method) -> Method:
         """The method, which signs between its own steps where it can."""
         return partial(method, callback=self.sign) if "callback" in signature(method).parameters else method
+
+
+def _checked(x: np.ndarray, others: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """The photograph and the others, if a trial can be made of them."""
+    if len(x) != 1 or len(others) < 4 or others.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"trust: needs one photograph and others of its size, at least four: got {x.shape} and {others.shape}"
+        )
+    if draws < 2:
+        raise ValueError(f"trust: draws must be at least 2, for an interval; got {draws}")
+    return x, others
 
 
 def _measured(
