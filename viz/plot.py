@@ -169,11 +169,14 @@ def bars(
 
 def curves(series: dict[str, Any], x: str = "", y: str = "", title: str = "", log: bool | str = False) -> "_Shown":
     """Lines: `series` is {name: values} or {name: (xs, values)}; log: a logarithmic vertical axis, or "both" axes, for
-    few values, which are marked."""
+    few values, which are marked. A line that lies on an earlier one is dashed, so that both can be seen."""
     figure, axes = _chart(title)
+    before: list[np.ndarray] = []
     for n, (name, line) in enumerate(series.items()):
         xs, values = line if isinstance(line, tuple) else (np.arange(len(line)), line)
-        colour, dashes = CYCLE[n % len(CYCLE)], DASHES[n // len(CYCLE) % len(DASHES)]
+        covers = any(_alike(values, other) for other in before)
+        before.append(np.asarray(values))
+        colour, dashes = CYCLE[n % len(CYCLE)], DASHES[(n // len(CYCLE) + covers) % len(DASHES)]
         axes.plot(
             xs, values, color=colour, linestyle=dashes, linewidth=1.3, label=str(name), marker="o" * (log == "both")
         )
@@ -187,6 +190,11 @@ def curves(series: dict[str, Any], x: str = "", y: str = "", title: str = "", lo
     if len(series) > 1:
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _alike(values: Any, other: np.ndarray) -> bool:
+    """Whether two lines are one to the eye: no further apart anywhere than a hundredth of their range."""
+    return np.shape(values) == other.shape and np.allclose(values, other, rtol=0, atol=0.01 * np.ptp(other))
 
 
 def scatter(

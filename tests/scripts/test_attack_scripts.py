@@ -8,8 +8,9 @@ import pytest
 
 import models
 import viz
+from models.mistakes import UserError
 from viz.attacks import scores
-from viz.commands import attack, linear_demo
+from viz.commands import attack, cue_conflict, linear_demo
 from viz.linear import linear_classifier
 
 
@@ -220,11 +221,19 @@ def test_cue_conflict(script, folder, small_weights, tmp_path):
     code, _, err = script(
         "cue_conflict", "--data", folder, "--count", "2", "--model", small_weights, "--steps", "2", "--quiet"
     )
-    sentence = "the network names photographs of fewer than two classes right"
+    sentence = "photographs that are named right make 0 pairs: --count is 2"
     assert code == 0 or (code == 2 and sentence in err)  # an untrained network may name everything alike
     if code == 0:
         numbers = record(tmp_path / "out", "cue_conflict_")["numbers"]
         assert numbers["images"] == 2 and numbers["shape"] + numbers["texture"] + numbers["neither"] == 1
+
+
+def test_cue_conflict_makes_no_picture_twice():
+    labels, usable = np.array([0, 0, 1, 1, 2]), np.array([0, 2, 4])  # three photographs, six pairs
+    found = cue_conflict.pairs(labels, usable, 6, np.random.default_rng(0))
+    assert len({*map(tuple, found.T)}) == 6 and (labels[found[0]] != labels[found[1]]).all()
+    with pytest.raises(UserError, match="the 3 photographs that are named right make 6 pairs: --count is 7"):
+        cue_conflict.pairs(labels, usable, 7, np.random.default_rng(0))
 
 
 def test_adversarial_training_goes_on_and_measures(script, folder, small_weights, tmp_path):

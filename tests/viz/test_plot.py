@@ -93,6 +93,13 @@ def test_charts_are_tidy():
     assert_tidy(plot.matrix([[1, math.nan]], ["a"], ["a long name of a column", "b"], shades=[[0, 1]]))
 
 
+def test_a_line_that_lies_on_another_lets_it_be_seen():
+    falling = np.linspace(1, 0, 9)
+    series = {"a": falling, "b": falling + 1e-3, "c": falling[::-1], "d": falling[:5]}
+    styles = [line.get_linestyle() for line in plot.curves(series).axes[0].lines]
+    assert styles == ["-", "--", "-", "-"]
+
+
 def test_overlay_goes_from_the_grey_photograph_to_the_map():
     picture = image((2, 2))
     grey = np.tensordot(np.array([0.299, 0.587, 0.114]), picture[0], 1)

@@ -48,15 +48,15 @@ def one(job: Job) -> None:
     best = np.argsort(-job.probabilities, kind="stable")[: job.args.top]
     names, values = [job.class_name(index) for index in best], job.probabilities[best]
     foreign = bool(models.unknown(job.model, job.scores)[0])
+    remark = f"; probably none of what {job.model.name} knows" if foreign else ""
+    title = f"{job.image_name}, seen by {job.model.name}{remark}"
     job.write(
-        figure=plot.bars(names, values, f"{job.image_name}, seen by {job.model.name}", image=job.image, highlight=0),
+        figure=plot.bars(names, values, title, image=job.image, highlight=0),
         arrays={"image": job.image, "probabilities": job.probabilities},
         numbers={"named": names[0], "probability": float(values[0])}
         | {"top": [{"class": c, "name": n, "p": p} for c, n, p in zip(best, names, values, strict=True)]}
         | {"unknown": foreign},
-        line="classes: "
-        + ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
-        + (f"; probably none of what {job.model.name} knows" if foreign else ""),
+        line="classes: " + ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True)) + remark,
     )
 
 

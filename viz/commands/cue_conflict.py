@@ -60,13 +60,14 @@ def run(job: Job) -> None:
 
 
 def pairs(labels: np.ndarray, usable: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` pairs (shape, texture) of indices among `usable`, of different classes."""
-    if len(np.unique(labels[usable])) < 2:
-        raise UserError("the network names photographs of fewer than two classes right: there is no pair to make")
-    chosen = []
+    """`count` pairs (shape, texture) of indices among `usable`, of different classes, none of them twice."""
+    possible = (labels[usable][:, None] != labels[usable]).sum()
+    if possible < count:
+        raise UserError(f"the {len(usable)} photographs that are named right make {possible} pairs: --count is {count}")
+    chosen: list[tuple[int, int]] = []
     while len(chosen) < count:
         shape, texture = rng.choice(usable, 2, replace=False)
-        if labels[shape] != labels[texture]:
+        if labels[shape] != labels[texture] and (shape, texture) not in chosen:
             chosen.append((shape, texture))
     return np.array(chosen).T
 

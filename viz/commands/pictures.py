@@ -1,5 +1,6 @@
 """Options and pictures that optimised images share."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,5 +81,7 @@ def stopped_in(job: Job, text: str, groups: Sequence[str], found: Mapping[str, A
 
 def fall(values: Sequence[float]) -> str:
     """ "from 12.3 to 0.45 (-96.3 %)"."""
-    change = f" ({100 * (values[-1] / values[0] - 1):+.1f} %)" if values[0] else ""
+    change = 100 * (values[-1] / values[0] - 1) if values[0] else math.nan
+    digits = ".5g" if -100 < change < -99.9 else ".1f"  # which would make it all
+    change = f" ({change:+{digits}} %)" if values[0] else ""
     return f"from {values[0]:.4g} to {values[-1]:.4g}{change}"
