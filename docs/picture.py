@@ -21,7 +21,8 @@ WIDTH, COLOURS = 1200, 256
 with tempfile.TemporaryDirectory() as folder:
     code = start("compare", ["--methods", METHODS, "--quiet", "--out", folder, *sys.argv[1:]])
     if code == 0:
-        picture = Image.open(Path(folder) / "compare_cat.png").convert("RGB")
+        (figure,) = Path(folder).glob("*.png")
+        picture = Image.open(figure).convert("RGB")
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
         target = ROOT / "docs" / "images" / "compare.png"
         picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1).save(target, optimize=True)

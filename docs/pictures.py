@@ -1,7 +1,7 @@
 """Make the pictures of the pages in docs/techniques: `python docs/pictures.py`, or some of them by name.
 
-The subject is scikit-image's photograph of a cat, or a pattern rendered here; the network is the embedded one. Each
-picture is written to docs/images with 256 colours. All of them take some minutes on two cores.
+What they show is in docs/subjects.py. Each picture is written to docs/images with 256 colours. All of them take some
+minutes on two cores.
 """
 
 import io
@@ -13,7 +13,9 @@ from PIL import Image
 from skimage import data
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from subjects import KINDS, cat, network, painting, patterns, pieces, probability  # noqa: E402
 
 import models  # noqa: E402  (found in ROOT)
 import viz  # noqa: E402
@@ -27,75 +29,6 @@ from viz.ground_truth.scenes import scenes  # noqa: E402
 
 WIDTH = 1100
 CLASSES = ("cat", "zebra")
-
-# ---- what is shown ---------------------------------------------------------------------------------------------------
-
-
-def network():
-    return models.load("minivgg").eval().requires_grad_(False)
-
-
-def cat(model=None):
-    """(1,3,H,W): the photograph, as the model takes it."""
-    return viz.as_images(model, data.cat())
-
-
-def pattern(kind, side=112, rng=None):
-    """(3,side,side): "stripes", "checks", "discs", "waves" or "clouds", in colours and at a scale drawn by `rng`."""
-    rng = rng or np.random.default_rng(0)
-    y, x = np.mgrid[:side, :side] + rng.uniform(0, side, 2)[:, None, None]
-    turn, period = rng.uniform(0, np.pi), rng.uniform(10, 22)
-    u = 2 * np.pi * (np.cos(turn) * x + np.sin(turn) * y) / period
-    v = 2 * np.pi * (-np.sin(turn) * x + np.cos(turn) * y) / period
-    if kind == "stripes":
-        level = np.sin(u) > 0
-    elif kind == "checks":
-        level = np.sin(u) * np.sin(v) > 0
-    elif kind == "discs":
-        level = np.cos(u) + np.cos(v) > 0.6
-    elif kind == "waves":
-        level = (np.sin(u + 1.5 * np.sin(v / 2)) + 1) / 2
-    else:
-        from scipy.ndimage import gaussian_filter
-
-        level = gaussian_filter(rng.standard_normal((side, side)), period / 4, mode="wrap")
-        level = (level - level.min()) / np.ptp(level)
-    dark, light = rng.uniform(0, 0.45, 3), rng.uniform(0.55, 1, 3)
-    return (dark[:, None, None] + (light - dark)[:, None, None] * level).astype(np.float32)
-
-
-KINDS = ("stripes", "checks", "discs", "waves", "clouds")
-
-
-def patterns(count=24, side=112, seed=0):
-    """Images (5*count,3,side,side) of the five KINDS, and their labels."""
-    rng = np.random.default_rng(seed)
-    images = [pattern(kind, side, rng) for kind in KINDS for _ in range(count)]
-    return np.stack(images), np.repeat(np.arange(len(KINDS)), count)
-
-
-def pieces(side=112, count=48, seed=0):
-    """(count,3,side,side): pieces of the photograph, drawn by `seed`."""
-    photograph, rng = cat()[0], np.random.default_rng(seed)
-    corners = rng.integers(0, np.array(photograph.shape[1:]) - side + 1, (count, 2))
-    return np.stack([photograph[:, r : r + side, c : c + side] for r, c in corners])
-
-
-def painting(side=160):
-    """(1,3,side,side): bands of colour that swirl, for want of a painter."""
-    y, x = np.mgrid[:side, :side] / side * 6
-    for k in (1.0, 1.7, 2.9):
-        x, y = x + np.sin(k * y + 1) / k, y + np.cos(k * x) / k
-    waves = [np.sin(3 * x + p) * np.cos(2 * y + 2 * p) for p in (0.0, 0.7, 2.1)]
-    return ((np.stack(waves) + 1) / 2 * np.array([0.95, 0.8, 0.9])[:, None, None]).astype(np.float32)[None]
-
-
-def probability(model, image, target):
-    """p(target) of one image (1,3,H,W)."""
-    z = viz.attacks.scores(model, image)[0].astype(np.float64)
-    e = np.exp(z - z.max())
-    return float(e[models.find_class(model, target)] / e.sum())
-
 
 # ---- attributions ----------------------------------------------------------------------------------------------------
 
@@ -209,6 +142,28 @@ def curves():
         series[f"{name}, insertion"] = (found.fraction, found.insertion[0])
         series[f"{name}, deletion"] = (found.fraction, found.deletion[0])
     return plot.curves(series, "share of the pixels changed", "p(cat)", "Insertion and deletion")
+
+
+def alike():
+    """Four methods on the angle between two photographs' activations: docs/any_output.md."""
+    model = network()
+    other = viz.as_images(model, data.cat()[:, ::-1].copy())
+    other[..., 60:] = np.arange(52) // 6 % 2
+
+    def direction(e):
+        return e / F.sqrt(F.square(e).sum(1, keepdims=True))
+
+    wanted = direction(model.activations(cat(model), "flatten")["flatten"]).detach()
+    target = viz.Objective("alike", ["flatten"], lambda _, found: (direction(found["flatten"]) * wanted).sum(1))
+    maps = {
+        "occlusion": viz.occlusion(model, other, target, patch=16, stride=4),
+        "Grad-CAM": viz.grad_cam(model, other, target, layer="relu5_2"),
+        "LRP": viz.lrp(model, other, target).sum(1),
+        "saliency": viz.saliency(model, other, target),
+    }
+    score = viz.objective.score(model, viz.target.as_image(model, other), target).item()
+    title = f"Why this is like the cat (cosine {score:.2f})"
+    return plot.attribution_grid(other[0], [[m[0] for m in maps.values()]], [""], list(maps), title, over=())
 
 
 # ---- looking inside --------------------------------------------------------------------------------------------------
@@ -408,31 +363,6 @@ def switch_off():
     lines["at random"] = np.mean([course(rng.permutation(len(claimed))) for _ in range(10)], 0)
     lines = {name: (counts, values) for name, values in lines.items()}
     return plot.curves(lines, f"channels of {layer} switched off, of {len(claimed)}", "score of cat")
-
-
-# ---- any output ------------------------------------------------------------------------------------------------------
-
-
-def alike():
-    """Four methods on the angle between two photographs' activations: docs/any_output.md."""
-    model = network()
-    other = viz.as_images(model, data.cat()[:, ::-1].copy())
-    other[..., 60:] = np.arange(52) // 6 % 2
-
-    def direction(e):
-        return e / F.sqrt(F.square(e).sum(1, keepdims=True))
-
-    wanted = direction(model.activations(cat(model), "flatten")["flatten"]).detach()
-    target = viz.Objective("alike", ["flatten"], lambda _, found: (direction(found["flatten"]) * wanted).sum(1))
-    maps = {
-        "occlusion": viz.occlusion(model, other, target, patch=16, stride=4),
-        "Grad-CAM": viz.grad_cam(model, other, target, layer="relu5_2"),
-        "LRP": viz.lrp(model, other, target).sum(1),
-        "saliency": viz.saliency(model, other, target),
-    }
-    score = viz.objective.score(model, viz.target.as_image(model, other), target).item()
-    title = f"Why this is like the cat (cosine {score:.2f})"
-    return plot.attribution_grid(other[0], [[m[0] for m in maps.values()]], [""], list(maps), title, over=())
 
 
 PICTURES = {
