@@ -21,7 +21,7 @@ from viz.many.work import Question, hold, identity
 from .job import Job
 from .labelled import classes_of_folders
 from .options import SEVERAL, parser
-from .record import network_name
+from .record import network_name, source_name
 from .several import each, table
 from .tables import counted
 
@@ -90,9 +90,9 @@ def in_source(job: Job, path: Path) -> None:
         numbers |= {key: viz.estimate([row[key] for row in known]) for key in ("right", "in_top5")}
         first, five = (numbers[key].text("{:.1%}") for key in ("right", "in_top5"))
         said = f": {len(known)} of a known class, named right {first}, among five {five}"
-    table(job, rows, path.resolve().name)
+    table(job, rows, source_name(path))
     job.write(
         counted(len(rows), "photograph") + said,
         numbers=numbers,
-        subject=f"{path.resolve().name}_{network_name(args.model)}",
+        subject=f"{source_name(path)}_{network_name(args.model)}",
     )

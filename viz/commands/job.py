@@ -46,6 +46,7 @@ from .record import (
     save_arrays,
     save_figure,
     sha256,
+    source_name,
     versions,
 )
 from .target import Target, read_target
@@ -159,7 +160,7 @@ class Job:
         asked = vars(self.args)
         data, model, target = (asked.get(key) for key in ("data", "model", "target"))
         said = [self.image_name if asked.get("image") or ("image" in asked and not data) else None]
-        said += [data.resolve().name if data else None]
+        said += [source_name(data) if data else None]
         said += [network_name(model) if model else None, None if target is None else self.target_name("-", "_")]
         said += [asked.get("method"), asked.get("layer"), part]
         kept = ("image", "images", "data", "model", "target", "targets", "method", "layer", "out", "store", "quiet")

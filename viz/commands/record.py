@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import re
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +52,12 @@ def file_stem(*parts: str) -> str:
 def network_name(model: str) -> str:
     """What --model's network is called in results: by its file, or by its module and function."""
     return model.replace(":", ".").replace(".", "_") if is_own(model) else Path(model).stem
+
+
+def source_name(path: Path) -> str:
+    """What a folder of photographs is called in results; an archive or a list, by its name without endings."""
+    name = path.resolve().name
+    return name.partition(".")[0] or name if path.is_file() else name
 
 
 def checksum(text: str) -> str:
@@ -170,5 +177,8 @@ def check_folder(out: Path) -> None:
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.lexists(folder))
     if not there.is_dir():
         raise UserError(f"--out {out}: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--out {out}: the folder {there} may not be written to")
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out}: the folder {there} may not be written to ({error.strerror})") from None

@@ -58,8 +58,8 @@ def write(job: Job, data: Labelled, layer: str, keep: Keep) -> None:
     channels = args.channels or viz.live_channels(strongest, 4, args.patches, job.rng)
     if not len(channels):
         raise UserError(
-            f"no channel of {layer} responds in {args.patches} of {len(data.labels)} photographs: give fewer "
-            "--patches, or a larger --count"
+            f"no channel of {layer} responds in {args.patches} photographs, of {len(data.labels)} there are: give "
+            "fewer --patches, or a larger --count"
         )
     pictures, labels, arrays, numbers = [], [], {}, {}
     for channel in channels:

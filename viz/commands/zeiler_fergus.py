@@ -1,8 +1,11 @@
 """A network layer by layer: the page of Zeiler and Fergus (2013, arXiv:1311.2901, figure 2) for our networks.
 
 For some channels of each layer: the nine photographs' patches that they respond to most, and the unit projected back to
-pixels by the deconvnet, each patch exactly the receptive field. Deeper layers see larger patches.
+pixels by the deconvnet, each patch exactly the receptive field. Deeper layers see larger patches. Before the first max
+pool there are no switches: what is projected back is the same for every patch.
 """
+
+import warnings
 
 import numpy as np
 
@@ -53,7 +56,10 @@ def run(job: Job) -> None:
             )
         for channel in channels:
             found = viz.top_patches(model, data.images, layer, int(channel), 9, maxima[layer])
-            back = viz.projections(model, data.images, found, method)
+            with warnings.catch_warnings():
+                if pooled:  # the first layers lie before the pools: see the description
+                    warnings.filterwarnings("ignore", "deconvnet: no max pool")
+                back = viz.projections(model, data.images, found, method)
             back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
             pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
             labels += [f"{layer}, channel {channel}", f"{found.pixels.shape[2]}x{found.pixels.shape[3]} pixels"]
