@@ -7,6 +7,7 @@ tensor([2., 4., 6.], dtype=float32)
 """
 
 import importlib
+from typing import Any
 
 from . import deprecated, functional, nn, optim  # noqa: F401
 from .autograd import Function, backward, detect_anomaly, enable_grad, grad, no_grad
@@ -46,7 +47,7 @@ __all__ = [
 _TOOLS = {"check_gradients": "gradcheck", "graph": "graph", "profile": "profile", "show_config": "config"}
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _TOOLS:
         return getattr(importlib.import_module(f".tools.{_TOOLS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

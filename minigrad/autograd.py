@@ -12,6 +12,7 @@ import functools
 import inspect
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ class Function:
                 )
 
 
-def without_gradient(compute, *inputs):
+def without_gradient(compute: Callable[..., Any], *inputs: Any) -> Any:
     """compute(*arrays) as a Tensor without a gradient, computed where the Tensors `inputs` are."""
     arrays = [x.data for x in inputs]
     with current_device(arrays[0]):
@@ -280,10 +281,11 @@ def _starts(caller, outputs, grad_outputs):
     return starts
 
 
-def functions_before(outputs):
+def functions_before(outputs: Iterable[Tensor]) -> list[Function]:
     """All functions that led to the outputs, each after those it depends on. Iterative, so that depth is no limit."""
-    order, seen = [], set()
-    stack = [y.function for y in outputs if y.function]
+    order: list[Function] = []
+    seen: set[Function] = set()
+    stack: list[Any] = [y.function for y in outputs if y.function]
     while stack:
         f = stack[-1]
         if f in seen:
@@ -313,7 +315,7 @@ def _switched(name, value):
         setattr(_mode, name, earlier)
 
 
-def is_recorded(*inputs):
+def is_recorded(*inputs: Any) -> bool:
     """Whether a function of these Tensors is noted in a graph: one of them requires grad, and not within no_grad."""
     return _mode.recording and any(x.requires_grad for x in inputs)
 
@@ -334,7 +336,7 @@ def detect_anomaly() -> Any:
 
 
 @contextlib.contextmanager
-def observing_functions(caller, observer):
+def observing_functions(caller: str, observer: Any) -> Iterator[None]:
     """Within it, this thread's functions run by observer.forward(function, arrays) and observer.vjp(function, vjp, g).
 
     Raises RuntimeError within another one.
@@ -345,12 +347,12 @@ def observing_functions(caller, observer):
         yield
 
 
-def within_backward():
+def within_backward() -> bool:
     """Whether a backward pass is under way in this thread."""
     return _mode.backward is not None
 
 
-def looks_for_nan():
+def looks_for_nan() -> bool:
     """Whether this thread is within `with mg.detect_anomaly():`."""
     return _mode.anomaly
 

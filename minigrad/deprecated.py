@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import types
 import warnings
+from typing import Any
 
 MODULES = {  # old -> new
     "minigrad.backend": "minigrad.device",
@@ -20,7 +21,7 @@ MODULES = {  # old -> new
 }
 
 
-def warn(old, new):
+def warn(old: str, new: str) -> None:
     """Say that `old` is now `new`, at the line that used it."""
     warnings.warn(f"{old} is now {new}; the old name goes with the next version", DeprecationWarning, stacklevel=3)
 
@@ -54,7 +55,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 sys.meta_path.append(_Finder())
 
 
-def functions(functional):
+def functions(functional: Any) -> dict[str, Any]:
     """{old name: (function, what to write now)} of minigrad.functional."""
     F = functional
     return {

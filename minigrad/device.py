@@ -5,13 +5,15 @@ CuPy is never imported here unless a GPU is asked for: an array can only be CuPy
 
 import contextlib
 import sys
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
 _registered: dict = {}  # array type -> module with NumPy's functions
 
 
-def register_array_module(array_type, module):
+def register_array_module(array_type: type, module: Any) -> None:
     """Let arrays of `array_type` be computed on by `module`, which offers NumPy's functions as CuPy does."""
     _registered[array_type] = module
 
@@ -29,12 +31,12 @@ def _module_of(array):
     return np if isinstance(array, np.ndarray) else None
 
 
-def is_array(x):
+def is_array(x: Any) -> bool:
     """Whether x is an array that can be computed on: NumPy's (scalars included), CuPy's or a registered one."""
     return isinstance(x, np.generic) or _module_of(x) is not None
 
 
-def array_module(*arrays):
+def array_module(*arrays: Any) -> Any:
     """NumPy, or CuPy when the arrays are CuPy's. Python and NumPy scalars go with either.
 
     Raises TypeError when the arrays do not share one module.
@@ -51,7 +53,7 @@ def array_module(*arrays):
     return np if found is None else found
 
 
-def device_of(array):
+def device_of(array: Any) -> str:
     """ "cpu" for a NumPy array, "cuda:0" for a CuPy array on the first GPU."""
     if type(array) is np.ndarray or array_module(array) is np:
         return "cpu"
@@ -61,14 +63,14 @@ def device_of(array):
 _host = contextlib.nullcontext()
 
 
-def current_device(array):
+def current_device(array: Any) -> AbstractContextManager:
     """A context in which what is computed and made anew is where `array` is: its GPU is the current one."""
     if type(array) is np.ndarray or array_module(array) is np:
         return _host
     return getattr(array, "device", _host)
 
 
-def one_device(function, arguments):
+def one_device(function: str, arguments: Any) -> None:
     """TypeError where the arrays or Tensors `arguments` ({name: value}) of `function` are not on one device."""
     if all(type(x) is np.ndarray for x in arguments.values() if x is not None):
         return
@@ -83,13 +85,13 @@ def one_device(function, arguments):
         raise TypeError(f"{function}: {first[0]} is on {first[1]}, {other[0]} on {other[1]}: move one with .to(device)")
 
 
-def to_numpy(array):
+def to_numpy(array: Any) -> np.ndarray:
     """The array on the CPU: itself if it is there already, otherwise a copy."""
     module = array_module(array)
     return np.asarray(array) if module is np else module.asnumpy(array)
 
 
-def to_device(array, device):
+def to_device(array: Any, device: str) -> Any:
     """The array on `device`: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (a GPU if there is one).
 
     Returns the array itself where it is there already. Raises as `find_device` does.
@@ -105,7 +107,7 @@ def to_device(array, device):
         return cupy.asarray(array)
 
 
-def find_device(device):
+def find_device(device: str) -> str:
     """The device that the name stands for, "cpu" or "cuda:0" with the GPU's number.
 
     device: "cpu", "cuda" (the current GPU), "cuda:1", or "auto" (the current GPU if there is one, else the CPU). Raises
@@ -127,7 +129,7 @@ def find_device(device):
     return f"cuda:{int(index) if index else cupy.cuda.Device().id}"
 
 
-def cupy_or_reason():
+def cupy_or_reason() -> tuple[Any, str]:
     """(cupy, "") or (None, why not)."""
     try:
         import cupy

@@ -10,6 +10,7 @@ own flag), and any write to CuPy's arrays, which have no such flag.
 import contextlib
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -65,10 +66,10 @@ _guard = _Guard()
 class ReadOnly:
     """Keeps arrays from being written to for as long as it lives."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Any) -> None:
         self._held = _guard.hold(arrays)
 
-    def __del__(self):
+    def __del__(self) -> None:
         _guard.release(self._held)
 
 
@@ -78,17 +79,18 @@ class Constant(ReadOnly):
     A parameter of a frozen network is one. What is derived goes with it.
     """
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         super().__init__([array])
-        self.array, self.derived = array, {}
+        self.array = array
+        self.derived: dict[Any, Any] = {}
         constants[id(array)] = self
 
     @classmethod
-    def of(cls, array):
+    def of(cls, array: Any) -> "Constant":
         """The Constant of this array: the one there is, if another layer shares it."""
         return constants.get(id(array)) or cls(array)
 
-    def move_to(self, array):
+    def move_to(self, array: Any) -> None:
         """Be the Constant of another array, which has taken the first one's place."""
         if array is not self.array:
             del constants[id(self.array)]
@@ -96,7 +98,7 @@ class Constant(ReadOnly):
             self._held, self.array, self.derived = _guard.hold([array]), array, {}
             constants[id(array)] = self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(None), ()  # a copy of a network has arrays of its own
 
 

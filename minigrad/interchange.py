@@ -8,23 +8,24 @@ from .autograd import Function
 from .device import cupy_or_reason, find_device
 from .device import to_device as move
 from .tensor import Tensor, as_tensor
+from .typing import Array, Gradients
 
 
 class ToDevice(Function):
     """x on another device; the gradient comes back to that of x."""
 
-    def __init__(self, device):
+    def __init__(self, device: str) -> None:
         self.device = device
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return move(x, self.device)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return to_device(g, x.device)
 
 
-def to_device(x, device):
+def to_device(x: Tensor, device: str) -> Tensor:
     """x on `device` ("cpu", "cuda", "cuda:1", "auto"); x itself if it is there. The only way data moves."""
     x, device = as_tensor(x), find_device(device)
     return x if x.device == device else ToDevice(device)(x)
@@ -54,7 +55,9 @@ def from_dlpack(x: Any) -> Tensor:
     return Tensor._wrap(np.asarray(memoryview(array)) if module is np and array.flags.writeable else array)
 
 
-def to_dlpack(tensor, *, stream=None, max_version=None, dl_device=None, copy=None):
+def to_dlpack(
+    tensor: Tensor, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+) -> Any:
     """`Tensor.__dlpack__`. A tensor that a graph needs is copied, since not every library minds that it is read-only.
 
     Raises BufferError for a tensor that requires grad, as torch does, and where copy=False forbids that copy.

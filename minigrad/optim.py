@@ -169,7 +169,7 @@ def lbfgs(
     def tensor(flat):
         return Tensor(flat.reshape(shape).astype(dtype)).to(device)
 
-    def value_and_gradient(flat):
+    def value_and_gradient(flat) -> tuple:
         nonlocal unit
         variable = tensor(flat)
         variable.requires_grad = True
@@ -180,7 +180,7 @@ def lbfgs(
             unit = length if 0 < length < np.inf else 1.0
         return loss.item() / unit, gradient / unit
 
-    def report(intermediate_result):
+    def report(intermediate_result) -> None:
         nonlocal iteration
         iteration += 1
         if callback and callback(iteration, tensor(intermediate_result.x), float(intermediate_result.fun) * unit):

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ MOST_COMPRESSED = 64  # times the file's size, and its arrays are no weights but
 
 
 @contextmanager
-def replacing(path, room=0):
+def replacing(path: Any, room: int = 0) -> Iterator[Any]:
     """Yield a temporary path beside `path`; on leaving, flush it to disk and move it into place.
 
     room: how many bytes there must be on the disk.
@@ -63,7 +63,7 @@ def _try_room(file, room):
 
 
 @contextmanager
-def new_hdf5(path, arrays, **options):
+def new_hdf5(path: Any, arrays: Any, **options: Any) -> Iterator[Any]:
     """The h5py.File of `options` to write `arrays` and a little text to, which replaces `path` in the end, or OSError.
 
     Room for all of it is made sure of first: on a full disk, the HDF5 library fails again at every object it closes.

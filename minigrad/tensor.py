@@ -5,6 +5,8 @@ asks functional for an operator when one is first used.
 """
 
 import importlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -126,17 +128,17 @@ class Tensor:
         """This tensor with another dtype. Differentiable between floating point types."""
         return F.cast(self, dtype)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         """For NumPy: the array itself unless it must be converted or `copy` is True. TypeError for one on a GPU."""
         if self.device != "cpu":
             raise TypeError(f"Tensor: this one is on {self.device}, NumPy's functions are on cpu: give them .numpy()")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
-    def __dlpack__(self, **asked):
+    def __dlpack__(self, **asked: Any) -> Any:
         """For torch.from_dlpack and its like, which then share this memory: see interchange.py."""
         return _interchange.to_dlpack(self, **asked)
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> tuple[int, int]:
         return self._data.__dlpack_device__()
 
     def __len__(self) -> int:
@@ -144,19 +146,19 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator["Tensor"]:
         return (self[i] for i in range(len(self)))
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self._data)
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.item())
 
-    def __int__(self):
+    def __int__(self) -> int:
         return int(self.item())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200)
         made_by = f", function={type(self.function).__name__}" if self.function else ""
         flag = ", requires_grad=True" if self.requires_grad and not self.function else ""
@@ -218,22 +220,22 @@ class Tensor:
     # Comparisons give boolean tensors, which have no gradient. __eq__ does too, so hashing is by identity.
     __hash__ = object.__hash__
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]  # of each element, as NumPy's
         return F.eq(self, other)
 
-    def __ne__(self, other):
+    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
         return F.ne(self, other)
 
-    def __lt__(self, other):
+    def __lt__(self, other: Any) -> "Tensor":
         return F.lt(self, other)
 
-    def __le__(self, other):
+    def __le__(self, other: Any) -> "Tensor":
         return F.le(self, other)
 
-    def __gt__(self, other):
+    def __gt__(self, other: Any) -> "Tensor":
         return F.gt(self, other)
 
-    def __ge__(self, other):
+    def __ge__(self, other: Any) -> "Tensor":
         return F.ge(self, other)
 
     def __invert__(self) -> "Tensor":
@@ -316,7 +318,7 @@ def as_tensor(x: "Tensor | np.ndarray | np.generic | float | list | tuple") -> T
     return Tensor._wrap(np.asarray(x) if isinstance(x, np.generic) else x) if is_array(x) else Tensor(x)
 
 
-def together(function, **arguments):
+def together(function: str, **arguments: Any) -> None:
     """TypeError where the arguments of `function`, Tensors, arrays or None, are not all on one device."""
     one_device(function, {name: x._data if isinstance(x, Tensor) else x for name, x in arguments.items()})
 

@@ -12,6 +12,7 @@ Array = np.ndarray[Any, Any]
 TensorLike = Tensor | Array | np.generic | float | list[Any] | tuple[Any, ...]
 Pair = int | Sequence[int]  # of rows and columns
 Axis = int | Sequence[int] | None
+Gradients = Tensor | None | tuple[Tensor | None, ...]  # what vjp returns: of the input, or of each of several
 Rule = Callable[[Any, Tensor], Any]  # rule(function, g) returns what vjp would
 Rules = Mapping[type[Function], Rule]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])

@@ -297,7 +297,8 @@ class Trainer:
             "steps": self.optimizers[0].steps,
         }
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, progress=json.dumps(progress), **{name: to_numpy(array) for name, array in arrays.items()})
+            kept: dict[str, Any] = {name: to_numpy(array) for name, array in arrays.items()}
+            np.savez(file, progress=json.dumps(progress), **kept)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint. Raises ValueError for one of another recipe, model or set of photographs."""

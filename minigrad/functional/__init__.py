@@ -21,9 +21,10 @@ from .window import pair
 from .instance import channel_layer_norm, group_norm, instance_norm, layer_norm
 from .loss import cross_entropy, l1_loss, log_softmax, logsumexp, mse_loss, nll_loss, softmax
 from .resample import fold, interpolate, pixel_shuffle, unfold
+from typing import Any
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     from .. import deprecated
 
     old = deprecated.functions(sys.modules[__name__])

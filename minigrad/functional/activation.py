@@ -11,7 +11,7 @@ from .. import kernels
 from ..autograd import Function
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import sum_to
 from .choice import clamp, logical_and, where
 from .convert import constant_like, floating, in_float32
@@ -22,11 +22,11 @@ from .shape import reshape
 class Activation(Function):
     """y = f(x), number by number. A subclass gives f in `forward`, and its derivative, on Tensors, in `slope`."""
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         """f'(x), which can be differentiated in turn."""
         raise NotImplementedError(f"{type(self).__name__} has no derivative")
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return g * self.slope(x)
 
@@ -44,20 +44,20 @@ def _floats(name, x):
 class ReLU(Activation):
     """max(x, 0), elementwise. The derivative at 0 is taken as 0."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return kernels.relu(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return ReLUGrad()(g, self.output)  # positive where the input is
 
 
 class ReLUGrad(Function):
     """g where x > 0, else 0."""
 
-    def forward(self, g, x):
+    def forward(self, g: Array, x: Array) -> Array:
         return kernels.relu_grad(g, x)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Gradients:
         _, x = self.inputs
         return ReLUGrad()(gg, x), None
 
@@ -73,20 +73,20 @@ def relu(x: TensorLike) -> Tensor:
 class ReLU6(Activation):
     """min(max(x, 0), 6). The derivative at 0 and at 6 is taken as 0."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).clip(x, 0, 6)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return ReLU6Grad()(g, self.inputs[0].detach())
 
 
 class ReLU6Grad(Function):
     """g where 0 < x < 6, else 0."""
 
-    def forward(self, g, x):
+    def forward(self, g: Array, x: Array) -> Array:
         return kernels.where((x > 0) & (x < 6), g, g.dtype.type(0))
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Gradients:
         _, x = self.inputs
         return ReLU6Grad()(gg, x), None
 
@@ -100,13 +100,13 @@ def relu6(x: TensorLike) -> Tensor:
 class LeakyReLU(Activation):
     """x where positive, negative_slope * x elsewhere."""
 
-    def __init__(self, negative_slope):
+    def __init__(self, negative_slope: float) -> None:
         self.negative_slope = negative_slope
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).where(x > 0, x, x * self.negative_slope)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return where(x > 0, g, g * self.negative_slope)
 
@@ -120,10 +120,10 @@ def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
 class PReLU(Function):
     """x where positive, weight * x elsewhere; weight broadcasts to x."""
 
-    def forward(self, x, weight):
+    def forward(self, x: Array, weight: Array) -> Array:
         return array_module(x, weight).where(x > 0, x, x * weight)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, weight = self.inputs
         by_x, by_weight = self.needs_input_grad
         return (
@@ -151,14 +151,14 @@ def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
 class ELU(Activation):
     """x where positive, alpha * (exp(x) - 1) elsewhere."""
 
-    def __init__(self, alpha):
+    def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         return xp.where(x > 0, x, xp.expm1(xp.minimum(x, 0)) * self.alpha)
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         return where(x > 0, 1.0, exp(clamp(x, max=0)) * self.alpha)
 
 
@@ -174,10 +174,10 @@ def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
 class Tanh(Activation):
     """Hyperbolic tangent."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).tanh(x)
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         return 1.0 - square(self.output)
 
 
@@ -190,12 +190,12 @@ def tanh(x: TensorLike) -> Tensor:
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)), by exp(-|x|), which cannot overflow and keeps small results exact."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         e = xp.exp(-xp.abs(x))
         return xp.where(x >= 0, x.dtype.type(1), e) / (1 + e)
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         return self.output * (1.0 - self.output)
 
 
@@ -208,10 +208,10 @@ def sigmoid(x: TensorLike) -> Tensor:
 class Hardsigmoid(Activation):
     """min(max(x + 3, 0), 6) / 6: straight lines for the sigmoid. The derivative at -3 and at 3 is taken as 0."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).clip(x + 3, 0, 6) / 6
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         return where(logical_and(x > -3, x < 3), constant_like(x, 1 / 6), 0.0)
 
 
@@ -224,10 +224,10 @@ def hardsigmoid(x: TensorLike) -> Tensor:
 class Erf(Function):
     """2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return _erf(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return g * exp(-square(x)) * (2 / math.sqrt(math.pi))
 
@@ -250,10 +250,10 @@ def erf(x: TensorLike) -> Tensor:
 class SiLU(Activation):
     """x * sigmoid(x)."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x * Sigmoid().forward(x)
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         gate = sigmoid(x)
         return gate + x * gate * (1.0 - gate)
 
@@ -267,10 +267,10 @@ def silu(x: TensorLike) -> Tensor:
 class Hardswish(Activation):
     """x * hardsigmoid(x)."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x * Hardsigmoid().forward(x)
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         return hardsigmoid(x) + where(logical_and(x > -3, x < 3), x / 6.0, 0.0)
 
 
@@ -286,10 +286,10 @@ def hardswish(x: TensorLike) -> Tensor:
 class GELU(Activation):
     """x times the share of a standard normal distribution that lies below x."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x * 0.5 * (1 + _erf(x * math.sqrt(0.5)))
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         density = exp(square(x) * -0.5) * (1 / math.sqrt(2 * math.pi))
         return (erf(x * math.sqrt(0.5)) + 1.0) * 0.5 + x * density
 
@@ -297,10 +297,10 @@ class GELU(Activation):
 class GELUTanh(Activation):
     """x * (1 + tanh(c (x + 0.044715 x^3))) / 2 with c = sqrt(2/pi)."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x * 0.5 * (1 + array_module(x).tanh((x + 0.044715 * x * x * x) * math.sqrt(2 / math.pi)))
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         y = tanh((x + x * square(x) * 0.044715) * math.sqrt(2 / math.pi))
         inner = (square(x) * (3 * 0.044715) + 1.0) * math.sqrt(2 / math.pi)
         return (y + 1.0) * 0.5 + x * 0.5 * (1.0 - square(y)) * inner
@@ -321,15 +321,15 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
 class Softplus(Activation):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
 
-    def __init__(self, beta=1.0, threshold=20.0):
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta, self.threshold = beta, threshold
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp, scaled = array_module(x), x * self.beta
         soft = xp.log1p(xp.exp(xp.minimum(scaled, self.threshold))) / self.beta
         return xp.where(scaled > self.threshold, x, soft)
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         scaled = x * self.beta
         return where(scaled > self.threshold, 1.0, sigmoid(scaled))
 
@@ -348,10 +348,10 @@ def softplus(x: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 class Mish(Activation):
     """x * tanh(softplus(x))."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x * array_module(x).tanh(Softplus().forward(x))
 
-    def slope(self, x):
+    def slope(self, x: Tensor) -> Tensor:
         gate = tanh(softplus(x))
         return gate + x * sigmoid(x) * (1.0 - square(gate))
 

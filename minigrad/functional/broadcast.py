@@ -6,6 +6,7 @@ are summed back over the axes along which an operand was repeated: `sum_to` is t
 
 from collections.abc import Sequence
 from numbers import Number
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from .. import kernels
 from ..autograd import Function
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .convert import cast, check_holds, constant_like, in_float32
 from .window import ints
 
 
-def operands(name, a, b):
+def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Both as Tensors whose shapes broadcast, of one dtype if either is floating point (but booleans stay as they are).
 
     A number, Python's or NumPy's, takes the dtype and device of the tensor it meets.
@@ -60,13 +61,13 @@ def _constant_like(name, x, number):
 class BroadcastTo(Function):
     """x repeated along new and length-1 axes."""
 
-    def __init__(self, shape):
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).broadcast_to(x, self.shape)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return sum_to(g, x.shape)
 
@@ -88,15 +89,15 @@ def broadcast_to(x: TensorLike, shape: Sequence[int]) -> Tensor:
 class SumTo(Function):
     """x summed over the axes along which `shape` would be broadcast to it."""
 
-    def __init__(self, shape):
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         extra = x.ndim - len(self.shape)
         axes = tuple(i for i in range(x.ndim) if i < extra or (self.shape[i - extra] == 1 and x.shape[i] != 1))
         return kernels.axis_sum(x, axes).reshape(self.shape)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return broadcast_to(g, x.shape)
 

@@ -1,6 +1,7 @@
 """What chooses between values: where, the larger and the smaller, limits; and the comparisons that it goes by."""
 
 from numbers import Number
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import operands, sum_to
 from .convert import cast, check_holds, in_float32
 
@@ -16,16 +17,16 @@ from .convert import cast, check_holds, in_float32
 class Where(Function):
     """a where the condition, a boolean Tensor, holds, b elsewhere."""
 
-    def __init__(self, condition):
+    def __init__(self, condition: Tensor) -> None:
         self.condition = condition
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return kernels.where(self.condition.data, a, b)
 
-    def constants(self):
+    def constants(self) -> tuple:
         return (self.condition.data,)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (a, b), (by_a, by_b) = self.inputs, self.needs_input_grad
         ga = sum_to(where(self.condition, g, 0.0), a.shape) if by_a else None
         return ga, sum_to(where(self.condition, 0.0, g), b.shape) if by_b else None
@@ -60,10 +61,10 @@ class _Extremum(Function):
 class Maximum(_Extremum):
     """max(a, b). A tie gives each half of the gradient."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return array_module(a, b).maximum(a, b)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         return self._shared(g, a > b, a == b)
 
@@ -71,10 +72,10 @@ class Maximum(_Extremum):
 class Minimum(_Extremum):
     """min(a, b). A tie gives each half of the gradient."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return array_module(a, b).minimum(a, b)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         return self._shared(g, a < b, a == b)
 
@@ -94,13 +95,13 @@ def minimum(a: TensorLike, b: TensorLike) -> Tensor:
 class Clamp(Function):
     """x limited to [min, max], with gradient 1 inside and on the bounds, 0 outside."""
 
-    def __init__(self, min, max):
+    def __init__(self, min: Any, max: Any) -> None:
         self.min, self.max = min, max
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).clip(x, self.min, self.max)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         inside = [x >= self.min] if self.min is not None else []
         inside += [x <= self.max] if self.max is not None else []

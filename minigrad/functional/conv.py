@@ -12,12 +12,14 @@ so the vjp of any of them is made of the other two, to any order.
 Letters: N images, C channels in, O channels out, H W height and width, KH KW of the kernel, OH OW of the output.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
 from ..autograd import Function
 from ..tensor import Tensor, as_tensor, together
-from ..typing import Pair, TensorLike
+from ..typing import Array, Gradients, Pair, TensorLike
 from .convert import in_float32
 from .index import getitem
 from .reduce import sum
@@ -28,17 +30,17 @@ from .window import pair, sides
 class _Convolution(Function):
     """What the three share: stride, padding, dilation (pairs) and groups."""
 
-    def __init__(self, stride, padding, dilation, groups):
+    def __init__(self, stride: tuple[int, int], padding: tuple, dilation: tuple[int, int], groups: int) -> None:
         self.geometry = (stride, padding, dilation, groups)
 
 
 class Conv2d(_Convolution):
     """y (N,O,OH,OW) = x (N,C,H,W) correlated with w (O,C/groups,KH,KW), plus a bias (O,)."""
 
-    def forward(self, x, w, bias=None):
+    def forward(self, x: Array, w: Array, bias: Array | None = None) -> Array:
         return kernels.conv2d(x, w, bias, *self.geometry)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, w, *bias = self.inputs
         by_x, by_w, *by_bias = self.needs_input_grad
         gx = Conv2dInputGrad(x.shape[2:], *self.geometry)(g, w) if by_x else None
@@ -49,14 +51,14 @@ class Conv2d(_Convolution):
 class Conv2dInputGrad(_Convolution):
     """gx (N,C,*input_hw) from g (N,O,OH,OW) and w: the transposed convolution."""
 
-    def __init__(self, input_hw, *geometry):
+    def __init__(self, input_hw: tuple[int, int], *geometry: Any) -> None:
         super().__init__(*geometry)
         self.input_hw = tuple(input_hw)
 
-    def forward(self, g, w):
+    def forward(self, g: Array, w: Array) -> Array:
         return kernels.conv2d_input_grad(g, w, self.input_hw, *self.geometry)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Gradients:
         g, w = self.inputs
         by_g, by_w = self.needs_input_grad
         return (
@@ -68,14 +70,14 @@ class Conv2dInputGrad(_Convolution):
 class Conv2dWeightGrad(_Convolution):
     """gw (O,C/groups,*kernel_hw) from x and g."""
 
-    def __init__(self, kernel_hw, *geometry):
+    def __init__(self, kernel_hw: tuple[int, int], *geometry: Any) -> None:
         super().__init__(*geometry)
         self.kernel_hw = tuple(kernel_hw)
 
-    def forward(self, x, g):
+    def forward(self, x: Array, g: Array) -> Array:
         return kernels.conv2d_weight_grad(x, g, self.kernel_hw, *self.geometry)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Gradients:
         x, g = self.inputs
         by_x, by_g = self.needs_input_grad
         return (
@@ -110,7 +112,7 @@ def conv2d(x: TensorLike, weight: TensorLike, bias: TensorLike | None = None, st
     return y if crop is None else getitem(y, crop)
 
 
-def conv2d_arguments(x, weight, bias, stride, padding, dilation, groups):
+def conv2d_arguments(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple:
     """conv2d's arguments as the kernels take them: ((x, weight) or (x, weight, bias), (stride, padding, dilation,
     groups), crop), Tensors, pairs and an int, checked, and the part of what they give that is the result (None: all).
     x: a Tensor (N,C,H,W)."""

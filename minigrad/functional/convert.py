@@ -1,6 +1,7 @@
 """Other dtypes, in which dtype is computed, and constants like a tensor."""
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -8,7 +9,7 @@ from numpy.typing import DTypeLike
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor
-from ..typing import Decorated, TensorLike
+from ..typing import Array, Decorated, Gradients, TensorLike
 
 _FLOAT16 = np.dtype(np.float16)
 
@@ -16,13 +17,13 @@ _FLOAT16 = np.dtype(np.float16)
 class Cast(Function):
     """x in another dtype; the gradient comes back in that of x."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x.astype(self.dtype)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return cast(g, x.dtype)
 
@@ -33,7 +34,7 @@ def cast(x: TensorLike, dtype: DTypeLike) -> Tensor:
     return x if x.dtype == np.dtype(dtype) else Cast(dtype)(x)
 
 
-def floating(x):
+def floating(x: Tensor) -> Tensor:
     """x as a Tensor; integers become float32, as in torch."""
     x = as_tensor(x)
     return x if x.dtype.kind == "f" else cast(x, np.float32)
@@ -47,7 +48,7 @@ def in_float32(function: Decorated) -> Decorated:
     """
 
     @functools.wraps(function)
-    def computed(*args, **kwargs):
+    def computed(*args: Any, **kwargs: Any) -> Any:
         if not any(getattr(x, "dtype", None) == _FLOAT16 for x in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         if any(x.dtype != _FLOAT16 for x in (*args, *kwargs.values()) if _is_real(x)):
@@ -74,12 +75,12 @@ def zeros_like(x: TensorLike) -> Tensor:
     return without_gradient(lambda array: array_module(array).zeros_like(array), x)
 
 
-def constant_like(x, values, dtype=None):
+def constant_like(x: Tensor, values: Any, dtype: Any = None) -> Tensor:
     """A Tensor of numbers or a NumPy array, where x is, and in its dtype or another."""
     return without_gradient(lambda array: array_module(array).asarray(values, dtype=dtype or x.dtype), x)
 
 
-def check_holds(name, dtype, number):
+def check_holds(name: str, dtype: np.dtype, number: Any) -> None:
     """Refuse a Python number that `dtype` does not hold. (In float32 and float64 the nearest number stands for it.)"""
     if isinstance(number, complex):
         raise TypeError(f"{name}: expected a real number, got {number}")

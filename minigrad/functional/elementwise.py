@@ -10,7 +10,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import operands, sum_to
 from .choice import logical_and, where
 from .convert import cast, floating, in_float32
@@ -21,10 +21,10 @@ from .convert import cast, floating, in_float32
 class Add(Function):
     """a + b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return kernels.add(a, b)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         return sum_to(g, a.shape) if by_a else None, sum_to(g, b.shape) if by_b else None
@@ -39,10 +39,10 @@ def add(a: TensorLike, b: TensorLike) -> Tensor:
 class Sub(Function):
     """a - b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return a - b
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         return sum_to(g, a.shape) if by_a else None, neg(sum_to(g, b.shape)) if by_b else None
@@ -60,10 +60,10 @@ def sub(a: TensorLike, b: TensorLike) -> Tensor:
 class Mul(Function):
     """a * b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return a * b
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         return sum_to(g * b, a.shape) if by_a else None, sum_to(g * a, b.shape) if by_b else None
@@ -78,10 +78,10 @@ def mul(a: TensorLike, b: TensorLike) -> Tensor:
 class Div(Function):
     """a / b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return a / b
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         return sum_to(g / b, a.shape) if by_a else None, sum_to(-g * self.output / b, b.shape) if by_b else None
@@ -99,10 +99,10 @@ def div(a: TensorLike, b: TensorLike) -> Tensor:
 class Neg(Function):
     """-x."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return -x
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return neg(g)
 
 
@@ -117,10 +117,10 @@ def neg(x: TensorLike) -> Tensor:
 class Pow(Function):
     """a ** b."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return a**b
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         ga = gb = None
@@ -149,10 +149,10 @@ def pow(a: TensorLike, b: TensorLike) -> Tensor:
 class Exp(Function):
     """e ** x."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).exp(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return g * self.output
 
 
@@ -165,10 +165,10 @@ def exp(x: TensorLike) -> Tensor:
 class Log(Function):
     """Natural logarithm."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).log(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return g / x
 
@@ -182,10 +182,10 @@ def log(x: TensorLike) -> Tensor:
 class Sqrt(Function):
     """Square root."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).sqrt(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return g / (self.output * 2.0)
 
 
@@ -198,10 +198,10 @@ def sqrt(x: TensorLike) -> Tensor:
 class Sin(Function):
     """Sine."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).sin(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return g * cos(x)
 
@@ -215,10 +215,10 @@ def sin(x: TensorLike) -> Tensor:
 class Cos(Function):
     """Cosine."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).cos(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return -g * sin(x)
 
@@ -232,10 +232,10 @@ def cos(x: TensorLike) -> Tensor:
 class Abs(Function):
     """|x|. The derivative at 0 is taken as 0."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).abs(x)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return g * sign(x)
 

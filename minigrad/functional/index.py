@@ -8,23 +8,23 @@ import numpy as np
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .convert import in_float32
 
 
 class GetItem(Function):
     """x[index], with every kind of NumPy index."""
 
-    def __init__(self, index):
+    def __init__(self, index: Any) -> None:
         self.index = index
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x[self.index]
 
-    def constants(self):
+    def constants(self) -> tuple:
         return _index_arrays(self.index)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return in_float32(PutItem(self.index, x.shape))(g)
 
@@ -32,10 +32,10 @@ class GetItem(Function):
 class PutItem(Function):
     """Zeros of `shape` with g added at `index`: the vjp of indexing. An element picked twice receives both."""
 
-    def __init__(self, index, shape):
+    def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
         self.index, self.shape = index, shape
 
-    def forward(self, g):
+    def forward(self, g: Array) -> Array:
         xp = array_module(g)
         out = xp.zeros(self.shape, g.dtype)
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
@@ -45,10 +45,10 @@ class PutItem(Function):
             out[self.index] = g
         return out
 
-    def constants(self):
+    def constants(self) -> tuple:
         return _index_arrays(self.index)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return GetItem(self.index)(g)
 
 
@@ -89,10 +89,10 @@ class PutAlongAxis(Function):
     As in torch the gradient goes to every x, also to one that another has overwritten.
     """
 
-    def __init__(self, indices, length):
+    def __init__(self, indices: Array, length: int) -> None:
         self.indices, self.length = indices, length
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         out, rows, places = self._flat(x)
         out[places] = rows
         return out.reshape(*x.shape[:-1], self.length)
@@ -104,17 +104,17 @@ class PutAlongAxis(Function):
         out = xp.zeros((len(rows), self.length), x.dtype)
         return out, rows, (xp.arange(len(rows))[:, None], self.indices.reshape(rows.shape))
 
-    def constants(self):
+    def constants(self) -> tuple:
         return (self.indices,)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return TakeAlongAxis(self.indices)(g)
 
 
 class AddAlongAxis(PutAlongAxis):
     """Zeros (..., length) with x (..., K) added at `indices` (..., K) of the last axis."""
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         out, rows, places = self._flat(x)
         array_module(x).add.at(out, places, rows)
         return out.reshape(*x.shape[:-1], self.length)
@@ -123,15 +123,15 @@ class AddAlongAxis(PutAlongAxis):
 class TakeAlongAxis(Function):
     """y (..., K): the elements of x at `indices` (..., K) of the last axis."""
 
-    def __init__(self, indices):
+    def __init__(self, indices: Array) -> None:
         self.indices = indices
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).take_along_axis(x, self.indices, -1)
 
-    def constants(self):
+    def constants(self) -> tuple:
         return (self.indices,)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return in_float32(AddAlongAxis(self.indices, x.shape[-1]))(g)

@@ -7,7 +7,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Function
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import sum_to
 from .convert import in_float32
 from .reduce import sum
@@ -17,10 +17,10 @@ from .shape import reshape, transpose
 class MatMul(Function):
     """a @ b of stacks of matrices, (..., M, K) by (..., K, N)."""
 
-    def forward(self, a, b):
+    def forward(self, a: Array, b: Array) -> Array:
         return kernels.matmul(a, b)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         a, b = self.inputs
         by_a, by_b = self.needs_input_grad
         return (
@@ -64,13 +64,13 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 class Linear(Function):
     """y (..., O) = x (..., I) times the transpose of w (O,I), plus a bias (O,)."""
 
-    def forward(self, x, w, bias=None):
+    def forward(self, x: Array, w: Array, bias: Array | None = None) -> Array:
         y = kernels.matmul(x, w.T) if x.ndim > 1 else kernels.matmul(x[None], w.T)[0]
         if bias is not None:
             y += bias
         return y
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, w, *bias = self.inputs
         by_x, by_w, *by_bias = self.needs_input_grad
         count = prod(x.shape[:-1])

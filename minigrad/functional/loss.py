@@ -12,7 +12,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import operands
 from .choice import where
 from .convert import cast, constant_like, floating, in_float32
@@ -27,15 +27,15 @@ from .shape import _dim, permute, reshape
 class Softmax(Function):
     """y = exp(x) / sum exp(x) along axes, with the largest x subtracted first so that exp cannot overflow."""
 
-    def __init__(self, axes):
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         e = xp.exp(x - x.max(self.axes, keepdims=True))
         return e / kernels.axis_sum(e, self.axes)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         y = self.output
         return y * (g - sum(g * y, self.axes, keepdims=True))
 
@@ -50,15 +50,15 @@ def softmax(x: TensorLike, dim: int) -> Tensor:
 class LogSoftmax(Function):
     """y = x - log sum exp(x) along axes, with the largest x subtracted first."""
 
-    def __init__(self, axes):
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         z = x - x.max(self.axes, keepdims=True)
         return z - xp.log(kernels.axis_sum(xp.exp(z), self.axes))
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return g - exp(self.output) * sum(g, self.axes, keepdims=True)
 
 
@@ -72,17 +72,17 @@ def log_softmax(x: TensorLike, dim: int) -> Tensor:
 class LogSumExp(Function):
     """log sum exp(x) over axes, which stay as length 1."""
 
-    def __init__(self, axes):
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         top = x.max(self.axes, keepdims=True) if x.size else x.dtype.type(0)
         top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         with np.errstate(divide="ignore"):  # log 0 = -inf is right where all are -inf
             return xp.log(kernels.axis_sum(xp.exp(x - top), self.axes)) + top
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return g * exp(x - self.output)
 

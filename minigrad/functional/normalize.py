@@ -23,7 +23,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import broadcast_to
 from .convert import cast, constant_like, floating, in_float32
 from .elementwise import abs, add, sqrt, square
@@ -36,10 +36,10 @@ from .shape import pad, reshape, stack
 class ChannelAffine(Function):
     """x * scale + shift, with scale and shift (C,)."""
 
-    def forward(self, x, scale, shift):
+    def forward(self, x: Array, scale: Array, shift: Array) -> Array:
         return kernels.channel_affine(x, scale, shift)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, scale, _ = self.inputs
         by_x, by_scale, by_shift = self.needs_input_grad
         return (
@@ -52,10 +52,10 @@ class ChannelAffine(Function):
 class ChannelAffine2(Function):
     """x * a + y * b + c, with a, b and c (C,)."""
 
-    def forward(self, x, a, y, b, c):
+    def forward(self, x: Array, a: Array, y: Array, b: Array, c: Array) -> Array:
         return kernels.channel_affine2(x, a, y, b, c)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, a, y, b, _ = self.inputs
         by_x, by_a, by_y, by_b, by_c = self.needs_input_grad
         return (
@@ -70,10 +70,10 @@ class ChannelAffine2(Function):
 class ChannelSumProduct(Function):
     """(C,): the sum of x * y in each channel."""
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> Array:
         return kernels.channel_sum_product(x, y)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, y = self.inputs
         by_x, by_y = self.needs_input_grad
         return channel_scale(y, g) if by_x else None, channel_scale(x, g) if by_y else None
@@ -83,13 +83,13 @@ class ChannelMean(Function):
     """(C,): the mean of each channel, already computed as the array `value`: this records it in the graph, so
     that it can be differentiated."""
 
-    def __init__(self, value):
+    def __init__(self, value: Array) -> None:
         self.value = value
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return self.value
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return broadcast_to(reshape(g / float(_count(x)), _column(x)), x.shape)
 
@@ -97,24 +97,24 @@ class ChannelMean(Function):
 class ChannelVariance(Function):
     """(C,): the mean squared distance of each channel's elements from their `mean`. `value` as for ChannelMean."""
 
-    def __init__(self, mean, value):
+    def __init__(self, mean: Tensor, value: Array) -> None:
         self.mean, self.value = mean, value
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return self.value
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         slope = g * (2.0 / _count(x))
         return ChannelAffine()(x, slope, -slope * ChannelMean(self.mean)(x))
 
 
-def channel_sum(x):
+def channel_sum(x: Tensor) -> Tensor:
     """(C,): the sum of each channel."""
     return sum(x, (0, *range(2, x.ndim)))
 
 
-def channel_scale(x, scale):
+def channel_scale(x: Tensor, scale: Tensor) -> Tensor:
     """x * scale, with scale (C,)."""
     return ChannelAffine()(x, scale, _zeros(x))
 
@@ -145,16 +145,16 @@ class BatchNorm(Function):
     eps: a number, or an array (C,). After the call, `mean` and `variance` hold the batch's as arrays (C,).
     """
 
-    def __init__(self, eps):
+    def __init__(self, eps: float) -> None:
         self.eps = eps
 
-    def forward(self, x, weight, bias):
+    def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self.mean, self.variance = kernels.channel_moments(x)
         xp = array_module(x)
         scale = weight / xp.sqrt(self.variance + xp.asarray(self.eps, x.dtype))
         return kernels.channel_affine(x, scale, bias - self.mean * scale)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         x, weight, _ = self.inputs
         mean = ChannelMean(self.mean)(x)
         inverse = 1.0 / sqrt(ChannelVariance(self.mean, self.variance)(x) + self.eps)
@@ -255,14 +255,14 @@ def _units(x):
     return units(x, (0, *range(2, x.ndim))).reshape(-1)
 
 
-def units(x, axes):
+def units(x: Array, axes: tuple[int, ...]) -> Array:
     """The same of what lies along other axes of x, an array, which stay as length 1."""
     xp = array_module(x)
     _, exponent = xp.frexp(xp.abs(x).max(axis=axes, keepdims=True))
     return xp.ldexp(x.dtype.type(1), xp.maximum(exponent - 16, 0))
 
 
-def fit_to_square(variance):
+def fit_to_square(variance: Tensor) -> bool:
     """Whether no square has left the range, given the variance, or mean of squares, that they led to (a Tensor).
 
     A GPU would have to be waited for, so there the answer is no.
@@ -315,14 +315,14 @@ def _windows(x, size):
 class Dropout(Function):
     """x * mask / (1 - p): mask is True for what stays."""
 
-    def __init__(self, mask, p):
+    def __init__(self, mask: Array, p: float) -> None:
         self.mask, self.p = mask, p
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         xp = array_module(x)
         return xp.where(self.mask, x * x.dtype.type(1 / (1 - self.p)), x.dtype.type(0))
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return Dropout(self.mask, self.p)(g)
 
 

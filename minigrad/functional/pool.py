@@ -20,7 +20,7 @@ from .. import kernels
 from ..autograd import Function, is_recorded, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import Pair, TensorLike
+from ..typing import Array, Gradients, Pair, TensorLike
 from .conv import conv2d
 from .convert import constant_like, in_float32
 from .index import PutAlongAxis
@@ -38,23 +38,31 @@ class MaxPool2d(Function):
     `scatter(g)` and `gather(x)` send values along it. Without `with_winner`, which saves half the time, it is None.
     """
 
-    def __init__(self, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
+    def __init__(
+        self,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple,
+        dilation: tuple[int, int],
+        ceil_mode: bool,
+        with_winner: bool = True,
+    ) -> None:
         self.geometry = (kernel, stride, padding, dilation)
         self.ceil_mode, self._with_winner = ceil_mode, with_winner
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.input_hw = x.shape[2:]
         y, self.winner = kernels.max_pool(x, *self.geometry, self.ceil_mode, self._with_winner)
         return y
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return self.scatter(g)
 
-    def scatter(self, g):
+    def scatter(self, g: Tensor) -> Tensor:
         """(N,C,H,W), zero but for the winners, which receive g (N,C,OH,OW) of their windows."""
         return in_float32(WindowScatter(self.winner, self.input_hw, *self.geometry))(g)
 
-    def gather(self, x):
+    def gather(self, x: Tensor) -> Tensor:
         """(N,C,OH,OW): the elements of x (N,C,H,W) at the winners."""
         return WindowGather(self.winner, *self.geometry)(x)
 
@@ -62,26 +70,26 @@ class MaxPool2d(Function):
 class WindowScatter(Function):
     """gx (N,C,*input_hw): each element of g (N,C,OH,OW) added where `winner` says its window's maximum was."""
 
-    def __init__(self, winner, input_hw, *geometry):
+    def __init__(self, winner: Array, input_hw: tuple[int, int], *geometry: Any) -> None:
         self.winner, self.input_hw, self.geometry = winner, input_hw, geometry
 
-    def forward(self, g):
+    def forward(self, g: Array) -> Array:
         return kernels.window_scatter(g, self.winner, self.input_hw, *self.geometry)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Gradients:
         return WindowGather(self.winner, *self.geometry)(gg)
 
 
 class WindowGather(Function):
     """y (N,C,OH,OW): the element of x (N,C,H,W) that `winner` names in each window."""
 
-    def __init__(self, winner, *geometry):
+    def __init__(self, winner: Array, *geometry: Any) -> None:
         self.winner, self.geometry = winner, geometry
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return kernels.window_gather(x, self.winner, *self.geometry)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return in_float32(WindowScatter(self.winner, x.shape[2:], *self.geometry))(g)
 
@@ -172,11 +180,13 @@ def _unpooled_hw(smallest, stride, output_size):
 class AvgPool2d(Function):
     """y (N,C,OH,OW): the sum of each window of x (N,C,H,W) divided by `divisor`, a number or an array (OH,OW)."""
 
-    def __init__(self, kernel, stride, padding, ceil_mode, divisor):
+    def __init__(
+        self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple, ceil_mode: bool, divisor: Any
+    ) -> None:
         self.geometry = (kernel, stride, padding)
         self.ceil_mode, self.divisor = ceil_mode, divisor
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.input_hw = x.shape[2:]
         kernel, _, padding = self.geometry
         if kernel == x.shape[2:] and padding == (0, 0):
@@ -186,22 +196,30 @@ class AvgPool2d(Function):
         y /= array_module(x).asarray(self.divisor, dtype=x.dtype)
         return y
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return AvgPool2dInputGrad(self.input_hw, *self.geometry, self.ceil_mode, self.divisor)(g)
 
 
 class AvgPool2dInputGrad(Function):
     """gx (N,C,*input_hw): each element of g (N,C,OH,OW), divided by `divisor`, added all over its window."""
 
-    def __init__(self, input_hw, kernel, stride, padding, ceil_mode, divisor):
+    def __init__(
+        self,
+        input_hw: tuple[int, int],
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple,
+        ceil_mode: bool,
+        divisor: Any,
+    ) -> None:
         self.input_hw, self.geometry = input_hw, (kernel, stride, padding)
         self.ceil_mode, self.divisor = ceil_mode, divisor
 
-    def forward(self, g):
+    def forward(self, g: Array) -> Array:
         g = g / array_module(g).asarray(self.divisor, dtype=g.dtype)
         return kernels.window_spread(g, self.input_hw, *self.geometry)
 
-    def vjp(self, gg):
+    def vjp(self, gg: Tensor) -> Gradients:
         return AvgPool2d(*self.geometry, self.ceil_mode, self.divisor)(gg)
 
 

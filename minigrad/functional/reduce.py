@@ -8,7 +8,7 @@ from .. import kernels
 from ..autograd import Function, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor
-from ..typing import Axis, TensorLike
+from ..typing import Array, Axis, Gradients, TensorLike
 from .broadcast import broadcast_to
 from .convert import cast, floating, in_float32
 from .elementwise import square
@@ -35,17 +35,17 @@ def _drop(x, axes, keepdims):
 class Sum(Function):
     """Sum over axes, which stay as length 1."""
 
-    def __init__(self, axes):
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         if x.dtype.kind != "f":
             return x.sum(axis=self.axes, keepdims=True, dtype=np.int64)
         if x.ndim > 1 and sorted(self.axes) == [0, *range(2, x.ndim)]:
             return kernels.channel_sum(x).reshape(1, -1, *(1,) * (x.ndim - 2))
         return kernels.axis_sum(x, self.axes)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return broadcast_to(g, x.shape)
 
@@ -82,13 +82,13 @@ class _Extreme(Function):
 
     name = ""
 
-    def __init__(self, axes):
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return getattr(array_module(x), self.name)(x, axis=self.axes, keepdims=True)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         winners = cast(x == self.output, x.dtype)
         return g * winners / sum(winners, self.axes, keepdims=True)

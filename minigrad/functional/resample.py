@@ -12,7 +12,7 @@ from ..autograd import Function
 from ..device import array_module
 from ..kernels import output_hw
 from ..tensor import Tensor, as_tensor
-from ..typing import Pair, TensorLike
+from ..typing import Array, Gradients, Pair, TensorLike
 from .convert import constant_like, in_float32
 from .index import getitem
 from .linalg import matmul
@@ -170,10 +170,10 @@ def pixel_shuffle(x: TensorLike, upscale_factor: int) -> Tensor:
 class Unfold(Function):
     """(N, C*KH*KW, L): each window of x (N,C,H,W) as a column, windows in row-major order."""
 
-    def __init__(self, kernel, stride, dilation):
+    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> None:
         self.geometry = (kernel, stride, dilation)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         n, c = x.shape[:2]
         kh, kw = self.geometry[0]
         taps, (oh, ow) = _taps(x.shape[2:], *self.geometry)
@@ -182,7 +182,7 @@ class Unfold(Function):
             out[:, :, k] = x[:, :, rows, columns]
         return out.reshape(n, c * kh * kw, oh * ow)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return Fold(x.shape[2:], *self.geometry)(g)
 
@@ -190,10 +190,12 @@ class Unfold(Function):
 class Fold(Function):
     """x (N,C,H,W): the columns (N, C*KH*KW, L) added back at their windows."""
 
-    def __init__(self, hw, kernel, stride, dilation):
+    def __init__(
+        self, hw: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+    ) -> None:
         self.hw, self.geometry = hw, (kernel, stride, dilation)
 
-    def forward(self, columns):
+    def forward(self, columns: Array) -> Array:
         kh, kw = self.geometry[0]
         taps, out_hw = _taps(self.hw, *self.geometry)
         columns = columns.reshape(columns.shape[0], columns.shape[1] // (kh * kw), kh * kw, *out_hw)
@@ -202,7 +204,7 @@ class Fold(Function):
             x[:, :, rows, cols] += columns[:, :, k]
         return x
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return Unfold(*self.geometry)(g)
 
 

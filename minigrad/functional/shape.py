@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from .. import kernels
 from ..autograd import Function
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
-from ..typing import TensorLike
+from ..typing import Array, Gradients, TensorLike
 from .broadcast import broadcast_to
 from .convert import check_holds, in_float32
 from .window import ints
@@ -20,13 +21,13 @@ from .window import ints
 class Reshape(Function):
     """The same elements, in row-major order, in another shape."""
 
-    def __init__(self, shape):
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x.reshape(self.shape)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         (x,) = self.inputs
         return reshape(g, x.shape)
 
@@ -69,13 +70,13 @@ def squeeze(x: TensorLike, dim: int | Sequence[int] | None = None) -> Tensor:
 class Permute(Function):
     """Dimensions in another order."""
 
-    def __init__(self, dims):
+    def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x.transpose(self.dims)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return permute(g, tuple(int(i) for i in np.argsort(self.dims)))
 
 
@@ -100,13 +101,13 @@ def transpose(x: TensorLike, dim0: int, dim1: int) -> Tensor:
 class Flip(Function):
     """Elements in reverse order along `dims`."""
 
-    def __init__(self, dims):
+    def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).flip(x, self.dims)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return flip(g, self.dims)
 
 
@@ -122,13 +123,13 @@ def flip(x: TensorLike, dims: int | Sequence[int]) -> Tensor:
 class Roll(Function):
     """Elements shifted along `dims`, those pushed out returning at the other end."""
 
-    def __init__(self, shifts, dims):
+    def __init__(self, shifts: tuple[int, ...], dims: tuple[int, ...]) -> None:
         self.shifts, self.dims = shifts, dims
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return array_module(x).roll(x, self.shifts, self.dims)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return Roll(tuple(-s for s in self.shifts), self.dims)(g)
 
 
@@ -149,13 +150,13 @@ def roll(x: TensorLike, shifts: int | Sequence[int], dims: int | Sequence[int] |
 class Cat(Function):
     """Tensors one after the other along `dim`."""
 
-    def __init__(self, dim):
+    def __init__(self, dim: int) -> None:
         self.dim = dim
 
-    def forward(self, *xs):
+    def forward(self, *xs: Array) -> Array:
         return kernels.concatenate(xs, self.dim)
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         gxs, start = [], 0
         for x, needed in zip(self.inputs, self.needs_input_grad, strict=True):
             stop = start + x.shape[self.dim]
@@ -195,16 +196,16 @@ def stack(tensors: Sequence[TensorLike], dim: int = 0) -> Tensor:
 class Pad(Function):
     """x with `widths` (before, after) of a constant added on each dimension, or cut off where a width is negative."""
 
-    def __init__(self, widths, value=0):
+    def __init__(self, widths: tuple, value: Any = 0) -> None:
         self.widths, self.value = widths, value
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         shape = tuple(n + before + after for n, (before, after) in zip(x.shape, self.widths, strict=True))
         out = array_module(x).full_like(x, self.value, shape=shape)  # keeps the memory order of x
         out[_inside(self.widths, shape)] = x[_inside([(-b, -a) for b, a in self.widths], x.shape)]
         return out
 
-    def vjp(self, g):
+    def vjp(self, g: Tensor) -> Gradients:
         return Pad([(-before, -after) for before, after in self.widths])(g)
 
 

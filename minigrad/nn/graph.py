@@ -14,7 +14,7 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
@@ -142,7 +142,7 @@ class Graph(Module):
     def children(self) -> list:
         return [(name, module) for name, (module, _) in self._nodes.items()]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ chains, for branches, for graphs of named nodes (graph.py) and for a `forward` o
 """
 
 import difflib
+from collections.abc import Iterator
 from typing import Any, Self
 
 from .. import functional as F
@@ -62,7 +63,7 @@ class Module:
     def __contains__(self, name: str) -> bool:
         return name in self.names()
 
-    __iter__ = None  # not by Python's old way, asking for [0], [1] ...
+    __iter__: Any = None  # not by Python's old way, asking for [0], [1] ...
 
     def activations(self, x: Tensor, names: str | list[str] | tuple[str, ...]) -> dict[str, Tensor]:
         """{name: Tensor}, the outputs of the modules `names` inside, by one pass that ends when it has them all.
@@ -164,7 +165,7 @@ class Module:
         for _, child in self.children():
             child._renew_constants()
 
-    def __setstate__(self, state):  # of a copy, whose arrays are its own
+    def __setstate__(self, state: dict) -> None:  # of a copy, whose arrays are its own
         vars(self).update(state)
         if self._constants:
             self._hold_constants()
@@ -182,7 +183,7 @@ class Module:
         """Set evaluation mode, which is where modules start; returns the module."""
         return self.train(False)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         inner = ", ".join(f"{name}: {value!r}" for name, value in self.describe().items())
         return f"{type(self).__name__}({inner})"
 
@@ -194,7 +195,7 @@ class Module:
 # ---- containers ------------------------------------------------------------------------------------------------------
 
 
-def check_layer(owner, name, layer):
+def check_layer(owner: str, name: str, layer: Any) -> None:
     """Refuse what is no layer of a container, or no name for one."""
     if not isinstance(layer, Module):
         raise TypeError(f"{owner}: layer {name!r} is {type(layer).__name__}, expected a Module")
@@ -223,7 +224,7 @@ class Sequential(Module):
         """The same container of other layers, {name: layer}, which are shared, not copied."""
         return type(self)(layers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._layers)
 
     def __len__(self) -> int:

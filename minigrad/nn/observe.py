@@ -14,6 +14,8 @@ and ends the pass once `observer.done` is true.
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ..kernels import whole_pass
 
@@ -35,9 +37,9 @@ class PassEnded(BaseException):
 class Watch:
     """One observer, and where the pass is in the network that it observes (None: in whichever is called first)."""
 
-    def __init__(self, network, observer):
+    def __init__(self, network: Any, observer: Any) -> None:
         self.network, self.observer = network, observer
-        self.inside = []  # names of the modules that are running, innermost last; None for one outside of the network
+        self.inside: list[str | None] = []  # the running modules, innermost last; None for one outside of the network
         self.names = {} if network is None else self._names_in(network)
 
     @staticmethod
@@ -49,7 +51,7 @@ class Watch:
         return names
 
     @contextlib.contextmanager
-    def within(self, module):
+    def within(self, module: Any) -> Iterator[None]:
         """While a module runs."""
         if not self.inside:
             self.names = self._names_in(module if self.network is None else self.network)
@@ -61,11 +63,11 @@ class Watch:
         finally:
             self.inside.pop()
 
-    def asks_for(self, module):
+    def asks_for(self, module: Any) -> bool:
         """Whether the observer wants to see this module, under any of its names."""
         return any(self.observer.asks_for(name) for name in self.names.get(id(module), ()))
 
-    def sees(self, module, inputs, y):
+    def sees(self, module: Any, inputs: Any, y: Any) -> None:
         if self.inside[-1] is not None:
             self.observer.leaves(self.inside[-1], module, inputs[0] if len(inputs) == 1 else inputs, y)
             if self.observer.done:
@@ -73,7 +75,7 @@ class Watch:
 
 
 @contextlib.contextmanager
-def observed(network, observer):
+def observed(network: Any, observer: Any) -> Iterator["Watch"]:
     """Within it, `observer` sees what runs in this thread as a part of `network`, or, if that is None, of whatever is
     called. Where the observer is done the pass ends, and the `with` with it. Gives the Watch."""
     watch, before = Watch(network, observer), _running.watches
@@ -87,7 +89,7 @@ def observed(network, observer):
         _running.watches = before
 
 
-def called(module, *inputs):
+def called(module: Any, *inputs: Any) -> Any:
     """module.forward(*inputs), for all observers to see."""
     return seen(module, inputs, module.forward)
 
@@ -102,7 +104,7 @@ def _outermost():
         _running.depth -= 1
 
 
-def seen(module, inputs, forward):
+def seen(module: Any, inputs: Any, forward: Callable[..., Any]) -> Any:
     """forward(*inputs), which `module` does by its own `forward`, or by a kernel that has done layers before it too."""
     if _running.depth and not _running.watches:
         return forward(*inputs)
@@ -117,7 +119,7 @@ def seen(module, inputs, forward):
         return y
 
 
-def asked_for(modules):
+def asked_for(modules: Iterable[Any]) -> bool:
     """Whether anyone asks for one of these modules."""
     return any(watch.asks_for(module) for watch in _running.watches for module in modules)
 
@@ -125,13 +127,14 @@ def asked_for(modules):
 class Collected:
     """An observer that keeps the outputs of the modules `names`, and is done when it has them all."""
 
-    def __init__(self, names):
-        self.waiting, self.outputs, self.done = set(names), {}, not names
+    def __init__(self, names: Any) -> None:
+        self.waiting, self.done = set(names), not names
+        self.outputs: dict[str, Any] = {}
 
-    def asks_for(self, name):
+    def asks_for(self, name: str) -> bool:
         return name in self.waiting
 
-    def leaves(self, name, module, x, y):
+    def leaves(self, name: str, module: Any, x: Any, y: Any) -> None:
         if name in self.waiting:
             self.waiting.remove(name)
             self.outputs[name] = y

@@ -5,6 +5,9 @@ after it; and a convolution, its ReLU and a 2x2 max pool. Only where no graph is
 between: with a graph they are functions, for rules and observers to meet.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
@@ -14,7 +17,7 @@ from ..tensor import Tensor
 from .observe import asked_for, seen
 
 
-def in_turn(layers, x):
+def in_turn(layers: Iterable[Any], x: Tensor) -> Any:
     """The output at x of [(name, layer)], one after the other; some by one kernel, where nobody looks between."""
     layers = list(layers)
     while layers:
@@ -24,7 +27,7 @@ def in_turn(layers, x):
     return x
 
 
-def fused(layers, x):
+def fused(layers: list[Any], x: Tensor) -> tuple[int, Any]:
     """(how many, y): the output of the first layers of [(name, layer)] at x, done by one kernel; (0, None) for none."""
     from .layers import ReLU
 
@@ -44,7 +47,7 @@ def fused(layers, x):
         return 0, None
     kernel = kernels.conv2d_relu if count == 2 else kernels.conv2d_relu_max_pool
 
-    def forward(x):
+    def forward(x: Tensor):
         calls = [(w.data, bias[0].data if bias else None, *geometry) for (_, w, *bias), geometry, _ in checked]
         y = without_gradient(lambda x: kernel(x, *calls), x)
         if 0 in y.shape[2:]:

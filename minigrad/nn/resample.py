@@ -17,17 +17,17 @@ class _Pad2d(Module):
     mode = "constant"
     value: float | None = None
 
-    def __init__(self, padding):
+    def __init__(self, padding: Pair) -> None:
         widths = ints(type(self).__name__, "padding", padding)
         self.padding = widths[0] if len(widths) == 1 else widths
 
-    def forward(self, x):
+    def forward(self, x: Tensor):
         widths = (self.padding,) * 4 if isinstance(self.padding, int) else self.padding
         if len(widths) != 4:
             raise ValueError(f"{type(self).__name__}: padding must be an int or four, got {self.padding}")
         return F.pad(x, widths, self.mode, self.value)
 
-    def describe(self):
+    def describe(self) -> dict:
         return {"padding": self.padding}
 
 

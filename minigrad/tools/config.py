@@ -86,7 +86,7 @@ def _described(blas):
     return f"{blas['internal_api']} {blas['version']}{kernels}, {blas['num_threads']} threads"
 
 
-def pinned_below(core_type, architectures, flags=None):
+def pinned_below(core_type: str | None, architectures: Any, flags: Any = None) -> str | None:
     """A sentence if OPENBLAS_CORETYPE, with this value, holds kernels of these families below the CPU; else None.
 
     flags: what the CPU can do, in /proc/cpuinfo's words; by default this one's.
@@ -115,7 +115,7 @@ def _cpuinfo(*names):
     return ""
 
 
-def cpu_name():
+def cpu_name() -> str:
     """The CPU's name, as far as the system tells it."""
     return _cpuinfo("model name") or platform.processor() or platform.machine() or "unknown"
 
@@ -139,7 +139,7 @@ def _threads():
 # ---- GPU -------------------------------------------------------------------------------------------------------------
 
 
-def gpu_facts(cupy):
+def gpu_facts(cupy: Any) -> dict[str, Any]:
     """What a record says of the current GPU: {"gpu": its name, "driver", "cuda", "cupy", "memory_pool": bytes}.
 
     cupy: the module. memory_pool holds used_bytes, total_bytes (kept from the system) and limit_bytes (0: none) of

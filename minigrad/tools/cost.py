@@ -13,6 +13,7 @@ Letters: N C H W the input, O OH OW the output, KH KW the kernel, G groups.
 """
 
 from math import prod
+from typing import Any
 
 from .. import functional as F
 from ..autograd import Function
@@ -36,7 +37,7 @@ def pooling(outputs: int, kernel: tuple[int, ...]) -> int:
     return outputs * prod(kernel)
 
 
-def flops(function: Function, arrays: tuple, result) -> int:
+def flops(function: Function, arrays: tuple, result: Any) -> int:
     """FLOPs of `function.forward(*arrays)`, which gave `result`. One for each element of the result where no formula
     below says otherwise."""
     for kind in type(function).__mro__:
@@ -45,7 +46,7 @@ def flops(function: Function, arrays: tuple, result) -> int:
     return int(result.size)
 
 
-def bytes_moved(function: Function, arrays: tuple, result) -> int:
+def bytes_moved(function: Function, arrays: tuple, result: Any) -> int:
     """Bytes that `function.forward(*arrays)` had to read and write, at least."""
     if isinstance(function, normalize.ChannelMean | normalize.ChannelVariance):  # they give what is known already
         return 0

@@ -12,6 +12,7 @@ where offset is the first pixel seen by the first unit (negative: in the padding
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -34,13 +35,15 @@ class ReceptiveField:
     stride: tuple = (1, 1)
     offset: tuple = (0, 0)
 
-    def box(self, row, column, image_hw):
+    def box(self, row: int, column: int, image_hw: tuple[int, int]) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) of the pixels that the unit at (row, column) sees, cut at the image's edges."""
         start = [o + i * s for o, i, s in zip(self.offset, (row, column), self.stride, strict=True)]
         stop = [min(a + n, full) for a, n, full in zip(start, self.size, image_hw, strict=True)]
         return max(start[0], 0), max(start[1], 0), stop[0], stop[1]
 
-    def through(self, kernel, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
+    def through(
+        self, kernel: Any, stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1)
+    ) -> "ReceptiveField":
         """The field one windowed layer further (all arguments pairs)."""
         sizes, strides, offsets = [], [], []
         fields = zip(self.size, self.stride, self.offset, kernel, stride, padding, dilation, strict=True)
@@ -50,11 +53,11 @@ class ReceptiveField:
             offsets.append(offset - p * jump)
         return ReceptiveField(tuple(sizes), tuple(strides), tuple(offsets))
 
-    def over_all(self, hw):
+    def over_all(self, hw: Any) -> "ReceptiveField":
         """The field of what sees all positions of maps of height and width `hw`."""
         return replace(self.through(hw), stride=(0, 0))
 
-    def joined(self, other):
+    def joined(self, other: "ReceptiveField") -> "ReceptiveField":
         """The field of what sees units of both: from the first pixel that either sees to the last."""
         offset = tuple(min(self.offset[i], other.offset[i]) for i in (0, 1))
         stop = tuple(max(self.offset[i] + self.size[i], other.offset[i] + other.size[i]) for i in (0, 1))
@@ -82,17 +85,17 @@ class Calls:
 
     done = False
 
-    def __init__(self):
-        self.seen = []
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
 
-    def asks_for(self, name):
+    def asks_for(self, name: str) -> bool:
         return True
 
-    def leaves(self, name, module, x, y):
+    def leaves(self, name: str, module: Any, x: Any, y: Any) -> None:
         self.seen.append((name, module, x, y))
 
 
-def traced(model, input_shape=None):
+def traced(model: Any, input_shape: Any = None) -> tuple:
     """(x, calls): one recorded pass over an image x of zeros (1, *input_shape), in evaluation mode; calls as in Calls.
 
     input_shape: (C, H, W); by default (3, *input_size) of a model that has an `input_size`.
@@ -119,7 +122,7 @@ def traced(model, input_shape=None):
     return x, calls.seen
 
 
-def summarize(model, input_shape=None):
+def summarize(model: Any, input_shape: Any = None) -> list:
     """A Layer record for each module inside a network, as `Module.layers` gives them."""
     x, calls = traced(model, input_shape)
     fields = receptive_fields(x, [tensor for *_, y in calls for tensor in several(y)])
@@ -140,7 +143,7 @@ def summarize(model, input_shape=None):
     return list(rows.values())
 
 
-def several(tensors):
+def several(tensors: Any) -> tuple:
     """The Tensors that a module takes or gives, as a tuple: one, or those of a tuple, list or dict, nested or not."""
     if isinstance(tensors, dict):
         tensors = tuple(tensors.values())
@@ -149,7 +152,7 @@ def several(tensors):
     return (tensors,)
 
 
-def functions_between(x, y):
+def functions_between(x: Any, y: Any) -> list[Function]:
     """The Functions that led from x to y, Tensors of one graph or tuples of them."""
     before = set(functions_before(several(x)))
     return [f for f in functions_before(several(y)) if f not in before]
@@ -181,7 +184,7 @@ class _Seen:
         return _Seen(a.field.joined(b.field), b.hw if self.hw in (None, (1, 1)) else self.hw)
 
 
-def receptive_fields(x, outputs):
+def receptive_fields(x: Any, outputs: Any) -> dict:
     """{id of x, and of each Function that led from x to the outputs: the ReceptiveField of its output's units}.
 
     x: an image (1,C,H,W). Exact for windows, pads, crops, joins and all that works place by place. What else mixes
