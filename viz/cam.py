@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from tqdm import trange
 
 import minigrad as mg
 from minigrad import Tensor
@@ -20,6 +19,7 @@ from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
 from .perturbation import at_once
+from .progress import trange
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits, logits_layer, pick, require_units
 from .typing import Images, SoFar, Target, Unit
 
@@ -57,11 +57,11 @@ def grad_cam(
     A map that is zero all over comes back as zeros, with a warning.
     """
     image = as_images(model, image)
-    low, maps, _ = grad_cam_and_scores(model, image, target, layer, unit, signed, counterfactual)
+    low, maps, *_ = grad_cam_and_more(model, image, target, layer, unit, signed, counterfactual)
     return maps if upsample else low
 
 
-def grad_cam_and_scores(
+def grad_cam_and_more(
     model: Module,
     image: np.ndarray,
     target: Target | None = None,
@@ -69,16 +69,16 @@ def grad_cam_and_scores(
     unit: Unit | None = None,
     signed: bool = False,
     counterfactual: bool = False,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All that one pass through the network gives: `grad_cam` not upsampled, upsampled, and the scores (N,K), or None
-    where no class is explained."""
-    y, a, scores = forward("grad_cam", model, image, target, layer, unit)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
+    """All that one pass through the network gives: `grad_cam` not upsampled, and upsampled; the scores (N,K), or None
+    where no class is explained; the layer's name."""
+    y, a, scores, layer = forward("grad_cam", model, image, target, layer, unit)
     g = mg.grad(-y.sum() if counterfactual else y.sum(), a)
     weights = g.mean(axis=(2, 3), keepdims=True)
     cam = (weights * a.detach()).sum(axis=1)
     cam = cam if signed else F.relu(cam)
     warn_of_zeros("grad_cam", cam, stacklevel=4)
-    return cam.numpy(), upsampled(cam, image), None if scores is None else scores.numpy()
+    return cam.numpy(), upsampled(cam, image), None if scores is None else scores.numpy(), layer
 
 
 def guided_grad_cam(
@@ -301,8 +301,8 @@ def maps_and_gradients(
 
 def forward(
     method: str, model: Module, image: Images, target: Target | None, layer: str | None, unit: Unit | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The same and the scores of all classes, (N,K), where a class is explained."""
+) -> tuple[Tensor, Tensor, Tensor | None, str]:
+    """The same; the scores of all classes, (N,K), where a class is explained; the layer's name."""
     if unit is not None:
         raise ValueError(f"{method}: explains a class, so it takes no unit; its layer is where the map is drawn")
     x, objective = as_image(model, image), explained(target)
@@ -314,7 +314,7 @@ def forward(
     a, scores = found[layer], found.get(LOGITS)
     if a.ndim != 4:
         raise ValueError(f"{method}: layer {layer!r} has no positions to map, its output is {a.shape[1:]}")
-    return objective.score(model, found), a, None if scores is None else scores.detach()
+    return objective.score(model, found), a, None if scores is None else scores.detach(), layer
 
 
 def finished(method: str, cam: Tensor, image: np.ndarray, upsample: bool) -> np.ndarray:

@@ -178,11 +178,11 @@ class GradCAM(CAM):
     def title(self, job: Job) -> str:
         return f"{self.heading}, counterfactual" if job.args.counterfactual else self.heading
 
-    def arrays(self, job: Job, layer: Mapping[str, str]) -> dict[str, np.ndarray]:
+    def explain(self, job: Job) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         target = None if job.args.target is None else self.explained(job)["target"]
-        chosen = {**layer, "signed": job.args.signed, "counterfactual": job.args.counterfactual}
-        low, maps, job.scores = viz.cam.grad_cam_and_scores(job.model, job.image, target, **chosen)
-        return {"map": maps, "map_of_layer": low}
+        chosen = {"layer": job.args.layer, "signed": job.args.signed, "counterfactual": job.args.counterfactual}
+        low, maps, job.scores, layer = viz.cam.grad_cam_and_more(job.model, job.image, target, **chosen)
+        return {"layer": layer}, {"map": maps, "map_of_layer": low}
 
 
 options = GradCAM(

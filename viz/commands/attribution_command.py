@@ -108,6 +108,11 @@ class Attribution:
         """{"layer": name} of one that is drawn at a layer, or {}."""
         return {"layer": job.args.layer or viz.default_layer(job.model)} if self.at_layer else {}
 
+    def explain(self, job: Job) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+        """(`where`, `arrays`) of the job."""
+        layer = self.where(job)
+        return layer, self.arrays(job, layer)
+
     def measures(self, job: Job, found: np.ndarray) -> str:
         """What the map measures, in words."""
         label = self.label(job.args) if callable(self.label) else self.label
@@ -119,8 +124,7 @@ class Attribution:
 
     def one(self, job: Job) -> None:
         """Explain the job's photograph, and write what comes of it."""
-        layer = self.where(job)
-        arrays = self.arrays(job, layer)
+        layer, arrays = self.explain(job)
         found = next(iter(arrays.values()))
         heat = found if self.draw is None else self.draw(found)
         numbers = layer | self.numbers(job, found, heat)

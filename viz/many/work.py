@@ -27,7 +27,7 @@ from minigrad.nn import Module
 from models.memory import keep_freed_memory
 from models.mistakes import UserError, users_mistake
 
-from ..cam import grad_cam_and_scores
+from ..cam import grad_cam_and_more
 from ..target import NoScores, as_image, logits
 from .photographs import Batch, decoded
 
@@ -258,7 +258,7 @@ def how(technique: Technique) -> str:
 def first_pass(question: Question, cam: Any, model: Module, images: np.ndarray) -> tuple:
     """(scores (N,K), None where the network has none; the maps of Grad-CAM, which come with them, if asked for)."""
     if cam is not None:
-        low, _, scores = grad_cam_and_scores(model, images, **question.explained, **cam.options)
+        low, _, scores, _ = grad_cam_and_more(model, images, **question.explained, **cam.options)
         return scores, low
     with mg.no_grad():
         try:

@@ -63,8 +63,8 @@ def attribution(room, question, wish):
     command, job = COMMANDS[name], room.asked(name, question, wish)
     draw = command.draw or (lambda found: found)
     job.drawn = lambda found: {"map": numbers(draw(found)[0])}
-    layer = command.where(job)
-    found = next(iter(command.arrays(job, layer).values()))
+    layer, arrays = command.explain(job)
+    found = next(iter(arrays.values()))
     return {
         "map": numbers(draw(found)[0]),
         "of": job.target_name(),
