@@ -1,5 +1,6 @@
 """The files of a result: names for them, and arrays, pictures and records written whole or not at all."""
 
+import functools
 import hashlib
 import io
 import json
@@ -106,6 +107,7 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """{package: version} of what a result depends on, as far as it is installed."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
