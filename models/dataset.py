@@ -24,7 +24,6 @@ from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from . import class_list
 from .catalogue import home
@@ -282,6 +281,8 @@ def _classes(listed: bytes | None, folders: list[str], where: Path) -> dict[str,
 
 
 def _decode_all(source: _Folder | _Archive, size: int, array: Path, facts: Path, progress: bool) -> None:
+    from tqdm import tqdm
+
     listing = _list(source.names, source.class_list(), source.root)
     place = {name: i for i, name in enumerate(listing.names)}
     digests = [""] * len(place)

@@ -24,7 +24,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor
@@ -33,6 +32,7 @@ from minigrad.nn import Module
 from minigrad.typing import Decorated
 
 from .objective import Objective, as_objective, evaluate
+from .progress import tqdm
 from .random import drawn, streams
 from .ranges import require
 from .target import as_images, as_leaf, as_pixels, check_pixels, classes, in_pixels, is_class, logits, pick

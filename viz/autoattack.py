@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor
@@ -30,6 +29,7 @@ from .attacks import (
     scores,
     steepest,
 )
+from .progress import tqdm
 from .random import streams
 from .ranges import require
 from .square import SquareSearch

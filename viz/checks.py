@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from minigrad.nn import Module
 
 from .perturbation import at_once, filling, watched, watched_many
+from .progress import tqdm
 from .random import drawn, stream, streams, taken_for
 from .ranges import require
 from .target import as_image, fixed_target, in_pixels, is_class, require_units, value_range

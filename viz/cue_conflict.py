@@ -7,12 +7,12 @@ photograph of one class (its shape) to one of another (its texture), and whoever
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad.nn import Module
 
 from .attacks import scores
+from .progress import tqdm
 from .style import style_transfer
 from .target import as_pixels, classes
 from .typing import Callback, Images

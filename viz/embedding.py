@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from minigrad.nn import Module
 
 from .inside import activation_maps
+from .progress import tqdm
 from .random import stream
 from .ranges import require
 from .target import as_images

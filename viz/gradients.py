@@ -16,7 +16,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from tqdm import trange
 
 import minigrad as mg
 from minigrad import Tensor
@@ -25,6 +24,7 @@ from minigrad.nn.observe import observed
 from minigrad.tools.summary import Calls
 
 from .objective import score
+from .progress import trange
 from .random import drawn, streams
 from .ranges import require
 from .rectifiers import Rectifiers, layers_of

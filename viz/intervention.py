@@ -10,7 +10,6 @@ import copy
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor, nn
@@ -20,6 +19,7 @@ from minigrad.nn.observe import observed
 
 from .network import described_as
 from .perturbation import watched
+from .progress import tqdm
 from .sizes import activations
 from .target import as_image, channel_numbers, fixed_target
 from .typing import Images, Target

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor, nn, optim
 from minigrad import functional as F
 from minigrad.nn import Module
 
+from .progress import tqdm
 from .random import stream
 from .ranges import require
 from .target import check_pixels

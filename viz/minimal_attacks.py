@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor, optim
@@ -16,6 +15,7 @@ from minigrad.nn import Module
 
 from .attacks import aim, aimed_by_name, checked_images, distance, measured
 from .objective import Objective
+from .progress import tqdm
 from .ranges import require
 from .target import as_leaf, logits, pick
 from .typing import Callback, Classes, Images, Target

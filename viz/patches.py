@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
@@ -21,6 +20,7 @@ from minigrad.nn import Module
 from minigrad.tools.summary import traced
 
 from .gradients import deconvnet, guided_backprop
+from .progress import tqdm
 from .sizes import activations
 from .target import as_image, as_images
 from .typing import Images

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
@@ -18,6 +17,7 @@ from minigrad.nn import Module
 from models.layers import Preprocess
 
 from .objective import score
+from .progress import tqdm
 from .random import stream
 from .ranges import require
 from .target import (

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import trange
 
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import Module
 
 from .checks import per_pixel
+from .progress import trange
 from .random import drawn, stream, streams
 from .ranges import require
 from .target import as_image, classes, fixed_target, logits

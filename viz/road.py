@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from minigrad.nn import Module
 
 from .checks import finite
 from .perturbation import watched
+from .progress import tqdm
 from .random import streams
 from .ranges import require
 from .target import as_image, fixed_target, is_class

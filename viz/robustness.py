@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import Tensor, nn
@@ -28,6 +27,7 @@ from .corruptions import SEVERITIES, corrupt
 from .defenses import defend
 from .intervals import estimate, median
 from .network import described_as
+from .progress import tqdm
 from .table import Table
 from .target import as_images, classes
 from .typing import Classes, Images

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad.nn import Module
@@ -17,6 +16,7 @@ from minigrad.nn import Module
 from .attack_report import as_saved
 from .attacks import aim, aimed_by_name, checked_images, distance, is_reached, measured, require_class, scores
 from .objective import Objective
+from .progress import tqdm
 from .random import streams
 from .ranges import require
 from .target import as_leaf, logits, pick

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad.nn import Module
@@ -26,6 +25,7 @@ from .attacks import (
     require_class,
     scores,
 )
+from .progress import tqdm
 from .random import drawn, streams
 from .ranges import require
 from .typing import Callback, Classes, Images, Target

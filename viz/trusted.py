@@ -17,7 +17,6 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import functional as F
@@ -28,6 +27,7 @@ from .checks import insertion_deletion, per_pixel, sensitivity
 from .gradients import integrated_gradients, saliency
 from .intervals import Estimate, estimate
 from .perturbation import occlusion
+from .progress import tqdm
 from .randomization import model_randomization
 from .target import as_image, fixed_target, is_class
 from .typing import Callback, Images, Method, SoFar, Target

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from minigrad.nn import Module
 
 from .attacks import aimed_by_name, check_budget, checked_images, scores, within_ball
 from .minimal_attacks import deepfool
+from .progress import tqdm
 from .random import stream
 from .ranges import require
 from .target import check_pixels

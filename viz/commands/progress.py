@@ -5,7 +5,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from typing import Any, TextIO
 
-from tqdm import tqdm
+from viz.progress import tqdm
 
 EVERY = 30.0  # seconds between two lines
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s after {elapsed}, about {remaining} left"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import trange
 
 import minigrad as mg
 from minigrad import functional as F
@@ -18,6 +17,7 @@ from models.architectures.resnet import block
 from models.layers import Preprocess
 from models.training import one_cycle
 
+from ..progress import trange
 from ..random import stream
 from ..target import as_leaf
 from ..typing import Images
