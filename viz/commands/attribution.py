@@ -4,7 +4,6 @@ They are alike: a function of viz takes the options by their names, and its resu
 they share is in attribution_command.py.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np

@@ -38,7 +38,7 @@ def as_lines(every: float = EVERY) -> AbstractContextManager:
     return nullcontext() if sys.stderr.isatty() else redirect_stderr(Lines(sys.stderr, every))
 
 
-def steps(total: int, desc: str, quiet: bool = False, unit: str = "step", every: float = EVERY) -> tqdm:
+def steps(total: int, desc: str, quiet: bool = False, unit: str = "step", every: float = EVERY) -> Any:
     """A tqdm over `total` steps, `with steps(100, "dream") as bar: bar.update()`; silent if quiet.
 
     Where stderr is no terminal, the first and the last state have a line too.
