@@ -13,8 +13,9 @@ import pytest
 import viz
 from models.mistakes import UserError
 from viz.__main__ import main, words_for
+from viz.commands import techniques
 from viz.commands.command import find
-from viz.commands.techniques import COMMANDS, FAMILIES, TECHNIQUES
+from viz.commands.techniques import COMMANDS, FAMILIES, TECHNIQUES, reference
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted({name for name, *_ in COMMANDS.values()})
@@ -33,7 +34,7 @@ def test_the_list_names_all_of_them(capsys):
 @pytest.mark.parametrize("technique", TECHNIQUES.values(), ids=lambda technique: technique.name)
 def test_what_is_said_of_it_is_so(technique):
     if technique.page:
-        assert callable(getattr(viz, technique.name))
+        assert technique.name == "ground_truth" or callable(getattr(viz, technique.name))
         assert (ROOT / "docs" / "techniques" / technique.page).is_file()
     if technique.command:
         name, *options = technique.command.split()
@@ -84,6 +85,13 @@ def test_one_is_described(capsys):
     assert not end.value.code and shown.startswith("usage: python -m viz grad_cam [-h]")
     assert "a_k = mean over positions" in shown and "python -m viz grad_cam photo.jpg --target cat" in shown
     assert "arXiv:1610.02391" in shown and "viz.grad_cam" in shown and "docs/techniques/cam.md" in shown
+
+
+@pytest.mark.parametrize("name, page", [("trust", "trust"), ("ground_truth", "ground_truth"), ("rise", "perturbation")])
+def test_help_names_the_page_of_the_guide_where_there_is_one(name, page, monkeypatch, tmp_path):
+    assert reference(name).endswith(f"Guide: docs/techniques/{page}.md")
+    monkeypatch.setattr(techniques, "PAGES", tmp_path)  # as installed
+    assert "docs/" not in reference(name) + find(name).options.format_help()
 
 
 def test_a_name_is_taken_as_papers_write_it():

@@ -131,5 +131,6 @@ def wrong_answers(
     overlays = [plot.overlay(data.images[n], heat[n]).transpose(2, 0, 1) for n in wrong]
     pictures = [viz.outline_mask(overlay, masks[n], outside=1) for overlay, n in zip(overlays, wrong, strict=True)]
     labels = [f"{data.names[data.labels[n]]}, taken for {data.names[named[n]]}; {inside[n]:.0%} inside" for n in wrong]
+    columns = min((4, 3, 5), key=lambda count: -len(wrong) % count)  # that leaves fewest cells empty
     title = f"Wrong answers, and where the network looks for what it names; outlined: {place}"
-    return plot.pictures(pictures, labels, title, columns=min(4, len(wrong)))
+    return plot.pictures(pictures, labels, title, columns=min(columns, len(wrong)))

@@ -1,7 +1,5 @@
 """What an attribution method can be trusted for: its maps beside what is known to matter.
 
-Guide: docs/techniques/ground_truth.md.
-
 mark, object, background: rendered scenes of four parts of which one decides, and networks trained on each. gain is how
 much of the map's positive part lies on it, 0 for a map that knows nothing, 1 for one that lies inside; precision, how
 many of as many highest pixels as it has; null, whether a map fits its own scene better than others, chance 1/2; rank,

@@ -95,7 +95,7 @@ def write(job: Job, name: str, rows: Table, data: Labelled, of: str) -> None:
     job.write_text(text, ".md", subject)
     if not job.args.quiet:
         print(text)
-    job.write(f"{name}: {len(rows)} rows", figure=figure, numbers={"rows": rows}, subject=subject)
+    job.write(f"{name}: {counted(len(rows), 'row')}", figure=figure, numbers={"rows": rows}, subject=subject)
 
 
 # ---- attacks ---------------------------------------------------------------------------------------------------------

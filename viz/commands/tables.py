@@ -35,7 +35,7 @@ def _cell(value: Any, column: str, form: str) -> str:
     if column == "linf":
         value, form = scaled(value, 255), "{:.1f}/255"
     elif column in ("l2", "l0"):
-        form = "{:.3g}"
+        form = "{:.3g}" if column == "l2" else "{:,.0f}"
     return value.text(form) if isinstance(value, Estimate) else form.format(value)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import viz
+
 PAGES = Path(__file__).parents[2] / "docs" / "techniques"  # of the guide, where this is a clone
 
 
@@ -71,7 +73,9 @@ FAMILIES: dict[tuple, tuple] = {
         ("smoothed", "a method averaged over noise, for the smooth randomisation test", None),
         ("sparseness", "does the map lie on few pixels?", None),
     ),
-    ("ground truth", None): (("ground_truth", "methods beside what is known to matter: what each can be trusted for"),),
+    ("ground truth", "ground_truth.md"): (
+        ("ground_truth", "methods beside what is known to matter: what each can be trusted for"),
+    ),
     ("looking inside", "inside.md"): (
         ("weight_images", "a layer's weights as pictures", "weights"),
         ("templates", "what a linear classifier looks for, a picture for each class"),
@@ -131,8 +135,10 @@ FAMILIES: dict[tuple, tuple] = {
     ),
 }
 
+OWN_PAGE = {"trust": "trust.md"}  # where it is not the family's
+
 TECHNIQUES = {
-    name: Technique(name, what, command[0] if command else name, page)
+    name: Technique(name, what, command[0] if command else name, OWN_PAGE.get(name, page))
     for (_, page), rows in FAMILIES.items()
     for name, what, *command in rows
 }
@@ -159,6 +165,7 @@ def reference(command: str) -> str:
     known = [technique for technique in known if technique.page]
     if not known:
         return ""
-    functions = ", ".join(f"viz.{technique.name}" for technique in known)
-    guide = f"\nGuide: docs/techniques/{known[0].page}" if (PAGES / known[0].page).is_file() else ""
-    return f"In Python: {functions}{guide}"
+    functions = ", ".join(f"viz.{one.name}" for one in known if callable(getattr(viz, one.name, None)))
+    lines = [f"In Python: {functions}"] if functions else []
+    lines += [f"Guide: docs/techniques/{known[0].page}"] if (PAGES / known[0].page).is_file() else []
+    return "\n".join(lines)
