@@ -90,6 +90,20 @@ def test_nothing_on_the_reading_path_leans_on_what_is_left_out():
                 assert known, f"{name} leans on {wanted}"
 
 
+def test_the_process_filters_of_warnings_are_left_alone():
+    """They belong to all threads: `viz.remarks.silence` is one thread's own. Named here: who may, and why."""
+    told = {
+        "viz/commands/command.py": "the frame of a process, before there are threads",
+        "viz/commands/gallery/attributions.py": "hears what is warned of, in a process without other threads",
+        "viz/commands/explore/worker.py": "hears what is warned of, one wish at a time",
+        "viz/many/work.py": "once in a worker's life, and never put back",
+        "models/convert/from_torch.py": "of torch, while a network is converted",
+    }
+    files = [path for folder in ("minigrad", "models", "viz") for path in (ROOT / folder).rglob("*.py")]
+    changing = re.compile(r"^[^#]*\b(catch_warnings|simplefilter|filterwarnings)\(", re.MULTILINE)
+    assert {str(p.relative_to(ROOT)) for p in files if changing.search(p.read_text("utf-8"))} == set(told)
+
+
 def test_import_is_quick_and_needs_only_numpy():
     code = (
         "import sys, minigrad\n"

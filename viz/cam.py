@@ -4,7 +4,6 @@ With A (N,C,h,w) the activations of `layer`, y the class score and g = dy/dA, al
 `layer` is where the map is drawn; None takes `default_layer`. Maps are in units of score, not normalised.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
 from .perturbation import at_once
 from .progress import trange
+from .remarks import remark
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits, logits_layer, pick, require_units
 from .typing import Images, SoFar, Target, Unit
 
@@ -330,7 +330,7 @@ def _as_array(cam: Tensor, image: np.ndarray, upsample: bool) -> np.ndarray:
 def warn_of_zeros(method: str, cam: Tensor, stacklevel: int) -> None:
     """Warn of every map of cam (N,h,w), a Tensor, that is zero all over."""
     for i in np.flatnonzero(~cam.numpy().any(axis=(1, 2))):
-        warnings.warn(f"{method}: the map of image {i} is zero everywhere", stacklevel=stacklevel)
+        remark(f"{method}: the map of image {i} is zero everywhere", stacklevel=stacklevel)
 
 
 def upsampled(cam: Tensor, image: np.ndarray) -> np.ndarray:

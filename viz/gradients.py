@@ -12,7 +12,6 @@ All take `image` (N,3,H,W), an array or Tensor in the model's input space, and `
 """
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from .progress import trange
 from .random import drawn, streams
 from .ranges import require
 from .rectifiers import Rectifiers, layers_of
+from .remarks import remark
 from .target import (
     as_image,
     as_images,
@@ -147,25 +147,25 @@ def _by_rectifiers(
     if rectifiers.met and rectifiers.smooth:
         names = layers_of(rectifiers.smooth, calls.seen)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        warnings.warn(
+        remark(
             f"{name}: this is the plain gradient at the smooth activations {', '.join(names[:3])}{more}: "
             f"only rectifiers, of which there are {rectifiers.met}, have a rule",
             stacklevel=3,
         )
     if rectifiers.met and not rectifiers.gates and not rectifiers.pools:
-        warnings.warn(
+        remark(
             f"{name}: no max pool lies between the image and what is explained, and its switches are what a deconvnet "
             "takes from the image: this shows the network, and hardly the image (guided_backprop shows both)",
             stacklevel=3,
         )
     if not rectifiers.met:
-        warnings.warn(
+        remark(
             f"{name}: no rectifier (relu, relu6, leaky_relu, prelu, elu, maximum(x, 0), clamp(x, min=0), where) lies "
             "between the image and what is explained, so this is the plain gradient",
             stacklevel=3,
         )
     elif len(empty := np.flatnonzero([not one.any() for one in found])):
-        warnings.warn(
+        remark(
             f"{name}: the map of image {', '.join(map(str, empty))} is zero everywhere: no positive gradient comes "
             "through the rectifiers from what is explained to the image (saliency shows the gradient itself)",
             stacklevel=3,

@@ -34,7 +34,6 @@ what epsilon keeps: `viz.completeness(..., baseline=None)` says how much. alpha-
 signs: where an output has none below 0, it hands on alpha times R_j.
 """
 
-import warnings
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -56,6 +55,7 @@ from .lrp_graph import WEIGHTED, NoRule, choice, constant, has_weights_before, n
 from .lrp_shares import COMPOSITES, RULES, Divider, Shares
 from .objective import explained, looked_at
 from .ranges import require
+from .remarks import remark
 from .target import as_image, channel_numbers
 from .typing import Images, Target, Unit
 
@@ -153,7 +153,7 @@ class _Pass:
         except NoRule as error:
             raise NotImplementedError(f"lrp: {error}{self.where(error.function)}") from None
         if divider.function is not None:
-            warnings.warn(
+            remark(
                 f"lrp: the outputs{self.where(divider.function)} are as small as {divider.size:.3g}, of whose "
                 f"relevance epsilon, {divider.epsilon:g}, keeps up to {divider.kept:.0%}: make epsilon less than "
                 f"{divider.size / 1000:.1g}",

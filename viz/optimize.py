@@ -7,7 +7,6 @@ result, with `stopped` set. Before the first loss is known there is no result, a
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from minigrad.device import array_module, current_device, to_numpy
 
 from .animation import save_gif
 from .ranges import require
+from .remarks import remark
 from .typing import Callback
 
 OPTIMIZERS = {
@@ -234,7 +234,7 @@ def _lbfgs(
 def warn_if_flat(gradient: Tensor) -> None:
     """Warn of a first gradient, a Tensor, that is 0 all over."""
     if gradient.size and not (gradient != 0).sum().item():
-        warnings.warn(
+        remark(
             "the gradient is 0 all over the first image, so nothing moves: it fulfils what is asked for, or rectifiers "
             "let nothing pass: start elsewhere",
             stacklevel=4,

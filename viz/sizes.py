@@ -1,6 +1,5 @@
 """Passes through a network that say which sizes it takes, where an image is of another."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,8 @@ import minigrad as mg
 from minigrad import Tensor
 from minigrad.nn import Module
 from minigrad.nn.observe import observed
+
+from .remarks import remark
 
 LARGEST = 512  # pixels of a side: no network asks for more
 
@@ -51,7 +52,7 @@ class _Runs:
     def warn_of_several(self) -> None:
         for name, count in self.counts.items():
             if name and count > 1:
-                warnings.warn(
+                remark(
                     f"layer {name!r} runs {count} times in one pass, and its name means the first: give each call a "
                     f"module of its own to look at another",
                     stacklevel=4,

@@ -20,7 +20,6 @@ by photograph, which are known better than the means.
 """
 
 import time
-import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -36,6 +35,7 @@ from minigrad.nn import Module
 from models.mistakes import UserError
 from viz import plot
 from viz.checks import Curves
+from viz.remarks import silence
 from viz.target import as_image, logits
 
 from .attribution import heading
@@ -273,8 +273,7 @@ def further(
         "other_class": lambda: viz.random_logit(model, images, method, labels, seed=args.seed)[0],
         "sparseness": lambda: viz.sparseness(maps),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of another class's map that is zero: here that is a result
+    with silence():  # on another class's map that is zero: here that is a result
         return {name: measure() for name, measure in found.items() if name in measures}
 
 

@@ -17,7 +17,6 @@ on where it was stopped, and adds methods and scenes. 500 scenes, all methods an
 have what there is, and how many scenes.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from viz import plot
 from viz.ground_truth.families import CUES, FAMILIES, family
 from viz.ground_truth.networks import ARCHITECTURES, trained
 from viz.ground_truth.scenes import scenes
+from viz.remarks import silence
 
 from .attribution import heading
 from .job import Job
@@ -69,8 +69,7 @@ def run(job: Job) -> None:
         name: {cue: trained(name, cue, kept, job.args.seed, job.progress) for cue in needed(families)}
         for name in architectures
     }
-    with job.stoppable(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
+    with job.stoppable(), silence():  # on maps that are zero: here that is a result
         for first in tqdm(range(0, job.args.scenes, job.args.batch_size), disable=not job.progress):
             extend(job, kept, networks, families, methods, first)
             if job.stopped:

@@ -27,6 +27,7 @@ from viz.many import engine, report
 from viz.many.photographs import Source
 from viz.many.store import Writer
 from viz.many.work import Question, Technique, computed, hold, identity
+from viz.remarks import silence
 from viz.target import channels, logits_layer
 
 from . import attribution
@@ -259,8 +260,7 @@ def with_defaults(model: Model, techniques: Sequence[Technique]) -> tuple[Techni
 def refuse_now(question: Question, model: Module) -> None:
     """Compute a drawn picture, so that what a technique says of the network comes before the work, as its own error."""
     shape = 1, channels(model), *model.input_size
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silence():
         computed(question, model, np.random.default_rng(0).random(shape, np.float32))
 
 

@@ -9,7 +9,6 @@ short. Where a method does not apply to the network, the sentence that says why 
 """
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.intervals import Estimate
 from viz.randomization import Randomization
+from viz.remarks import silence
 
 from .attribution import heading
 from .job import Job
@@ -82,8 +82,7 @@ def randomized(
     name: str, looks: int, model: Module, images: np.ndarray, targets: Any, seed: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """The parts of a Randomization, with the maps of the first photograph alone, which is shown."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
+    with silence():  # on maps that are zero: here that is a result
         found = viz.model_randomization(model, images, METHODS[name], targets, seed, looks=looks)
     layers = np.char.encode(np.array(found.layers), "utf-8")
     return {"layers": layers, "maps": found.maps[:, :1], "spearman": found.spearman, "ssim": found.ssim}

@@ -8,7 +8,6 @@ arXiv:1901.09392)? Do other methods agree? Nothing here can prove a map right; e
 The other photographs are those of --data, or scikit-image's.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import models
 import viz
 from models.mistakes import UserError
 from viz import trust_figure
+from viz.remarks import silence
 
 from .attribution import heading
 from .job import Job
@@ -79,8 +79,7 @@ def tried(job: Job) -> viz.Trust:
     """The Trust of what was asked for."""
     args = job.args
     method = METHODS[args.method]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of maps that are zero: here that is a result
+    with silence():  # on maps that are zero: here that is a result
         return viz.trust(
             job.model,
             job.image,

@@ -5,7 +5,7 @@ pixels by the deconvnet, each patch exactly the receptive field. Deeper layers s
 pool there are no switches: what is projected back is the same for every patch.
 """
 
-import warnings
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from models.mistakes import UserError
 from viz import plot
 from viz.head import stages
 from viz.patches import METHODS
+from viz.remarks import silence
 
 from .attribution import heading
 from .job import Job
@@ -56,9 +57,7 @@ def run(job: Job) -> None:
             )
         for channel in channels:
             found = viz.top_patches(model, data.images, layer, int(channel), 9, maxima[layer])
-            with warnings.catch_warnings():
-                if pooled:  # the first layers lie before the pools: see the description
-                    warnings.filterwarnings("ignore", "deconvnet: no max pool")
+            with silence() if pooled else nullcontext():  # the first layers lie before the pools: see the description
                 back = viz.projections(model, data.images, found, method)
             back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
             pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
