@@ -11,6 +11,7 @@ import pytest
 
 from tests.scripts import tiny
 from viz.commands import bias, embedding, evaluate_attribution, kept, robustness, sanity_check, top_patches
+from viz.many import engine
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,8 +162,10 @@ def test_workers_come_to_the_same(run, tmp_path, monkeypatch, cluster, name):
     if name == "sanity_check":
         pytest.importorskip("skimage", reason="scikit-image is not installed: pip install 'minigrad[test]'")
     assert run(name, out="whole")[0] == 0
+    sends = []  # of robustness: the network for six attacks, six defences, the network again
+    monkeypatch.setattr(engine, "sent", counting(engine.sent, sends))
     code, _, heard = run(name, "--scheduler", cluster, "--store", tmp_path / "kept")
-    assert code == 0, heard
+    assert code == 0 and len(sends) == (8 if name == "robustness" else 1), heard
     numbers, arrays = figures(tmp_path / "out")
     expected, others = figures(tmp_path / "whole")
     assert numbers.keys() == expected.keys() and arrays.keys() == others.keys()

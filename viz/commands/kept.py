@@ -60,6 +60,7 @@ class Keep:
 
     def __init__(self, store: Writer | None = None, client: Any = None) -> None:
         self.store, self.client = store, client
+        self.sent: tuple[Any, Any] = None, None
 
     def __call__(self, key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return compute() if self.store is None else self.store.remembered(key, compute)
@@ -72,10 +73,16 @@ class Keep:
         found = {}
         if self.client is not None:
             missing = {key: its for key, its in items.items() if self.store is None or not self.store.remembers(key)}
-            for key, result in engine.pieces(self.client, compute, model, missing):
+            for key, result in engine.pieces(self.client, compute, self.at_workers(model), missing):
                 found[key] = self(key, lambda result=result: result)
         for key, its in items.items():
             yield found[key] if key in found else self(key, lambda its=its: compute(model, *its))
+
+    def at_workers(self, model: Module) -> Any:
+        """The model, sent to each worker, where the last one was another."""
+        if self.sent[0] is not model:
+            self.sent = model, engine.sent(self.client, model)
+        return self.sent[1]
 
 
 @contextmanager

@@ -136,11 +136,13 @@ def at_worker(question: Question, batch: Batch, threads: dict[str, int]) -> Answ
     return answer(question, batch)
 
 
-def pieces(
-    found: Any, compute: Callable[..., dict], model: Module, items: dict[str, tuple]
-) -> Iterator[tuple[str, dict]]:
-    """(key, compute(model, *items[key])) of a Dask client's workers, as they come; each worker gets the model once."""
-    there = found.scatter(model, broadcast=True, hash=False)
+def sent(found: Any, model: Module) -> Any:
+    """The model as each of a Dask client's workers has it from now on, for `pieces`."""
+    return found.scatter(model, broadcast=True, hash=False)
+
+
+def pieces(found: Any, compute: Callable[..., dict], there: Any, items: dict[str, tuple]) -> Iterator[tuple[str, dict]]:
+    """(key, compute(model, *items[key])) of a Dask client's workers, as they come. there: the model, `sent`."""
     for (key, _), future in finished(found, partial(piece_at_worker, compute), items.items(), lambda: False, there):
         yield key, future.result()
 
