@@ -146,6 +146,28 @@ def test_optimised_images_are_each_photographs_own(run, folder, network, tmp_pat
         assert float(row[f"{name}_l2"]) == pytest.approx(np.linalg.norm(arrays[name] / 255 - x[0]), rel=1e-4)
 
 
+def test_style_transfer_takes_its_picture_along(run, folder, network, tmp_path):
+    painting = tmp_path / "painting.png"
+    models.save_image(np.random.default_rng(0).random((3, 24, 40)), painting)
+    more = ["style_transfer.steps=3", "style_transfer.style-weight=1e5", "style_transfer.style_layers=relu1_1,relu2_1"]
+    asked = ["--do", "style_transfer", "--set", f"style_transfer.style={painting}", *more, "--batch-size", 5]
+    code, _, heard = run(folder, *asked)
+    assert code == 0, heard
+    store, model = viz.open_store(tmp_path / "store"), models.load(network).requires_grad_(False)
+    row, arrays = store["dog/1.png"]
+    x = models.load_image(folder / "dog" / "1.png", model.input_size, model.short_side)
+    style = models.load_image(painting, (10, 16))  # its long side is the network's
+    expected = viz.style_transfer(
+        model, x, style, style_layers=["relu1_1", "relu2_1"], style_weight=1e5, steps=3, seed=0
+    )
+    assert abs(arrays["style_transfer"] / 255 - expected.image[0]).max() <= 0.51 / 255 and row["style_transfer_loss"]
+    known = store.facts["question"]["techniques"]["style_transfer"]
+    assert len(known["style"]["sha256"]) == 64 and known["content_layers"] and "painting" not in str(known)
+    models.save_image(np.zeros((3, 24, 40)), painting)
+    code, _, heard = run(folder, *asked)
+    assert code == 2 and "its techniques.style_transfer.style.sha256 is" in heard
+
+
 def test_half_is_half_and_knows_small_numbers(run, folder, tmp_path):
     run(folder, "--do", "saliency,lrp")
     run(folder, "--do", "saliency,lrp", "--half", out="half")
@@ -341,7 +363,11 @@ def test_where_none_has_an_answer_the_run_has_failed(script, network, tmp_path, 
         (["--do", "saliency", "--set", "lrp.rule=zplus"], "of one that --do names"),
         (["--do", "lrp", "--set", "lrp.rule=zminus"], "invalid choice"),
         (["--do", "lrp", "--set", "lrp.target=cat"], "has no such option"),
-        (["--do", "pgd", "--set", "pgd.steps=many"], "expected a int"),
+        (["--do", "pgd", "--set", "pgd.steps=many"], "expected a whole number"),
+        (["--do", "pgd", "--set", "pgd.epsilon=1/0"], "expected a number such as"),
+        (["--do", "style_transfer"], "style_transfer needs a picture: give --set style_transfer.style=FILE"),
+        (["--do", "style_transfer", "--set", "style_transfer.style=no.png"], "no.png"),
+        (["--do", "invert", "--set", "invert.style=no.png"], "has no such option"),
         (["--do", "pgd", "--set", "pgd.steps=0"], "steps must be"),
         (["--do", "jsma"], "needs a --target to reach"),
         (["--do", "deepfool", "--target", "cat"], "takes no --target"),

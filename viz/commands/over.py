@@ -12,6 +12,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import minigrad as mg
 import viz
 from minigrad.nn import Module
 from models.mistakes import UserError
-from models.model import Model
 from viz.many import engine, report
 from viz.many.photographs import Source
 from viz.many.store import Writer
@@ -35,15 +35,16 @@ from .dream import dreamer
 from .job import Job
 from .kept import add_worker_options, workers
 from .labelled import classes_of_folders
-from .options import chosen, distance, names, parser
-from .record import code_sha256, versions
+from .options import chosen, names, parser
+from .pictures import fitted
+from .record import code_sha256, sha256, versions
 from .tables import counted
 from .target import ANYTHING
 
 ATTACKS = ("fgsm", "pgd", "apgd", "auto_attack", "square_attack", "deepfool", "carlini_wagner", "one_pixel")
 NOWHERE = ("deepfool", "auto_attack")
 TO_A_CLASS = ("jsma", "targeted_ascent")
-OPTIMISED = ("deep_dream", "invert", "reconstruct_content")
+OPTIMISED = ("deep_dream", "invert", "reconstruct_content", "style_transfer")
 WRITTEN = ("table.csv", "report.html", "contact_sheet.png")
 KNOWN = (*attribution.COMMANDS, *ATTACKS, *TO_A_CLASS, *OPTIMISED, "features")
 
@@ -154,6 +155,8 @@ def asked(job: Job, source: Source) -> Question:
     if "layer" in explained and not any(one.kind == "attribution" for one in techniques):
         raise UserError(f"--target {args.target} is a layer, which only attributions explain")
     for one in techniques:
+        if one.name == "style_transfer" and "style" not in one.options:
+            raise UserError("style_transfer needs a picture: give --set style_transfer.style=FILE")
         if one.name in TO_A_CLASS and "target" not in explained:
             raise UserError(f"{one.name} needs a --target to reach, a class")
         if one.name in NOWHERE and explained:
@@ -163,7 +166,7 @@ def asked(job: Job, source: Source) -> Question:
         told=job.told,
         device=args.device,
         weights=identity(job.model),
-        techniques=with_defaults(job.model, techniques),
+        techniques=with_defaults(job, techniques),
         explained=explained,
         classes=classes_of_folders(job.model, source),
         seed=args.seed,
@@ -175,7 +178,7 @@ def recorded(question: Question, source: Source, size: int) -> dict[str, Any]:
     """The question as a store knows it; where files lie, and who computes, is no part of it."""
     explained = question.explained.get("target", question.explained)
     return {
-        "techniques": {one.name: one.options for one in question.techniques},
+        "techniques": {one.name: {k: told(v) for k, v in one.options.items()} for one in question.techniques},
         "target": str(explained) if explained != {} else "the top class",
         "weights": question.weights,
         "told": question.told,
@@ -185,6 +188,11 @@ def recorded(question: Question, source: Source, size: int) -> dict[str, Any]:
         "half": question.half,
         "version": mg.__version__,
     }
+
+
+def told(option: Any) -> Any:
+    """An option as a store knows it: of a picture its checksum."""
+    return {"sha256": sha256(option)} if isinstance(option, np.ndarray) else option
 
 
 def chosen_techniques(text: str, settings: Sequence[str]) -> list[Technique]:
@@ -210,13 +218,15 @@ def technique(name: str, given: Mapping[str, Any]) -> Technique:
         return Technique(name, "attribution", {key: read[key] for key in own if key in read and read[key] is not None})
     known = inspect.signature(getattr(viz, name)).parameters
     open_to = [key for key, one in list(known.items())[2:] if type(one.default) in (bool, int, float, str)]
-    layer = [key for key in ("layer", "layers") if key in known]
-    refuse_unknown(name, given, [*layer, *(key for key in open_to if key not in (*NOT_ASKED, *layer))])
+    open_to += [key for key in OPEN if key in known and key not in open_to]
+    refuse_unknown(name, given, [key for key in open_to if key not in NOT_ASKED])
     read = {key: read_as(name, key, known[key].default, value) for key, value in given.items()}
     return Technique(name, KINDS.get(name, "attack"), read)
 
 
+LAYERS = ("layers", "content_layers", "style_layers")  # several
 OPEN = ("layer", "rules", "through", "signed", "counterfactual", "only_convolutional")  # without a default
+OPEN += (*LAYERS, "style", "style_weight")
 NOT_ASKED = ("progress", "seed", "batch_size", "samples", "clip")
 KINDS = dict.fromkeys(OPTIMISED, "optimised") | {"features": "features"}
 
@@ -234,15 +244,19 @@ def read_as(name: str, key: str, default: Any, text: str) -> Any:
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
-        if key in ("layer", "layers"):
-            return text if key == "layer" else names(text)
-        return distance(text) if isinstance(default, float) else type(default)(text)
-    except (ValueError, KeyError):
-        raise UserError(f"--set {name}.{key}={text}: expected a {type(default).__name__}") from None
+        if key in LAYERS:
+            return names(text)
+        if key in ("layer", "style"):
+            return text
+        return float(Fraction(text)) if default is None or isinstance(default, float) else type(default)(text)
+    except (ValueError, KeyError, ZeroDivisionError):
+        kind = {bool: "true or false", int: "a whole number"}.get(type(default), "a number such as 0.5 or 4/255")
+        raise UserError(f"--set {name}.{key}={text}: expected {kind}") from None
 
 
-def with_defaults(model: Model, techniques: Sequence[Technique]) -> tuple[Technique, ...]:
-    """The same, with the layers written down that viz would take."""
+def with_defaults(job: Job, techniques: Sequence[Technique]) -> tuple[Technique, ...]:
+    """The same, with the layers written down that viz would take, and the picture of a style in place of its path."""
+    model = job.model
 
     def its_layer(one: Technique) -> dict[str, Any]:
         """The layer that a technique takes by default."""
@@ -250,11 +264,17 @@ def with_defaults(model: Model, techniques: Sequence[Technique]) -> tuple[Techni
             return {"layer": viz.default_layer(model)}
         if one.name in ("deep_dream", "invert"):
             return {"layer": dreamer(model)}
+        if one.name == "style_transfer":
+            return dict(zip(LAYERS[1:], viz.default_layers(model), strict=True))
         if one.name == "reconstruct_content":
             return {"layers": viz.default_layers(model, None, ())[0]}
         return {"layer": logits_layer(model)} if one.kind == "features" else {}
 
-    return tuple(Technique(one.name, one.kind, its_layer(one) | one.options) for one in techniques)
+    def its_style(one: Technique) -> dict[str, Any]:
+        """The picture of a style, as the technique takes it."""
+        return {"style": fitted(job, one.options["style"], max(model.input_size))} if "style" in one.options else {}
+
+    return tuple(Technique(one.name, one.kind, its_layer(one) | one.options | its_style(one)) for one in techniques)
 
 
 def refuse_now(question: Question, model: Module) -> None:
