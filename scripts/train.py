@@ -205,7 +205,7 @@ def train(trainer: Trainer, checkpoint: Path, job) -> None:
     """Train to the end or until asked to stop, and leave a checkpoint of where that was."""
     total = trainer.recipe.epochs * trainer.batches
     done = trainer.epoch * trainer.batches + trainer.batch
-    with job.stoppable(), tqdm(total=total, initial=done, unit="step", disable=job.args.quiet) as bar:
+    with job.stoppable(), tqdm(total=total, desc="train", initial=done, unit="step", disable=job.args.quiet) as bar:
         while not trainer.finished and not job.stopped:
             for step in trainer.steps():
                 show(bar, step, trainer)

@@ -81,7 +81,7 @@ class Course:
         if self.progress:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=self.steps, unit="step")
+            self.bar = tqdm(total=self.steps, desc="optimising", unit="step")
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:

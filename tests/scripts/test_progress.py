@@ -1,7 +1,9 @@
 """Long work says how far it is: a bar on a terminal, lines in a file, nothing if quiet."""
 
+import ast
 import io
 import sys
+from pathlib import Path
 
 import pytest
 from tqdm import tqdm
@@ -84,3 +86,17 @@ def test_a_long_command_speaks_into_a_pipe_unless_quiet(script, photograph, monk
     monkeypatch.setattr(command, "as_lines", lambda: progress.as_lines(every=0))
     code, _, said = script("rise", photograph, "--samples", 64, *(["--quiet"] if quiet else []))
     assert code == 0 and ("RISE: 100%" in said) != quiet and "\r" not in said
+
+
+def test_every_bar_says_what_it_is_of():
+    """In a file, where a bar is a line every half minute, nothing stands around it that would."""
+    root, bars = Path(__file__).parents[2], 0
+    for path in (path for folder in ("viz", "models", "scripts") for path in (root / folder).rglob("*.py")):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text)):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called in ("tqdm", "trange") and path.name != "progress.py":
+                bars += 1
+                named = called == "tqdm" and len(node.args) > 1 or any(word.arg == "desc" for word in node.keywords)
+                assert named or "bar.set_description(" in text, f"{path}:{node.lineno}"
+    assert bars > 20

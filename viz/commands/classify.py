@@ -68,7 +68,7 @@ def in_source(job: Job, path: Path) -> None:
     question = Question(model=args.model, techniques=(), explained={}, classes=classes, half=False, **told)
     hold(question, model)
     rows = []
-    with job.stoppable(), tqdm(total=len(source), unit="image", disable=not job.progress) as bar:
+    with job.stoppable(), tqdm(total=len(source), desc="classify", unit="image", disable=not job.progress) as bar:
         for found in here(question, source.batches(BATCH)):
             rows += found.rows
             bar.update(len(found.rows))

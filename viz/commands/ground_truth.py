@@ -70,7 +70,7 @@ def run(job: Job) -> None:
         for name in architectures
     }
     with job.stoppable(), silence():  # on maps that are zero: here that is a result
-        for first in tqdm(range(0, job.args.scenes, job.args.batch_size), disable=not job.progress):
+        for first in tqdm(range(0, job.args.scenes, job.args.batch_size), "ground_truth", disable=not job.progress):
             extend(job, kept, networks, families, methods, first)
             if job.stopped:
                 break

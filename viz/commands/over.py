@@ -120,7 +120,7 @@ def compute(job: Job, store: Writer, source: Source, question: Question) -> tupl
     if before == whole:
         return 0, {}
     batches = source.batches(size, frozenset(store.done))
-    bar = tqdm(total=whole, initial=before, unit="image", disable=not job.progress)
+    bar = tqdm(total=whole, desc="over", initial=before, unit="image", disable=not job.progress)
     with job.stoppable(), bar:
         for found in answers(job, question, batches):
             store.put(found.first, found.rows, found.arrays, found.scales)

@@ -59,7 +59,7 @@ def run(job: Job) -> None:
     images, targets = photographs(job)
     found = {}
     with job.stoppable(), kept(job, images) as keep:
-        for name in tqdm(methods, disable=not job.progress):
+        for name in tqdm(methods, "sanity_check", disable=not job.progress):
             if job.stopped and found:
                 break
             found[name] = or_refusal(lambda name=name: randomizations(job, images, targets, name, keep))
