@@ -91,7 +91,7 @@ def test_embeddings_name_their_photographs(words, tmp_path):
 MANY = 100_000
 STEPPED = {  # what makes a command work for so long that Ctrl-C comes in the middle
     "attack": ["--steps", MANY],
-    "cue_conflict": ["--count", 3000],
+    "cue_conflict": ["--count", 100],
     "dream": ["--steps", MANY],
     "invert": ["--steps", MANY, "--optimizer", "sgd"],
     "maximize": ["--steps", MANY],
@@ -175,7 +175,7 @@ def says_where_it_was_stopped(folder, out, titles, of):
 def test_a_stopped_run_says_where(name, more, words, titles, ctrl_c_in_pass, tmp_path, capsys):
     ctrl_c_in_pass(12)
     assert run(name, words(name, *more, "--out", tmp_path)) == 130
-    of = {"cue_conflict": 3000, "attack": 6 * MANY if "cw" in more else MANY}.get(name, MANY)
+    of = {"cue_conflict": 100, "attack": 6 * MANY if "cw" in more else MANY}.get(name, MANY)
     says_where_it_was_stopped(tmp_path, capsys.readouterr().out, titles, of)
 
 

@@ -23,7 +23,7 @@ add, number = options.add_argument, options.number
 add("--styled-by", metavar="MODEL", help="the network whose layers style transfer looks at (default: --model)")
 number("--steps", 60, "of style transfer")
 number("--style-weight", float, "of the texture", shown="default: one that suits the network")
-number("--content-weight", 4.0, "of the shape, which is to stay recognisable")
+number("--content-weight", 16.0, "of the shape, which is to stay recognisable")
 
 
 def run(job: Job) -> None:
