@@ -188,14 +188,24 @@ class _Archive:
             yield path.relative_to(self.top), read
 
     def _files(self, wanted: Callable[[PurePosixPath], bool]) -> Iterator[Any]:
-        try:
-            with tarfile.open(self.root) as tar:
-                for member in tar:
-                    path = PurePosixPath(member.name)
-                    if member.isfile() and not _hidden(path) and wanted(path):
-                        yield path, lambda member=member: cast(IO[bytes], tar.extractfile(member)).read()
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise DatasetError(f"{self.root} is damaged or cut short: {error}") from error
+        for member, read in archived(self.root):
+            if wanted(path := PurePosixPath(member.name)):
+                yield path, read
+
+
+def archived(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+    """(member, a function that gives its bytes) of the pictures in a tar archive, and every classes.txt, in its order;
+    hidden ones are left out. Raises DatasetError for an archive that is damaged."""
+    try:
+        with tarfile.open(path) as tar:
+            while member := tar.next():
+                tar.members.clear()  # which would grow with the archive
+                name = PurePosixPath(member.name)
+                known = name.suffix.lower() in SUFFIXES or name.name == class_list.NAME
+                if member.isfile() and known and not _hidden(name):
+                    yield member, lambda member=member: cast(IO[bytes], tar.extractfile(member)).read()
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path} is damaged or cut short: {error}") from error
 
 
 def _open_source(path: Path) -> _Folder | _Archive:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import tarfile
 import warnings
-import zlib
 from array import array
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ import numpy as np
 import models
 from minigrad.nn import Module
 from models import class_list
-from models.class_list import DatasetError, read_class_list
-from models.dataset import SUFFIXES
+from models.class_list import read_class_list
+from models.dataset import SUFFIXES, archived
 from models.images import ImageError
 from models.mistakes import UserError
 
@@ -97,7 +96,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.root, self.names, self.class_list = path, [], None
         self.sizes, self.modified = array("q"), array("q")
-        for member, read in self._members():
+        for member, read in archived(self.root):
             if PurePosixPath(member.name).name == class_list.NAME:
                 self.class_list = read()
             else:
@@ -112,7 +111,7 @@ class Archive:
         """As those of Files; the archive is read once, up to the last of the places."""
         wanted, place = iter(places), -1
         next_one = next(wanted, None)
-        for member, read in self._members():
+        for member, read in archived(self.root):
             if next_one is None:
                 return
             if PurePosixPath(member.name).name == class_list.NAME:
@@ -121,22 +120,6 @@ class Archive:
             if place == next_one:
                 yield read()
                 next_one = next(wanted, None)
-
-    def _members(self) -> Iterator[Any]:
-        try:
-            with tarfile.open(self.root, "r|*") as tar:
-                while member := tar.next():
-                    tar.members.clear()  # which would grow with the archive
-                    path = PurePosixPath(member.name)
-                    hidden = any(part.startswith(".") and part != "." for part in path.parts)
-                    if (
-                        member.isfile()
-                        and not hidden
-                        and (path.suffix.lower() in SUFFIXES or path.name == class_list.NAME)
-                    ):
-                        yield member, lambda member=member: tar.extractfile(member).read()
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise DatasetError(f"{self.root} is damaged or cut short: {error}") from error
 
 
 class Source:
