@@ -196,7 +196,8 @@ class Source:
 
 def in_unicode(name: str) -> str:
     """The name; of one that is not UTF-8, with the bytes that are not as escapes, such as "caf\\xe9.jpg"."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    found = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if found == name else found  # the same object: the names are what a long run keeps in memory
 
 
 def _opened(path: Path) -> Files | Archive:
