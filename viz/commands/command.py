@@ -86,7 +86,7 @@ def main(
 
     def work() -> int | None:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: print(f"{name}: warning: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_, **__: sys.stderr.write(f"{name}: warning: {message}\n")
             warnings.filterwarnings("ignore", module=r"PIL\.")  # once: threads that read share the filters
             args = options.parse_args(argv)
             defaults = {key: options.get_default(key) for key in vars(args)}
