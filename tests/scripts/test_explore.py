@@ -2,6 +2,7 @@
 test_explore_browser.py."""
 
 import base64
+import io
 import json
 import shlex
 import threading
@@ -281,6 +282,35 @@ def test_a_place_is_taken_apart(shown, client, monkeypatch):
     assert max(map(max, pool["terms"][0]["patch"])) == pool["value"] and pool["terms"][0]["sum"] is None
     number = asked(client, view="place", layer="fc", unit=[1])
     assert len(number["terms"]) == 4 and number["more"] == 4 and number["uses"] == []
+
+
+@pytest.mark.parametrize(
+    "layer, unit, names",
+    [
+        ("conv3_1", [2, 1, 1], {"patches", "kernels", "products"}),
+        ("pool1", [1, 0, 0], {"patches"}),
+        ("fc", [1], {"patches", "kernels", "products"}),
+        ("relu3_1", [2, 1, 1], set()),
+    ],
+)
+def test_a_place_is_kept_as_its_command_writes_it(shown, client, layer, unit, names, monkeypatch, tmp_path, capsys):
+    answer = asked(client, view="place", layer=layer, unit=unit)
+    name, more, suffixes = answer["keep"]
+    files = {
+        suffix: server.written(shown[1], name, {"photo": shown[1].own.key, **more}, f".{suffix}") for suffix in suffixes
+    }
+    assert ("png" in files) == (layer not in ("fc", "relu3_1"))  # a picture, where there are patches to be seen
+    monkeypatch.chdir(shown[0])
+    assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path)]) == 0
+    assert f": {answer['value']:.3g}: {answer['note']}" in capsys.readouterr().out
+    (written,) = tmp_path.glob("*.npz")
+    with np.load(written) as arrays, np.load(io.BytesIO(files["npz"][1])) as kept:
+        assert set(arrays) == set(kept) == names | {"image"}
+        for n, term in enumerate(answer["terms"]):
+            np.testing.assert_allclose(arrays["patches"][n], np.array(term["patch"], float), rtol=1e-6)
+            if "kernels" in names:
+                np.testing.assert_allclose(kept["kernels"][n], term["kernel"], rtol=1e-6)
+                assert kept["products"][n].sum() == pytest.approx(term["sum"], rel=1e-5, abs=1e-7)
 
 
 def test_the_padding_of_a_max_pool_is_no_number():

@@ -417,9 +417,9 @@ def test_layers_channels_and_places_are_walked(page, server):
     canvas.send_keys(Keys.ARROW_RIGHT, Keys.ENTER)
     until(page, ".part-place h2", "relu3_1, channel ")
     made = page.find_elements("css selector", ".recipe summary")
-    assert [one.text for one in made] == 2 * ["The command and the Python that make this"] + [
-        "The Python that makes this"
-    ]
+    assert [one.text for one in made] == 3 * ["The command and the Python that make this"]
+    kept = page.find_elements("css selector", ".part-place .keep")
+    assert [one.get_attribute("textContent") for one in kept] == ["NPZ"]  # a rectifier's one number is no picture
     page.find_element("css selector", ".part-place p a").click()  # down: what the rectifier takes
     until(page, ".part-place h2", "conv3_1, channel ")
     assert (

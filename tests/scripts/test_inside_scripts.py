@@ -81,6 +81,20 @@ def test_activations(written, photograph, weights):
     assert numbers["means"][0] == pytest.approx(means.max())
 
 
+def test_the_arithmetic_of_a_place(written, script, photograph, weights):
+    place = ["--layer", "conv2_1", "--place", "3,2,1"]
+    arrays, numbers = written("activations", photograph, *place)
+    model, image = models.load(weights).eval(), arrays["image"]
+    assert numbers["value"] == pytest.approx(viz.activation_maps(model, image, "conv2_1")[0, 3, 2, 1], rel=1e-6)
+    np.testing.assert_allclose(arrays["products"].sum((1, 2)), numbers["sums"], rtol=1e-5)
+    assert sum(numbers["sums"]) + numbers["rest"] + numbers["bias"] == pytest.approx(numbers["value"], abs=1e-4)
+    assert [use["layer"] for use in numbers["uses"]] == ["relu2_1"]
+    code, _, err = script("activations", photograph, *place, "--top", "3")
+    assert (code, err.count("\n")) == (2, 1) and "--place is of one number" in err
+    code, _, err = script("activations", photograph, "--layer", "conv2_1", "--place", "3,200,1")
+    assert (code, err.count("\n")) == (2, 1) and "it has no unit (3, 200, 1)" in err
+
+
 def test_activations_of_a_vector_are_refused(script, photograph):
     code, _, err = script("activations", photograph, "--layer", "fc6")
     assert code == 2 and "has no maps" in err

@@ -9,6 +9,7 @@ from viz import patches
 from viz.colours import Scale
 from viz.target import channels
 
+from .. import activations
 from . import rather
 from .look import ranked
 from .packed import levels, numbers, picture
@@ -167,7 +168,8 @@ def ideal(room, question, wish):
 def place(room, question, wish):
     """The arithmetic of one place, and who takes it."""
     name, unit = question["layer"], tuple(int(n) for n in question["unit"])
-    job = room.asked("classify", question, wish)
+    options = {"--layer": name, "--place": ",".join(map(str, unit))}
+    job = room.asked("activations", question | {"options": options}, wish)
     found = viz.arithmetic(job.model, job.image, name, unit)
     return {
         "layer": name,
@@ -186,6 +188,8 @@ def place(room, question, wish):
             for use in viz.uses(job.model, job.image, name, unit)
         ],
         "box": box(job, name, unit),
+        "command": job.command_line,
+        "keep": ["activations", {"options": options}, ["png", "npz"] if activations.has_patches(found) else ["npz"]],
         "python": room.python(
             job.photo,
             f"found = viz.arithmetic(model, image, {name!r}, {unit!r})",

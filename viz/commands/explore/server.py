@@ -141,16 +141,61 @@ async def refuse(scope, receive, send, status, sentence):
 
 def application(room):
     """The Starlette application of a Room, with a Worker of its own."""
-    worker = Worker()
+    answers = Answers(room)
+    routes = [Route(view, page) for view in VIEWS]
+    routes += [
+        Route("/page/{name}", page),
+        Route("/photographs", answers.add, methods=["POST"]),
+        Route("/photographs/{key}.png", answers.photograph),
+        Route("/keep/{name}.{suffix:str}", answers.keep),
+        WebSocketRoute("/talk", answers.talk),
+    ]
+    return Starlette(routes=routes)
 
-    async def page(request):
-        name = request.path_params.get("name", "index.html")
-        place = GALLERY if name == "style.css" else PAGE  # its colours and letters are the gallery's
-        if name not in {path.name for path in place.iterdir()} or Path(name).suffix not in KINDS:
-            return PlainTextResponse(f"there is no {name}", 404, RULES)
-        return Response((place / name).read_bytes(), headers=RULES, media_type=KINDS[Path(name).suffix])
 
-    async def answered(answer):
+async def page(request):
+    name = request.path_params.get("name", "index.html")
+    place = GALLERY if name == "style.css" else PAGE  # its colours and letters are the gallery's
+    if name not in {path.name for path in place.iterdir()} or Path(name).suffix not in KINDS:
+        return PlainTextResponse(f"there is no {name}", 404, RULES)
+    return Response((place / name).read_bytes(), headers=RULES, media_type=KINDS[Path(name).suffix])
+
+
+class Answers:
+    """What the page gets beside itself: photographs, results to keep, and a socket for each tab."""
+
+    def __init__(self, room):
+        self.room, self.worker = room, Worker()
+
+    async def add(self, request):
+        name, content = request.query_params.get("name", "photograph"), bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > LARGEST:
+                return JSONResponse(
+                    {"refused": f"more than {LARGEST // 1_000_000} MB: make it smaller first"}, 413, RULES
+                )
+        facts = await self.computed(lambda wish: described(self.room.add(name, bytes(content))))
+        return JSONResponse(facts, 400 if "refused" in facts else 200, RULES)
+
+    async def photograph(self, request):
+        try:
+            found = self.room.photograph(request.path_params["key"])
+        except UserError as error:
+            return PlainTextResponse(str(error), 404, RULES)
+        return Response(png(found.image), headers=RULES, media_type="image/png")
+
+    async def keep(self, request):
+        question = json.loads(request.query_params.get("question", "{}"))
+        name, suffix = request.path_params["name"], "." + request.path_params["suffix"]
+        facts = await self.computed(lambda wish: {"file": written(self.room, name, question, suffix, wish)})
+        if "refused" in facts:
+            return PlainTextResponse(facts["refused"], 400, RULES)
+        name, content = facts["file"]
+        headers = RULES | {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(content, headers=headers, media_type=KINDS[suffix])
+
+    async def computed(self, answer):
         """What answer(wish) gives, computed by the worker; a dict with "refused" where it cannot be."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
@@ -159,50 +204,12 @@ def application(room):
             if facts.get("done"):
                 loop.call_soon_threadsafe(lambda: done.done() or done.set_result(facts))
 
-        worker.ask([Wish(object(), 0, answer, report)])
+        self.worker.ask([Wish(object(), 0, answer, report)])
         return await done
 
-    async def add(request):
-        name, content = request.query_params.get("name", "photograph"), bytearray()
-        async for part in request.stream():
-            content += part
-            if len(content) > LARGEST:
-                return JSONResponse(
-                    {"refused": f"more than {LARGEST // 1_000_000} MB: make it smaller first"}, 413, RULES
-                )
-        facts = await answered(lambda wish: described(room.add(name, bytes(content))))
-        return JSONResponse(facts, 400 if "refused" in facts else 200, RULES)
-
-    async def photograph(request):
-        try:
-            found = room.photograph(request.path_params["key"])
-        except UserError as error:
-            return PlainTextResponse(str(error), 404, RULES)
-        return Response(png(found.image), headers=RULES, media_type="image/png")
-
-    async def keep(request):
-        question = json.loads(request.query_params.get("question", "{}"))
-        name, suffix = request.path_params["name"], "." + request.path_params["suffix"]
-        facts = await answered(lambda wish: {"file": written(room, name, question, suffix, wish)})
-        if "refused" in facts:
-            return PlainTextResponse(facts["refused"], 400, RULES)
-        name, content = facts["file"]
-        headers = RULES | {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, headers=headers, media_type=KINDS[suffix])
-
-    async def talk(websocket):
+    async def talk(self, websocket):
         await websocket.accept()
-        await Tab(room, worker, websocket).run()
-
-    routes = [Route(view, page) for view in VIEWS]
-    routes += [
-        Route("/page/{name}", page),
-        Route("/photographs", add, methods=["POST"]),
-        Route("/photographs/{key}.png", photograph),
-        Route("/keep/{name}.{suffix:str}", keep),
-        WebSocketRoute("/talk", talk),
-    ]
-    return Starlette(routes=routes)
+        await Tab(self.room, self.worker, websocket).run()
 
 
 def described(photograph):

@@ -1,4 +1,5 @@
-// How far maps agree: the correlation of their ranks (Spearman 1904).
+// How far maps agree: the correlation of their ranks (Spearman 1904). Here, as their colours are, for the maps are here:
+// the server keeps none, so it would have to be sent all of them again whenever one has come.
 
 // Of each value its place in their order, from the mean 0 on; equal ones share the mean of theirs.
 export function ranks(values) {

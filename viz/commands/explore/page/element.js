@@ -33,14 +33,14 @@ export function recipe(answer, files = []) {
 }
 
 // Links to the files that a technique's command would write.
-export function keeping(name, question) {
+export function keeping(name, question, suffixes = ["png", "npz"]) {
   const asked = encodeURIComponent(JSON.stringify(question));
-  return ["png", "npz"].map((suffix) =>
+  return suffixes.map((suffix) =>
     element("a", { href: `/keep/${name}.${suffix}?question=${asked}`, download: "", className: "keep" }, suffix.toUpperCase()),
   );
 }
 
 // The same of an answer that says by which technique and with which options it is kept.
-export const kept = ({ keep, ending }, question) => (keep && !ending ? keeping(keep[0], { ...question, ...keep[1] }) : []);
+export const kept = ({ keep, ending }, question) => (keep && !ending ? keeping(keep[0], { ...question, ...keep[1] }, keep[2]) : []);
 
 export const percent = (p) => (p >= 0.995 && p < 1 ? `${(100 * p).toFixed(2)} %` : `${(100 * p).toFixed(1)} %`);

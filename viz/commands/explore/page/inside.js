@@ -333,5 +333,5 @@ function showPlace(part, question, answer) {
   const by = unit.slice(1).join();
   const sort = element("button", { type: "button", onclick: () => place.change({ layer, by }) }, "Sort the channels by this place");
   const [title, ...rest] = arithmetic(answer, link);
-  part.box.replaceChildren(title, by ? element("p", {}, sort) : "", ...rest, recipe(answer));
+  part.box.replaceChildren(title, by ? element("p", {}, sort) : "", ...rest, recipe(answer, kept(answer, question)));
 }
