@@ -193,13 +193,13 @@ class _Archive:
                 yield path, read
 
 
-def archived(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+def archived(path: Path) -> Iterator[Any]:
     """(member, a function that gives its bytes) of the pictures in a tar archive, and every classes.txt, in its order;
     hidden ones are left out. Raises DatasetError for an archive that is damaged."""
     try:
         with tarfile.open(path) as tar:
             while member := tar.next():
-                tar.members.clear()  # which would grow with the archive
+                tar.members.clear()  # type: ignore[attr-defined]  # not in typeshed; it would grow with the archive
                 name = PurePosixPath(member.name)
                 known = name.suffix.lower() in SUFFIXES or name.name == class_list.NAME
                 if member.isfile() and known and not _hidden(name):
