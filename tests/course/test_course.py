@@ -128,7 +128,7 @@ def test_hints_one_at_a_time(capsys):
     assert main(["course", "hint", "3", "MatMul"]) == 0 and "3 of 6: `MatMul.vjp`" in capsys.readouterr().out
     assert main(["course", "hint", "5", "min_pool"]) == 2 and "name of a function" in capsys.readouterr().err
     assert main(["course", "hint", "99"]) == 2
-    assert main(["course"]) == 2
+    assert main(["course"]) == 0 and "course start FOLDER" in capsys.readouterr().out
 
 
 def test_what_a_student_prints_does_not_spoil_the_json(solved, capfd):

@@ -42,7 +42,7 @@ def run(name, argv):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore")
-def test_inputs_and_maps_go_by_one_name(name, words, tmp_path, capsys):
+def test_inputs_and_maps_go_by_one_name_and_records_are_whole(name, words, tmp_path, capsys):
     assert run(name, words(name, "--out", tmp_path)) == 0, capsys.readouterr().err
     found = {}
     for path in tmp_path.glob("*.npz"):
@@ -53,6 +53,12 @@ def test_inputs_and_maps_go_by_one_name(name, words, tmp_path, capsys):
     if name in attribution.COMMANDS:
         assert found["map"].shape == (1, 16, 16) and set(found) <= {"image", "map", "attribution", "map_of_layer"}
     assert not {"photograph", "maps", "heat"} & set(found)
+    for path in tmp_path.glob("*.json"):
+        told = {"options": {}, "settings": {}, "numbers": {}} | json.loads(path.read_text())
+        options, said = told["options"], {*told["settings"], *told["numbers"]}
+        left_open = {key for key in ("epsilon", "norm", "steps", "layer") if options.get(key, 0) is None}
+        assert left_open <= said, f"{path.name} does not say which {left_open - said} it took"
+        assert not isinstance(options.get("image"), str) or told["image"]["sha256"]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,7 @@ def test_inputs_and_maps_go_by_one_name(name, words, tmp_path, capsys):
         ("invert", {"layers"}),
         ("reconstruct_content", {"layers"}),
         ("maximize", {"optimizer", "lr", "steps", "size", "parameterization"}),
+        ("attack", {"epsilon", "norm", "steps"}),
     ],
 )
 def test_records_hold_the_settings_in_effect(name, settings, words, tmp_path):

@@ -50,6 +50,7 @@ def run(job: Job) -> None:
         ),
         arrays={"image": job.image, "activations": a, "channels": channels},
         numbers={"silent": silent, "strongest": channels, "means": a[0, channels].mean((1, 2))},
+        settings={"layer": layer},
     )
 
 

@@ -74,6 +74,7 @@ def run(job: Job) -> None:
         arrays={"image": image, "attacked": attacked, "saved": saved},
         numbers=found | {"farther": farther},
         pictures={"original": image, "adversarial": saved},
+        settings=in_effect(job),
     )
 
 
@@ -125,6 +126,17 @@ def check_options(job: Job) -> None:
         if name not in USES[job.args.method] and value not in (None, options.get_default(name)):
             if (name, value) != ("norm", "linf"):
                 raise UserError(f"{job.args.method} has no use for --{name}: leave it out")
+
+
+def in_effect(job: Job) -> dict[str, Any]:
+    """{option: value} of those that the method has a use for: as they were given, or its own."""
+    method, found = job.args.method, {}
+    parameters = inspect.signature(FUNCTIONS[method]).parameters
+    for name in USES[method]:
+        asked = getattr(job.args, name)
+        own = parameters[COUNTED.get(method, name) if name == "steps" else name].default
+        found[name] = own if asked is None else asked
+    return found | (budget(job) if "norm" in USES[method] and "epsilon" in USES[method] else {})
 
 
 def given(job: Job, *names: str, **values: Any) -> dict[str, Any]:
@@ -222,6 +234,22 @@ def jsma(job: Job, image: np.ndarray, target: int | None) -> np.ndarray:
     callback = job.until_stopped(None, after_step)
     return viz.jsma(job.model, image, target=target, progress=job.progress, callback=callback)
 
+
+FUNCTIONS = {
+    "fgsm": viz.fgsm,
+    "iterative": viz.pgd,
+    "pgd": viz.pgd,
+    "apgd": viz.apgd,
+    "apgd_dlr": viz.apgd,
+    "square": viz.square_attack,
+    "auto": viz.auto_attack,
+    "ascent": viz.targeted_ascent,
+    "deepfool": viz.deepfool,
+    "cw": viz.carlini_wagner,
+    "one_pixel": viz.one_pixel,
+    "jsma": viz.jsma,
+}
+COUNTED = {"square": "queries", "one_pixel": "generations"}  # what --steps is called there
 
 METHODS = {
     "fgsm": lambda job, image, target: viz.fgsm(job.model, image, target=target, **given(job, "epsilon")),

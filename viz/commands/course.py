@@ -133,5 +133,9 @@ def options() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Run what stands after `course`; the exit code: 0, or 1 where a check is not right."""
-    args = options().parse_args(argv or ["--help"])
+    parser = options()
+    if not argv:
+        parser.print_help()
+        return 0
+    args = parser.parse_args(argv)
     return args.run(args)

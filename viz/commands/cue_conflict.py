@@ -56,6 +56,7 @@ def run(job: Job) -> None:
         figure=figure(job, data, images, shapes, textures, named, bias),
         arrays={"images": images, "shape": data.labels[shapes], "texture": data.labels[textures], "named": named},
         numbers=found | {"classes": data.names},
+        settings={"styled_by": args.styled_by or args.model},
     )
 
 

@@ -77,6 +77,7 @@ class Job:
         self.began, self.written, self.defaults = time.time(), written, dict(defaults or {})
         self.stopped, self.done = False, None  # done: (how many, of how many) steps, where it was stopped
         self.code = None  # 0 where Ctrl-C is how the work ends
+        self.fitted: np.ndarray | None = None  # the photograph, where it keeps its shape: see pictures.fitted
         self.progress = not args.quiet
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
@@ -358,13 +359,14 @@ class Job:
     def facts(self) -> dict[str, Any]:
         """What it takes to know where a result came from, and to make it again."""
         used = vars(self)  # the cached properties that this run has looked at
+        shown = self.image if "image" in used else self.fitted
         return {
             "command": self.command(self.name, *self.argv),
             "options": vars(self.args),
             "device": self._device(),
             "seed": self.args.seed,
             "target": self._target_asked() if "wanted" in used and self.wanted.classes else None,
-            "image": {"shape": self.image.shape, "sha256": sha256(self.image)} if "image" in used else None,
+            "image": None if shown is None else {"shape": shown.shape, "sha256": sha256(shown)},
             "weights": self.model.provenance if "model" in used else None,
             "stopped_early": self.stopped,
             "stopped": dict(zip(("at", "of"), self.done, strict=True)) if self.stopped and self.done else None,

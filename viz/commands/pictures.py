@@ -50,7 +50,10 @@ def fitted(job: Job, path: Any, side: int) -> np.ndarray:
     picture = job.photograph(path)
     height, width = picture.shape[2:]
     scale = min(1.0, side / max(height, width))
-    return in_channels(job.model, models.load_image(picture, (round(height * scale), round(width * scale))))
+    found = in_channels(job.model, models.load_image(picture, (round(height * scale), round(width * scale))))
+    if path == vars(job.args).get("image"):
+        job.fitted = found
+    return found
 
 
 def history(result: Optimized) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def write(job: Job, data: Labelled, layer: str, keep: Keep) -> None:
         figure=plot.pictures(pictures, labels, title, columns=4),
         arrays=arrays,
         numbers=numbers,
+        settings={"layer": layer},
     )
 
 

@@ -41,4 +41,5 @@ def run(job: Job) -> None:
         figure=plot.pictures([picture.repeat(scale, 1).repeat(scale, 2)], title=title),
         arrays={"images": images, "weight": job.model[layer].weight.numpy()},
         pictures={"tiles": picture},
+        settings={"layer": layer},
     )

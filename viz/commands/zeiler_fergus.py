@@ -48,7 +48,7 @@ def run(job: Job) -> None:
     method = args.method or ("deconvnet" if pooled else "guided_backprop")
     data = labelled_images(args.data, model.input_size, args.count, args.seed, model)
     maxima = viz.channel_maxima(model, data.images, layers, progress=job.progress)
-    pictures, labels, numbers = [], [], {}
+    pictures, labels, arrays, numbers = [], [], {}, {}
     for layer in layers:
         channels = viz.live_channels(maxima[layer], args.per_layer, 9, job.rng)
         if len(channels) < args.per_layer:
@@ -61,6 +61,8 @@ def run(job: Job) -> None:
                 back = viz.projections(model, data.images, found, method)
             back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
             pictures += [viz.tile(viz.enlarge(patches, SIDE), gap=3) for patches in (found.pixels, back)]
+            names_of = (f"{kind}_{layer}_{channel}" for kind in ("patches", "projections"))
+            arrays |= dict(zip(names_of, pictures[-2:], strict=True))
             labels += [f"{layer}, channel {channel}", f"{found.pixels.shape[2]}x{found.pixels.shape[3]} pixels"]
         numbers[layer] = {"channels": channels, "receptive_field": found.box[0, 2:] - found.box[0, :2]}
     shown = f"strongest patches of {len(data.labels)} photographs, and {heading(method).lower()}"
@@ -68,7 +70,7 @@ def run(job: Job) -> None:
     job.write(
         title,
         figure=plot.pictures(pictures, labels, title, columns=2 * args.per_layer),
-        arrays={f"{label}_{n}": p for n, (label, p) in enumerate(zip(labels, pictures, strict=True))},
+        arrays=arrays,
         numbers=numbers,
         settings={"method": method},
     )
