@@ -22,7 +22,7 @@ from pathlib import Path
 from .architectures import NAMES
 from .catalogue import PACKAGES, SOURCES, load, whereabouts
 from .exits import exit_code
-from .mistakes import Parser
+from .mistakes import Parser, UserError
 from .weights_file import is_foreign
 
 EXAMPLES = {
@@ -106,15 +106,15 @@ def run_convert(args: Namespace) -> None:
 
     if args.source.exists():  # else convert says that there is none
         if args.out is None:
-            raise ValueError("--out is missing: the weights file to write, such as net.h5")
+            raise UserError("--out is missing: the weights file to write, such as net.h5")
         if args.out.exists() and args.out.samefile(args.source):
-            raise ValueError(f"--out {args.out} is the file to convert: give another name")
+            raise UserError(f"--out {args.out} is the file to convert: give another name")
     model = convert(args.source, args.arch, args.preprocess, args.labels, args.size, args.input, args.output)
     if args.out.suffix == ".safetensors":
         from .convert.safetensors_file import write_safetensors
 
         if args.half:
-            raise ValueError("--half is for weights files of ours: leave it out for safetensors")
+            raise UserError("--half is for weights files of ours: leave it out for safetensors")
         write_safetensors(model, args.out)
     else:
         save(model, args.out, half=args.half)

@@ -3,6 +3,8 @@
 import argparse
 import linecache
 import traceback
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 # whose own `raise` tells a user what to put right, and so do all of models and viz
@@ -20,8 +22,21 @@ class Parser(argparse.ArgumentParser):
         shown: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
         super().__init__(*arguments, **shown | more)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options of the words `args`, which are always given."""
+        _refuse_empty(args)
+        return super().parse_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help lists the options)")
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse "", of which pathlib makes the present folder."""
+    for before, word in pairwise(["", *words]):
+        flag, given, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if given and not value.strip():
+            raise UserError(f"{flag if flag.startswith('--') else 'an argument'} is empty")
 
 
 def users_mistake(error: BaseException) -> str | None:

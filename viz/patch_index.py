@@ -82,8 +82,8 @@ def load_patches(path: str | Path) -> PatchIndex:
             content, ends = arrays["pictures"].tobytes(), np.cumsum(arrays["lengths"])
             layers = [name.removeprefix("image ") for name in arrays if name.startswith("image ")]
             places = {layer: tuple(arrays[f"{name} {layer}"] for name in _NAMES) for layer in layers}
-    except (KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no index of patches: {error}") from None
+    except (KeyError, ValueError, EOFError):  # whose texts are NumPy's, of pickles and the like
+        raise ValueError(f"{path} is no index of patches, as index_patches and patch_index make them") from None
     starts = [0, *ends[:-1]]
     return PatchIndex(tuple(content[a:b] for a, b in zip(starts, ends, strict=True)), places)
 

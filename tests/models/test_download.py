@@ -262,6 +262,23 @@ def test_convert_script_refuses_with_a_sentence(arguments, message, tmp_path):
     assert not (ROOT / "w.h5").exists()
 
 
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["convert", "pyproject.toml"], "convert: --out is missing: the weights file to write, such as net.h5"),
+        (
+            ["convert", "pyproject.toml", "--out", "pyproject.toml"],
+            "convert: --out pyproject.toml is the file to convert",
+        ),
+        (["info", ""], "info: an argument is empty"),
+        (["info", "vgg61"], "info: there is no model 'vgg61': did you mean vgg19 or vgg16 or vgg13?"),
+    ],
+)
+def test_as_a_program_it_refuses_with_a_sentence_too(words, sentence):
+    done = subprocess.run([sys.executable, "-m", "models", *words], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.startswith(sentence) and done.stderr.count("\n") == 1
+
+
 def test_each_command_of_weights_describes_itself(capsys):
     for name, said in (("convert", "other programs'"), ("download", "the official weights"), ("info", "the layers of")):
         with pytest.raises(SystemExit):

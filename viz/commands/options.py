@@ -4,9 +4,8 @@ import argparse
 import re
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from fractions import Fraction
-from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -74,10 +73,9 @@ class Parser(mistakes.Parser):
         self.add_argument("--unit", help=argparse.SUPPRESS)
         self.layer_was_target = True
 
-    def parse_args(self, words: Sequence[str]) -> Namespace:  # type: ignore[override]  # words are always given
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The options of a command line. Raises UserError for what is empty, unknown or beyond its range."""
-        _refuse_empty(words)
-        found = super().parse_args(words)
+        found = super().parse_args(args, namespace)
         if isinstance(getattr(found, "image", None), list) and len(found.image) < 2:
             found.image = found.image[0] if found.image else None
         if self.layer_was_target:
@@ -94,14 +92,6 @@ class Parser(mistakes.Parser):
         for name in names:
             if getattr(found, name) != self.get_default(name):
                 raise UserError(f"--{name.replace('_', '-')} has no effect {why}: leave it out")
-
-
-def _refuse_empty(words: Sequence[str]) -> None:
-    """Refuse "", of which pathlib makes the present folder."""
-    for before, word in pairwise(["", *words]):
-        flag, given, value = word.partition("=") if word.startswith("--") else (before, "=", word)
-        if given and not value.strip():
-            raise UserError(f"{flag if flag.startswith('--') else 'an argument'} is empty")
 
 
 class _Renamed(argparse.Action):
