@@ -189,6 +189,25 @@ def test_batches_decide_nothing(run, folder, tmp_path, do):
     same(viz.open_store(tmp_path / "store"), viz.open_store(tmp_path / "other"))
 
 
+def test_any_technique_may_be_computed_side_by_side(run, folder, tmp_path, monkeypatch):
+    few = {"smooth_grad.samples": 3, "integrated_gradients.steps": 3, "rise.samples": 30, "one_pixel.generations": 2}
+    few |= {"square_attack.queries": 5, "carlini_wagner.steps": 3, "carlini_wagner.searches": 1, "invert.steps": 2}
+    few |= {"deep_dream.steps": 1, "reconstruct_content.steps": 2, "apgd.steps": 3, "pgd.steps": 2}
+    all_but = ("style_transfer", *over.TO_A_CLASS, "auto_attack")
+    do = [name for name in over.KNOWN if name not in all_but]
+    asked = [folder, "--do", ",".join(do), "--set", *(f"{key}={value}" for key, value in few.items())]
+    for cores, out in ((1, "alone"), (3, "store")):
+        monkeypatch.setattr(engine, "thread_count", lambda cores=cores: cores)
+        code, _, heard = run(*asked, "--batch-size", 2, out=out)
+        assert code == 0, heard
+    one, other = viz.open_store(tmp_path / "alone"), viz.open_store(tmp_path / "store")
+    assert set(one.names) == set(do)
+    for name in do:
+        expected, found = one.array(name).astype(float), other.array(name)
+        assert np.quantile(abs(found - expected), 0.9) <= 1e-4 * abs(expected).max(), name  # ties may go another way
+    assert [row["named"] for row in one.table()] == [row["named"] for row in other.table()]
+
+
 # ---- kills -----------------------------------------------------------------------------------------------------------
 
 
