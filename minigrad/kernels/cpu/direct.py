@@ -18,9 +18,9 @@ The work is cut into blocks of output rows whose windows stay in caches. How a b
     windows by channels   im2col, copied in runs of channels, times the weights           the rule
     windows by pixels     im2col, copied tap by tap in runs of pixels, times the weights  few channels, or few positions
     taps weighed          the sum over taps of a view of the input times a number         one channel in each group
-    products shifted      pixels times the weights of all taps, then sums, shifted        few outputs, or few pixels
+    products shifted      pixels times the weights of all taps, then sums, shifted        few outputs
     products spread       g times the weights, added to the pixels that each tap took     few pixels, frozen weights
-    products scattered    the same in one product, channel by channel                     few channels, with a stride
+    products scattered    the same in one product, channel by channel                     few pixels, or few channels
 
 `_way`, `_copies_by_pixels` and `_spreads` say when exactly. What is few, and how large a block is, is in tuning.py and
 may be changed there. What a block holds must not depend on which thread takes it.
@@ -35,9 +35,9 @@ from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
 from minigrad.kernels.cpu.elementwise import add_bias
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
 from minigrad.kernels.cpu.product import matmul, pixels_times, uncopied_run
-from minigrad.kernels.cpu.threads import blocks, parallel, thread_count
+from minigrad.kernels.cpu.threads import blocks, parallel, runs, thread_count
 from minigrad.kernels.frozen import form
-from minigrad.kernels.layout import as_rows, channels_first, channels_last, empty_channels_last
+from minigrad.kernels.layout import as_rows, channels_last, empty_channels_last
 from minigrad.kernels.plain import output_hw
 
 _workspace = Workspace()
@@ -56,7 +56,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
     if w.shape[2:] == stride == (1, 1) and padding == (0, 0) and groups == 1 and (rows := as_rows(x)) is not None:
         pixels_times(rows, w[:, :, 0, 0].T, bias, channels_last(y).reshape(-1, len(w)), after)
         return y
-    origin, way = (-padding[0], -padding[1]), _way(y.shape, w.shape, stride, groups)
+    origin, way = (-padding[0], -padding[1]), _way(w.shape, stride, groups)
     _correlate(way, channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, after)
     return y
 
@@ -73,7 +73,10 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
         _spread_products(g, by_window.reshape(len(w), *w.shape[2:], cg), gx, stride, padding, dilation)
         return gx
     if groups == 1 and stride != (1, 1) and tuning.FEW_OUTPUTS * cg <= len(w):
-        _scatter_products(g, w, gx, stride, padding, dilation)
+        _scatter_products(g, w, gx, stride, padding, dilation, runs(len(g), 1))
+        return gx
+    if groups == 1 and w[0, 0].size > 1 and len(g) * math.prod(g.shape[2:]) < cg:
+        _scatter_products(g, w, gx, stride, padding, dilation, [slice(None)])
         return gx
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
     swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
@@ -88,7 +91,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
                 out[...] = 0
                 continue
             geometry = (1, 1), (rows.dilation, columns.dilation), (rows.origin, columns.origin)
-            way = _way(channels_first(out).shape, taps.shape, (1, 1), groups, of_turned=True)
+            way = _way(taps.shape, (1, 1), groups)
             _correlate(way, channels_last(g), taps, None, out, *geometry, groups)
     return gx
 
@@ -101,8 +104,8 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
     by_pixels = _copies_by_pixels(x.shape[3] // groups, math.prod(g.shape[:3]), o)
 
     def partial(own):
-        """The sum over one thread's blocks, (G, O/G, KH*KW*C/G)."""
-        total = np.zeros((groups, o, length), dtype)
+        """The sum over one thread's blocks, (G, O/G, KH*KW*C/G); a single block of all is shared out by `matmul`."""
+        total = None
         for images, rows in own:
             g_block = g[images, rows]
             tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin)
@@ -110,9 +113,10 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
             g_rows = _columns(g_block[:, :, :, None, None], groups, False, "g")
             columns = _columns(windows, groups, by_pixels, "columns")
             if by_pixels and len(g_rows[0]) > o:  # BLAS is faster the other way round, and the result is soon turned
-                total += np.matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
+                product = matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
             else:
-                total += np.matmul(g_rows.swapaxes(1, 2), columns)
+                product = matmul(g_rows.swapaxes(1, 2), columns)
+            total = product if total is None else np.add(total, product, out=total)
         return total
 
     todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize)
@@ -127,14 +131,12 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
 # ---- the correlation, and the ways to fill a block of it -------------------------------------------------------------
 
 
-def _way(shape, w_shape, stride, groups, of_turned=False):
-    """How a correlation's output (N,O,OH,OW) is filled with weights (O,C/G,KH,KW); of_turned: an input gradient."""
+def _way(w_shape, stride, groups):
+    """How the output of a correlation with weights (O,C/G,KH,KW) is filled."""
     o, cg, *kernel_hw = w_shape
     if cg == 1 and groups > 1:
         return _weigh_taps
-    few_pixels = of_turned and shape[0] * shape[2] * shape[3] < o
-    few_outputs = tuning.FEW_OUTPUTS * o <= cg
-    if (few_outputs or few_pixels) and groups == 1 and stride == (1, 1) and math.prod(kernel_hw) > 1:
+    if tuning.FEW_OUTPUTS * o <= cg and groups == 1 and stride == (1, 1) and math.prod(kernel_hw) > 1:
         return _shift_products
     return _multiply_windows
 
@@ -221,8 +223,7 @@ def _kept_by_window(w, groups):
 def _shift_products(w, bias, stride, dilation, groups, positions):
     """Every pixel times the weights of all taps, then sums of shifted products; of stride 1.
 
-    For few outputs the image is not copied once for each tap, as windows are, and the sums are of few channels. For the
-    input gradient of few pixels, the weights serve as they lie in memory.
+    For few outputs the image is not copied once for each tap, as windows are, and the sums are of few channels.
     """
     o, c, kh, kw = w.shape
     matrix = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, c)  # (O*KH*KW, C), taps in reverse
@@ -290,26 +291,28 @@ def _spread_products(g, w, gx, stride, padding, dilation):
     parallel(fill, blocks(gx.shape[1], tuning.SPREAD_CHANNELS))
 
 
-def _scatter_products(g, w, gx, stride, padding, dilation):
-    """Fill gx (N,C,H,W), the input gradient of few channels: for each image one product of g (N,O,OH,OW) with w
-    (O,C,KH,KW), which is added tap by tap to the pixels that the tap took, channel by channel.
+def _scatter_products(g, w, gx, stride, padding, dilation, todo):
+    """Fill gx (N,C,H,W), the input gradient: for each slice of images in `todo` one product of w (O,C,KH,KW), as it
+    lies in memory, with the pixels of g (N,O,OH,OW), which is added tap by tap to the pixels that the tap took.
 
-    Phase by phase, g would be copied and framed in zeros for each.
+    For few channels: phase by phase, g would be copied and framed in zeros for each. For few pixels, which are mostly
+    border: no product meets a zero of the padding.
     """
     o, c, *kernel = w.shape
-    matrix = w.transpose(2, 3, 1, 0).reshape(-1, o)
+    matrix = w.reshape(o, -1).T
     taps = taps_of(gx.shape[2:], g.shape[2:], tuple(kernel), stride, padding, dilation)
-    g = channels_last(g)
+    g = g.transpose(2, 3, 0, 1)  # (OH,OW,N,O): with the images last, sums over pixels are of long runs
 
-    def fill(image):
-        products = matmul(matrix, g[image].reshape(-1, o).T).reshape(len(taps), 1, c, *g.shape[1:3])
-        total = np.zeros((1, c, *gx.shape[2:]), gx.dtype)
-        for values, tap in zip(products, taps, strict=True):
-            outputs, target = tap.within(slice(0, g.shape[1]), total)
-            target += values[:, :, *outputs]
-        gx[image] = total[0]
+    def fill(images):
+        pixels = g[:, :, images]
+        products = matmul(matrix, pixels.reshape(-1, o).T).reshape(c, len(taps), *pixels.shape[:3])
+        total = np.zeros((c, *gx.shape[2:], pixels.shape[2]), gx.dtype).transpose(3, 0, 1, 2)
+        for number, tap in enumerate(taps):
+            outputs, target = tap.within(slice(0, len(g)), total)
+            target += products[:, number].transpose(3, 0, 1, 2)[:, :, *outputs]
+        gx[images] = total
 
-    parallel(fill, range(len(g)))
+    parallel(fill, todo)
 
 
 # ---- windows ---------------------------------------------------------------------------------------------------------

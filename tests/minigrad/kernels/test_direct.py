@@ -15,7 +15,7 @@ CASES = {  # x, w, stride, groups -> the way forward, and the way of the input g
     "windows by pixels": ((2, 3, 9, 9), (24, 3, 3, 3), (1, 1), 1, "_multiply_windows", "_shift_products"),
     "taps weighed": ((1, 6, 9, 9), (12, 1, 3, 3), (1, 1), 6, "_weigh_taps", "_multiply_windows"),
     "few outputs": ((1, 32, 9, 9), (8, 32, 3, 3), (1, 1), 1, "_shift_products", "_multiply_windows"),
-    "few pixels": ((1, 64, 5, 5), (64, 64, 3, 3), (1, 1), 1, "_multiply_windows", "_shift_products"),
+    "few pixels": ((1, 64, 5, 5), (64, 64, 3, 3), (1, 1), 1, "_multiply_windows", "_scatter_products"),
     "few channels, strided": ((2, 3, 9, 10), (16, 3, 3, 4), (2, 3), 1, "_multiply_windows", "_scatter_products"),
     "no windows to copy": ((1, 32, 9, 9), (8, 32, 1, 1), (2, 2), 1, "_multiply_windows", "_multiply_windows"),
 }
