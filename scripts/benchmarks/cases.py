@@ -34,10 +34,10 @@ def small(name, title, network, size, forward_bar, gradient_bar):
 
 FOLDED = ("resnet18", "mobilenet_v2", "efficientnet_lite0")  # their batch norms into their convolutions, on both sides
 CASES = (
-    Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 1.2, 4.0),
-    Case("vgg16-b8", "VGG16 224 px, batch 8, forward", "forward", "vgg16", 8, 224, None, 4.0),
-    Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 1.2, 4.0, 1.0),
-    Case("vgg16-grad-b8", "VGG16 224 px, batch 8, with input gradient", "gradient", "vgg16", 8, 224),
+    Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 1.4, 4.0),
+    Case("vgg16-b8", "VGG16 224 px, batch 8, forward", "forward", "vgg16", 8, 224, 1.4, 4.0),
+    Case("vgg16-grad-b1", "VGG16 224 px, batch 1, with input gradient", "gradient", "vgg16", 1, 224, 1.3, 4.0, 1.0),
+    Case("vgg16-grad-b8", "VGG16 224 px, batch 8, with input gradient", "gradient", "vgg16", 8, 224, 1.3),
     Case("style-512", "style-transfer step, 512 px", "style", "vgg16_features", 1, 512, 1.2),
     *small("squeezenet", "SqueezeNet 1.1, 227 px", "squeezenet1_1", 227, 0.9, 0.8),
     *small("minivgg", "MiniVGG 112 px", "minivgg", 112, 1.0, 1.0),
@@ -46,10 +46,13 @@ CASES = (
     *small("lite0", "EfficientNet-Lite0 224 px", "efficientnet_lite0", 224, 0.5, 0.5),
     Case("squeezenet-b8", "SqueezeNet 1.1, 227 px, batch 8, forward", "forward", "squeezenet1_1", 8, 227),
     Case("minivgg-b8", "MiniVGG 112 px, batch 8, forward", "forward", "minivgg", 8, 112),
-    Case("minivgg-step", "MiniVGG training step, 96 px, batch 32", "training", "minivgg_bn", 32, 96, 0.8),
+    Case("minivgg-step", "MiniVGG training step, 96 px, batch 32", "training", "minivgg_bn", 32, 96, 1.0),
+    Case("resnet18-step", "ResNet-18 training step, 64 px, batch 32", "training", "resnet18_bn", 32, 64, 0.9),
     Case("score-cam", "Score-CAM on MiniVGG, against pytorch-grad-cam", "score_cam", "minivgg", 1, 112, 1.5),
     Case("occlusion", "occlusion on MiniVGG, against captum", "occlusion", "minivgg", 1, 112, 1.5),
     Case("rise", "RISE on MiniVGG, 500 masks, against its sums in torch", "rise", "minivgg", 1, 112, 1.3),
+    Case("score-cam-vgg16", "Score-CAM on VGG16, against pytorch-grad-cam", "score_cam", "vgg16", 1, 224, 1.5),
+    Case("occlusion-vgg16", "occlusion on VGG16, against captum", "occlusion", "vgg16", 1, 224, 1.5),
 )
 GPU_CASES = (
     Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 0.8),
@@ -64,7 +67,7 @@ GPU_CASES = (
     Case("minivgg-fed", "the same, augmentation on the host included", "fed", "minivgg_bn", 128, 96, 0.8),
 )
 BUSY_CASES = tuple(case for case in CASES if case.name in ("vgg16-b1", "squeezenet-grad"))
-COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 3.0
+COLD, COLD_TITLE, COLD_BAR = "grad-cam-cold", "prompt to Grad-CAM PNG, cold process", 5.0
 ACCURACY, GROWTH, BUSY, PAGE = "accuracy", "growth", "busy", "page"
 NAMES = (*(case.name for case in CASES), COLD, ACCURACY, GROWTH, BUSY, PAGE)
 GPU_NAMES = (*(case.name for case in GPU_CASES), ACCURACY)
@@ -79,14 +82,24 @@ CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_WEIGHT = 1e3
 SWEEPS = ("score_cam", "occlusion", "rise")  # methods of hundreds of forward passes
-SWEPT_LAYER = "relu5_2"  # whose maps Score-CAM weighs
-PATCH, STRIDE, SAMPLES = 16, 8, 500  # occlusion's, in pixels; RISE's masks
+SQUARES, SAMPLES = 13, 500  # occlusion's, along a side, each as wide as two steps; RISE's masks
 AT_ONCE = 32  # images in a pass of torch; ours are as many as go fastest
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
 
 
 def case(name, gpu=False):
     return next(case for case in (GPU_CASES if gpu else CASES) if case.name == name)
+
+
+def swept_layer(case):
+    """The layer whose maps Score-CAM weighs, the last."""
+    return "relu5_3" if case.network == "vgg16" else "relu5_2"
+
+
+def square(case):
+    """(side, stride) of occlusion's squares, in pixels."""
+    stride = case.size // (SQUARES + 1)
+    return 2 * stride, stride
 
 
 def within(algorithm, row):

@@ -46,7 +46,7 @@ def steps(case, folder, device="cpu"):
         target = targets(np.arange(len(images)) % CLASSES, device)
         return {"minigrad": training(model, lambda: (images, target))}
     make = {"forward": forward, "gradient": gradient, "style": style}.get(case.kind)
-    return {"minigrad": make(model, images) if make else sweep(case.kind, model, images)}
+    return {"minigrad": make(model, images) if make else sweep(case, model, images)}
 
 
 def moved(batch, device):
@@ -97,19 +97,20 @@ def style(model, images):
     return step
 
 
-def sweep(kind, model, images):
+def sweep(case, model, images):
     """A method of hundreds of forward passes; Score-CAM's largest value is 1, as the reference's is."""
     model.requires_grad_(False)
+    side, stride = cases.square(case)
 
     def score_cam():
-        found = viz.score_cam(model, images, 0, layer=cases.SWEPT_LAYER)
+        found = viz.score_cam(model, images, 0, layer=cases.swept_layer(case))
         return found / found.max()
 
     return {
         "score_cam": score_cam,
-        "occlusion": lambda: viz.occlusion(model, images, 0, patch=cases.PATCH, stride=cases.STRIDE),
+        "occlusion": lambda: viz.occlusion(model, images, 0, patch=side, stride=stride),
         "rise": lambda: viz.rise(model, images, 0, samples=cases.SAMPLES),
-    }[kind]
+    }[case.kind]
 
 
 def training(model, batch):
@@ -118,7 +119,8 @@ def training(model, batch):
     batch() gives (images, targets), where the model is.
     """
     model.train().requires_grad_(True)
-    model["drop6"].rng = np.random.default_rng(0)
+    if "drop6" in dict(model.named_modules()):
+        model["drop6"].rng = np.random.default_rng(0)
     optimizer = mg.optim.SGD(model.parameters(), cases.LEARNING_RATE, momentum=cases.MOMENTUM)
 
     def step():

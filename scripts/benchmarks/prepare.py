@@ -17,9 +17,11 @@ PHOTOGRAPH = "photograph"
 
 
 def network(name):
-    """He-initialised; "minivgg_bn" has batch normalisation, as it is trained."""
+    """He-initialised; "minivgg_bn" and "resnet18_bn" have batch normalisation, as they are trained."""
     if name == "vgg16_features":  # the same weights: their scale is that of the whole network's
         return models.build("vgg16_features")
+    if name == "resnet18_bn":
+        return models.build("resnet18")
     if name in cases.FOLDED:
         return models.fold_batch_norm(models.build(name))
     return models.build(name.removesuffix("_bn"), batch_norm=name.endswith("_bn"))

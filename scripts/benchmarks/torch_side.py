@@ -57,7 +57,7 @@ def network(description):
 
 def load(folder, name):
     """The network with its weights mapped from the file; one that is no chain as `models.to_torch` makes it."""
-    if name in cases.FOLDED:
+    if name in (*cases.FOLDED, "resnet18_bn"):
         return models.to_torch(models.load(Path(folder) / f"{name}.h5"))
     description = json.loads((Path(folder) / f"{name}.json").read_text())
     with torch.device("meta"):
@@ -182,7 +182,7 @@ def style(model, x, compile):
 
 
 def training(model, batch, compile):
-    model = nn.Sequential(OrderedDict((n, p) for n, p in model.named_children())).train()
+    model = model.train()
     for parameter in model.parameters():  # out of the file's mapping, into memory of their own
         parameter.data = parameter.data.clone(memory_format=torch.preserve_format)
     optimizer = torch.optim.SGD(model.parameters(), cases.LEARNING_RATE, momentum=cases.MOMENTUM)

@@ -17,7 +17,7 @@ def score_cam(case, model, x):
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     tqdm.tqdm = lambda steps: steps  # it has no option to be silent
-    method = package.ScoreCAM(model, [getattr(model, cases.SWEPT_LAYER)])
+    method = package.ScoreCAM(model, [getattr(model, cases.swept_layer(case))])
     method.batch_size = cases.AT_ONCE
     return lambda: method(x, [ClassifierOutputTarget(0)])
 
@@ -25,8 +25,9 @@ def score_cam(case, model, x):
 def occlusion(case, model, x):
     from captum.attr import Occlusion
 
-    method, sides = Occlusion(model), (3, cases.PATCH, cases.PATCH)
-    how = {"strides": (3, cases.STRIDE, cases.STRIDE), "baselines": 0.5, "perturbations_per_eval": cases.AT_ONCE}
+    side, stride = cases.square(case)
+    method, sides = Occlusion(model), (3, side, side)
+    how = {"strides": (3, stride, stride), "baselines": 0.5, "perturbations_per_eval": cases.AT_ONCE}
 
     @torch.inference_mode()
     def step():
