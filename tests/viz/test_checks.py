@@ -125,7 +125,8 @@ def test_equal_pixels_go_in_random_order(linear_model):
 
 
 def test_curves_so_far_are_those_of_the_end(small_network, images, monkeypatch):
-    monkeypatch.setattr(viz.perturbation, "PIXELS_AT_ONCE", 1)
+    for most in ("PIXELS_AT_ONCE", "AT_ONCE_ON_GPU"):
+        monkeypatch.setattr(viz.perturbation, most, 1)
     model, x, seen = small_network(), images(2), []
     whole = viz.insertion_deletion(model, x, x[:, 0], steps=5, callback=lambda *given: seen.append(given))
     assert [(done, points) for done, points, _ in seen] == [(n, 6) for n in range(1, 7)]
