@@ -10,6 +10,7 @@ import sys
 import tarfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -514,6 +515,27 @@ def test_two_workers_give_the_same_though_one_is_killed(run, folder, alone, tmp_
     assert [row["photograph"] for row in store.table()] == [str(n) for n in range(14)]
     same(store, alone[0])
     assert len(store.facts["runs"][0]["memory_of"]) >= 2
+
+
+def dying_once(flag, model, n):
+    """What the third piece does to its worker, the first time."""
+    if n == 3 and not flag.exists():
+        flag.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"n": n}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_network_that_was_sent_outlives_one_of_two_workers(network, tmp_path, dask, workers):
+    items = {str(n): (n,) for n in range(8)}
+    with engine.client(None, workers) as found:
+        there = engine.sent(found, models.load(network))
+        results = engine.pieces(found, partial(dying_once, tmp_path / "flag"), there, items)
+        if workers == 2:
+            assert dict(results) == {str(n): {"n": n} for n in range(8)}
+        else:
+            with pytest.raises(UserError, match="every worker that had the network has died"):
+                dict(results)
 
 
 def test_ctrl_c_ends_a_run_on_workers(folder, network, tmp_path, dask):

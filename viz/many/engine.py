@@ -8,6 +8,7 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import islice
@@ -143,8 +144,13 @@ def sent(found: Any, model: Module) -> Any:
 
 def pieces(found: Any, compute: Callable[..., dict], there: Any, items: dict[str, tuple]) -> Iterator[tuple[str, dict]]:
     """(key, compute(model, *items[key])) of a Dask client's workers, as they come. there: the model, `sent`."""
-    for (key, _), future in finished(found, partial(piece_at_worker, compute), items.items(), lambda: False, there):
-        yield key, future.result()
+    try:
+        for (key, _), future in finished(found, partial(piece_at_worker, compute), items.items(), lambda: False, there):
+            yield key, future.result()
+    except CancelledError:
+        raise UserError(
+            "every worker that had the network has died: take more --workers, and --store to go on"
+        ) from None
 
 
 def piece_at_worker(
