@@ -3,6 +3,8 @@
 All explain class 0; minigrad_side.py has ours. Torch takes `cases.AT_ONCE` images in a pass.
 """
 
+import functools
+
 import torch
 from verification.references import reference
 
@@ -16,7 +18,7 @@ def score_cam(case, model, x):
     package = reference("grad-cam")
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    tqdm.tqdm = lambda steps: steps  # it has no option to be silent
+    tqdm.tqdm = functools.partial(tqdm.tqdm, disable=True)  # it has no option to be silent
     method = package.ScoreCAM(model, [getattr(model, cases.swept_layer(case))])
     method.batch_size = cases.AT_ONCE
     return lambda: method(x, [ClassifierOutputTarget(0)])
