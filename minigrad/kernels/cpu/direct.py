@@ -75,7 +75,7 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     if groups == 1 and stride != (1, 1) and tuning.FEW_OUTPUTS * cg <= len(w):
         _scatter_products(g, w, gx, stride, padding, dilation, runs(len(g), 1))
         return gx
-    if groups == 1 and w[0, 0].size > 1 and len(g) * math.prod(g.shape[2:]) < cg:
+    if groups == 1 and math.prod(w.shape[2:]) > 1 and 0 < g.size < cg * len(w):  # fewer pixels than channels
         _scatter_products(g, w, gx, stride, padding, dilation, [slice(None)])
         return gx
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
