@@ -62,7 +62,7 @@ def test_a_window_of_one_pixel_is_a_product_of_pixels(n, channels, frozen, monke
     del constant
 
 
-@pytest.mark.parametrize(("n", "c", "o", "side"), [(0, 64, 8, 3), (1, 64, 0, 3), (2, 0, 8, 3), (2, 64, 8, 0)])
+@pytest.mark.parametrize(("n", "c", "o", "side"), [(0, 64, 8, 3), (2, 64, 8, 0)])
 def test_gradients_where_a_side_is_empty(n, c, o, side):
     x, w, geometry = np.ones((n, c, side, side)), np.ones((o, c, 3, 3)), ((1, 1), (1, 1), (1, 1), 1)
     g = np.ones_like(plain.conv2d(x, w, None, *geometry))
