@@ -137,8 +137,9 @@ class Job:
         """The photograph as `viz.many.photographs.at_input_size` gives it."""
         return at_input_size(self.model, self.args.image, self.photograph)
 
-    @staticmethod
-    def photograph(path: Any, size: int | tuple[int, int] | None = None, short_side: int | None = None) -> np.ndarray:
+    def photograph(
+        self, path: Any, size: int | tuple[int, int] | None = None, short_side: int | None = None
+    ) -> np.ndarray:
         """A picture as models.load_image gives it; None is scikit-image's cat."""
         if path is not None:
             return models.load_image(path, size, short_side)
@@ -269,7 +270,7 @@ class Job:
         self.done = step, steps
         return self.stopped
 
-    frame = None  # the callback of optimised images, where they are watched
+    frame: Callable[..., bool] | None = None  # the callback of optimised images, where they are watched
 
     def left(self, result: Optimized, total: int | None) -> None:
         """Take down whether an optimised image was left early, after how many of `total` steps."""

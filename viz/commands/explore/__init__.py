@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.mistakes import UserError
 
+from ..job import Job
 from ..options import parser
 
 EXAMPLE = "photo.jpg --model minivgg_robust"
@@ -28,7 +29,7 @@ add(
 add("--no-browser", action="store_true", help="print the address, and open no browser")
 
 
-def run(job):
+def run(job: Job) -> None:
     """Serve the page until Ctrl-C."""
     try:
         from .server import serve

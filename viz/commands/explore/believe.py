@@ -1,5 +1,8 @@
 """Can I believe it: what can be said against the map in view."""
 
+from collections.abc import Callable
+from typing import Any
+
 import viz
 from viz import trust_figure
 
@@ -7,11 +10,12 @@ from .. import trust
 from ..attribution import heading
 from ..methods import METHODS
 from .packed import numbers
+from .room import Room
 from .why import target_text
-from .worker import Cancelled
+from .worker import Cancelled, Wish
 
 
-def believe(room, question, wish):
+def believe(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """The findings of viz.trust for a method's map, in words."""
     name = question["method"]
     job = room.asked("trust", question | {"options": {"--method": name}}, wish)
@@ -47,10 +51,10 @@ def believe(room, question, wish):
     }
 
 
-def until_cancelled(so_far):
+def until_cancelled(so_far: Callable[..., bool]) -> Callable[..., None]:
     """The callback of a trial, which viz.trust does not end by what it gives: half of one says nothing."""
 
-    def callback(*given):
+    def callback(*given: Any) -> None:
         if so_far(*given):
             raise Cancelled
 

@@ -1,5 +1,8 @@
 """Fool it: an attack within a budget, what it changes, and what defences make of the result."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
@@ -9,7 +12,9 @@ from viz.target import as_image, logits, probabilities
 
 from .. import attack
 from .packed import numbers, picture
+from .room import Live, Room
 from .why import class_text
+from .worker import Wish
 
 DEFENCES = {  # made anew for each answer: noise is drawn by how often it has met a picture
     "4 bits a pixel": lambda: viz.BitDepth(4),
@@ -20,7 +25,7 @@ DEFENCES = {  # made anew for each answer: noise is drawn by how often it has me
 METHODS = {"pgd": "PGD", "fgsm": "FGSM", "apgd": "APGD", "deepfool": "DeepFool", "one_pixel": "few pixels"}
 
 
-def attempt(room, question, wish):
+def attempt(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """The attack: both pictures, their difference, and what the network says of each, also behind defences."""
     job = room.asked("attack", question, wish)
     if job.args.method not in METHODS or job.args.norm is not None:
@@ -44,11 +49,12 @@ def attempt(room, question, wish):
     }
 
 
-def reading(job, name, state):
+def reading(job: Live, name: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network says of one of the pictures, as attack.attempt found it."""
     return {"name": name, "class": job.class_name(state["class"]), "p": float(state["probability"])}
 
 
-def defended(job, name, image, saved):
+def defended(job: Live, name: str, image: np.ndarray, saved: np.ndarray) -> dict[str, Any]:
     """What the network says of both pictures behind a defence, which the attack did not know."""
     model = viz.defend(job.model, DEFENCES[name]())
     with mg.no_grad():
@@ -57,7 +63,7 @@ def defended(job, name, image, saved):
     return {"name": name, "original": said[0], "saved": said[1]}
 
 
-def call_text(job):
+def call_text(job: Live) -> str:
     """The call of viz's function that the command makes."""
     args, words = job.args, {}
     if args.target:

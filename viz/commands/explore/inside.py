@@ -1,11 +1,14 @@
 """Inside: layers, their channels, and the arithmetic of a single place."""
 
+from typing import Any
+
 import numpy as np
 
 import viz
 from minigrad import nn
 from models.mistakes import UserError
 from viz import patches
+from viz.arithmetic import Term
 from viz.colours import Scale
 from viz.target import channels
 
@@ -13,18 +16,20 @@ from .. import activations
 from . import rather
 from .look import ranked
 from .packed import levels, numbers, picture
+from .room import Live, Room
+from .worker import Wish
 
 THUMB = 56  # pixels of a side, the most that a channel's map has among the others
 SHOWN = 60  # channels of a layer, the strongest
 JOINED = {nn.Sum: "added", nn.Product: "multiplied", nn.Parallel: "side by side"}
 
 
-def tree(room):
+def tree(room: Room) -> list[dict[str, Any]]:
     """The network as nested {"name", "kind", "shape", "joined", "takes", "inner"}. joined: how what is inside comes
     together, None for a chain or a layer. takes: the names of other nodes of a graph, where not the one before."""
     rows = {row.name: row.output_shape for row in room.model.layers((channels(room.model), *room.model.input_size))}
 
-    def described(name, module):
+    def described(name: str, module: nn.Module) -> dict[str, Any]:
         inner = [described(f"{name}.{child}".lstrip("."), one) for child, one in module.children()]
         if isinstance(module, nn.Graph):
             before = "input"
@@ -38,7 +43,7 @@ def tree(room):
     return described("", room.model)["inner"]
 
 
-def maps_of(job, layer):
+def maps_of(job: Live, layer: str) -> np.ndarray:
     """(C,h,w), or (C,) of a layer without positions: the activations for the job's photograph."""
     found = viz.activation_maps(job.model, job.image, layer)
     if found.ndim not in (2, 4):
@@ -48,7 +53,7 @@ def maps_of(job, layer):
     return found[0]
 
 
-def layer(room, question, wish):
+def layer(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """The channels of a layer by strength, and the maps of the strongest, small. Strength is the mean of a map, or its
     value at the place "by", (row, column)."""
     name = question["layer"]
@@ -82,7 +87,7 @@ def layer(room, question, wish):
     return facts
 
 
-def channel(room, question, wish):
+def channel(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """A channel: its map, where it responds most, what of the photograph it responds to there, and its best patches."""
     name, number = question["layer"], int(question["channel"])
     words = {"--layer": name}
@@ -116,7 +121,7 @@ def channel(room, question, wish):
     return facts | best_patches(room, name, number)
 
 
-def best_patches(room, name, number):
+def best_patches(room: Room, name: str, number: int) -> dict[str, Any]:
     """Of the photographs of the index, where there is one and it knows the layer."""
     if room.patches is None or name not in room.patches.layers:
         return {"patches": []}
@@ -127,13 +132,13 @@ def best_patches(room, name, number):
     return {"patches": [one for one in whole if one["value"] > 0], "indexed": len(room.patches)}
 
 
-def box(job, name, unit):
+def box(job: Live, name: str, unit: tuple[int, ...]) -> list[int]:
     """(top, left, bottom, right) of the pixels that a unit sees, cut at the edges."""
     field = patches.receptive_field(job.model, name, job.image.shape[1:])
     return [int(n) for n in field.box(*(unit[1:] if len(unit) == 3 else (0, 0)), job.image.shape[2:])]
 
 
-def off(room, question, wish):
+def off(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """What becomes of the classes where channels of a layer are switched off."""
     name, chosen = question["layer"], sorted({int(c) for c in question["channels"]})
     options = {"--layer": name, "--channels": chosen}
@@ -157,7 +162,7 @@ def off(room, question, wish):
     }
 
 
-def ideal(room, question, wish):
+def ideal(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """The image that a channel likes best, frame by frame."""
     target = f"{question['layer']}:{int(question['channel'])}"
     recipe, options = next(iter(rather.recipes(room))), {"--steps": int(question["steps"])}
@@ -165,7 +170,7 @@ def ideal(room, question, wish):
     return rather.ascent(room, asked, wish)
 
 
-def place(room, question, wish):
+def place(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """The arithmetic of one place, and who takes it."""
     name, unit = question["layer"], tuple(int(n) for n in question["unit"])
     options = {"--layer": name, "--place": ",".join(map(str, unit))}
@@ -198,7 +203,7 @@ def place(room, question, wish):
     }
 
 
-def described_term(term):
+def described_term(term: Term) -> dict[str, Any]:
     """The numbers of a Term, None for those in the padding of a max pool; of a large window, such as that of a mean
     over all, the first."""
     most = 12

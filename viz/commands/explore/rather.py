@@ -1,14 +1,21 @@
 """What would it rather see: the image that a class, a channel or a neuron likes best, frame by frame, from Fourier
 coefficients or pixels, or from the photograph, a dream."""
 
+from typing import Any
+
+import numpy as np
+
 import minigrad as mg
 from models.mistakes import UserError
+from viz.optimize import Optimized
 from viz.target import as_image, channels, logits, probabilities
 
 from .. import changing, dream, maximize
 from .packed import picture
+from .room import Live, Room
 from .style import program
 from .why import class_text
+from .worker import Wish
 
 # "usual": the options there are, and what they are at first. "live": those that act on an ascent that is on its way.
 RECIPES = {
@@ -31,17 +38,17 @@ RECIPES = {
 PRESETS = {"fourier": "fourier", "pixels": "paper"}
 
 
-def recipes(room):
+def recipes(room: Room) -> dict[str, dict[str, Any]]:
     """Those that the network can be asked by: Fourier coefficients are of colours."""
     return {name: one for name, one in RECIPES.items() if name != "fourier" or channels(room.model) == 3}
 
 
-def check_change(recipe, text):
+def check_change(recipe: str, text: str) -> None:
     """Refuse "40:lr=0.01" where it is none that the recipe knows."""
     changing.read(text, [flag.replace("-", "_") for flag in RECIPES[recipe]["live"]])
 
 
-def ascent(room, question, wish):
+def ascent(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Frames, and at the end what the network says of the image."""
     recipe = question.get("recipe", "fourier")
     if recipe not in RECIPES:
@@ -72,7 +79,7 @@ def ascent(room, question, wish):
     }
 
 
-def ended(job, result):
+def ended(job: Live, result: Optimized) -> dict[str, Any]:
     """The last frame, of what it is, how it ended, and the command that makes it."""
     return {
         "image": picture(result.image),
@@ -83,7 +90,7 @@ def ended(job, result):
     }
 
 
-def said(job, image):
+def said(job: Live, image: np.ndarray) -> dict[str, Any]:
     """What the network says of the image; nothing, where it has no scores of classes."""
     try:
         with mg.no_grad():
@@ -93,7 +100,7 @@ def said(job, image):
     return {"says": job.class_name(int(p.argmax())), "p": float(p.max())}
 
 
-def python(job, result):
+def python(job: Live, result: Optimized) -> list[str]:
     """Lines of Python that make the image as the command does."""
     args, chosen = job.args, maximize.settings(job.args)
     later = {}
@@ -125,7 +132,8 @@ def python(job, result):
     return [*lines, f"found = viz.maximize(model, {objective_text(job)}, {named}).image"]
 
 
-def objective_text(job):
+def objective_text(job: Live) -> str:
+    """The Objective of what is asked for, in Python."""
     wanted = job.wanted
     if wanted.layer is None:
         first, *less = [f"viz.class_score({name})" for name in (class_text(job, index) for index in wanted.classes)]
@@ -136,7 +144,7 @@ def objective_text(job):
     return f"viz.{kind}({', '.join(map(repr, (wanted.layer, *wanted.unit)))})"
 
 
-def dreaming(room, question, wish):
+def dreaming(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Frames of a dream that begins with the photograph."""
     job = room.asked("dream", question, wish)
     job.drawn = lambda image: {"image": picture(image)}

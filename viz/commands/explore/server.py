@@ -10,16 +10,19 @@ import json
 import secrets
 import socket
 import webbrowser
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocketDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from models.mistakes import UserError
 from viz.colours import table
@@ -27,9 +30,10 @@ from viz.target import NoScores
 
 from ..attribution import COMMANDS
 from ..command import find
+from ..job import Job
 from . import believe, fool, inside, look, rather, style, why
 from .packed import levels, png
-from .room import LARGEST, SAMPLE, Room
+from .room import LARGEST, SAMPLE, Photograph, Room
 from .worker import Wish, Worker
 
 ANSWERS = {  # by what the page asks; each f(room, question, wish) -> dict
@@ -61,7 +65,7 @@ RULES = {
 }
 
 
-def serve(job):
+def serve(job: Job) -> None:
     """Serve the page until Ctrl-C. job: of the command."""
     args = job.args
     room = Room(job)
@@ -93,7 +97,8 @@ def serve(job):
         print("explore: ended", flush=True)
 
 
-def is_local(host):
+def is_local(host: str) -> bool:
+    """Whether nobody else can reach an address: 127.0.0.1, ::1, localhost."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -103,11 +108,11 @@ def is_local(host):
 # ---- who may ask -----------------------------------------------------------------------------------------------------
 
 
-def guarded(app, port, token):
+def guarded(app: ASGIApp, port: int, token: str | None) -> ASGIApp:
     """The application behind its checks: Host, Origin, and where there is a token, that."""
     names = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
 
-    async def guard(scope, receive, send):
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await app(scope, receive, send)
         connection = HTTPConnection(scope)
@@ -128,7 +133,8 @@ def guarded(app, port, token):
     return guard
 
 
-async def refuse(scope, receive, send, status, sentence):
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int, sentence: str) -> None:
+    """Answer with a sentence: a page of this status, or the reason why a socket is closed."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": sentence})
@@ -139,7 +145,7 @@ async def refuse(scope, receive, send, status, sentence):
 # ---- what can be asked -----------------------------------------------------------------------------------------------
 
 
-def application(room):
+def application(room: Room) -> Starlette:
     """The Starlette application of a Room, with a Worker of its own."""
     answers = Answers(room)
     routes = [Route(view, page) for view in VIEWS]
@@ -153,7 +159,8 @@ def application(room):
     return Starlette(routes=routes)
 
 
-async def page(request):
+async def page(request: Request) -> Response:
+    """A file of the page; the page itself for a view."""
     name = request.path_params.get("name", "index.html")
     place = GALLERY if name == "style.css" else PAGE  # its colours and letters are the gallery's
     if name not in {path.name for path in place.iterdir()} or Path(name).suffix not in KINDS:
@@ -164,10 +171,11 @@ async def page(request):
 class Answers:
     """What the page gets beside itself: photographs, results to keep, and a socket for each tab."""
 
-    def __init__(self, room):
+    def __init__(self, room: Room) -> None:
         self.room, self.worker = room, Worker()
 
-    async def add(self, request):
+    async def add(self, request: Request) -> Response:
+        """POST /photographs?name=...: a file's bytes, answered with its {"photo": key, "name"}."""
         name, content = request.query_params.get("name", "photograph"), bytearray()
         async for part in request.stream():
             content += part
@@ -178,14 +186,16 @@ class Answers:
         facts = await self.computed(lambda wish: described(self.room.add(name, bytes(content))))
         return JSONResponse(facts, 400 if "refused" in facts else 200, RULES)
 
-    async def photograph(self, request):
+    async def photograph(self, request: Request) -> Response:
+        """GET /photographs/KEY.png: what the network gets of it."""
         try:
             found = self.room.photograph(request.path_params["key"])
         except UserError as error:
             return PlainTextResponse(str(error), 404, RULES)
         return Response(png(found.image), headers=RULES, media_type="image/png")
 
-    async def keep(self, request):
+    async def keep(self, request: Request) -> Response:
+        """GET /keep/COMMAND.png?question=...: what the command writes."""
         question = json.loads(request.query_params.get("question", "{}"))
         name, suffix = request.path_params["name"], "." + request.path_params["suffix"]
         facts = await self.computed(lambda wish: {"file": written(self.room, name, question, suffix, wish)})
@@ -195,28 +205,36 @@ class Answers:
         headers = RULES | {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, headers=headers, media_type=KINDS[suffix])
 
-    async def computed(self, answer):
+    async def computed(self, answer: Callable[[Wish], dict[str, Any]]) -> dict[str, Any]:
         """What answer(wish) gives, computed by the worker; a dict with "refused" where it cannot be."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
 
-        def report(facts):
+        def hand_over(facts: dict[str, Any]) -> None:
+            if not done.done():  # a request that was given up
+                done.set_result(facts)
+
+        def report(facts: dict[str, Any]) -> None:
             if facts.get("done"):
-                loop.call_soon_threadsafe(lambda: done.done() or done.set_result(facts))
+                loop.call_soon_threadsafe(hand_over, facts)
 
         self.worker.ask([Wish(object(), 0, answer, report)])
         return await done
 
-    async def talk(self, websocket):
+    async def talk(self, websocket: WebSocket) -> None:
+        """The socket of a Tab, until that is closed."""
         await websocket.accept()
         await Tab(self.room, self.worker, websocket).run()
 
 
-def described(photograph):
+def described(photograph: Photograph) -> dict[str, str]:
+    """What the page knows a photograph by."""
     return {"photo": photograph.key, "name": photograph.name}
 
 
-def written(room, name, question, suffix, wish=None):
+def written(
+    room: Room, name: str, question: dict[str, Any], suffix: str, wish: Wish | None = None
+) -> tuple[str, bytes]:
     """(name, bytes) of what a technique's command writes, its .png or .npz."""
     if suffix not in (".png", ".npz") or name not in RESULTS:
         raise UserError(f"there is no result {name}{suffix}")
@@ -230,11 +248,11 @@ def written(room, name, question, suffix, wish=None):
 class Tab:
     """One tab of the page: its socket, its wishes, and their answers on the way out."""
 
-    def __init__(self, room, worker, websocket):
+    def __init__(self, room: Room, worker: Worker, websocket: WebSocket) -> None:
         self.room, self.worker, self.websocket = room, worker, websocket
         self.loop, self.answers = asyncio.get_running_loop(), asyncio.Queue()
 
-    async def run(self):
+    async def run(self) -> None:
         """Until the tab is closed, and with it all that it waits for."""
         self.answers.put_nowait({"start": beginning(self.room)})
         sending = asyncio.create_task(self._send())
@@ -247,7 +265,8 @@ class Tab:
             self.worker.cancel(self)
             sending.cancel()
 
-    async def _send(self):
+    async def _send(self) -> None:
+        """Send answers as they come; JSON has no infinite numbers, and is told so."""
         while True:
             facts = await self.answers.get()
             try:
@@ -257,7 +276,8 @@ class Tab:
                 text = json.dumps({"id": facts.get("id"), "done": True, "refused": sentence})
             await self.websocket.send_text(text)
 
-    def _heard(self, message):
+    def _heard(self, message: dict[str, Any]) -> None:
+        """A message of the page: what to cancel, pause or change, and what it asks."""
         for number in message.get("cancel", []):
             self.worker.cancel(self, number)
         for number, paused in message.get("pause", []):
@@ -267,7 +287,7 @@ class Tab:
         asked = message.get("ask", [])[:MOST_AT_ONCE]
         self.worker.ask([Wish(self, one["id"], self._answer(one), self._report) for one in asked])
 
-    def _change(self, numbers, what, recipe):
+    def _change(self, numbers: Sequence[int], what: str, recipe: str) -> None:
         """Have ascents go on otherwise; what: "lr=0.01"."""
         try:
             rather.check_change(recipe, f"1:{what}")
@@ -275,8 +295,10 @@ class Tab:
             return self._report({"id": numbers[0], "said": str(error)})
         self.worker.change(self, numbers, what)
 
-    def _answer(self, question):
-        def answer(wish):
+    def _answer(self, question: dict[str, Any]) -> Callable[[Wish], dict[str, Any]]:
+        """The answer of the view that a question is for."""
+
+        def answer(wish: Wish) -> dict[str, Any]:
             if question.get("view") not in ANSWERS:
                 raise UserError(f"explore knows no {question.get('view')!r}")
             try:
@@ -286,11 +308,12 @@ class Tab:
 
         return answer
 
-    def _report(self, facts):
+    def _report(self, facts: dict[str, Any]) -> None:
+        """Called in a worker's thread: the socket is the loop's."""
         self.loop.call_soon_threadsafe(self.answers.put_nowait, facts)
 
 
-def beginning(room):
+def beginning(room: Room) -> dict[str, Any]:
     """What the page has to know first."""
     model = room.model
     return {

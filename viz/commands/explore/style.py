@@ -3,14 +3,21 @@
 Both are read again from their files, larger than the network takes a photograph.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from viz.style import default_layers
 
 from .. import style_transfer
 from ..options import names
 from .packed import picture
+from .room import Live, Room
+from .worker import Wish
 
 
-def usual(room):
+def usual(room: Room) -> dict[str, Any]:
     """The usual layers of a network, {"content", "layers"}; {"refused": sentence} where it has none with maps."""
     try:
         return dict(zip(("content", "layers"), default_layers(room.model), strict=True))
@@ -18,7 +25,7 @@ def usual(room):
         return {"refused": str(error)}
 
 
-def style(room, question, wish):
+def style(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Frames, and at the end both losses' course."""
     job = room.asked("style_transfer", question, wish)
     job.drawn = lambda image: {"image": picture(image)}
@@ -35,7 +42,7 @@ def style(room, question, wish):
     }
 
 
-def style_text(job):
+def style_text(job: Live) -> str:
     """The call of viz.style_transfer that the command makes."""
     args, words = job.args, {}
     for name in ("content_layers", "style_layers"):
@@ -51,7 +58,7 @@ def style_text(job):
     return f"viz.style_transfer(model, image, style, {', '.join(f'{name}={value!r}' for name, value in words.items())})"
 
 
-def program(room, job, pictures, line):
+def program(room: Room, job: Live, pictures: Mapping[str, np.ndarray], line: str) -> str:
     """A program that loads the network and pictures, {name: array whose size they get}, and goes on with a line."""
     lines = []
     if any(one.shape[1] == 1 for one in pictures.values()):

@@ -1,6 +1,8 @@
 """Why: the maps of any attribution method. A method's own options are its controls, whatever methods there are."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import models
 import viz
@@ -10,14 +12,16 @@ from models.mistakes import UserError
 from ..attribution import COMMANDS
 from ..compare import COARSE
 from ..methods import SLOW
+from ..options import Parser
 from .packed import numbers
-from .room import own_options
+from .room import Live, Room, own_options
+from .worker import Wish
 
 STEPWISE = ("integrated_gradients", "smooth_grad")
 LATE = (*STEPWISE, *SLOW)  # those that take many steps, and are asked last
 
 
-def methods():
+def methods() -> list[dict[str, Any]]:
     """[{"name", "title", "about", "slow", "options"}] of all attribution methods."""
     return [
         {
@@ -32,7 +36,7 @@ def methods():
     ]
 
 
-def controls(name, options):
+def controls(name: str, options: Parser) -> list[dict[str, Any]]:
     """What a method can be told: [{"flag", "kind", "default", "help", ...}]. kind: number, choice, switch, layer or
     text."""
     ranges = dict(options.ranges.values())
@@ -55,7 +59,7 @@ def controls(name, options):
     return found
 
 
-def attribution(room, question, wish):
+def attribution(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """A map: {"map": (H,W), or (3,H,W) of what is a picture itself; what it is; and how to make it}."""
     name = question["method"]
     if name not in COMMANDS:
@@ -79,7 +83,7 @@ def attribution(room, question, wish):
     }
 
 
-def call_text(job, name, layer):
+def call_text(job: Live, name: str, layer: Mapping[str, str]) -> str:
     """The call of viz's function, as attribution.call makes it, in Python."""
     function = getattr(viz, name)
     words = {"target": target_text(job)} if job.args.target else {}
@@ -93,12 +97,13 @@ def call_text(job, name, layer):
     return f"viz.{name}(model, image, {', '.join(f'{key}={value}' for key, value in words.items())})"
 
 
-def target_text(job):
+def target_text(job: Live) -> str:
+    """The class or the Contrast that is explained, in Python."""
     names = [class_text(job, index) for index in job.wanted.classes]
     return names[0] if len(names) == 1 else f"viz.Contrast({', '.join(names)})"
 
 
-def class_text(job, index):
+def class_text(job: Live, index: int) -> str:
     """The class's name, if that says which it is, or its index."""
     try:
         name = str(job.model.labels[index])
@@ -107,7 +112,7 @@ def class_text(job, index):
         return str(index)
 
 
-def layers(room):
+def layers(room: Room) -> list[str]:
     """Names of the layers whose output has positions, where a map can be drawn."""
     rows = room.model.layers((viz.target.channels(room.model), *room.model.input_size))
     return [

@@ -10,6 +10,8 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import minigrad as mg
 from models.mistakes import users_mistake
@@ -28,17 +30,25 @@ class Wish:
     in the owner's for a change. changes: ["40:lr=0.01", ...], what is to be otherwise from which step on.
     """
 
-    def __init__(self, owner, number, answer, report):
+    def __init__(
+        self,
+        owner: object,
+        number: int,
+        answer: Callable[["Wish"], dict[str, Any]],
+        report: Callable[[dict[str, Any]], Any],
+    ) -> None:
         self.owner, self.number, self.answer, self._report = owner, number, answer, report
-        self.worker, self.batch, self.order, self.turns = None, 0, 0, 0
+        self.worker: Worker | None = None  # set where it is asked, as is its order
+        self.batch, self.order, self.turns = 0, 0, 0
         self.begun, self.cancelled, self.paused = False, False, False
         self.step, self.changes, self._reported = 0, [], 0.0
         self.warned, self._catching = [], None
 
-    def report(self, **facts):
+    def report(self, **facts: Any) -> None:
+        """Give the owner facts, with the number of the wish."""
         self._report({"id": self.number, **facts})
 
-    def part(self, step, steps, so_far):
+    def part(self, step: int, steps: int | None, so_far: Callable[[], dict[str, Any]]) -> bool:
         """Let others go first, and tell how far it is, with the facts that so_far() gives, at most every EVERY seconds;
         True if it is to end."""
         if self.paused:  # what stands while it rests
@@ -50,20 +60,22 @@ class Wish:
         return self.cancelled
 
     @property
-    def urgency(self):
+    def urgency(self) -> tuple[int, int, int]:
+        """The largest goes first: of the newest batch the one with the fewest turns, and of these the first asked."""
         return self.batch, -self.turns, -self.order
 
-    def begin_turn(self):
+    def begin_turn(self) -> None:
         """From now on warnings are this wish's: only one wish may catch them at a time."""
         self._catching = warnings.catch_warnings(record=True)
         self.warned.append(self._catching.__enter__())
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of what another thread reads
 
-    def end_turn(self):
+    def end_turn(self) -> None:
+        """Catch no more warnings."""
         self._catching.__exit__(None, None, None)
 
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """What was said to a user, each sentence once."""
         caught = [one for turn in self.warned for one in turn]
         return list(dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning)))
@@ -72,11 +84,12 @@ class Wish:
 class Worker:
     """`.ask(wishes)`, the first of them to be answered first; `.cancel(owner, number)`, `.pause`, `.change`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._changed, self._wishes, self._batches = threading.Condition(), [], 0
         self._turn, self._idle = None, 0  # the wish that computes; threads that wait for one
 
-    def ask(self, wishes):
+    def ask(self, wishes: Sequence[Wish]) -> None:
+        """Take wishes up as one batch, before all that were asked earlier."""
         with self._changed:
             self._batches += 1
             for order, wish in enumerate(wishes):
@@ -84,7 +97,7 @@ class Worker:
                 self._wishes.append(wish)
             self._wake()
 
-    def cancel(self, owner, number=None):
+    def cancel(self, owner: object, number: int | None = None) -> None:
         """Cancel one wish of an owner, or all."""
         with self._changed:
             for wish in self._of(owner, number):
@@ -94,14 +107,14 @@ class Worker:
                 self._turn = None
             self._wake()
 
-    def pause(self, owner, number, paused=True):
+    def pause(self, owner: object, number: int, paused: bool = True) -> None:
         """Let a wish rest after its step, or go on."""
         with self._changed:
             for wish in self._of(owner, number):
                 wish.paused = paused
             self._wake()
 
-    def change(self, owner, numbers, what):
+    def change(self, owner: object, numbers: Sequence[int], what: str) -> None:
         """Have wishes go on otherwise, all from the same step on; they report their changes."""
         with self._changed:
             wishes = [wish for number in numbers for wish in self._of(owner, number)]
@@ -111,7 +124,7 @@ class Worker:
         for wish in wishes:
             wish.report(changes=list(wish.changes))
 
-    def give_way(self, wish, step):
+    def give_way(self, wish: Wish, step: int) -> None:
         """Between two steps: whoever is more urgent goes on; returns when it is this wish's turn again."""
         with self._changed:
             wish.step, wish.turns = step, wish.turns + 1
@@ -124,10 +137,10 @@ class Worker:
 
     # ---- with the lock held
 
-    def _of(self, owner, number):
+    def _of(self, owner: object, number: int | None) -> list[Wish]:
         return [wish for wish in self._wishes if wish.owner == owner and number in (None, wish.number)]
 
-    def _wake(self):
+    def _wake(self) -> None:
         """Where none computes, give the turn to the most urgent."""
         ready = [wish for wish in self._wishes if wish.cancelled or not wish.paused]
         if self._turn is None and ready:
@@ -139,7 +152,8 @@ class Worker:
 
     # ---- in the threads
 
-    def _work(self):
+    def _work(self) -> None:
+        """Of a thread: begin the wish whose turn it is, answer it, and wait for the next."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._turn is not None and not self._turn.begun)
@@ -153,7 +167,8 @@ class Worker:
                 self._idle += 1
                 self._wake()
 
-    def _answer(self, wish):
+    def _answer(self, wish: Wish) -> None:
+        """Report its answer, or the sentence that says why there is none."""
         began = time.perf_counter()
         wish.begin_turn()
         try:
