@@ -12,7 +12,22 @@ same = partial(compare.same, other_dtype=True)  # Python's numbers: 1 is as good
 def sums_and_products(student):
     """sums, products and powers, with a slope for each parent"""
     N = student.Number
-    for example, found, value, slopes, mistakes in (
+    for example, found, value, slopes, mistakes in _sums_and_products(N):
+        if not isinstance(found, N):
+            raise Mistake(f"a Number is expected, this is {type(found).__name__}", example)
+        same(f"({example}).value", found.value, value)
+        require(
+            len(found.parents) == len(slopes), "the parents are incomplete", example, len(slopes), len(found.parents)
+        )
+        shown = dict(example=f"({example}).parents", found=[type(parent).__name__ for parent in found.parents])
+        plain = not all(isinstance(parent, N) for parent in found.parents)
+        require(not plain, "a parent is a plain number: make it a Number with number(other)", **shown)
+        same(f"({example}).slopes", found.slopes, slopes, mistakes)
+
+
+def _sums_and_products(N):
+    """Of each example: its Python, what that gives, the value, the slopes, and {what is wrong: slopes that show it}."""
+    return (
         (
             "Number(2.0) + Number(5.0)",
             N(2.0) + N(5.0),
@@ -52,17 +67,7 @@ def sums_and_products(student):
             (0.25,),
             {"n - 1 was made an integer: n may be a fraction": (0.5,), "n is taken up by one": (4.0,)},
         ),
-    ):
-        if not isinstance(found, N):
-            raise Mistake(f"a Number is expected, this is {type(found).__name__}", example)
-        same(f"({example}).value", found.value, value)
-        require(
-            len(found.parents) == len(slopes), "the parents are incomplete", example, len(slopes), len(found.parents)
-        )
-        shown = dict(example=f"({example}).parents", found=[type(parent).__name__ for parent in found.parents])
-        plain = not all(isinstance(parent, N) for parent in found.parents)
-        require(not plain, "a parent is a plain number: make it a Number with number(other)", **shown)
-        same(f"({example}).slopes", found.slopes, slopes, mistakes)
+    )
 
 
 def topological_order(student):
