@@ -247,7 +247,8 @@ def test_channels_switched_off(shown, client, monkeypatch, capsys, tmp_path):
     first, second = sorted(answer["classes"], key=lambda one: -one["after"])[:2]
     assert (answer["now"], answer["second"]) == (first["name"], second["name"])
     assert main([*shlex.split(answer["command"])[3:], "--out", str(tmp_path), "--draws", "2"]) == 0
-    assert f"the score falls by {answer['fall']:.3g}" in capsys.readouterr().out
+    way = "rises" if answer["fall"] < 0 else "falls"
+    assert f"the score {way} by {abs(answer['fall']):.3g}" in capsys.readouterr().out
     name, kept = answer["keep"]
     question = {"photo": shown[1].own.key, **kept}
     assert client.get(f"/keep/{name}.npz", params={"question": json.dumps(question)}).content.startswith(b"PK")

@@ -47,7 +47,8 @@ def together(job: Job, layer: str) -> None:
     chance = np.array([viz.switch_off(job.model, job.image, layer, one, **job.explained_classes)[0] for one in sets])
     larger = viz.estimate(chance >= fall)
     job.write(
-        f"{job.title(f'{layer}, channels {chosen} off')}: the score falls by {fall:.3g}; {len(chosen)} others by "
+        f"{job.title(f'{layer}, channels {chosen} off')}: the score "
+        f"{'rises' if fall < 0 else 'falls'} by {abs(fall):.3g}; {len(chosen)} others lower it by "
         f"{viz.estimate(chance).text('{:.3g}')}, and by as much in {larger.text('{:.0%}')} of {len(chance)} draws",
         figure=plot.bars(
             ["these", "others, mean of draws"], [fall, chance.mean()], f"{layer}: {len(chosen)} off", label="fall"

@@ -94,7 +94,7 @@ def call_text(job: Live, name: str, layer: Mapping[str, str]) -> str:
         value = vars(job.args).get(key, parameter.default)
         if value != parameter.default:
             words[key] = repr(value)
-    return f"viz.{name}(model, image, {', '.join(f'{key}={value}' for key, value in words.items())})"
+    return f"viz.{name}({', '.join(['model', 'image', *(f'{key}={value}' for key, value in words.items())])})"
 
 
 def target_text(job: Live) -> str:

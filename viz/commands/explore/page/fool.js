@@ -73,7 +73,7 @@ function narrow(budget, fooled) {
   if (budget < succeeds && succeeds <= LARGEST) return void place.change({ budget: String(succeeds) }, { back: false }); // to be seen
   search = null;
   if (fails === LARGEST) return `No budget up to ${LARGEST} of 255 levels succeeds.`;
-  return fails ? `No smaller budget succeeds: with ${fails} of 255 levels it fails.` : "No smaller budget succeeds: there is none.";
+  return fails ? `No smaller budget of this attack succeeds: with ${fails} of 255 levels it fails. Another attack may do with less.` : "No smaller budget is to be had: one level is the least.";
 }
 
 // ---- an attack -------------------------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ function showOff(part, question, answer) {
   const on = element("button", { type: "button", onclick: () => place.change({ off: null }) }, "Switch all on");
   part.box.replaceChildren(
     element("h2", {}, `Without ${answer.channels.length > 1 ? "channels" : "channel"} ${answer.channels.join(", ")} of ${question.layer}`),
-    element("p", {}, `The score of ${answer.top} ${answer.fall < 0 ? "rises" : "falls"} by ${number(Math.abs(answer.fall))}; it says ${answer.now}${then}. `, on),
+    element("p", {}, `The score of ${answer.top}, before the softmax, ${answer.fall < 0 ? "rises" : "falls"} by ${number(Math.abs(answer.fall))}; it says ${answer.now}${then}. `, on),
     element("table", { className: "shares" }, element("tbody", {}, ...rows)),
     recipe(answer, kept(answer, question)),
   );

@@ -42,7 +42,7 @@ function options(method) {
 
 function chooser() {
   const target = (name, label) => {
-    const field = element("input", { id: `class-${name}`, name, type: "text", autocomplete: "off", placeholder: name === "for" ? "the top class" : "none" });
+    const field = element("input", { id: `class-${name}`, name, type: "text", autocomplete: "off", placeholder: name === "for" ? "the top class, or A - B" : "none" });
     field.setAttribute("list", "labels");
     field.addEventListener("change", () => place.change({ [name]: field.value.trim() }));
     return element("label", { htmlFor: field.id }, label, field);
@@ -135,9 +135,9 @@ export async function show(photo) {
     if (JSON.stringify(question) !== JSON.stringify(panel.question)) asked.push([panel, question]);
     else paint(panel);
   });
+  showTrial(photo); // before the maps: of two wishes the newer one comes first, and a trial takes long
   request(asked.sort(([a], [b]) => a.method.slow - b.method.slow));
   compare();
-  showTrial(photo);
 }
 
 function request(asked) {
@@ -324,7 +324,7 @@ function hearTrial(title, question, answer, bar) {
   };
   trial.box.replaceChildren(
     element("h2", {}, `Can I believe ${title} for ${answer.of}?`),
-    element("p", {}, answer.verdict),
+    element("p", {}, answer.verdict, " The map on trial is the one with its usual parameters."),
     element("table", { className: "shares findings" }, element("tbody", {}, ...rows)),
     element("div", { className: "trio" }, map(answer.map, "The map"), map(answer.random, "Of the network with random weights")),
     recipe(answer, keeping("trust", { ...question, options: { "--method": question.method } })),
