@@ -29,9 +29,24 @@ def flat(tmp_path_factory):
     return tiny.write(root), root / "few"
 
 
+def listed(folder, out):
+    """The same pictures as a text that lists them."""
+    (out / "few.txt").write_text("".join(f"{path}\n" for path in sorted(folder.glob("*.png"))))
+    return out / "few.txt"
+
+
+def packed(folder, out):
+    """The same as an archive of the folder."""
+    with tarfile.open(out / "few.tar", "w") as archive:
+        archive.add(folder, "few")
+    return out / "few.tar"
+
+
+@pytest.mark.parametrize("of", [lambda folder, out: folder, listed, packed], ids=["folder", "list", "archive"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_pictures_will_do(script, flat, tmp_path, name):
+def test_pictures_will_do(script, flat, tmp_path, tmp_path_factory, name, of):
     weights, folder = flat
+    folder = of(folder, tmp_path_factory.mktemp("of"))
     code, said, heard = script(name, "--data", folder, "--model", weights, "--out", tmp_path, *COMMANDS[name])
     assert code == 0, heard
     (record,) = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]

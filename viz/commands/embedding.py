@@ -61,7 +61,8 @@ def features(layer: str, model: Module, images: np.ndarray) -> dict[str, np.ndar
 def write(job: Job, data: Labelled, layer: str, x: np.ndarray) -> None:
     """The result of a layer, whose activations are x (N,F)."""
     args = job.args
-    apart = None if data.flat else viz.silhouette(x, data.labels)
+    one = len(data.names) == 1  # class, or photographs of none: nothing lies apart
+    apart = None if one else viz.silhouette(x, data.labels)
     numbers = {"layer": layer, "features": x.shape[1], "images": len(x), "silhouette": apart}
     if args.method == "pca":
         points, _, shares = viz.pca(x)
@@ -69,9 +70,9 @@ def write(job: Job, data: Labelled, layer: str, x: np.ndarray) -> None:
         axes = [f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)]
     else:
         points, axes = viz.tsne(x, args.perplexity, args.seed), ["", ""]
-    numbers |= {"silhouette_in_two_dimensions": None if data.flat else viz.silhouette(points, data.labels)}
+    numbers |= {"silhouette_in_two_dimensions": None if one else viz.silhouette(points, data.labels)}
     title = f"{METHODS[args.method]} of {layer} ({x.shape[1]} values), {len(x)} photographs"
-    title += "" if data.flat else f", silhouette {apart:.2f}"
+    title += "" if one else f", silhouette {apart:.2f}"
     job.write(
         title,
         figure=plot.scatter(points, data.labels, ["photograph"] if data.flat else data.names, title, *axes),

@@ -55,11 +55,11 @@ def labelled_images(
     """`count` photographs, as evenly from the classes as there are pictures, drawn by `seed`, at `size` pixels.
 
     data: as many.photographs.Source takes it. model: the network that sees them, if it may see grey. flat: whether
-    pictures without class folders will do, all of one class then, whose name is "". What cannot be read is left out,
-    with a warning.
+    pictures without class folders will do, or of one folder that is no class of the model: all of one class then, whose
+    name is "". What cannot be read is left out, with a warning.
     """
     source = Source(data)
-    classes, places = _by_class(source, data, flat)
+    classes, places = _by_class(source, data, flat, model)
     rng = np.random.default_rng(seed)
     found = {label: rng.permutation(places[row[0]]) for label, row in enumerate(classes)}
     chosen = [(place, label, n) for label, its in found.items() for n, place in enumerate(its)]
@@ -75,7 +75,7 @@ def labelled_images(
     return Labelled(images, labels, tuple(source.where(place) for place, *_ in chosen), names, folders, imagenet)
 
 
-def _by_class(source: Source, data: Path, flat: bool) -> tuple[list[tuple], dict[str, list[int]]]:
+def _by_class(source: Source, data: Path, flat: bool, model: Module | None) -> tuple[list[tuple], dict[str, list[int]]]:
     """([(folder, name, ImageNet indices)] of each class, in the order of classes.txt or of the folders' names;
     {folder: places}): of those below a folder "val", if there are such."""
     paths = [PurePosixPath(name) for name in source.names]
@@ -83,11 +83,12 @@ def _by_class(source: Source, data: Path, flat: bool) -> tuple[list[tuple], dict
     places = {}
     for place in validation or range(len(paths)):
         places.setdefault(paths[place].parent.name, []).append(place)
-    if flat and set(places) == {""}:
-        return [("", "", ())], places
     rows = source.class_rows()
     if rows is None:
         rows = {name: (name, ()) for name in sorted(places) if name}
+        known = isinstance(model, models.Model) and any(own_classes(model, name, name) for name in rows)
+        if flat and len(places) == 1 and not known:
+            return [("", "", ())], {"": next(iter(places.values()))}
         if not rows:
             raise UserError(f"--data {data} holds no class folders")
     missing = [name for name in rows if name not in places]
