@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
 import tarfile
@@ -560,6 +561,23 @@ def test_no_scheduler_there_is_one_sentence(run, folder, monkeypatch, dask):
     monkeypatch.setattr(engine, "PATIENCE", "1s")
     code, _, said = run(folder, "--scheduler", "tcp://127.0.0.1:1")
     assert code == 2 and "there is no Dask scheduler at tcp://127.0.0.1:1" in said and "Traceback" not in said
+
+
+class Web(socketserver.BaseRequestHandler):
+    """A server that answers whatever comes as one of the web does."""
+
+    def handle(self):
+        self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n" * 9)
+        self.request.recv(1 << 16)
+
+
+def test_another_server_is_no_scheduler(run, folder, monkeypatch, dask):
+    monkeypatch.setattr(engine, "PATIENCE", "2s")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, _, said = run(folder, "--scheduler", f"tcp://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+    assert code == 2 and "there is no Dask scheduler at tcp://127.0.0.1:" in said
 
 
 def test_what_no_worker_can_compute_is_rows_with_the_reason(network):

@@ -66,7 +66,7 @@ def client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
     if scheduler is not None:
         try:
             found = distributed.Client(scheduler, timeout=PATIENCE, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
+        except Exception as error:  # of any kind, where something else answers at the address
             raise UserError(f"there is no Dask scheduler at {scheduler}: {error}") from None
         with found:
             yield found
