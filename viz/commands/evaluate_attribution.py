@@ -49,6 +49,7 @@ from .tables import markdown, with_refusals
 OF_MEASURES = {"curves": ("steps", "curves"), "grid": ("tiles",), "infidelity": ("noises", "sigma")}  # and options
 DEFAULT = tuple(OF_MEASURES)  # insertion and deletion; pointing and share; infidelity
 MEASURES = (*DEFAULT, "road", "faithfulness", "other_class", "sparseness")
+FIRST = ("seconds", "insertion", "deletion", "pointing", "share", "infidelity")  # columns; others follow by name
 
 options = parser(__doc__, "--data imagenette --count 200", False, False)
 add_data_options(options, 200)
@@ -226,7 +227,9 @@ def measure(
     """{measure: (N,) values} of one method."""
     arrays = [*photographs, *(mosaics or ())]
     compute = partial(measured_of, job.args, name, measures)
-    return by_batches(keep, name, compute, model, arrays, job.args.batch_size, job.progress)
+    found = by_batches(keep, name, compute, model, arrays, job.args.batch_size, job.progress)
+    place = {key: n for n, key in enumerate(FIRST)}  # a store gives them by name
+    return dict(sorted(found.items(), key=lambda one: (place.get(one[0], len(FIRST)), one[0])))
 
 
 def measured_of(

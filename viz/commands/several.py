@@ -55,6 +55,7 @@ def table(job: Job, rows: Sequence[Mapping[str, Any]], what: str) -> None:
     subject = "_".join(filter(None, [what, network_name(job.args.model), vars(job.args).get("target")]))
     path = job.write_text(text, ".csv", subject)
     wrong = [row for row in rows if row.get("error")]
-    failed = f"; {len(wrong)} without an answer, the first for: {wrong[0]['error']}" if wrong else ""
+    first = [": ".join(filter(None, [row.get("name"), row["error"]])) for row in wrong[:1]]
+    failed = f"; {len(wrong)} without an answer, the first for: {first[0]}" if wrong else ""
     if not job.args.quiet:
         print(f"{len(rows)} photographs{failed} -> {path}", flush=True)

@@ -21,6 +21,7 @@ from .store import Store
 
 EACH = 12  # photographs under a heading
 ON_SHEET = 24
+LISTED = 50  # photographs without an answer that are named
 LONGEST = 140  # characters of a setting that is not folded
 LARGEST = 224  # pixels of a side, of a picture on the page
 
@@ -33,18 +34,17 @@ HEADINGS = {
 
 
 def summary(store: Store) -> dict:
-    """{"rows", "errors": how many, "error": the first, "known": how many of a known class, "right", "in_top5": 0 or 1
-    of each of these}."""
-    found = {"rows": 0, "errors": 0, "error": "", "right": [], "in_top5": []}
+    """{"rows", "errors": how many, "error": the first, "said": the first LISTED of them, "known": how many of a known
+    class, "right", "in_top5": 0 or 1 of each of these}."""
+    found = {"rows": 0, "errors": 0, "said": [], "right": [], "in_top5": []}
     for rows in store.tables():
         found["rows"] += len(rows)
         wrong = [row for row in rows if row["error"]]
         found["errors"] += len(wrong)
-        if wrong and not found["error"]:
-            found["error"] = f"{wrong[0]['name']}: {wrong[0]['error']}"
+        found["said"] += [f"{row['name']}: {row['error']}" for row in wrong[: LISTED - len(found["said"])]]
         for key in ("right", "in_top5"):
             found[key] += [int(row[key]) for row in rows if row[key]]
-    return found | {"known": len(found["right"])}
+    return found | {"known": len(found["right"]), "error": next(iter(found["said"]), "")}
 
 
 def extremes(store: Store) -> dict:
@@ -188,8 +188,9 @@ def page(store: Store, shown: Any, drawn: Any, names: Mapping[str, str]) -> str:
 def facts_table(found: dict, question: dict, runs: Any) -> str:
     """What was computed with what, and what came of it, as a table."""
     rows = {"photographs": f"{found['rows']}, {found['errors']} of them without an answer"}
-    if found["error"]:
-        rows["the first error"] = found["error"]
+    if found["said"]:
+        more = found["errors"] - len(found["said"])
+        rows["without an answer"] = "; ".join(found["said"]) + (f"; and {more} more, in table.csv" if more else "")
     if found["known"]:
         rows["right"] = estimate(found["right"]).text("{:.1%}")
         rows["right among five"] = estimate(found["in_top5"]).text("{:.1%}")
