@@ -125,7 +125,7 @@ class Divider:
     def by_image(self, r: Tensor) -> np.ndarray:
         """(N,): the sum of |r| over each image, or (1,) of all where r is not of N images."""
         sums = abs(r.astype(np.promote_types(r.dtype, np.float32))).sum(tuple(range(1, r.ndim)))
-        return sums.reshape(self.count if len(r) % self.count == 0 else 1, -1).sum(1).numpy()
+        return sums.reshape(self.count if self.count and len(r) % self.count == 0 else 1, -1).sum(1).numpy()
 
 
 def stable(z: Tensor, epsilon: float) -> Tensor:

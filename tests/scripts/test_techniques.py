@@ -91,6 +91,7 @@ def test_one_is_described(capsys):
 def test_help_names_the_page_of_the_guide_where_there_is_one(name, page, monkeypatch, tmp_path):
     assert reference(name).endswith(f"Guide: docs/techniques/{page}.md")
     monkeypatch.setattr(techniques, "PAGES", tmp_path)  # as installed
+    monkeypatch.setattr(find(name).options, "epilog", None)  # of a run before
     assert "docs/" not in reference(name) + find(name).options.format_help()
 
 
