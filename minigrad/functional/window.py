@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+HW = tuple[int, int]  # of rows and columns
+
 
 def ints(function: str, argument: str, value: Any) -> tuple[int, ...]:
     """An int or a sequence of ints, Python's or NumPy's, as a tuple of Python's."""
@@ -29,14 +31,7 @@ def pair(function: str, argument: str, value: Any, least: int) -> tuple[int, int
     return tuple(int(v) for v in values)
 
 
-def sides(
-    function: str,
-    padding: Any,
-    hw: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int] = (1, 1),
-) -> tuple:
+def sides(function: str, padding: Any, hw: HW, kernel: HW, stride: HW, dilation: HW = (1, 1)) -> tuple:
     """((top, bottom), (left, right)): how many rows and columns `padding` adds to an image of height and width `hw`.
 
     padding: an int or a pair (rows, columns), on both sides; four ints (left, right, top, bottom), as F.pad takes them;
@@ -62,14 +57,7 @@ def sides(
     return tuple((after, before) if padding == "same_lower" else (before, after) for before, after in around)
 
 
-def fitted(
-    hw: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    around: Any,
-    ceil_mode: bool,
-) -> tuple:
+def fitted(hw: HW, kernel: HW, stride: HW, dilation: HW, around: Any, ceil_mode: bool) -> tuple:
     """`around` with as much at the end as the last windows need: less where rows are left over, more in ceil_mode, in
     which windows may stick out that start inside the image or before it."""
     found = []
@@ -82,14 +70,7 @@ def fitted(
     return tuple(found)
 
 
-def counts(
-    hw: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    around: Any,
-    counted: Any,
-) -> np.ndarray:
+def counts(hw: HW, kernel: HW, stride: HW, dilation: HW, around: Any, counted: Any) -> np.ndarray:
     """int64 (OH, OW), NumPy: how many elements lie in each window of an image with `around` added to it. `counted`: how
     much of that, at each side, counts."""
     found = []
