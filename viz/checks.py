@@ -164,6 +164,10 @@ def insertion_deletion(
     counts = np.linspace(0, h * w, steps + 1).round().astype(int)
     per_batch = max(1, at_once("insertion_deletion", x, model) // max(1, n))
     insertion, deletion, output = [], [], "probability" if is_class(target) else "logit"
+
+    def so_far(done: int) -> Curves:
+        return Curves(counts[:done] / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
+
     with tqdm(total=len(counts), desc="insertion and deletion", disable=not progress) as bar:
         for start in range(0, len(counts), per_batch):
             changed = rank < counts[start : start + per_batch, None, None, None, None]
@@ -171,10 +175,9 @@ def insertion_deletion(
                 curve.append(watched_many(model, np.where(changed, come, gone), target, None, None, output))
             bar.update(len(changed))
             done = start + len(changed)
-            so_far = Curves(counts[:done] / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
-            if callback and callback(done, len(counts), so_far):
+            if callback and callback(done, len(counts), so_far(done)):
                 break
-    return so_far
+    return so_far(done)
 
 
 def _blurred(model: Module, x: np.ndarray, blur: Any) -> np.ndarray:

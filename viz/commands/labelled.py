@@ -86,7 +86,7 @@ def _by_class(source: Source, data: Path, flat: bool, model: Module | None) -> t
     rows = source.class_rows()
     if rows is None:
         rows = {name: (name, ()) for name in sorted(places) if name}
-        known = isinstance(model, models.Model) and any(own_classes(model, name, name) for name in rows)
+        known = isinstance(model, Model) and any(own_classes(model, name, name) for name in rows)
         if flat and len(places) == 1 and not known:
             return [("", "", ())], {"": next(iter(places.values()))}
         if not rows:
