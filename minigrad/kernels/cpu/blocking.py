@@ -1,7 +1,8 @@
 """Geometry of windows: cutting an (N, H, W) grid of positions into blocks for the threads, reading an input with zeros
-around it, and walking windows tap by tap."""
+around it, and walking windows tap by tap or the input phase by phase."""
 
 import functools
+import math
 
 from minigrad.kernels.cpu.threads import blocks
 
@@ -70,3 +71,20 @@ def taps_of(hw, out_hw, kernel, stride, padding, dilation):
         for a in range(kernel[0])
         for b in range(kernel[1])
     )
+
+
+class Phase:
+    """Every `stride`-th input row from `start`: which taps reach them (reversed), and from where in g."""
+
+    def __init__(self, start, size, kernel, stride, padding, dilation):
+        self.outputs = slice(start, size, stride)
+        hits = [a for a in range(kernel) if (start + padding - a * dilation) % stride == 0]
+        step = stride // math.gcd(stride, dilation)  # from one tap that hits to the next
+        self.taps = slice(hits[-1], None, -step) if hits else slice(0, 0)
+        # the row of g that the last of these taps takes for the first of these rows
+        self.origin = (start + padding - hits[-1] * dilation) // stride if hits else 0
+        self.dilation = dilation * step // stride
+
+
+def phases(size, kernel, stride, padding, dilation):
+    return [Phase(start, size, kernel, stride, padding, dilation) for start in range(min(stride, size))]

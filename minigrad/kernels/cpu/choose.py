@@ -6,7 +6,6 @@ import numpy as np
 
 from minigrad.kernels.cpu import direct, tuning, winograd
 from minigrad.kernels.cpu.elementwise import bias_relu, relu_in_place
-from minigrad.kernels.cpu.pooling import max_pool
 from minigrad.kernels.frozen import is_frozen
 from minigrad.kernels.layout import empty_channels_last
 from minigrad.kernels.modes import current_algorithm
@@ -40,11 +39,11 @@ def conv2d_relu(x, *convolutions):
 
 
 def conv2d_relu_max_pool(x, convolution):
-    """See plain.conv2d_relu_max_pool: Winograd's pixels are pooled while they are in the cache."""
+    """See plain.conv2d_relu_max_pool: pixels are pooled while they are in the cache."""
     w, bias, stride, padding, *others = convolution
     if _by_winograd(x, w, stride, padding, *others):
         return winograd.conv2d_relu_max_pool(x, w, bias, padding)
-    return max_pool(conv2d_relu(x, convolution), (2, 2), (2, 2), (0, 0), (1, 1), ceil_mode=False, with_winner=False)[0]
+    return direct.conv2d_relu_max_pool(x, *convolution)
 
 
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):

@@ -31,13 +31,14 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu import tuning
-from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
-from minigrad.kernels.cpu.elementwise import add_bias
+from minigrad.kernels.cpu.blocking import crop, grid_blocks, phases, taps_of
+from minigrad.kernels.cpu.elementwise import add_bias, relu_in_place
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
+from minigrad.kernels.cpu.pooling import max_of_four
 from minigrad.kernels.cpu.product import matmul, pixels_times, uncopied_run
 from minigrad.kernels.cpu.threads import blocks, parallel, runs, thread_count
 from minigrad.kernels.frozen import form
-from minigrad.kernels.layout import as_rows, channels_last, empty_channels_last
+from minigrad.kernels.layout import as_rows, channels_first, channels_last, empty_channels_last
 from minigrad.kernels.plain import output_hw
 
 _workspace = Workspace()
@@ -61,6 +62,26 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
     return y
 
 
+def conv2d_relu_max_pool(x, w, bias, stride, padding, dilation, groups):
+    """The largest of each 2x2 of relu(conv2d(...)), (N,O,OH//2,OW//2), which alone goes to memory."""
+    oh, ow = output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    y = empty_channels_last((len(x), len(w), oh // 2, ow // 2), np.result_type(x, w), x)
+    fill, numbers = _way(w.shape, stride, groups)(w, bias, stride, dilation, groups, len(x) * oh * ow)
+    x, origin = channels_last(x), (-padding[0], -padding[1])
+
+    def fill_block(block):
+        images, rows = block  # of y; twice as many rows are computed
+        tile = _tile(x[images], slice(2 * rows.start, 2 * rows.stop), ow, w.shape[2:], stride, dilation, origin)
+        pixels = _workspace.empty("pixels", (len(tile), 2 * (rows.stop - rows.start), ow, len(w)), y.dtype)
+        fill(tile, pixels)
+        pooled = y[images, :, rows]
+        max_of_four(channels_first(pixels), pooled)
+        relu_in_place(pooled)
+
+    parallel(fill_block, _row_blocks((len(x), oh // 2, 2 * ow), (numbers + len(w)) * y.itemsize, w.nbytes))
+    return y
+
+
 def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     """gx (N,C,*input_hw) of g (N,O,OH,OW): the transposed convolution."""
     cg, shape = w.shape[1], (g.shape[0], w.shape[1] * groups, *input_hw)
@@ -81,8 +102,8 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
     swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
 
-    for rows in _phases(input_hw[0], w.shape[2], stride[0], padding[0], dilation[0]):
-        for columns in _phases(input_hw[1], w.shape[3], stride[1], padding[1], dilation[1]):
+    for rows in phases(input_hw[0], w.shape[2], stride[0], padding[0], dilation[0]):
+        for columns in phases(input_hw[1], w.shape[3], stride[1], padding[1], dilation[1]):
             out = channels_last(gx)[:, rows.outputs, columns.outputs]
             if out.size == 0:
                 continue
@@ -372,23 +393,3 @@ def _columns(windows, groups, by_pixels, name, ones=False):
         columns = _workspace.empty(name, split.shape, split.dtype)
         columns[...] = split
     return columns.reshape(groups, positions, length)
-
-
-# ---- phases of the input gradient ------------------------------------------------------------------------------------
-
-
-class _Phase:
-    """Every `stride`-th input row from `start`: which taps reach them (reversed), and from where in g."""
-
-    def __init__(self, start, size, kernel, stride, padding, dilation):
-        self.outputs = slice(start, size, stride)
-        hits = [a for a in range(kernel) if (start + padding - a * dilation) % stride == 0]
-        step = stride // math.gcd(stride, dilation)  # from one tap that hits to the next
-        self.taps = slice(hits[-1], None, -step) if hits else slice(0, 0)
-        # the row of g that the last of these taps takes for the first of these rows
-        self.origin = (start + padding - hits[-1] * dilation) // stride if hits else 0
-        self.dilation = dilation * step // stride
-
-
-def _phases(size, kernel, stride, padding, dilation):
-    return [_Phase(start, size, kernel, stride, padding, dilation) for start in range(min(stride, size))]

@@ -44,6 +44,20 @@ def test_each_way_is_taken_and_right(case, frozen, monkeypatch):
     del constant
 
 
+@pytest.mark.parametrize("window_bytes", [1, 1 << 30], ids=["a row in a block", "all in a block"])
+@pytest.mark.parametrize("case", CASES)
+def test_pixels_are_pooled_block_by_block(case, window_bytes, monkeypatch):
+    x_shape, w_shape, stride, groups, *_ = CASES[case]
+    monkeypatch.setattr(direct.tuning, "WINDOW_BYTES", window_bytes)
+    monkeypatch.setattr(direct, "_correlate", None)
+    rng = np.random.default_rng(0)
+    x, w, bias = (rng.standard_normal(shape) for shape in (x_shape, w_shape, w_shape[0]))
+    x[0, 0, 4, 4] = np.nan
+    convolution = (w, bias, stride, (1, 1), (1, 1), groups)
+    expected = plain.conv2d_relu_max_pool(x, convolution)
+    np.testing.assert_allclose(direct.conv2d_relu_max_pool(x, *convolution), expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("frozen", [False, True], ids=["changing", "frozen"])
 @pytest.mark.parametrize("channels", [5, 300], ids=["few weights", "many"])
 @pytest.mark.parametrize("n", [0, 1, 3])
