@@ -252,8 +252,8 @@ ATTRIBUTION = (
         "rise_not_divided_by_the_share_kept",
         "each mask hides part of the image: equation 6 divides by the expected share that it leaves",
         "viz/perturbation.py",
-        "(total / (keep * done))",
-        "(total / done)",
+        "(total / (keep * some.stop))",
+        "(total / some.stop)",
         ("tests/viz/test_perturbation.py::test_rise_is_equation_6",),
     ),
     Mutant(

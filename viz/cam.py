@@ -4,6 +4,7 @@ With A (N,C,h,w) the activations of `layer`, y the class score and g = dy/dA, al
 `layer` is where the map is drawn; None takes `default_layer`. Maps are in units of score, not normalised.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,8 +18,8 @@ from minigrad.nn import Module
 from .gradients import guided_backprop
 from .head import default_layer, pass_with_default_layer
 from .objective import LOGITS, explained, looked_at, score
-from .perturbation import at_once
-from .progress import trange
+from .perturbation import passes
+from .progress import tqdm
 from .remarks import remark
 from .target import as_image, as_images, as_logits, fixed_target, is_class, logits, logits_layer, pick, require_units
 from .typing import Images, SoFar, Target, Unit
@@ -235,7 +236,6 @@ def score_cam(
         y, a = score_and_maps("score_cam", model, image, target, layer, unit)
         chosen = fixed_target(model, image, target)
         x = as_image(model, image).detach()
-        batch_size = at_once("score_cam", x, model, batch_size)
         each = chosen if is_class(chosen) else [chosen] * len(x)
         cams, steps = [a[i, 0] * 0.0 for i in range(len(x))], len(x) * a.shape[1]
         pixels, known = x.numpy(), {}
@@ -251,7 +251,7 @@ def score_cam(
 
 
 def _score_cam_of_one(
-    model: Module, x: Tensor, a: Tensor, target: Any, baseline: Any, batch_size: int, progress: bool, known: Any
+    model: Module, x: Tensor, a: Tensor, target: Any, baseline: Any, batch_size: int | None, progress: bool, known: Any
 ) -> Iterator[tuple[int, Tensor]]:
     """Pairs, after each batch of masks, of how many of the channels of a (C,h,w) were met and their map (h,w), for x
     (1,3,H,W).
@@ -261,21 +261,21 @@ def _score_cam_of_one(
     """
     background = x * 0.0 + mg.as_tensor(np.asarray(baseline, x.dtype)).to(x.device)
 
-    def masked(start: int) -> Tensor:
-        masks = F.interpolate(a[start : start + batch_size, None], x.shape[2:], mode="bilinear", align_corners=False)
+    def masked(some: slice) -> Tensor:
+        masks = F.interpolate(a[some, None], x.shape[2:], mode="bilinear", align_corners=False)
         low, high = masks.min(axis=(2, 3), keepdims=True), masks.max(axis=(2, 3), keepdims=True)
         return background + (x - background) * ((masks - low) / F.where(high > low, high - low, 1.0))
 
-    def scored(batch: Any, images: Callable[..., Tensor]) -> Tensor:
+    def scored(batch: Any, images: Callable[[], Tensor]) -> Tensor:
         if not is_class(target):
-            return score(model, images(batch), target)
+            return score(model, images(), target)
         if batch not in known:
-            known[batch] = logits(model, images(batch))
+            known[batch] = logits(model, images())
         return pick(known[batch], [target] * len(known[batch]))
 
-    increases, before = [], scored("background", lambda _: background)
-    for start in trange(0, a.shape[0], batch_size, desc="Score-CAM", disable=not progress):
-        increases.append(scored(start, masked))
+    increases, before = [], scored("background", lambda: background)
+    for some in tqdm(passes("score_cam", x, model, len(a), batch_size), desc="Score-CAM", disable=not progress):
+        increases.append(scored(some.start, functools.partial(masked, some)))
         increase = F.cat(increases) - before
         weights = F.softmax(increase, 0).reshape(-1, 1, 1)
         yield len(increase), F.relu((weights * a[: len(increase)]).sum(axis=0))

@@ -22,7 +22,7 @@ import numpy as np
 
 from minigrad.nn import Module
 
-from .perturbation import at_once, filling, watched, watched_many
+from .perturbation import filling, passes, watched, watched_many
 from .progress import tqdm
 from .random import drawn, stream, streams, taken_for
 from .ranges import require
@@ -162,22 +162,20 @@ def insertion_deletion(
     rank = rank.reshape(n, 1, h, w)
 
     counts = np.linspace(0, h * w, steps + 1).round().astype(int)
-    per_batch = max(1, at_once("insertion_deletion", x, model) // max(1, n))
     insertion, deletion, output = [], [], "probability" if is_class(target) else "logit"
 
     def so_far(done: int) -> Curves:
         return Curves(counts[:done] / (h * w), np.concatenate(insertion).T, np.concatenate(deletion).T)
 
     with tqdm(total=len(counts), desc="insertion and deletion", disable=not progress) as bar:
-        for start in range(0, len(counts), per_batch):
-            changed = rank < counts[start : start + per_batch, None, None, None, None]
+        for some in passes("insertion_deletion", x, model, len(counts)):
+            changed = rank < counts[some, None, None, None, None]
             for curve, come, gone in ((insertion, x, blurred), (deletion, grey, x)):
                 curve.append(watched_many(model, np.where(changed, come, gone), target, None, None, output))
             bar.update(len(changed))
-            done = start + len(changed)
-            if callback and callback(done, len(counts), so_far(done)):
+            if callback and callback(some.stop, len(counts), so_far(some.stop)):
                 break
-    return so_far(done)
+    return so_far(some.stop)
 
 
 def _blurred(model: Module, x: np.ndarray, blur: Any) -> np.ndarray:

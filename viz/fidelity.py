@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.nn import Module
 
 from .checks import checked_attribution
-from .perturbation import at_once, filling, watched, watched_many
+from .perturbation import filling, passes, watched, watched_many
 from .random import drawn, streams
 from .ranges import require
 from .target import as_image, fixed_target, in_pixels, value_range
@@ -106,7 +106,7 @@ def faithfulness_correlation(
     rngs = streams(seed, "faithfulness_correlation", x, key)
     before = watched(model, x, target, layer, unit)
     said, fell = np.empty((2, samples, len(x)))
-    for k in _batches("faithfulness_correlation", model, x, samples):
+    for k in passes("faithfulness_correlation", x, model, samples):
         chosen = np.stack([drawn(rngs, lambda rng: rng.permutation(a.shape[1]) < size) for _ in range(samples)[k]])
         gone = chosen.reshape(len(chosen), len(x), 1, *x.shape[2:])
         said[k] = (a * chosen).sum(2)
@@ -140,15 +140,9 @@ def _changes(
     rngs = streams(seed, name, x, key)
     before = watched(model, x, target, layer, unit)
     predicted, actual = np.empty((2, samples, len(x)))
-    for k in _batches(name, model, x, samples):
+    for k in passes(name, x, model, samples):
         noise = np.stack([drawn(rngs, lambda rng: rng.standard_normal(x.shape[1:])) for _ in range(samples)[k]])
         noise = (sigma * noise).astype(x.dtype)
         predicted[k] = (noise * a).sum((2, 3, 4))
         actual[k] = before - watched_many(model, x - noise, target, layer, unit, "logit")
     return predicted, actual
-
-
-def _batches(name: str, model: Module, x: np.ndarray, samples: int) -> list[slice]:
-    """Slices of range(samples), each as many changes of the images x as go through the network at once."""
-    size = max(1, at_once(name, x, model) // max(1, len(x)))
-    return [slice(start, start + size) for start in range(0, samples, size)]

@@ -3,7 +3,7 @@
 All take `image` (N,3,H,W) in the model's input space and `target`, `layer`, `unit` as `viz.objective.score` does, and
 return NumPy arrays (N,H,W). `output` says what is watched: "logit", the score itself, or "probability", its softmax
 (for a class only; of a network with one output, whose softmax is always 1, it is the score itself). Changed images go
-through the network `batch_size` at a time, by default as many as go fastest.
+through the network `batch_size` at a time, at most, by default as many as go fastest.
 """
 
 from collections.abc import Sequence
@@ -74,10 +74,9 @@ def occlusion(
 
     before = watched(model, x, target, layer, unit, output)
     falls, count = np.zeros((len(x), *x.shape[2:])), np.zeros(x.shape[2:])
-    per_batch = max(1, at_once("occlusion", x, model, batch_size) // max(1, len(x)))
     with tqdm(total=len(windows), desc="occlusion", disable=not progress) as bar:
-        for start in range(0, len(windows), per_batch):
-            group = windows[start : start + per_batch]
+        for some in passes("occlusion", x, model, len(windows), batch_size):
+            group = windows[some]
             covered = np.repeat(x[None], len(group), axis=0)
             for one, window in zip(covered, group, strict=True):
                 one[:, :, *window] = filled[:, :, *window]
@@ -87,7 +86,7 @@ def occlusion(
                 count[window] += 1
             bar.update(len(group))
             so_far = (falls / np.maximum(count, 1)).astype(x.dtype)
-            if callback and callback(start + len(group), len(windows), so_far):
+            if callback and callback(some.stop, len(windows), so_far):
                 break
     return so_far
 
@@ -126,18 +125,16 @@ def rise(
     x = as_image(model, image).numpy()
     filled, rng = filling("rise", model, fill, x), stream(seed, "rise")
     total = np.zeros((len(x), *x.shape[2:]))
-    per_batch = max(1, at_once("rise", x, model, batch_size) // max(1, len(x)))
     output = output if layer is None and is_class(target) else "logit"
     with tqdm(total=samples, desc="RISE", disable=not progress) as bar:
-        for start in range(0, samples, per_batch):
-            masks = rise_masks(min(per_batch, samples - start), x.shape[2:], cells, keep, rng).astype(x.dtype)
+        for some in passes("rise", x, model, samples, batch_size):
+            masks = rise_masks(some.stop - some.start, x.shape[2:], cells, keep, rng).astype(x.dtype)
             shown = masks[:, None, None]
             y = watched_many(model, x * shown + filled * (1 - shown), target, layer, unit, output)
             total += np.einsum("mn,mhw->nhw", y, masks)
             bar.update(len(masks))
-            done = start + len(masks)
-            so_far = (total / (keep * done)).astype(x.dtype)
-            if callback and callback(done, samples, so_far):
+            so_far = (total / (keep * some.stop)).astype(x.dtype)
+            if callback and callback(some.stop, samples, so_far):
                 break
     return so_far
 
@@ -194,13 +191,19 @@ def watched(
         return pick(probabilities(y), explained_classes(model, y, target)).numpy().astype(np.float64)
 
 
-def at_once(name: str, x: np.ndarray, model: Module, asked: int | None = None) -> int:
-    """How many images of the size of x (N,C,H,W) go through the network in a pass: what `asked` says, if it does."""
-    if asked is not None:
-        require(name, batch_size=asked)
-        return asked
-    on_cpu = all(tensor.device == "cpu" for _, tensor in model.named_tensors())
-    return max(1, PIXELS_AT_ONCE // (x.shape[2] * x.shape[3])) if on_cpu else AT_ONCE_ON_GPU
+def passes(name: str, x: np.ndarray, model: Module, changes: int, asked: int | None = None) -> list[slice]:
+    """Slices of range(changes), as alike as can be: the changes of the images x (N,C,H,W), so many of each image,
+    that go through the network in one pass.
+
+    asked: the most images of a pass; None takes as many as go fastest. A change of all images is never cut.
+    """
+    if asked is None:
+        on_cpu = all(tensor.device == "cpu" for _, tensor in model.named_tensors())
+        asked = max(1, PIXELS_AT_ONCE // (x.shape[2] * x.shape[3])) if on_cpu else AT_ONCE_ON_GPU
+    require(name, batch_size=asked)
+    count = -(-changes // max(1, asked // max(1, len(x))))
+    size = -(-changes // max(1, count))
+    return [slice(start, min(start + size, changes)) for start in range(0, changes, max(1, size))]
 
 
 def watched_many(

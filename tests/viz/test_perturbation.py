@@ -9,7 +9,7 @@ import viz
 from minigrad import nn
 from models import Preprocess
 from tests.viz.reference_networks import reference
-from viz.perturbation import at_once, filling, rise_masks
+from viz.perturbation import filling, passes, rise_masks
 from viz.random import stream
 
 
@@ -164,8 +164,18 @@ def test_several_classes_of_one_photograph_take_the_passes_of_one(small_network,
 @pytest.mark.host("how many images suit a CPU's caches")
 def test_as_many_images_go_at_once_as_the_caches_like(small_network):
     model = small_network()
-    assert at_once("rise", np.zeros((1, 3, 112, 112)), model) == 41
-    assert at_once("rise", np.zeros((1, 3, 1000, 1000)), model) == 1
-    assert at_once("rise", np.zeros((1, 3, 112, 112)), model, 7) == 7
+    image = np.zeros((1, 3, 112, 112))
+    assert sizes(passes("rise", image, model, 41)) == [41]
+    assert sizes(passes("rise", np.zeros((1, 3, 1000, 1000)), model, 3)) == [1, 1, 1]
+    assert sizes(passes("rise", image, model, 9, 7)) == [5, 4]  # alike, none of few images
+    assert sizes(passes("rise", image.repeat(3, 0), model, 9, 7)) == [2, 2, 2, 2, 1]
+    assert sizes(passes("rise", image.repeat(9, 0), model, 2, 7)) == [1, 1]
+    assert passes("rise", image, model, 0) == []
     with pytest.raises(ValueError, match="rise: batch_size must be at least 1, got 0"):
-        at_once("rise", np.zeros((1, 3, 112, 112)), model, 0)
+        passes("rise", image, model, 9, 0)
+
+
+def sizes(slices):
+    """How long slices are that follow each other from 0."""
+    assert [some.start for some in slices] == [0, *(some.stop for some in slices[:-1])]
+    return [some.stop - some.start for some in slices]
