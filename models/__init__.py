@@ -11,8 +11,8 @@ models.find_class(model, "cat")
 from . import installed  # noqa: F401  isort: skip: before all that needs it
 from .architectures import build
 from .catalogue import load
-from .convert.from_torch import from_torch
 from .description import register
+from .from_torch import from_torch
 from .hdf5 import WeightsError
 from .images import ImageError, load_image, save_image
 from .known import unknown

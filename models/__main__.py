@@ -51,7 +51,7 @@ def _description(name: str) -> str:
 
 def _convert_options(options: ArgumentParser) -> None:
     from .convert import ARCHITECTURES
-    from .convert.preprocessing import CHOICES, LISTING
+    from .preprocessing import CHOICES, LISTING
 
     add = options.add_argument
     add("source", type=Path, metavar="SOURCE", help="the file to convert")

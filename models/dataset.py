@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -196,6 +195,8 @@ class _Archive:
 def archived(path: Path) -> Iterator[Any]:
     """(member, a function that gives its bytes) of the pictures in a tar archive, and every classes.txt, in its order;
     hidden ones are left out. Raises DatasetError for an archive that is damaged."""
+    import tarfile
+
     try:
         with tarfile.open(path) as tar:
             while member := tar.next():
@@ -213,6 +214,8 @@ def _open_source(path: Path) -> _Folder | _Archive:
         return _Folder(path)
     if not path.exists():
         raise DatasetError(f"{path} does not exist: give a folder of class folders, or a tar archive of one")
+    import tarfile
+
     if not tarfile.is_tarfile(path):
         raise DatasetError(f"{path} is neither a folder nor a tar archive")
     return _Archive(path)

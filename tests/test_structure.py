@@ -97,7 +97,7 @@ def test_the_process_filters_of_warnings_are_left_alone():
         "viz/commands/gallery/attributions.py": "hears what is warned of, in a process without other threads",
         "viz/commands/explore/worker.py": "hears what is warned of, one wish at a time",
         "viz/many/work.py": "once in a worker's life, and never put back",
-        "models/convert/from_torch.py": "of torch, while a network is converted",
+        "models/from_torch.py": "of torch, while a network is converted",
     }
     files = [path for folder in ("minigrad", "models", "viz") for path in (ROOT / folder).rglob("*.py")]
     changing = re.compile(r"^[^#]*\b(catch_warnings|simplefilter|filterwarnings)\(", re.MULTILINE)

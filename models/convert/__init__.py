@@ -17,6 +17,7 @@ from ..hdf5 import WeightsError, shown
 from ..labels import class_names
 from ..layers import Preprocess
 from ..model import Model
+from ..preprocessing import prepared
 from . import names, partial
 from .fitting import CANDIDATES, Found, finished, fit, lost_head, recognised
 from .hdf5_file import read_keras
@@ -24,7 +25,6 @@ from .keras_archive import describe_config, describe_keras, is_keras_archive, ke
 from .keras_h5 import keras_config, keras_h5_network
 from .npz_file import read_npz
 from .onnx_file import describe_onnx, read_onnx
-from .preprocessing import prepared
 from .safetensors_file import is_safetensors, read_safetensors, timm_folder
 from .torch_file import read_checkpoint
 from .whole import sized
@@ -49,7 +49,7 @@ def convert(
 
     architecture   a name for `models.build`, "vgg19_normalised", or a `Model` whose layers are to be filled; None takes
                    the architecture that the weights fit, leaving fewest over.
-    preprocessing  a name of `models.convert.preprocessing.MEANING`, "imagenet", say, or a `Preprocess`. None takes the
+    preprocessing  a name of `models.preprocessing.MEANING`, "imagenet", say, or a `Preprocess`. None takes the
                    one of the file's origin: Keras' HDF5 and Caffe "caffe", torch "imagenet". Of ONNX and Keras archives
                    it must be given.
     labels         names of its classes, where they are not ImageNet's: texts, the path of a text with one on each line,

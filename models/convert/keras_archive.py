@@ -23,9 +23,9 @@ from minigrad import nn
 from ..hdf5 import WeightsError, dataset, group, shown
 from ..layers import Preprocess
 from ..model import Model
+from ..preprocessing import for_channels
 from .assemble import Step, assembled
 from .keras_layers import LAYERS, ONLY_IN_TRAINING, for_each_channel
-from .preprocessing import for_channels
 from .whole import asked_for, described, sides_of, whole
 
 LARGEST_CONFIG = 16 << 20

@@ -16,9 +16,9 @@ import numpy as np
 from ..hdf5 import WeightsError, attribute, dataset, group, node, opened
 from ..layers import Preprocess
 from ..model import Model
+from ..preprocessing import for_channels
 from .hdf5_texts import text_that_begins
 from .keras_archive import LARGEST_CONFIG, NETWORKS, Missing, Reader
-from .preprocessing import for_channels
 from .whole import asked_for, whole
 
 # The names of a layer's arrays, in the order in which an archive numbers them.

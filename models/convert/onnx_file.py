@@ -21,12 +21,12 @@ from minigrad import nn
 from ..hdf5 import WeightsError, shown
 from ..layers import Preprocess
 from ..model import Model
+from ..preprocessing import for_channels
 from . import onnx_choices, onnx_functions  # noqa: F401  (their operators)
 from .assemble import Step, assembled
 from .onnx_names import path_of, paths
 from .onnx_node import Node
 from .onnx_operators import OPERATORS
-from .preprocessing import for_channels
 from .whole import asked_for, described, sides_of, whole
 
 MOST_ELEMENTS = 1 << 26  # 256 MiB: the largest activation of a network of photographs

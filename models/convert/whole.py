@@ -12,7 +12,7 @@ from ..hdf5 import WeightsError, shown
 from ..labels import class_names
 from ..layers import Preprocess
 from ..model import Model
-from .preprocessing import LISTING, prepared
+from ..preprocessing import LISTING, prepared
 
 LARGEST = 4096  # pixels
 MIXED = 1e-2  # of the largest result: far above rounding

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from models.labels import imagenet_labels
 from models.mistakes import UserError
 from viz.commands.command import main
 from viz.commands.options import parser
-from viz.commands.record import file_stem, plain
+from viz.commands.record import RECORDED, file_stem, plain, versions
 from viz.commands.target import read_target
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -231,6 +232,31 @@ def test_a_function_of_the_scripts_name_is_named_once(script):
     assert code == 2 and sentence(err).count("grad_cam: ") == 1
 
 
+def test_what_a_command_does_not_need_is_not_imported():
+    """From the prompt to a picture is half a second, of which imports are half."""
+    unneeded = "importlib.metadata", "models.convert", "onnx", "scipy", "socket", "tarfile", "matplotlib"
+    code = f"import sys, viz.commands.command; print([name for name in {unneeded} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_versions_are_those_of_folders_that_record_packages(tmp_path, monkeypatch):
+    for name in (
+        "scikit_image-0.25.2.dist-info",
+        "h5py-3.1.0-py3.11.egg-info",
+        "numpy-9.9.dist-info",
+        "scipy.egg-info",
+    ):
+        (tmp_path / "late" / name).mkdir(parents=True)
+    (tmp_path / "first" / "numpy-2.1.0rc1.dist-info").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / name) for name in ("first", "nowhere", "late")])
+    found = versions.__wrapped__()
+    assert {name: found[name] for name in RECORDED if name in found} == {
+        "numpy": "2.1.0rc1",
+        "h5py": "3.1.0",
+        "scikit-image": "0.25.2",
+    }
+
+
 # ---- the record ------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +266,7 @@ def test_a_result_can_be_made_again_from_its_record(script, photograph, weights,
     assert code == 0 and record["seed"] == 5 and record["target"] == {"index": 3, "name": "zebra"}
     assert record["weights"]["file"] == str(weights) and len(record["weights"]["weights_sha256"]) == 64
     assert {"python", "numpy", "minigrad", "platform"} <= record["versions"].keys()
+    assert all(record["versions"][name] == version(name) for name in RECORDED if name in record["versions"])
 
     _, _, *argv = shlex.split(record["command"])  # python, scripts/saliency.py, ...
     with np.load(tmp_path / "out" / "saliency_my_cat_random_zebra_seed-5.npz") as file:

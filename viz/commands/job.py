@@ -21,7 +21,6 @@ import models
 from minigrad import functional as F
 from minigrad.device import array_module, current_device, device_of, to_device
 from minigrad.tools.config import gpu_facts
-from models.convert import USUAL
 from models.memory import keep_freed_memory
 from models.mistakes import UserError
 from models.model import Model
@@ -114,8 +113,11 @@ class Job:
         """The network, on the device, in evaluation mode, frozen; `.labels`, `.input_size`, `.provenance`."""
         model = models.load(self.args.model, device=self.args.device, **self.told).eval().requires_grad_(False)
         done = model.provenance.get("conversion", "")
-        if USUAL in done and not self.args.quiet and is_foreign(self.args.model):
-            print(f"{self.args.model}: {done} (--preprocessing)", file=sys.stderr)
+        if done and not self.args.quiet and is_foreign(self.args.model):
+            from models.convert import USUAL  # with all its readers
+
+            if USUAL in done:
+                print(f"{self.args.model}: {done} (--preprocessing)", file=sys.stderr)
         if self.own_process:
             keep_freed_memory()
         return model

@@ -12,8 +12,8 @@ from typing import Any
 
 from minigrad.nn import Module
 from models import mistakes
-from models.convert.preprocessing import LISTING
 from models.mistakes import UserError
+from models.preprocessing import LISTING
 from viz.ranges import Range, range_of
 
 from .target import ANYTHING, CLASS, Target, read_target, read_unit

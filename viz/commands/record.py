@@ -8,10 +8,10 @@ import math
 import os
 import platform
 import re
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,17 @@ def code_sha256() -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """{package: version} of what a result depends on, as far as it is installed."""
+    """{package: version} of what a result depends on, as far as it is installed.
+
+    By the names of the folders in which packages are recorded, NAME-VERSION.dist-info or .egg-info: importlib.metadata,
+    which reads what is in them, takes ten times as long.
+    """
+    installed = {}
+    for recorded in (path for folder in sys.path for path in Path(folder).glob("*-*.*-info")):
+        name, number = recorded.stem.split("-")[:2]
+        installed.setdefault(name.replace("_", "-").lower(), number)
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in RECORDED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return found | {name: installed[name] for name in RECORDED if name in installed}
 
 
 def save_arrays(arrays: Mapping[str, Any], path: Path) -> None:

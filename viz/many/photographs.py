@@ -6,7 +6,6 @@ in memory.
 
 import hashlib
 import os
-import tarfile
 import warnings
 from array import array
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -208,6 +207,8 @@ def _opened(path: Path) -> Files | Archive:
         raise UserError(f"{path} does not exist: give {kinds}")
     if path.suffix.lower() in SUFFIXES:
         return Files(path.parent, [path.name])
+    import tarfile
+
     if tarfile.is_tarfile(path):
         return Archive(path)
     try:

@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 import os
-import socket
+import platform
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -171,11 +171,11 @@ def _locked(path: Path) -> Any:
         raise UserError(
             f"{path} is being written by {owner or 'another run'}: wait for it, or name another store"
         ) from None
-    if host and host != socket.gethostname():  # whose lock may not be seen from here
+    if host and host != platform.node():  # whose lock may not be seen from here
         file.close()
         raise UserError(f"{path} was left by {owner}: if that has ended, delete {path / 'lock'}")
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
     file.flush()
     return file
 

@@ -1,6 +1,6 @@
 """How pictures are prepared, by name."""
 
-from ..layers import PREPROCESSING, Preprocess
+from .layers import PREPROCESSING, Preprocess
 
 CHOICES = PREPROCESSING | {"imagenet": PREPROCESSING["torchvision"], "unit": PREPROCESSING["none"]}
 CHOICES |= {"rgb255": {"scale": 255}}  # Keras' networks that begin with a Rescaling

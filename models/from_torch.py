@@ -14,12 +14,10 @@ import numpy as np
 
 import minigrad as mg
 
-from ..hdf5 import WeightsError, shown
-from ..layers import Preprocess
-from ..model import Model
-from .onnx_file import read_onnx
+from .hdf5 import WeightsError, shown
+from .layers import Preprocess
+from .model import Model
 from .preprocessing import for_channels
-from .whole import asked_for
 
 ALIKE = 1e-3  # of the largest output: far above float32's rounding
 RANGES = ((0.0, 1.0), (0.0, 0.1), (-1.0, 2.0))  # of the compared pictures, in which values may decide otherwise
@@ -45,6 +43,9 @@ def from_torch(
     which the result differs on drawn pictures, ValueError for missing preprocessing or an unknown output_name.
     """
     import torch
+
+    from .convert.onnx_file import read_onnx
+    from .convert.whole import asked_for
 
     sides = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     kind = type(module).__name__
