@@ -24,6 +24,7 @@ class Model(nn.Sequential):
                    pixels: 256 for most networks of ImageNet; None takes as much as fits
     .labels        tuple of class names (`models.labels.Label`, a str), one for each score, or None
     .provenance    dict: where the weights come from ("source", and checksums where there are any)
+    .known         what its own photographs look like to it (see known.Known), or None
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Model(nn.Sequential):
         super().__init__(layers)
         self.name, self.input_size, self.short_side = name, tuple(input_size), short_side
         self.labels, self.provenance = labels, dict(provenance or {})
+        self.known: Any = None
         if short_side is not None and (isinstance(short_side, bool) or not isinstance(short_side, int | np.integer)):
             raise TypeError(f"Model: short_side is {short_side!r}: give a whole number of pixels, or None")
         if short_side is not None and short_side < max(self.input_size):
@@ -69,7 +71,9 @@ class Model(nn.Sequential):
 
     def replace(self, layers: dict[str, Any]) -> "Model":
         """The same model with other layers ({name: layer}); the layers themselves are shared, not copied."""
-        return Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
+        other = Model(layers, self.name, self.input_size, self.labels, self.provenance, self.short_side)
+        other.known = self.known
+        return other
 
 
 def check_labels(name: str, labels: Sequence[str], classes: int) -> None:

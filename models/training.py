@@ -360,8 +360,8 @@ def workers(device: str) -> int:
 # ---------------------------------------------------------------- evaluation
 
 
-def probabilities(
-    model: nn.Module,
+def answers(
+    ask: Callable[[mg.Tensor], mg.Tensor],
     images: np.ndarray,
     members: np.ndarray,
     size: int,
@@ -369,11 +369,10 @@ def probabilities(
     flip: bool = False,
     device: str = "cpu",
 ) -> np.ndarray:
-    """(M,K) float32: the classes' probabilities for ``images[members]``, whole, at ``size`` pixels, in evaluation mode.
+    """(M,...) float32: what ``ask`` gives, (B,...), for ``images[members]``, whole, as (B,3,size,size) on ``device``.
 
     ``flip`` averages each image's with its mirror image's.
     """
-    model.eval()
     found = []
     unlabelled = np.zeros(len(images), np.int8)
     batches = validation_batches(images, unlabelled, members, size=size, batch_size=batch_size)
@@ -382,9 +381,15 @@ def probabilities(
         with mg.no_grad(), current_device(moved):
             views = to_float(moved)
             sides = [views, views[:, :, :, ::-1]] if flip else [views]
-            scores = [F.softmax(model(mg.from_numpy(side)), 1).numpy() for side in sides]
-        found.append(np.mean(scores, axis=0))
+            given = [ask(mg.from_numpy(side)).numpy() for side in sides]
+        found.append(np.mean(given, axis=0))
     return np.concatenate(found)
+
+
+def probabilities(model: nn.Module, *photographs: Any, **how: Any) -> np.ndarray:
+    """(M,K) float32: the classes' probabilities, in evaluation mode; the rest as for `answers`."""
+    model.eval()
+    return answers(lambda x: F.softmax(model(x), 1), *photographs, **how)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

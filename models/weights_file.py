@@ -3,7 +3,7 @@
     attributes  format "minigrad weights", format_version 2, name, input_size (H, W), short_side (0: none),
                 weights_sha256, texts_sha256
     texts       /architecture and /preprocessing (JSON, see description.describe), /provenance (JSON: source, its
-                sha256), /labels (a class a line)
+                sha256, and under "class_means" what known.Known describes), /labels (a class a line)
     weights     /layers/<layer name>/weight, bias (and running_mean, running_var), contiguous and uncompressed: float32,
                 or float16 to halve the file
 
@@ -24,6 +24,7 @@ from minigrad.serialization import new_hdf5
 
 from .description import construct, describe
 from .hdf5 import WeightsError, attribute, dataset, group, opened
+from .known import Known
 from .labels import Label, read_labels
 from .layers import Preprocess
 from .model import Model
@@ -58,10 +59,13 @@ def save(model: Model, path: PathLike[str], half: bool = False) -> None:
     preprocess = layers.pop("preprocess")
     with np.errstate(over="ignore"):
         arrays = {name: _finite(name, tensor.numpy().astype(dtype)) for name, tensor in model.named_tensors()}
+    provenance = {k: v for k, v in model.provenance.items() if k not in OF_THE_FILE}
+    if model.known is not None:
+        provenance["class_means"] = model.known.described()
     texts = {
         "architecture": json.dumps(describe(model.replace({"preprocess": preprocess, **layers}))[1:], indent=1),
         "preprocessing": json.dumps(preprocess.describe()),
-        "provenance": json.dumps({k: v for k, v in model.provenance.items() if k not in OF_THE_FILE}),
+        "provenance": json.dumps(provenance),
         "labels": "".join(f"{Label(getattr(label, 'line', label)).line}\n" for label in model.labels or ("#",)),
     }
     # libver: metadata with checksums, so that a damaged file is noticed; alignment: mapped weights start on cache lines
@@ -140,8 +144,10 @@ def _model(file: Any, path: Path) -> Model:
         preprocess = Preprocess(**json.loads(texts["preprocessing"]))
         layers = {"preprocess": preprocess, **construct(json.loads(texts["architecture"]))}
         provenance = dict(json.loads(texts["provenance"]))
+        means = provenance.pop("class_means", None)
+        known = None if means is None else Known.read(means)
         labels = read_labels(texts["labels"].splitlines()) or None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise WeightsError(f"its description does not hold: {error}") from None
 
     height, width = (int(side) for side in attribute(file, "input_size"))
@@ -153,6 +159,7 @@ def _model(file: Any, path: Path) -> Model:
         model.labels = labels
     except ValueError as error:
         raise WeightsError(f"its description does not hold: {error}") from None
+    model.known = known
     digest = _text_attribute(file, "weights_sha256")
     model.load_state_dict(_weights(file, path, model, digest))
     if _text_attribute(file, "texts_sha256") != _seal(texts):

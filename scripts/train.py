@@ -23,7 +23,7 @@ from minigrad import nn
 from minigrad.serialization import replacing
 from models.augment import Augmentation
 from models.dataset import Joined, Photographs, open_photographs
-from models.known import threshold
+from models.known import learn, threshold
 from models.labels import imagenet_labels, minivgg_labels
 from models.memory import keep_freed_memory
 from models.mistakes import UserError
@@ -260,9 +260,11 @@ def report(trainer: Trainer, photographs: Photographs, held_out: np.ndarray, job
         "recipe": plain(asdict(trainer.recipe)),
         "photographs": counts_of(trainer, photographs, held_out),
         "validation": {"size": args.eval_size, "flip": args.flip, "top1": accuracy},
-        "known": threshold(guessed),
+        "known": threshold(guessed.max(1)),
         "versions": versions(),
     }
+    members = trainer.members[trainer.members < len(photographs.images)]  # without the stylised copies
+    model.known = learn(model, photographs.images, photographs.labels, members, held_out, args.device)
     weights = args.out / f"{args.model}.h5"
     models.save_weights(model, weights, half=args.half)
     job.written.append(weights)

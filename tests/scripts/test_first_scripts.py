@@ -9,6 +9,7 @@ import pytest
 import minigrad as mg
 import models
 import viz
+from models.known import Known
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,12 @@ def test_classify(written, model, image, probabilities):
     np.testing.assert_allclose([entry["p"] for entry in top], sorted(probabilities)[:-4:-1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("known, said", [(0.999, True), (0.0, False)])
-def test_classify_says_what_is_none_of_its_classes(script, photograph, model, tmp_path, known, said):
+@pytest.mark.parametrize("means", [True, False])
+@pytest.mark.parametrize("least, said", [(0.9999, True), (0.0, False)])
+def test_classify_says_what_is_none_of_its_classes(script, photograph, model, tmp_path, least, said, means):
     other = model.replace(dict(model.children()))
-    other.provenance = model.provenance | {"known": known}
+    other.provenance = model.provenance | {"known": least}
+    other.known = Known("gap", np.eye(12, 384), least) if means else None
     models.save_weights(other, tmp_path / "other.h5")
     code, out, _ = script("classify", photograph, "--model", tmp_path / "other.h5")
     assert code == 0 and ("; probably none of what minivgg knows" in out) == said

@@ -47,7 +47,7 @@ def one(job: Job) -> None:
     """Write the likeliest classes of the job's photograph."""
     best = np.argsort(-job.probabilities, kind="stable")[: job.args.top]
     names, values = [job.class_name(index) for index in best], job.probabilities[best]
-    foreign = bool(models.unknown(job.model, job.scores)[0])
+    foreign = bool(models.unknown(job.model, job.image)[0])
     remark = f"; probably none of what {job.model.name} knows" if foreign else ""
     title = f"{job.image_name}, seen by {job.model.name}{remark}"
     job.write(

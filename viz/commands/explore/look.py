@@ -24,7 +24,7 @@ def classes(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
     height, width = job.image.shape[2:]
     return {
         "classes": ranked(job),
-        "unknown": bool(models.unknown(job.model, job.scores)[0]),
+        "unknown": bool(models.unknown(job.model, job.image)[0]),
         "gets": f"{width} x {height} pixels",
         "command": job.command_line,
         "python": room.python(

@@ -155,7 +155,7 @@ class Study:
 
     def unknown(self, image: np.ndarray) -> bool:
         """Whether an image (1,3,h,w) is probably of none of the model's classes."""
-        return bool(models.unknown(self.model, scores(self.model, image))[0])
+        return bool(models.unknown(self.model, image)[0])
 
     def bars(self, probabilities: np.ndarray, count: int = 5) -> list[dict[str, Any]]:
         """The likeliest classes as {"name", "value", "explained"}."""

@@ -1,0 +1,45 @@
+"""docs/class_means.py: the weights stay as they are, and what is said of them is so."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import models
+
+PATH = Path(__file__).parents[1] / "docs" / "class_means.py"
+
+
+def test_a_file_gets_its_means_and_keeps_its_weights(tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("class_means", PATH)
+    class_means = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(class_means)
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for k, name in enumerate(("cat", "zebra")):
+            folder = tmp_path / "data" / part / name
+            folder.mkdir(parents=True)
+            for n in range(4):
+                picture = rng.integers(0, 60, (32, 32, 3), np.uint8)
+                picture[..., k] += 190
+                Image.fromarray(picture).save(folder / f"{n}.png")
+    before = models.build("minivgg", seed=0, labels=("cat", "zebra"))
+    before.input_size = (32, 32)
+    models.save_weights(before, tmp_path / "net.h5", half=True)
+    before = models.load(tmp_path / "net.h5")
+    other = tmp_path / "data" / "val" / "cat" / "0.png"
+    monkeypatch.setenv("MINIGRAD_HOME", str(tmp_path / "home"))
+    words = [str(tmp_path / "data"), "--models", str(tmp_path / "net.h5"), "--others", str(other)]
+    monkeypatch.setattr(sys, "argv", ["class_means.py", *words, "--out", str(tmp_path / "out")])
+    class_means.main()
+    after = models.load(tmp_path / "out" / "minivgg.h5")
+    assert after.provenance["weights_sha256"] == before.provenance["weights_sha256"] and before.known is None
+    assert after.known.layer == "gap" and after.known.means.shape == (2, 384)
+    out = capsys.readouterr().out
+    assert re.search(r"class means: \d+\.\d% \(.*\) of 4 pass\n  [01] of 1 caught, ", out)
+    image = models.load_image(other, (32, 32))
+    caught = int(re.search(r"class means.*\n  (\d) of 1", out)[1])
+    assert models.unknown(after, image).sum() == caught
