@@ -11,6 +11,8 @@ There are two ways to do a correlation, and two for the gradient of weights, by 
     U at most LARGEST_WHOLE_U   every thread has blocks of its own, and reads all of U for each     _by_blocks
     U larger                    all threads work on one block, on some of its n^2 products each     _all_together
 
+For many tiles, for which U would be made again and again, it may be twice as large.
+
 Sizes come from tuning.py and may be changed there. What may not: the order in which products are summed decides the
 last bits, so a block's size must not depend on which thread takes it.
 
@@ -123,7 +125,8 @@ def _correlate(x, w, turned, output_hw, origin, finish):
     tiles = Tiles("inputs", _contiguous(x), tiling.BT, tiling, origin, grid)
     *_, width = _cut(w, turned)
     in_panels = width <= tuning.PANELS[0]  # else O cannot be cut
-    whole = _bytes_of_u(tiling, *w.shape[:2]) <= tuning.LARGEST_WHOLE_U or not in_panels
+    largest = tuning.LARGEST_WHOLE_U * (2 if tile_count(grid, tiling) > tuning.MANY_TILES else 1)
+    whole = _bytes_of_u(tiling, *w.shape[:2]) <= largest or not in_panels
     (_by_blocks if whole else _all_together)(tiling, tiles, w, turned, finish)
 
 

@@ -140,6 +140,21 @@ def test_every_tiling_agrees_with_the_textbook(tiling, whole, c, monkeypatch):
     assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (11, 9), (1, 1)), gx) < most
 
 
+def test_for_many_tiles_a_larger_u_is_made_as_a_whole(monkeypatch):
+    taken = []
+    for name in ("_by_blocks", "_all_together"):
+        way = getattr(winograd, name)
+        monkeypatch.setattr(winograd, name, lambda *a, way=way, name=name: taken.append(name) or way(*a))
+    monkeypatch.setattr(winograd, "_quickest", lambda *_: winograd.F4)
+    monkeypatch.setattr(tuning, "MANY_TILES", 8)
+    x, w = np.ones((3, 32, 8, 8), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    for largest in (36 * 32 * 32 * 4, 36 * 32 * 32 * 2, 36 * 32 * 32 * 2 - 1):  # bytes: all of U, half, less than half
+        monkeypatch.setattr(tuning, "LARGEST_WHOLE_U", largest)
+        few, many = winograd.conv2d(x[:2], w, None, (1, 1)), winograd.conv2d(x, w, None, (1, 1))
+        np.testing.assert_allclose(few, many[:2], rtol=1e-5)
+    assert taken == ["_by_blocks"] * 2 + ["_all_together", "_by_blocks"] + ["_all_together"] * 2
+
+
 def test_algorithm_is_chosen_by_name_and_restored():
     assert kernels.current_algorithm() == "auto"
     with kernels.conv_algorithm("direct"):
