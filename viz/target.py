@@ -284,9 +284,11 @@ def classes(model: Module, y: Tensor, target: Target | None = None, argument: st
 def explained_classes(model: Module, y: Tensor, target: Target | None = None, argument: str = "target") -> np.ndarray:
     """(N,): what to explain in each image, from its logits y (N,K) and a target of classes: class indices, or
     objects, indices and Contrasts of indices, where there is a Contrast."""
-    count, known = y.shape
-    if target is None:
-        return y.numpy().argmax(1)
+    return y.numpy().argmax(1) if target is None else _given(model, *y.shape, target, argument)
+
+
+def _given(model: Module, count: int, known: int, target: Target, argument: str = "target") -> np.ndarray:
+    """The same of classes that are all given, for `count` images and `known` classes."""
     if isinstance(target, str | Contrast) or np.ndim(target) == 0:
         target = [target] * count
     if len(target) != count:
@@ -319,6 +321,9 @@ def fixed_target(model: Module, image: Images, target: Target | None = None, lay
     """`target` with None decided: the top class of each image as given, for methods that score changed images."""
     if layer is not None or not is_class(target):
         return target
+    labels = getattr(model, "labels", None)
+    if target is not None and labels is not None:  # how many classes there are is known without a pass
+        return _given(model, len(as_images(model, image)), len(labels), target)
     with mg.no_grad():
         y = logits(model, as_image(model, image))
     return explained_classes(model, y, target)

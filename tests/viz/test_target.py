@@ -59,6 +59,18 @@ def test_targets_one_for_all_one_each_or_the_top(network):
     np.testing.assert_array_equal(score(named, x, ["zebra", 3]).numpy(), y[[0, 1], [2, 3]])
 
 
+def test_given_classes_of_a_network_with_labels_are_fixed_without_a_pass():
+    model, image = nn.Sequential({"conv": Forbidden()}), np.zeros((2, 3, 8, 8))
+    model.labels = ("tench", "cat", "zebra")
+    assert fixed_target(model, image, "cat").tolist() == [1, 1]
+    found = fixed_target(model, image, [viz.Contrast("cat", 0), 2])
+    assert found.tolist() == [viz.Contrast(1, 0), 2]
+    with pytest.raises(ValueError, match="target 3 is out of range: this model has classes 0 to 2"):
+        fixed_target(model, image, 3)
+    with pytest.raises(ValueError, match="target has 3 classes for 2 images"):
+        fixed_target(model, image, [0, 1, 2])
+
+
 def test_a_unit_takes_the_place_of_the_class(network):
     model, image = network
     x = as_image(model, image)
