@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's, for all eyes
+
 
 @cache
 def table(signed: bool) -> np.ndarray:

@@ -181,8 +181,9 @@ def _descend(
     decode: Callable[..., Any],
     after_step: Any,
 ) -> None:
+    image = decode(x)
     for step in range(1, steps + 1):
-        terms = losses(decode(x))
+        terms = losses(image)
         gradient = mg.grad(_total(terms), x)
         if step == 1:
             warn_if_flat(gradient)
@@ -199,10 +200,11 @@ def _descend(
                     x.data = change(x.data, gradient.data)
         if clip is not None:
             x.data = _clipped(x.data, clip)
-        if course.stepped(decode(x.detach()).data):
+        image = decode(x)
+        if course.stepped(image.data):
             break
     with mg.no_grad():
-        course.note(losses(decode(x)))
+        course.note(losses(image))
 
 
 def _lbfgs(

@@ -19,14 +19,13 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from .colours import Scale, as_map, as_picture, centred, overlay  # noqa: F401 (scripts take them from here)
+from .colours import CYCLE, Scale, as_map, as_picture, centred, overlay  # noqa: F401 (scripts take them from here)
 from .typing import Images
 
 DPI = 150
 TITLE, LABEL, SMALL = 10, 8, 7
 MARGIN, GAP, BAR = 0.15, 0.12, 0.95
 INK, FAINT, ACCENT = "#222222", "#bbbbbb", "#0072b2"
-CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito's, for all eyes
 DASHES = ("-", "--", ":", "-.")  # where there are more lines than colours
 
 

@@ -73,9 +73,8 @@ def model_randomization(
         if k in looked_at:
             maps.append(per_pixel(method(changed, image, target)))
     names = [name for k, name in enumerate(names) if k in looked_at]
-    likeness = np.array([[_likeness(a, b) for a, b in zip(maps[0], m, strict=True)] for m in maps])
-    likeness = likeness.reshape(len(maps), len(maps[0]), 2)
-    return Randomization(tuple(names), np.stack(maps), likeness[..., 0], likeness[..., 1])
+    maps = np.stack(maps)
+    return Randomization(tuple(names), maps, *_likeness(maps))
 
 
 def random_logit(
@@ -88,15 +87,14 @@ def random_logit(
     """
     with mg.no_grad():
         scores = logits(model, as_image(model, image))
-    count, known = scores.shape
+    known = scores.shape[1]
     if known < 2:
         raise ValueError("random_logit: the model has a single class, so there is no other to explain")
     chosen = classes(model, scores, target)
     rngs = streams(seed, "random_logit", as_image(model, image).numpy(), key)
     others = (chosen + np.array([rng.integers(1, known) for rng in rngs])) % known
-    maps = [per_pixel(method(model, image, c)) for c in (chosen, others)]
-    likeness = np.array([_likeness(a, b) for a, b in zip(*maps, strict=True)]).reshape(count, 2)
-    return likeness[:, 0], likeness[:, 1]
+    spearman, ssim = _likeness(np.stack([per_pixel(method(model, image, c)) for c in (chosen, others)]))
+    return spearman[1], ssim[1]
 
 
 def smoothed(method: Method, samples: int = 50, sigma: float = 0.1, seed: int = 0) -> Callable[..., Any]:
@@ -130,16 +128,23 @@ def _draw_anew(layer: Module, rng: np.random.Generator) -> None:
         old.data = new.to(old.device).astype(old.dtype).data
 
 
-def _likeness(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """(rank correlation, SSIM) of two maps (H,W)."""
-    from scipy.stats import spearmanr
+def _likeness(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rank correlation, SSIM), each (K,N), of maps (K,N,H,W) to the first of K; 0 where one is the same everywhere."""
+    from scipy.stats import rankdata
 
     try:
         from skimage.metrics import structural_similarity
     except ImportError:
         raise ImportError("model_randomization needs scikit-image: pip install 'minigrad[demo]'") from None
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0, 0.0
-    a, b = ((m - m.min()) / np.ptp(m) for m in (a, b))
-    ssim = structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    return spearmanr(a.ravel(), b.ravel()).statistic, ssim
+    spearman, ssim = np.zeros((2, *maps.shape[:2]))
+    for n in range(maps.shape[1]):
+        ranks = rankdata(maps[:, n].reshape(len(maps), -1), axis=1)
+        ranks -= ranks.mean(1, keepdims=True)
+        squares = np.array([row @ row for row in ranks])
+        first, *_ = scaled = [(one - one.min()) / (np.ptp(one) or 1) for one in maps[:, n]]
+        for k in np.flatnonzero(squares * squares[0]):
+            spearman[k, n] = ranks[k] @ ranks[0] / np.sqrt(squares[k] * squares[0])
+            ssim[k, n] = structural_similarity(
+                first, scaled[k], data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+            )
+    return spearman, ssim

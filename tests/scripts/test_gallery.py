@@ -20,9 +20,9 @@ from minigrad import nn
 from tests.scripts import test_wired, tiny
 from viz.commands import gallery
 from viz.commands.command import find, main
-from viz.commands.compare import COARSE
 from viz.commands.gallery import apart, attributions, embed, layers, notes, robust, study
 from viz.commands.gallery.page import code, learned
+from viz.commands.methods import COARSE
 
 METHODS = sum(map(len, attributions.FAMILIES.values()))
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'.png"

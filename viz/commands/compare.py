@@ -17,13 +17,11 @@ from viz import plot
 
 from .attribution import COMMANDS, call, heading, signed
 from .job import Job
-from .methods import or_refusal
+from .methods import COARSE, or_refusal
 from .options import chosen, parser, read_scores
 from .target import SCORE, Target
 
-CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "xgrad_cam", "score_cam", "eigen_cam")
 WIDEST = 5  # columns of methods; more would be small
-COARSE = (*CAMS, "occlusion", "rise")
 
 EXAMPLE = "photo.jpg --methods saliency,guided_backprop,grad_cam --targets cat,zebra"
 options = parser(__doc__, EXAMPLE, target=False)

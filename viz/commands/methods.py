@@ -72,6 +72,8 @@ METHODS = {
     "centre": Method(centre_map, "signed"),
 }
 SLOW = ("score_cam", "occlusion", "rise")  # hundreds of forward passes for an image
+CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam", "xgrad_cam", "score_cam", "eigen_cam")
+COARSE = (*CAMS, "occlusion", "rise")  # maps that lie over the photograph
 
 
 def or_refusal(call: Callable[[], Any]) -> Any:

@@ -10,8 +10,7 @@ from minigrad import nn
 from models.mistakes import UserError
 
 from ..attribution import COMMANDS
-from ..compare import COARSE
-from ..methods import SLOW
+from ..methods import COARSE, SLOW
 from ..options import Parser
 from .packed import numbers
 from .room import Live, Room, own_options

@@ -24,7 +24,7 @@ from ..pictures import fitted
 from ..progress import steps
 from ..record import as_json
 from . import adversarial, attributions, layers, neighbours, optimised, page, robust
-from .apart import APART, beside
+from .apart import APART, Beside, beside
 from .study import Budget, Study, photographs
 
 options = parser(__doc__, "photo.jpg --target cat", image=False)
@@ -55,27 +55,23 @@ LARGEST = 25_000_000  # bytes of a page
 
 def run(job: Job) -> None:
     """Write the page of all there is to see, part by part."""
-    study = prepared(job)
-    growing = job.growing(".html")
+    page.environment()
+    paths = photographs(job.args.images, job.args.seed, BUDGET.points)
+    job.args.image = paths[0]
+    style = None if job.args.style is None else fitted(job, job.args.style, BUDGET.style_side)
+    study, growing = Study(job, paths, style, BUDGET), None
     try:
-        write(study, built(study, growing))
+        with beside(study, built_or_remark) as other:
+            _ = study.first, study.others, study.classes  # all that a user may have got wrong, before any work
+            growing = job.growing(".html")
+            sections = built(study, growing, other)
+        write(study, sections)
     finally:
         if growing is not None and growing not in job.written:
             growing.unlink(missing_ok=True)
 
 
-def prepared(job: Job) -> Study:
-    """The Study, with everything read that a user may have got wrong, before any work."""
-    page.environment()
-    paths = photographs(job.args.images, job.args.seed, BUDGET.points)
-    job.args.image = paths[0]
-    style = None if job.args.style is None else fitted(job, job.args.style, BUDGET.style_side)
-    study = Study(job, paths, style, BUDGET)
-    _ = study.first, study.others, study.classes
-    return study
-
-
-def built(study: Study, growing: Path | None) -> dict[str, Any]:
+def built(study: Study, growing: Path | None, other: Beside) -> dict[str, Any]:
     """{key: what its template needs}, or {"remark": sentence} where a section does not apply to this network.
 
     growing: the path of the page, which is written anew after each section; or None.
@@ -87,7 +83,7 @@ def built(study: Study, growing: Path | None) -> dict[str, Any]:
         if growing is not None and not study.job.stopped:
             grow(study, sections, growing)
 
-    with steps(work(study), "gallery", study.job.args.quiet) as bar, beside(study, built_or_remark) as other:
+    with steps(work(study), "gallery", study.job.args.quiet) as bar:
 
         def did(units: int = 1) -> None:
             bar.update(units)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import viz
-from viz.plot import Scale
+from viz.colours import Scale
 
 from . import embed
 from .notes import SECTIONS

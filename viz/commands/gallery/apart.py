@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from minigrad.kernels import thread_count
@@ -70,7 +71,8 @@ def beside(study: Study, make: Callable[..., Any]) -> Iterator[Beside]:
     try:
         process.start()
         there.close()
-        yield Beside(here)
+        with threadpool_limits(threads // 2, "blas"):  # which read the environment when it was loaded
+            yield Beside(here)
     finally:
         os.environ.pop(THREADS)
         if before is not None:

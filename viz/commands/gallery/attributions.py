@@ -11,10 +11,9 @@ import numpy as np
 import viz
 from minigrad.nn import Module
 from models.mistakes import users_mistake
-from viz import plot
+from viz.colours import Scale
 
-from ..compare import COARSE
-from ..methods import METHODS, SLOW
+from ..methods import COARSE, METHODS, SLOW
 from . import embed
 from .notes import ATTRIBUTIONS, SECTIONS
 from .study import Photograph, Study
@@ -151,7 +150,7 @@ def pictured(key: str, heat: np.ndarray, subject: str, warned: str = "") -> dict
     something = heat.any()
     if key == "rise":
         heat = heat - heat.mean()
-    title, scale = ATTRIBUTIONS[key].title, plot.Scale.of(heat)
+    title, scale = ATTRIBUTIONS[key].title, Scale.of(heat)
     over = embed.veil(heat, scale, f"{title} for {subject}, over the photograph") if key in COARSE else None
     return {
         "overlay": over,
@@ -214,7 +213,7 @@ def sanity_row(key: str, found: Any, shown_looks: Sequence[int], count: int) -> 
 
     def cell(k: int, n: int) -> dict[str, Any]:
         heat, alt = found.maps[k][n], f"{title}, {f'{k} layers random' if k else 'trained network'}"
-        drawn = embed.drawn(heat, plot.Scale.of(heat), alt)
+        drawn = embed.drawn(heat, Scale.of(heat), alt)
         return {"picture": drawn, "rho": float(found.spearman[k][n]), "trained": k == 0}
 
     cells = [[cell(k, n) for k in shown_looks] for n in range(count)]

@@ -1,6 +1,6 @@
 """Arrays as pictures inside a page: data URIs with their sizes, films, and colour bars with numbers.
 
-Images are (3,H,W) or (1,3,H,W) in [0,1]; maps (H,W) take their colours from viz/plot.py.
+Images are (3,H,W) or (1,3,H,W) in [0,1]; maps (H,W) take their colours from viz/colours.py.
 """
 
 import base64
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from viz import plot
-from viz.colours import table
+from viz.colours import Scale, as_map, as_picture, table
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Picture:
     width: int
     height: int
     alt: str
-    scale: plot.Scale | None = None
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,14 @@ def exact(image: np.ndarray, alt: str) -> Picture:
     return _encoded(_levels(image), alt, "PNG", optimize=True)
 
 
-def drawn(heat: np.ndarray, scale: plot.Scale, alt: str) -> Picture:
+def drawn(heat: np.ndarray, scale: Scale, alt: str) -> Picture:
     """A map's colours, as they are: the page reads values from them."""
     return replace(_encoded(_bytes(scale.colours(heat)), alt, "WEBP", lossless=True, method=4), scale=scale)
 
 
-def veil(heat: np.ndarray, scale: plot.Scale, alt: str) -> Picture:
-    """A map's colours to lay over a photograph, the more opaque the larger the value; as in plot.overlay."""
-    opacity = 0.9 * np.clip(np.abs(np.nan_to_num(plot.as_map(heat))) / scale.high, 0, 1)[..., None]
+def veil(heat: np.ndarray, scale: Scale, alt: str) -> Picture:
+    """A map's colours to lay over a photograph, the more opaque the larger the value; as in colours.overlay."""
+    opacity = 0.9 * np.clip(np.abs(np.nan_to_num(as_map(heat))) / scale.high, 0, 1)[..., None]
     return _encoded(_bytes(np.concatenate([scale.colours(heat), opacity], 2)), alt, "WEBP", lossless=True, method=4)
 
 
@@ -83,7 +82,7 @@ def film(frames: Sequence[np.ndarray], alt: str, label: str) -> Film:
 # ---- colour bars -----------------------------------------------------------------------------------------------------
 
 
-def colour_bar(scale: plot.Scale) -> dict[str, Any]:
+def colour_bar(scale: Scale) -> dict[str, Any]:
     """What the numbers below a colour bar say: {"signed", "ends", "clipped"}."""
     ends = (number(-scale.high), "0", number(scale.high)) if scale.signed else ("0", number(scale.high))
     return {"signed": scale.signed, "ends": ends, "clipped": scale.clipped}
@@ -91,7 +90,8 @@ def colour_bar(scale: plot.Scale) -> dict[str, Any]:
 
 def ramp(signed: bool, stops: int = 17) -> str:
     """The colours of a colour bar as a CSS gradient."""
-    colours = plot.Scale(1.0, signed, False).colormap(np.linspace(0, 1, stops))[:, :3]
+    scale = Scale(1.0, signed, False)
+    colours = scale.colours(np.linspace(scale.low, scale.high, stops)[None])[0]
     return "linear-gradient(90deg," + ",".join("#" + _bytes(c).tobytes().hex() for c in colours) + ")"
 
 
@@ -115,7 +115,7 @@ def number(value: float) -> str:
 
 
 def _levels(image: np.ndarray) -> np.ndarray:
-    return _bytes(plot.as_picture(image))
+    return _bytes(as_picture(image))
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import minigrad as mg
 import viz
 from minigrad.nn import Module
 from minigrad.nn.activations import ACTIVATIONS
-from viz import plot
+from viz.colours import Scale, centred
 from viz.head import stages
 from viz.target import as_image
 
@@ -47,7 +47,7 @@ def looked_at(model: Module, most: int) -> tuple[list[Any], int]:
 def activation_row(study: Study, row: Any, a: np.ndarray) -> dict[str, Any]:
     """A layer's strongest maps (1,C,H,W) on one scale, with what the page says of the layer."""
     channels = viz.strongest_channels(a, study.budget.maps)
-    scale = plot.Scale.of([a[0, c] for c in channels])
+    scale = Scale.of([a[0, c] for c in channels])
     count, height, width = row.output_shape
     return {
         "name": row.name,
@@ -88,7 +88,7 @@ def patch_card(study: Study, images: np.ndarray, layer: str, channel: int, maxim
     """A channel's strongest patches above what each projects to, and how strong they are."""
     found = viz.top_patches(study.model, images, layer, channel, study.budget.patches, maxima)
     back = viz.projections(study.model, images, found)
-    back = np.stack([plot.centred(p) for p in back]).astype(np.float32)
+    back = np.stack([centred(p) for p in back]).astype(np.float32)
     rows = [viz.enlarge(p, SIDE) for p in (found.pixels, back)]
     sheet = viz.tile(np.concatenate(rows), columns=len(found.pixels), gap=4)
     size = f"{found.pixels.shape[3]} × {found.pixels.shape[2]}"

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 import viz
-from viz import plot
+from viz.colours import CYCLE, as_picture
 from viz.target import logits_layer
 
 from . import embed
@@ -54,7 +54,7 @@ def legend_of(study: Study, named: np.ndarray) -> dict[int, str]:
     """{class: colour}: the most frequent classes first; those beyond the colours there are share a grey."""
     kinds, counts = np.unique(named, return_counts=True)
     ranked = [int(c) for c in kinds[np.argsort(-counts, kind="stable")]]
-    colours = [c for c in plot.CYCLE if c != "#000000"]
+    colours = [c for c in CYCLE if c != "#000000"]
     return {c: colours[n] if n < len(colours) else "#8a8a8a" for n, c in enumerate(ranked)}
 
 
@@ -74,7 +74,7 @@ def drawn_map(
     side = THUMB + 2 * FRAME
     corners = np.rint(np.stack([place[:, 0], 1 - place[:, 1]], 1) * (WIDTH - side, HEIGHT - side)).astype(int)
     for image, corner, c in sorted(zip(images, corners.tolist(), named, strict=True), key=lambda row: -row[1][1]):
-        thumb = Image.fromarray(np.rint(255 * plot.as_picture(image)).astype(np.uint8)).resize((THUMB, THUMB))
+        thumb = Image.fromarray(np.rint(255 * as_picture(image)).astype(np.uint8)).resize((THUMB, THUMB))
         card = Image.new("RGBA", (side, side), legend[int(c)])
         card.paste(thumb, (FRAME, FRAME))
         sheet.paste(card, tuple(corner))

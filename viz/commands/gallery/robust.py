@@ -6,7 +6,7 @@ from typing import Any
 import models
 import viz
 from minigrad.nn import Module
-from viz import plot
+from viz.colours import centred
 
 from . import embed
 from .attributions import shown
@@ -79,7 +79,7 @@ def answers(study: Study, model: Module) -> list[dict[str, Any]]:
     return [
         {
             "class": study.job.class_name(c),
-            "gradient": embed.exact(plot.centred(gradients[n]), f"The gradient of {subject} as colours; grey is 0"),
+            "gradient": embed.exact(centred(gradients[n]), f"The gradient of {subject} as colours; grey is 0"),
             "saliency": maps[n],
             "grown": grown[n],
         }
