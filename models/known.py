@@ -25,6 +25,7 @@ from .model import Model
 from .training import answers
 
 PASSING = 0.95
+EACH = 120  # photographs of a class, or all there are, that its mean is taken from
 DECIMALS = 4  # of the means in a weights file: their cosines then have four, too
 
 
@@ -86,14 +87,15 @@ def learn(
 ) -> Known:
     """The Known of a model that is on `device`: the means of images[members], the threshold of images[held_out].
 
-    images: (N,S,S,3) uint8, of classes labels (N,). Raises ValueError for a model without a Flatten.
+    images: (N,S,S,3) uint8, of classes labels (N,). Of each class EACH are drawn, by seed 0. Raises ValueError for a
+    model without a Flatten.
     """
-    layer, side = last_maps(model), model.input_size[0]
+    layer, side, rng = last_maps(model), model.input_size[0], np.random.default_rng(0)
+    drawn = np.concatenate([rng.permutation(members[labels[members] == k])[:EACH] for k in range(labels.max() + 1)])
     seen, new = (
-        answers(lambda x: shares(model, x, layer), images, chosen, side, device=device)
-        for chosen in (members, held_out)
+        answers(lambda x: shares(model, x, layer), images, chosen, side, device=device) for chosen in (drawn, held_out)
     )
-    return Known.of(layer, seen, labels[members], new)
+    return Known.of(layer, seen, labels[drawn], new)
 
 
 def unknown(model: Model, images: ArrayLike) -> np.ndarray:

@@ -36,7 +36,7 @@ def test_what_makes_other_channels_answer_is_unknown():
     np.testing.assert_allclose(cosines, [1, 1, 0, 0.5**0.5, 0], atol=1e-6)
 
 
-def test_the_means_of_classes_and_a_threshold_are_learnt_from_photographs():
+def test_the_means_of_classes_and_a_threshold_are_learnt_from_photographs(monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(400) % 2
     images = rng.integers(0, 60, (400, 4, 4, 3), np.uint8)
@@ -49,6 +49,10 @@ def test_the_means_of_classes_and_a_threshold_are_learnt_from_photographs():
     roots = np.sqrt(pooled / pooled.sum(1, keepdims=True))
     mean = roots[labels[members] == 1].mean(0)
     np.testing.assert_allclose(known.means[1], mean / np.linalg.norm(mean), atol=1e-4)
+    assert np.array_equal(known.means, learn(model, images, labels, members[::-1], np.arange(200, 400)).means)
+    monkeypatch.setattr("models.known.EACH", 1)
+    single = learn(model, images, labels, members, np.arange(200, 400)).means
+    assert any(np.allclose(single[0], root, atol=1e-3) for root in roots[labels[members] == 0])
     model.known = known
     own = images[200:].transpose(0, 3, 1, 2).astype(np.float32) / 255
     assert models.unknown(model, own).mean() == pytest.approx(1 - PASSING, abs=1 / 200)
