@@ -39,10 +39,10 @@ def repeated(step):
         step()
 
 
-def work(case, folder, core, barrier):
-    """Passes on half of the rows, on one core, each time that the barrier opens; it is met again at their end."""
+def work(case, folder, number, barrier):
+    """Passes on half of the rows, on a core of its own, from each opening of the barrier until it is met again."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[number : number + 1])
     _, half = steps(case, folder)
     alone(half)
     barrier.wait()
@@ -55,8 +55,8 @@ def work(case, folder, core, barrier):
 def pair(make_barrier, make_worker, case, folder):
     """A function that has two workers do their passes at the same time."""
     barrier = make_barrier(3)
-    for core in range(2):
-        make_worker(target=work, args=(case, folder, core, barrier), daemon=True).start()
+    for number in range(2):
+        make_worker(target=work, args=(case, folder, number, barrier), daemon=True).start()
     barrier.wait()
 
     def both():

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import bench
@@ -272,6 +273,19 @@ def test_engines_do_the_same_work(kind, tmp_path, monkeypatch):
     if kind not in ("training", "score_cam"):
         with pytest.raises(RuntimeError, match="the engines' results differ by"):
             timing.agreement(small, lambda: 2 * steps["minigrad"](), steps["torch contiguous"])
+
+
+@needs_torch
+@pytest.mark.torch
+def test_two_workers_do_their_passes_between_two_signs(monkeypatch):
+    from benchmarks import halves
+
+    done = []
+    monkeypatch.setattr(halves, "steps", lambda case, folder: (None, lambda: done.append(threading.get_ident())))
+    both = halves.pair(threading.Barrier, threading.Thread, None, None)
+    done.clear()  # what they did to warm up
+    both()
+    assert len(done) == 2 * halves.PASSES and len(set(done)) == 2 and threading.get_ident() not in done
 
 
 # ---- an earlier checkout ---------------------------------------------------------------------------------------------
