@@ -71,8 +71,8 @@ def occlusion(
         raise ValueError(f"occlusion: patch {size} must fit the image {x.shape[2:]} and be at least the stride {step}")
     rows, columns = (_starts(n, p, s) for n, p, s in zip(x.shape[2:], size, step, strict=True))
     windows = [(slice(r, r + size[0]), slice(c, c + size[1])) for r in rows for c in columns]
+    windows.insert(0, (slice(0), slice(0)))  # covers nothing: the score before
 
-    before = watched(model, x, target, layer, unit, output)
     falls, count = np.zeros((len(x), *x.shape[2:])), np.zeros(x.shape[2:])
     with tqdm(total=len(windows), desc="occlusion", disable=not progress) as bar:
         for some in passes("occlusion", x, model, len(windows), batch_size):
@@ -81,12 +81,14 @@ def occlusion(
             for one, window in zip(covered, group, strict=True):
                 one[:, :, *window] = filled[:, :, *window]
             after = watched_many(model, covered, target, layer, unit, output)
+            if some.start == 0:
+                before = after[0]
             for y, window in zip(after, group, strict=True):
                 falls[:, *window] += (before - y)[:, None, None]
                 count[window] += 1
             bar.update(len(group))
             so_far = (falls / np.maximum(count, 1)).astype(x.dtype)
-            if callback and callback(some.stop, len(windows), so_far):
+            if callback and callback(some.stop - 1, len(windows) - 1, so_far):
                 break
     return so_far
 
