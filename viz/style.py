@@ -54,7 +54,7 @@ def style_transfer(
     blend: Any = None,
     normalization: str = "gatys",
     style_scale: float = 1.0,
-    average_pooling: bool = False,
+    average_pooling: bool | None = False,
     original_colors: bool = False,
     start: Any = "content",
     optimizer: Any = "lbfgs",
@@ -77,7 +77,7 @@ def style_transfer(
     layer_weights: the w_l, one for each style layer; by default equal, with sum 1. blend: a weight for each style; by
         default equal; they are divided by their sum. normalization: of the style loss, "gatys" as above, "chw" or "hw".
     style_scale: the style image is resized by this factor first: below 1 for finer strokes, above 1 for coarser ones.
-    average_pooling: replace max pooling, in a copy of the model.
+    average_pooling: replace max pooling, in a copy of the model; None does wherever `with_average_pooling` can.
     original_colors: transfer luminance only, and keep the colours of `content` (see `luminance_only`).
     start: "content", "style", "noise", "grey", "zeros", or an image. optimizer: "lbfgs", "adam", "momentum" or "sgd";
         lr means nothing to the first. steps: of the optimiser. Pixels stay in [0,1].
@@ -93,7 +93,7 @@ def style_transfer(
     if original_colors:
         require_rgb("style_transfer: original_colors", model)
         content, styles, restore = luminance_only(content, styles)
-    model = with_average_pooling(model) if average_pooling else model
+    model = _pooled(model, average_pooling)
     content_layers, style_layers = default_layers(model, content_layers, style_layers)
     if not (content_layers or style_layers):
         raise ValueError("style_transfer: there is neither a content nor a style layer: name one")
@@ -183,10 +183,12 @@ def default_layers(model: Module, content_layers: Any = None, style_layers: Any 
     ValueError for a layer that is named twice.
     """
     names = set(model.names())
+    inside = "network." if "network" in names else ""  # models.Model's customary name of a whole network
     if content_layers is None:
-        content_layers = next((layers for layers in CONTENT_LAYERS if names.issuperset(layers)), None)
+        found = ([inside + layer for layer in layers] for layers in CONTENT_LAYERS)
+        content_layers = next((layers for layers in found if names.issuperset(layers)), None)
     if style_layers is None:
-        found = ([layer for layer in layers if layer in names] for layers in STYLE_LAYERS)
+        found = ([inside + layer for layer in layers if inside + layer in names] for layers in STYLE_LAYERS)
         style_layers = next((layers for layers in found if len(layers) > 1), None)
     if content_layers is None or style_layers is None:
         found = stages(model)
@@ -288,6 +290,16 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
     for term in rest:
         first = first + term
     return first
+
+
+def _pooled(model: Module, average: bool | None) -> Module:
+    """The model with average pooling, or as it is; None asks for the first where it can be had."""
+    try:
+        return model if average is False else with_average_pooling(model)
+    except NotImplementedError:
+        if average:
+            raise
+        return model
 
 
 def _contents(model: Module, image: Any, layers: Sequence[str]) -> dict:

@@ -236,10 +236,39 @@ def test_average_pooling_is_put_in_everywhere_and_leaves_the_model():
     assert changed.input_size == model.input_size and changed.labels == model.labels
 
 
+class OfItsOwn(nn.Module):
+    """A pool that nobody but its `forward` knows of."""
+
+    def __init__(self):
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        return self.pool(x)
+
+
+def test_pools_are_averaged_unless_refused_or_out_of_reach():
+    rng = np.random.default_rng(0)
+    content, style = rng.random((2, 1, 3, 16, 16), np.float32)
+    layers = {"conv1": nn.Conv2d(3, 4, 3, padding=1, rng=rng), "relu1": nn.ReLU(), "pool1": nn.MaxPool2d(2)}
+    layers |= {"conv2": nn.Conv2d(4, 4, 3, padding=1, rng=rng), "relu2": nn.ReLU()}
+
+    def last(model, **how):
+        found = viz.style_transfer(model, content, style, "relu2", ["relu1", "relu2"], steps=2, **how)
+        return found.losses["style"][-1]
+
+    model, own = nn.Sequential(layers), nn.Sequential(layers | {"pool1": OfItsOwn()})
+    assert last(model, average_pooling=None) == last(model, average_pooling=True) != last(model)
+    assert last(own, average_pooling=None) == last(own)
+    with pytest.raises(NotImplementedError, match="forward of its own"):
+        last(own, average_pooling=True)
+
+
 def test_default_layers():
     gatys = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
     for name in ("vgg11", "vgg16", "vgg19", "minivgg"):
         assert default_layers(models.build(name + "_features", seed=None)) == [["relu4_2"], gatys]
+    whole = nn.Sequential({"network": models.build("vgg16_features", seed=None)})  # as HED's lies in its model
+    assert default_layers(whole) == [["network.relu4_2"], [f"network.{layer}" for layer in gatys]]
     names = models.build("squeezenet1_1", seed=None).names()
     content, style = default_layers(models.build("squeezenet1_1", seed=None))
     assert set(content + style) <= set(names) and len(style) == 5

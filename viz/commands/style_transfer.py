@@ -5,6 +5,7 @@ minimise content weight * 1/2 sum (F - P)^2 + style weight * sum_l w_l / (4 N_l^
 asked, the total variation, over the pixels of the image.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,11 @@ number("--style-weight", float, "of the style", shown="default: one that suits t
 number("--tv-weight", 0.0, "of the sum of squared differences")
 add("--normalization", choices=viz.NORMALIZATIONS, default="gatys", help="of the style loss (default %(default)s)")
 number("--style-scale", 1.0, "resize the style: below 1, finer strokes")
-add("--average-pooling", action="store_true", help="in place of max pooling")
+add(
+    "--average-pooling",
+    action=argparse.BooleanOptionalAction,
+    help="in place of max pooling (default: where the network lets it be replaced)",
+)
 add("--original-colours", action="store_true", help="keep the photograph's colours (luminance transfer)")
 number(
     "--layer-weights",

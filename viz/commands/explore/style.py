@@ -51,7 +51,7 @@ def style_text(job: Live) -> str:
     given = ("content_weight", "style_weight", "tv_weight", "layer_weights", "normalization", "style_scale")
     options = style_transfer.options
     for name in (*given, "average_pooling", "optimizer", "lr", "steps", "seed"):
-        if getattr(args, name) != options.get_default(name) or name == "steps":
+        if getattr(args, name) != options.get_default(name) or name in ("steps", "average_pooling"):
             words[name] = getattr(args, name)
     if args.original_colours:
         words["original_colors"] = True

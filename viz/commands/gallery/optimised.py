@@ -98,6 +98,7 @@ def style(study: Study) -> dict[str, Any]:
         study.model,
         content,
         model_style,
+        average_pooling=None,
         steps=budget.style_steps,
         seed=job.args.seed,
         record=study.record_every(budget.style_steps),
