@@ -51,8 +51,8 @@ CASES = (
     Case("score-cam", "Score-CAM on MiniVGG, against pytorch-grad-cam", "score_cam", "minivgg", 1, 112, 1.5),
     Case("occlusion", "occlusion on MiniVGG, against captum", "occlusion", "minivgg", 1, 112, 1.5),
     Case("rise", "RISE on MiniVGG, 500 masks, against its sums in torch", "rise", "minivgg", 1, 112, 1.3),
-    Case("score-cam-vgg16", "Score-CAM on VGG16, against pytorch-grad-cam", "score_cam", "vgg16", 1, 224, 1.5),
-    Case("occlusion-vgg16", "occlusion on VGG16, against captum", "occlusion", "vgg16", 1, 224, 1.5),
+    Case("score-cam-vgg16", "Score-CAM on VGG16, 64 maps, against pytorch-grad-cam", "score_cam", "vgg16", 1, 224, 1.5),
+    Case("occlusion-vgg16", "occlusion on VGG16, 36 squares, against captum", "occlusion", "vgg16", 1, 224, 1.5),
 )
 GPU_CASES = (
     Case("vgg16-b1", "VGG16 224 px, batch 1, forward", "forward", "vgg16", 1, 224, 0.8),
@@ -82,7 +82,8 @@ CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_WEIGHT = 1e3
 SWEEPS = ("score_cam", "occlusion", "rise")  # methods of hundreds of forward passes
-SQUARES, SAMPLES = 13, 500  # occlusion's, along a side, each as wide as two steps; RISE's masks
+SQUARES = {"minivgg": 13, "vgg16": 6}  # occlusion's, along a side, each as wide as two steps
+SAMPLES = 500  # RISE's masks
 AT_ONCE = 32  # images in a pass of torch; ours are as many as go fastest
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
 
@@ -92,13 +93,13 @@ def case(name, gpu=False):
 
 
 def swept_layer(case):
-    """The layer whose maps Score-CAM weighs, the last."""
-    return "relu5_3" if case.network == "vgg16" else "relu5_2"
+    """The layer whose maps Score-CAM weighs: the last of MiniVGG; of VGG16, whose last has 512, one with 64."""
+    return "relu1_2" if case.network == "vgg16" else "relu5_2"
 
 
 def square(case):
     """(side, stride) of occlusion's squares, in pixels."""
-    stride = case.size // (SQUARES + 1)
+    stride = case.size // (SQUARES[case.network] + 1)
     return 2 * stride, stride
 
 
