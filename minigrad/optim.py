@@ -8,6 +8,7 @@ import numpy as np
 
 from .autograd import grad as gradient_of
 from .device import array_module, current_device, device_of, one_device, to_device
+from .kernels import parallel
 from .tensor import Tensor
 
 
@@ -39,18 +40,24 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a `.grad`."""
+        """Move every parameter that has a `.grad`: on the CPU, threads take one after the other, the largest first."""
         self.steps += 1
-        for i, (p, state) in enumerate(zip(self.params, self.state, strict=True)):
-            if p.grad is None:
-                continue
-            one_device(type(self).__name__, {f"params[{i}]": p, f"params[{i}].grad": p.grad})
-            for name, array in state.items():  # a parameter that was moved takes its state along
-                if getattr(array, "ndim", 0) and device_of(array) != p.device:
-                    state[name] = to_device(array, p.device)
-            with current_device(p.data):
-                x, g = (a.astype(np.promote_types(a.dtype, np.float32), copy=False) for a in (p.data, p.grad.data))
-                p.data = (x - self.update(x, g, state)).astype(p.dtype, copy=False)
+        todo = [i for i, p in enumerate(self.params) if p.grad is not None]
+        if all(self.params[i].device == "cpu" for i in todo):
+            parallel(self._move, sorted(todo, key=lambda i: -self.params[i].size))
+        else:
+            for i in todo:
+                self._move(i)
+
+    def _move(self, i):
+        p, state = self.params[i], self.state[i]
+        one_device(type(self).__name__, {f"params[{i}]": p, f"params[{i}].grad": p.grad})
+        for name, array in state.items():  # a parameter that was moved takes its state along
+            if getattr(array, "ndim", 0) and device_of(array) != p.device:
+                state[name] = to_device(array, p.device)
+        with current_device(p.data):
+            x, g = (a.astype(np.promote_types(a.dtype, np.float32), copy=False) for a in (p.data, p.grad.data))
+            p.data = (x - self.update(x, g, state)).astype(p.dtype, copy=False)
 
     def update(self, x: Tensor, g: Any, state: Any) -> Any:
         """What is subtracted from x, given its gradient g and what `state` holds from earlier steps. float16 comes as

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 import minigrad as mg
 from minigrad import optim
+from minigrad.kernels import one_thread
 
 
 def quadratic(seed=0, n=6):
@@ -56,6 +57,28 @@ def test_adam_follows_its_recursion(decoupled):
         step = m / (1 - 0.8**t) / (np.sqrt(v / (1 - 0.95**t)) + 1e-8)
         y = y - 0.1 * step - (0.1 * 0.02 * y if decoupled else 0)
     np.testing.assert_allclose(found, y, rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1), lambda p: optim.Adam(p)])
+def test_a_step_is_the_same_by_one_thread_and_by_all(make):
+    """Threads share out whole parameters: none of them writes what another one reads."""
+    rng = np.random.default_rng(0)
+    shapes = [(3,), (200, 300), (64, 64, 3, 3), (), (5, 7), (300, 200)]
+    starts, gradients = ([rng.standard_normal(shape, np.float32) for shape in shapes] for _ in range(2))
+
+    def moved():
+        params = [mg.Tensor(start, requires_grad=True) for start in starts]
+        optimizer = make(params)
+        for _ in range(3):
+            for p, gradient in zip(params[:-1], gradients, strict=False):  # the last one has none
+                p.grad = mg.Tensor(gradient)
+            optimizer.step()
+        assert np.array_equal(params[-1].numpy(), starts[-1])
+        return [p.numpy() for p in params]
+
+    with one_thread():
+        alone = moved()
+    assert all(np.array_equal(a, b) for a, b in zip(alone, moved(), strict=True))
 
 
 @pytest.mark.torch
