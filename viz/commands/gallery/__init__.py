@@ -5,10 +5,10 @@ layer, what its channels look for, an adversarial pair, a network that was train
 and a map. Each picture comes with how to read it, its equation, the paper, the command that makes it alone, and its
 code. Several photographs, or a folder: the first is looked at in depth, the others in brief, and all stand in the map.
 
-With MiniVGG it takes half a minute on two cores; a network for 224 pixels takes minutes: of one core, 200 seconds with
-EfficientNet-Lite0, 620 with ResNet-50. The page is there from the first part on, and grows: open it while the others
-are made. Where stderr goes to a file, a line every half minute says how far it is. Ctrl-C leaves out what is not done
-yet, and ends the page with what there is.
+With MiniVGG it takes 20 to 30 seconds on two cores; a network for 224 pixels takes minutes: of one core, 200 seconds
+with EfficientNet-Lite0, 620 with ResNet-50. The page is there from the first part on, and grows: open it while the
+others are made. Where stderr goes to a file, a line every half minute says how far it is. Ctrl-C leaves out what is not
+done yet, and ends the page with what there is.
 """
 
 import time
