@@ -82,7 +82,6 @@ CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_WEIGHT = 1e3
 SWEEPS = ("score_cam", "occlusion", "rise")  # methods of hundreds of forward passes
-SQUARES = {"minivgg": 13, "vgg16": 6}  # occlusion's, along a side, each as wide as two steps
 SAMPLES = 500  # RISE's masks
 AT_ONCE = 32  # images in a pass of torch; ours are as many as go fastest
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
@@ -98,8 +97,8 @@ def swept_layer(case):
 
 
 def square(case):
-    """(side, stride) of occlusion's squares, in pixels."""
-    stride = case.size // (SQUARES[case.network] + 1)
+    """(side, stride) of occlusion's squares, in pixels: 6 x 6 on VGG16, else 13 x 13, each as wide as two steps."""
+    stride = case.size // ((6 if case.network == "vgg16" else 13) + 1)
     return 2 * stride, stride
 
 
