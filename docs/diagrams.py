@@ -99,7 +99,7 @@ def transforms():
 
 def steps():
     """F(4x4, 3x3) on a layer of MiniVGG: a channel of its input, V, one output's products, and that output."""
-    model, channel, output = models.load("minivgg"), 2, 5
+    model, channel, output = models.load("minivgg"), 11, 5
     photograph = mg.Tensor(models.load_image(data.cat(), 112))
     x, w = model.activations(photograph, ["relu2_1"])["relu2_1"].numpy(), model["conv2_2"].weight.numpy()
     v, u = winograd.transformed_tiles(x, (1, 1), winograd.F4), winograd.transformed_weights(w, winograd.F4)

@@ -36,7 +36,7 @@ def test_it_is_small(model):
 def test_its_record_holds_the_command_and_the_accuracy(model):
     record = json.loads((WEIGHTS / "minivgg.json").read_text("utf-8"))["numbers"]
     assert record["command"] == model.provenance["command"]
-    assert record["validation"]["top1"] == model.provenance["validation"]["top1"] >= 0.90
+    assert record["validation"]["top1"] == model.provenance["validation"]["top1"] >= 0.925
     right = sum(c["accuracy"] * c["images"] for c in record["classes"].values())
     total = sum(c["images"] for c in record["classes"].values())
     assert total == 4665 and right / total == pytest.approx(record["validation"]["top1"])
@@ -61,8 +61,9 @@ def test_both_say_how_sure_they_must_be():
         assert 1 / 12 < models.load(name).provenance["known"] < 0.9
 
 
-def test_the_cat_is_known_and_what_makes_other_channels_answer_is_not():
-    network = models.load("minivgg_robust")
+@pytest.mark.parametrize("name", ["minivgg", "minivgg_robust"])
+def test_the_cat_is_known_and_what_makes_other_channels_answer_is_not(name):
+    network = models.load(name)
     assert network.known.layer == "gap" and network.known.means.shape == (12, 384)
     grass = models.load_image(data.grass(), network.input_size)
     assert not models.unknown(network, models.load_image(data.cat(), network.input_size)).any()
@@ -88,4 +89,4 @@ def test_it_is_right_about_validation_photographs(model):
             image = models.load_image(Image.open(archive.extractfile(file)), model.input_size)
             right += probabilities(model, image)[0].argmax() == folders.index(Path(file.name).parent.name)
             seen += 1
-    assert seen == 234 and right / seen > 0.88, f"{right} of {seen} right"
+    assert seen == 234 and right / seen > 0.9, f"{right} of {seen} right"
