@@ -26,6 +26,7 @@ from .scenes import KINDS, PARTS, SIZE, scenes
 WIDTHS = (8, 16, 32)
 SCENES, STEPS, BATCH, RATE = 5000, 400, 64, 0.01  # to train with
 ENOUGH = 0.95  # of CHECKED new scenes
+SEEDS_TRIED = (0, 1000, 2000)  # after the one asked for
 CHECKED, FIRST_CHECKED = 500, 10_000_000  # numbered so far on that nobody explains them
 
 
@@ -108,19 +109,23 @@ def scored(model: Module, images: Images, batch_size: int = 100) -> np.ndarray:
 def trained(architecture: str, cue: str, folder: Any, seed: int = 0, progress: bool = False) -> Module:
     """The network of that architecture and cue, frozen: read from `folder`, or else trained and kept there.
 
-    Raises RuntimeError where training ends with fewer than 95 % of new scenes named right: another seed may do.
+    A training may come to nothing, on one processor and not on another, which rounds otherwise: where fewer than 95 %
+    of new scenes are named right, it is begun again, with seed + 1000 and then seed + 2000. Raises RuntimeError if none
+    of the three learns.
     """
     if cue not in PARTS:
         raise ValueError(f"trained: cue must be one of {', '.join(PARTS)}, got {cue!r}")
     path = Path(folder) / f"{architecture}_{cue}_{seed}.h5"
-    model = build(architecture, seed)
     if path.is_file():
+        model = build(architecture, seed)
         model.load_state_dict(mg.load(path))
         return model.eval().requires_grad_(False)
-    train(model, cue, seed, progress=progress)
-    found = accuracy(model, cue, seed)
-    if found < ENOUGH:
-        raise RuntimeError(f"the {architecture} network names the {cue} of {found:.1%} of new scenes: try another seed")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mg.save(path, model.state_dict())
-    return model
+    for begun in SEEDS_TRIED:
+        model = build(architecture, seed + begun)
+        train(model, cue, seed + begun, progress=progress)
+        found = accuracy(model, cue, seed)
+        if found >= ENOUGH:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mg.save(path, model.state_dict())
+            return model
+    raise RuntimeError(f"the {architecture} network names the {cue} of {found:.1%} of new scenes: try another seed")

@@ -52,6 +52,16 @@ def test_a_network_that_has_not_learned_is_not_given(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_training_that_fails_is_begun_again_from_another_seed(tmp_path, monkeypatch):
+    trained_from = []
+    monkeypatch.setattr(networks, "train", lambda model, cue, seed, **options: trained_from.append(seed))
+    monkeypatch.setattr(networks, "accuracy", lambda model, cue, seed: 0.99 if len(trained_from) == 2 else 0.25)
+    made = trained("plain", "mark", tmp_path, seed=3)
+    assert trained_from == [3, 1003]
+    np.testing.assert_array_equal(made["fc"].weight.numpy(), build("plain", 1003)["fc"].weight.numpy())
+    assert [path.name for path in tmp_path.iterdir()] == ["plain_mark_3.h5"]
+
+
 def test_names_that_there_are_not_are_refused(tmp_path):
     with pytest.raises(ValueError, match="cue must be one of background, object, distractor, mark, got 'sky'"):
         trained("plain", "sky", tmp_path)
