@@ -53,7 +53,7 @@ add(
 )
 number("--size", 512, "longest side of the pictures", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
-options.set_defaults(model="minivgg_robust")  # it paints strokes where minivgg dots: docs/techniques/style.md
+options.set_defaults(model="minivgg_robust")  # it paints the longer strokes: docs/techniques/style.md
 
 
 def transferred(job: Job) -> tuple[np.ndarray, list[np.ndarray], Optimized]:

@@ -92,7 +92,6 @@ ATTRIBUTIONS = {
         r"R^{l} = R^{l+1} \cdot [R^{l+1} > 0]",
         ZEILER,
         viz.deconvnet,
-        UNMOVED,
     ),
     "guided_backprop": Note(
         "Guided backpropagation",
