@@ -22,7 +22,6 @@ from minigrad import Tensor, nn
 from minigrad import functional as F
 
 from .model import Model
-from .training import answers
 
 PASSING = 0.95
 EACH = 120  # photographs of a class, or all there are, that its mean is taken from
@@ -90,6 +89,8 @@ def learn(
     images: (N,S,S,3) uint8, of classes labels (N,). Of each class EACH are drawn, by seed 0. Raises ValueError for a
     model without a Flatten.
     """
+    from .training import answers  # imported where it is used: `import models` is quick
+
     layer, side, rng = last_maps(model), model.input_size[0], np.random.default_rng(0)
     drawn = np.concatenate([rng.permutation(members[labels[members] == k])[:EACH] for k in range(labels.max() + 1)])
     seen, new = (

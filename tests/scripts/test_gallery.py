@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -365,7 +366,8 @@ def test_two_networks_are_asked_the_same(tmp_path, gallery_budget):
 
     def ask(job):
         job.args.image = None
-        found.update(robust.robust(study.Study(job, [None], None, gallery_budget)))
+        budget = replace(gallery_budget, attack_steps=gallery.BUDGET.attack_steps)
+        found.update(robust.robust(study.Study(job, [None], None, budget)))
 
     assert main("gallery", gallery.options, ask, ["--out", str(tmp_path), "--quiet"]) == 0
     standard, trained = found["columns"]
