@@ -109,6 +109,8 @@ def unknown(model: Model, images: ArrayLike) -> np.ndarray:
     if images.ndim == 2:
         warnings.warn("unknown: give images (N,3,H,W), not their scores", DeprecationWarning, stacklevel=2)
         return _unsure(model, images)
+    if model.known is None and "known" not in model.provenance:
+        return np.zeros(len(images), bool)
     with mg.no_grad():
         x = mg.from_numpy(images).to(model.named_tensors()[0][1].device)
         if model.known is None:

@@ -103,3 +103,9 @@ def test_scores_in_place_of_images_are_still_taken():
     model.provenance["known"] = 0.5
     with pytest.warns(DeprecationWarning, match="give images"):
         assert models.unknown(model, [[0.0, 0, 0], [1e3, 0, 0]]).tolist() == [True, False]
+
+
+def test_a_network_of_which_nothing_is_known_is_not_asked(monkeypatch):
+    model, asked = network(classes=3, channels=3), []
+    monkeypatch.setattr(models.Model, "forward", lambda self, x: asked.append(x))
+    assert models.unknown(model, np.ones((2, 3, 4, 4), np.float32)).tolist() == [False, False] and not asked
