@@ -65,9 +65,9 @@ plt.savefig("looked_at.png")
 print("looked_at.png")
 ```
 
-Grad-CAM is lowest at the left eye, and the project's map is the same: it shows where this network found evidence, not
-where we would look. Ask for another class than the cat, the zebra say. Which of the three maps changes, and which
-hardly does?
+Grad-CAM is 0 at the left eye, nearly 0 at the right one and largest at the left edge, and the project's map is the
+same: it shows where this network found evidence, not where we would look. Ask for another class than the cat, the zebra
+say. Which of the three maps changes, and which hardly does?
 
 ## In the engine
 
