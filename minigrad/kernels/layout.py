@@ -29,8 +29,7 @@ def zeros_channels_last(shape, dtype, like):
 
 def as_rows(x):
     """(N, C, ...) seen as (positions, C) rows where memory is channels-last; None where that would need a copy."""
-    xp = array_module(x)
-    last = xp.moveaxis(x, 1, -1)
+    last = x.transpose(0, *range(2, x.ndim), 1)
     return last.reshape(math.prod(last.shape[:-1]), x.shape[1]) if last.flags.c_contiguous else None
 
 

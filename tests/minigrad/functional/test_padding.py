@@ -169,6 +169,14 @@ def test_no_kernel_is_fused_where_the_sides_differ():
     assert found.shape == (1, 4, 2, 2)
 
 
+@pytest.mark.host("CuPy gives its results an order of its own")
+def test_the_gradient_of_what_was_cut_off_lies_as_before():
+    """What a convolution of uneven sides leaves out gets a gradient of zeros, in the order that kernels like."""
+    x = mg.Tensor(np.ones((1, 8, 9, 16), np.float32).transpose(0, 3, 1, 2), requires_grad=True)
+    y = x[:, :, 1:, :5]
+    assert mg.grad((y * y).sum(), x).data.strides == x.data.strides
+
+
 def test_receptive_fields_are_those_of_the_padding():
     layers = nn.Sequential({"conv": nn.Conv2d(3, 4, 3, 2, "same_upper"), "pool": nn.MaxPool2d(3, 2, "same_upper")})
     conv, pool = (layer.receptive_field for layer in layers.layers((3, 8, 8)))
