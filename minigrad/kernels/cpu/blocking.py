@@ -84,7 +84,9 @@ class Phase:
         # the row of g that the last of these taps takes for the first of these rows
         self.origin = (start + padding - hits[-1] * dilation) // stride if hits else 0
         self.dilation = dilation * step // stride
+        self.span = max(0, len(hits) - 1) * self.dilation  # rows of g from the first of these taps to the last
 
 
+@functools.lru_cache(maxsize=256)
 def phases(size, kernel, stride, padding, dilation):
-    return [Phase(start, size, kernel, stride, padding, dilation) for start in range(min(stride, size))]
+    return tuple(Phase(start, size, kernel, stride, padding, dilation) for start in range(min(stride, size)))

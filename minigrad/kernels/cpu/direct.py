@@ -17,7 +17,8 @@ The work is cut into blocks of output rows whose windows stay in caches. How a b
     pixels                no window to copy: the pixels as they lie, times the weights    1x1, stride 1
     windows by channels   im2col, copied in runs of channels, times the weights           the rule
     windows by pixels     im2col, copied tap by tap in runs of pixels, times the weights  few channels, or few positions
-    taps weighed          the sum over taps of a view of the input times a number         one channel in each group
+    taps weighed          the sum over taps of a view of the input times a number         one channel in each group:
+                                                                                          see depthwise.py
     products shifted      pixels times the weights of all taps, then sums, shifted        few outputs
     products spread       g times the weights, added to the pixels that each tap took     few pixels, frozen weights
     products scattered    the same in one product, channel by channel                     few pixels, or few channels
@@ -30,7 +31,7 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu import tuning
+from minigrad.kernels.cpu import depthwise, tuning
 from minigrad.kernels.cpu.blocking import crop, grid_blocks, phases, taps_of
 from minigrad.kernels.cpu.elementwise import add_bias, relu_in_place
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
@@ -99,6 +100,9 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     if groups == 1 and math.prod(w.shape[2:]) > 1 and 0 < g.size < cg * len(w):  # fewer pixels than channels
         _scatter_products(g, w, gx, stride, padding, dilation, [slice(None)])
         return gx
+    if cg == 1 < groups == len(w):
+        depthwise.input_grad(g, w, gx, stride, padding, dilation)
+        return gx
     # (C, O/G, KH, KW): the roles of O and C swapped, group by group
     swapped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(cg * groups, -1, *w.shape[2:])
 
@@ -156,7 +160,7 @@ def _way(w_shape, stride, groups):
     """How the output of a correlation with weights (O,C/G,KH,KW) is filled."""
     o, cg, *kernel_hw = w_shape
     if cg == 1 and groups > 1:
-        return _weigh_taps
+        return depthwise.weigh_taps
     if tuning.FEW_OUTPUTS * o <= cg and groups == 1 and stride == (1, 1) and math.prod(kernel_hw) > 1:
         return _shift_products
     return _multiply_windows
@@ -263,32 +267,6 @@ def _shift_products(w, bias, stride, dilation, groups, positions):
             add_bias(target, bias)
 
     return fill, c + 2 * kh * kw * o
-
-
-def _weigh_taps(w, bias, stride, dilation, groups, positions):
-    """For one input channel in each group (depthwise): the sum over taps of what windows have there times a number.
-
-    NumPy's einsum multiplies and adds in one pass. Where windows move by one pixel, a row of them is one run of memory.
-    """
-    weights = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))  # (KH, KW, O)
-    repeat = len(w) // groups
-
-    def fill(tile, target):
-        tile = np.repeat(tile, repeat, axis=3) if repeat > 1 else tile
-        windows = _windows(tile, target.shape[1:3], w.shape[2:], stride, dilation)
-        n, rows, columns = target.shape[:3]
-        if stride[1] == 1 and tile.flags.c_contiguous and target[0, 0].flags.c_contiguous:
-            long = (columns * len(w),)
-            sn, sh, _, sa, sb, sc = windows.strides
-            windows = np.lib.stride_tricks.as_strided(windows, (n, rows, *w.shape[2:], *long), (sn, sh, sa, sb, sc))
-            target_rows = target.reshape(n, rows, *long)
-            np.einsum("nhabx,abx->nhx", windows, np.tile(weights, columns), out=target_rows)
-        else:
-            np.einsum("nhwabc,abc->nhwc", windows, weights, out=target)
-        if bias is not None:
-            add_bias(target, bias)
-
-    return fill, groups + 2 * len(w)
 
 
 def _spread_products(g, w, gx, stride, padding, dilation):

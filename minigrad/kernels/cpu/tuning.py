@@ -72,6 +72,7 @@ TRANSFORM_COLUMNS = 15_000  # columns that a transform's matrix (n, n) meets at 
 TAP_COLUMNS = 2048  # and the weights' (n^2, 9): 36 * 9 * 2048 is below it
 GIL_HELD_RESULTS = 500  # numbers in a result, up to which NumPy's matmul keeps the interpreter's lock throughout
 NUMPY_BUFFER = 1 << 13  # elements of an operand that NumPy's ufuncs buffer; rows as long as this are not copied
+RUN_OF_TAPS = 1536  # numbers that a depthwise convolution weighs at once: the same in all taps' weights stay in a cache
 WIDE_ROW = 1024  # numbers: channel passes join positions to rows of up to so many, for NumPy likes long inner loops
 
 # ---- when threads and other orders pay -------------------------------------------------------------------------------

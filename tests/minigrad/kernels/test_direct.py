@@ -5,7 +5,7 @@ import pytest
 
 from minigrad.guard import Constant
 from minigrad.kernels import plain
-from minigrad.kernels.cpu import direct
+from minigrad.kernels.cpu import depthwise, direct
 from minigrad.kernels.cpu.elementwise import relu_in_place
 
 pytestmark = pytest.mark.host("which way the CPU's kernel takes")
@@ -13,11 +13,18 @@ pytestmark = pytest.mark.host("which way the CPU's kernel takes")
 CASES = {  # x, w, stride, groups -> the way forward, and the way of the input gradient
     "windows by channels": ((1, 32, 9, 9), (24, 32, 3, 3), (1, 1), 1, "_multiply_windows", "_multiply_windows"),
     "windows by pixels": ((2, 3, 9, 9), (24, 3, 3, 3), (1, 1), 1, "_multiply_windows", "_shift_products"),
-    "taps weighed": ((1, 6, 9, 9), (12, 1, 3, 3), (1, 1), 6, "_weigh_taps", "_multiply_windows"),
+    "taps weighed": ((1, 6, 9, 9), (12, 1, 3, 3), (1, 1), 6, "weigh_taps", "_multiply_windows"),
+    "taps weighed both ways": ((1, 6, 9, 9), (6, 1, 3, 3), (1, 1), 6, "weigh_taps", "input_grad"),
+    "phase by phase": ((2, 6, 9, 10), (6, 1, 5, 3), (2, 3), 6, "weigh_taps", "input_grad"),
+    "phases without a tap": ((2, 6, 8, 11), (6, 1, 1, 2), (2, 3), 6, "weigh_taps", "input_grad"),
     "few outputs": ((1, 32, 9, 9), (8, 32, 3, 3), (1, 1), 1, "_shift_products", "_multiply_windows"),
     "few pixels": ((1, 64, 5, 5), (64, 64, 3, 3), (1, 1), 1, "_multiply_windows", "_scatter_products"),
     "few channels, strided": ((2, 3, 9, 10), (16, 3, 3, 4), (2, 3), 1, "_multiply_windows", "_scatter_products"),
     "no windows to copy": ((1, 32, 9, 9), (8, 32, 1, 1), (2, 2), 1, "_multiply_windows", "_multiply_windows"),
+}
+WAYS = {
+    direct: ("_multiply_windows", "_shift_products", "_spread_products", "_scatter_products"),
+    depthwise: ("weigh_taps", "input_grad"),
 }
 
 
@@ -26,9 +33,9 @@ CASES = {  # x, w, stride, groups -> the way forward, and the way of the input g
 def test_each_way_is_taken_and_right(case, frozen, monkeypatch):
     x_shape, w_shape, stride, groups, forward, backward = CASES[case]
     taken = []
-    for name in ("_multiply_windows", "_weigh_taps", "_shift_products", "_spread_products", "_scatter_products"):
-        way = getattr(direct, name)
-        monkeypatch.setattr(direct, name, lambda *a, way=way, name=name: taken.append(name) or way(*a))
+    for module, name in [(module, name) for module, names in WAYS.items() for name in names]:
+        way = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, way=way, name=name: taken.append(name) or way(*a))
     rng = np.random.default_rng(0)
     x, w, bias = (rng.standard_normal(shape) for shape in (x_shape, w_shape, w_shape[0]))
     constant = Constant(w) if frozen else None
