@@ -287,8 +287,8 @@ ENGINE = (
         "relu_derivative_1_at_0",
         "relu'(0) is 0; with 1, the zeros of a rectified map pass gradients on",
         "minigrad/kernels/cpu/elementwise.py",
-        "(flat_x[run] > 0)",
-        "(flat_x[run] >= 0)",
+        "lambda x: x > 0",
+        "lambda x: x >= 0",
         ("tests/minigrad/kernels/test_elementwise.py::test_relu_and_its_gradient",),
     ),
     Mutant(

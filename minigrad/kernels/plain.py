@@ -236,6 +236,11 @@ def relu_grad(g, x):
     return array_module(g, x).where(x > 0, g, g.dtype.type(0))
 
 
+def relu6_grad(g, x):
+    """g where 0 < x < 6, else 0, also where g is infinite."""
+    return array_module(g, x).where((x > 0) & (x < 6), g, g.dtype.type(0))
+
+
 def where(condition, a, b):
     """a where condition, else b; all three broadcast."""
     return array_module(condition, a, b).where(condition, a, b)

@@ -28,7 +28,7 @@ from minigrad.kernels.cpu.choose import (
     conv2d_relu_max_pool,
     conv2d_weight_grad,
 )
-from minigrad.kernels.cpu.elementwise import add, relu, relu_grad, where
+from minigrad.kernels.cpu.elementwise import add, relu, relu6_grad, relu_grad, where
 from minigrad.kernels.cpu.pooling import max_pool, window_gather, window_scatter, window_spread, window_sum
 from minigrad.kernels.cpu.product import matmul
 from minigrad.kernels.cpu.sums import axis_sum
@@ -50,6 +50,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "relu",
+    "relu6_grad",
     "relu_grad",
     "where",
     "window_gather",

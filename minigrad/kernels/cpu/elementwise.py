@@ -88,17 +88,32 @@ def _zeros(dtype):
 
 def relu_grad(g, x):
     """g where x > 0, else 0: by their bits, so that an infinite g does not make a NaN where x is not positive."""
-    if g.dtype.kind != "f" or g.shape != x.shape:
+    return _where_it_holds(lambda x: x > 0, g, x)
+
+
+def relu6_grad(g, x):
+    """g where 0 < x < 6, else 0, by their bits."""
+    return _where_it_holds(_between, g, x)
+
+
+def _between(x):
+    inside = x > 0
+    return np.logical_and(inside, x < 6, out=inside)
+
+
+def _where_it_holds(condition, g, x):
+    """g where condition(x), else 0."""
+    if g.dtype.kind != "f" or g.itemsize > 8 or g.shape != x.shape:
         return NotImplemented
     bits = f"i{g.itemsize}"
     gx = np.empty_like(x, dtype=g.dtype)
     flat_g, flat_x, flat_gx = in_memory_order(g, x, gx)
     if flat_g is None:
-        np.bitwise_and(g.view(bits), np.negative((x > 0).view(np.int8)), out=gx.view(bits))
+        np.bitwise_and(g.view(bits), np.negative(condition(x).view(np.int8)), out=gx.view(bits))
         return gx
 
     def keep(run):
-        mask = (flat_x[run] > 0).view(np.int8)
+        mask = condition(flat_x[run]).view(np.int8)
         np.bitwise_and(flat_g[run].view(bits), np.negative(mask, out=mask), out=flat_gx[run].view(bits))
 
     parallel(keep, _runs(x))

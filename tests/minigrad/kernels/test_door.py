@@ -79,6 +79,7 @@ def calls(dtype, last):
         yield "add", (x, y)
         yield "relu", (x,)
         yield "relu_grad", (y, x)
+        yield "relu6_grad", (y, 3 * x)
         yield "where", (y > x, x, y)
         yield "where", (y > x, x, np.zeros((), dtype))
         yield "where", (y > x, np.ones((), dtype), -x[:1])

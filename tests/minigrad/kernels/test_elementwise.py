@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad.kernels import add, relu, relu_grad, where
+from minigrad.kernels import add, relu, relu6_grad, relu_grad, where
 from minigrad.kernels.cpu.elementwise import relu_in_place
 from minigrad.kernels.layout import in_memory_order
 
@@ -34,6 +34,18 @@ def test_relu_and_its_gradient(shape, dtype):
             assert y.dtype == gx.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_gradient_of_relu6(shape, dtype):
+    rng = np.random.default_rng(0)
+    values, gradient = rng.integers(-1, 8, shape).astype(dtype), rng.integers(-2, 3, shape).astype(dtype)
+    for x in layouts(values):
+        for g in layouts(gradient):
+            gx = relu6_grad(g, x)
+            np.testing.assert_array_equal(gx, np.where((x > 0) & (x < 6), g, 0))
+            assert gx.dtype == dtype
+
+
 @pytest.mark.parametrize("shape", [*SHAPES, (8192,), (8193,), (20_000,)])
 def test_relu_in_place(shape):
     values = np.random.default_rng(0).integers(-2, 3, shape).astype(np.float32)
@@ -51,6 +63,7 @@ def test_nan_and_infinity():
     np.testing.assert_array_equal(relu(long), np.tile([np.nan, 1, 0, 0], 4097))
     g = np.array([1, np.inf, np.inf, np.nan], np.float32)
     np.testing.assert_array_equal(relu_grad(g, x), [0, np.inf, 0, 0])
+    np.testing.assert_array_equal(relu6_grad(g, x), [0, np.inf, 0, 0])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
