@@ -56,7 +56,7 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
         shape = len(x), len(w), *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation)
         y = empty_channels_last(shape, np.result_type(x, w), x)
     if w.shape[2:] == stride == (1, 1) and padding == (0, 0) and groups == 1 and (rows := as_rows(x)) is not None:
-        pixels_times(rows, w[:, :, 0, 0].T, bias, channels_last(y).reshape(-1, len(w)), after)
+        pixels_times(rows, _turned(w, len(rows)), bias, channels_last(y).reshape(-1, len(w)), after)
         return y
     origin, way = (-padding[0], -padding[1]), _way(w.shape, stride, groups)
     _correlate(way, channels_last(x), w, bias, channels_last(y), stride, dilation, origin, groups, after)
@@ -173,6 +173,15 @@ def _copies_by_pixels(channels, positions, outputs):
     channels. Where positions are few, reordering the weights would cost more than the longer runs save.
     """
     return channels < tuning.FEW_CHANNELS or positions < outputs
+
+
+def _turned(w, pixels):
+    """Weights (O,C,1,1) as (C,O): frozen ones in that order of memory where BLAS would turn more than it multiplies."""
+    view = w[:, :, 0, 0].T
+    if pixels > max(view.shape) and view.size > tuning.FEW_WEIGHTS:
+        return view
+    turned = form(w, "turned", view.shape, lambda made: np.copyto(made, view))
+    return view if turned is None else turned
 
 
 def _spreads(shape, groups):
