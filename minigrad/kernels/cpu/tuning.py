@@ -77,7 +77,7 @@ WIDE_ROW = 1024  # numbers: channel passes join positions to rows of up to so ma
 
 # ---- when threads and other orders pay -------------------------------------------------------------------------------
 
-MIN_MULTIPLICATIONS = 1 << 22  # of a product: below this, starting threads costs more than it saves,
+MIN_MULTIPLICATIONS = 1 << 23  # of a product: below this, starting threads costs more than it saves,
 MIN_READ_BYTES = 4 << 20  # unless it reads more than this, which two cores do faster than one
 LONG_SUM = 32  # a product is cut along its inner length where that is so many times the longer side of its result
 FEW_CHANNELS = 16  # below so many, runs of channels are short, and windows are copied in runs of pixels instead
