@@ -259,9 +259,13 @@ def concatenate(xs, axis):
 # ---- several at once, where no graph is recorded ---------------------------------------------------------------------
 
 
-def conv2d_relu(x, *convolutions):
-    """relu(conv2d(x, ...)); of several convolutions, each given as its arguments after x, joined over channels."""
-    return relu(concatenate([conv2d(x, *arguments) for arguments in convolutions], 1))
+def conv2d_relu(x, *convolutions, top=None):
+    """relu(conv2d(x, ...)); of several convolutions, each given as its arguments after x, joined over channels.
+
+    top: a number at which the result ends as well, as ReLU6's does at 6.
+    """
+    y = concatenate([conv2d(x, *arguments) for arguments in convolutions], 1)
+    return relu(y) if top is None else array_module(y).clip(y, 0, top)
 
 
 def conv2d_relu_max_pool(x, convolution):

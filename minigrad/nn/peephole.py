@@ -1,10 +1,11 @@
 """The peephole: a look at the next layers of a chain, and one kernel for several of them where that changes nothing.
 
 Two patterns are one pass over memory: a convolution, or several whose outputs are joined over channels, with the ReLU
-after it; and a convolution, its ReLU and a 2x2 max pool. Only where no graph is recorded and nobody asks for what lies
-between: with a graph they are functions, for rules and observers to meet.
+or ReLU6 after it; and a convolution, its ReLU and a 2x2 max pool. Only where no graph is recorded and nobody asks for
+what lies between: with a graph they are functions, for rules and observers to meet.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,13 +30,15 @@ def in_turn(layers: Iterable[Any], x: Tensor) -> Any:
 
 def fused(layers: list[Any], x: Tensor) -> tuple[int, Any]:
     """(how many, y): the output of the first layers of [(name, layer)] at x, done by one kernel; (0, None) for none."""
-    from .layers import ReLU
+    from .activations import ReLU, ReLU6
 
-    convs = _convolutions(layers[0][1]) if len(layers) > 1 and _is(layers[1][1], ReLU) else []
+    rectifier = layers[1][1] if len(layers) > 1 else None
+    convs = _convolutions(layers[0][1]) if _is(rectifier, ReLU) or _is(rectifier, ReLU6) else []
     tensors = [x, *(tensor for conv in convs for tensor in (conv.weight, conv.bias) if tensor is not None)]
     if not convs or not isinstance(x, Tensor) or x.ndim != 4 or is_recorded(*tensors) or looks_for_nan():
         return 0, None
-    count = 3 if len(layers) > 2 and len(convs) == 1 and _halves(layers[2][1]) else 2
+    pooled = len(layers) > 2 and len(convs) == 1 and _is(rectifier, ReLU) and _halves(layers[2][1])
+    count = 3 if pooled else 2
     while count > 1 and asked_for([*convs, *(layer for _, layer in layers[: count - 1])]):
         count -= 1
     if count == 1:
@@ -46,6 +49,8 @@ def fused(layers: list[Any], x: Tensor) -> tuple[int, Any]:
     if len(sizes) > 1 or any(crop is not None for *_, crop in checked) or x.dtype == np.float16:  # done in float32
         return 0, None
     kernel = kernels.conv2d_relu if count == 2 else kernels.conv2d_relu_max_pool
+    if _is(rectifier, ReLU6):
+        kernel = functools.partial(kernel, top=6)
 
     def forward(x: Tensor):
         calls = [(w.data, bias[0].data if bias else None, *geometry) for (_, w, *bias), geometry, _ in checked]

@@ -180,7 +180,7 @@ def kernels_run(monkeypatch):
     run = []
     for name in ("conv2d_relu", "conv2d_relu_max_pool"):
         kernel = getattr(kernels, name)
-        monkeypatch.setattr(kernels, name, lambda *a, name=name, kernel=kernel: run.append(name) or kernel(*a))
+        monkeypatch.setattr(kernels, name, lambda *a, n=name, k=kernel, **named: run.append(n) or k(*a, **named))
     return run
 
 
@@ -203,6 +203,21 @@ def test_one_kernel_does_several_layers_where_no_graph_is_recorded(shape, channe
         unrecorded = model(mg.Tensor(image))
     np.testing.assert_allclose(unrecorded.numpy(), recorded.numpy(), rtol=1e-5, atol=1e-5)
     assert kernels_run == ([] if len(shape) == 3 else ["conv2d_relu_max_pool" if pool == {} else "conv2d_relu"])
+
+
+@pytest.mark.parametrize("groups", [1, 16], ids=["full", "depthwise"])
+def test_a_relu6_is_done_with_its_convolution_and_a_pool_after_them(groups, kernels_run):
+    rng = np.random.default_rng(0)
+    conv = nn.Conv2d(16, 16, 3, padding=1, groups=groups, rng=rng)
+    conv.bias.data = rng.standard_normal(16, np.float32)
+    model = nn.Sequential({"conv": conv, "relu": nn.ReLU6(), "pool": nn.MaxPool2d(2)})
+    image = 9 * rng.standard_normal((1, 16, 20, 20), np.float32)
+    recorded = model(mg.Tensor(image, requires_grad=True))
+    assert kernels_run == [] and recorded.max().item() == 6
+    with mg.no_grad():
+        unrecorded = model(mg.Tensor(image))
+    np.testing.assert_allclose(unrecorded.numpy(), recorded.numpy(), rtol=1e-5, atol=1e-5)
+    assert kernels_run == ["conv2d_relu"]
 
 
 def test_what_somebody_asks_for_is_not_fused_and_the_rest_is(kernels_run):

@@ -1,11 +1,12 @@
 """Convolution by the algorithm that suits the shape: direct (any dtype, any argument) or Winograd."""
 
+import functools
 import itertools
 
 import numpy as np
 
 from minigrad.kernels.cpu import direct, tuning, winograd
-from minigrad.kernels.cpu.elementwise import bias_relu, relu_in_place
+from minigrad.kernels.cpu.elementwise import add_bias_then, clip_in_place, relu_in_place
 from minigrad.kernels.frozen import is_frozen
 from minigrad.kernels.layout import empty_channels_last
 from minigrad.kernels.modes import current_algorithm
@@ -23,10 +24,11 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
     return direct.conv2d(x, w, bias, stride, padding, dilation, groups, after, y)
 
 
-def conv2d_relu(x, *convolutions):
+def conv2d_relu(x, *convolutions, top=None):
     """See plain.conv2d_relu. Several convolutions write into one array, which gets its bias and is rectified then."""
+    rectify = relu_in_place if top is None else functools.partial(clip_in_place, top=top)
     if len(convolutions) == 1:
-        return conv2d(x, *convolutions[0], relu_in_place)
+        return conv2d(x, *convolutions[0], rectify)
     edges = [0, *itertools.accumulate(len(w) for w, *_ in convolutions)]
     w, _, *geometry, _ = convolutions[0]
     shape = len(x), edges[-1], *output_hw(x.shape[2:], w.shape[2:], *geometry)
@@ -35,7 +37,7 @@ def conv2d_relu(x, *convolutions):
     for (w, bias, *geometry), low, high in zip(convolutions, edges, edges[1:], strict=False):
         conv2d(x, w, None, *geometry, y=y[:, low:high])
         joined[low:high] = 0 if bias is None else bias
-    return bias_relu(y, joined)
+    return add_bias_then(rectify, y, joined)
 
 
 def conv2d_relu_max_pool(x, convolution):

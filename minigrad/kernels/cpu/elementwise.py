@@ -37,13 +37,13 @@ def relu(x):
     return y
 
 
-def bias_relu(y, bias):
-    """y = max(y + bias, 0) in place, of y (N,O,...), channels-last, and bias (O,); returns y."""
+def add_bias_then(rectify, y, bias):
+    """y += bias, and rectify(y) while it is in the cache, of y (N,O,...), channels-last, and bias (O,); returns y."""
     rows = as_rows(y)
 
     def change(run):
         add_bias(rows[run], bias)
-        relu_in_place(rows[run])
+        rectify(rows[run])
 
     parallel(change, blocks(len(rows), tuning.OPERAND_BYTES // (rows.itemsize * max(1, len(bias)))))
     return y
@@ -69,6 +69,11 @@ def relu_in_place(x):
         np.maximum(x, 0, out=x)
     else:
         _relu(flat, flat)
+
+
+def clip_in_place(x, top):
+    """x = min(max(x, 0), top) in place, on one core."""
+    np.clip(x, 0, top, out=x)
 
 
 def _relu(x, y):

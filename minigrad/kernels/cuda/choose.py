@@ -16,12 +16,13 @@ def conv2d(x, w, bias, stride, padding, dilation, groups):
     return _forward(x, w, bias, stride, padding, dilation, groups)
 
 
-def conv2d_relu(x, *convolutions):
-    """See plain.conv2d_relu: bias and rectifier in one pass."""
+def conv2d_relu(x, *convolutions, top=None):
+    """See plain.conv2d_relu: bias and rectifier in one pass, and another one for the top."""
     parts = [_forward(x, *arguments, rectify=True) for arguments in convolutions]
     if any(part is NotImplemented for part in parts):
         return NotImplemented
-    return parts[0] if len(parts) == 1 else concatenate(parts, 1)
+    y = parts[0] if len(parts) == 1 else concatenate(parts, 1)
+    return y if top is None else array_module(y).minimum(y, top, out=y)
 
 
 def conv2d_relu_max_pool(x, convolution):

@@ -121,6 +121,22 @@ def test_tiny_blocks_change_nothing(monkeypatch):
         check(name, getattr(kernels, name)(*arguments), getattr(plain, name)(*arguments))
 
 
+def test_a_rectifier_ends_at_its_top():
+    for name, arguments in calls(np.float32, last=True):
+        if name == "conv2d_relu":
+            expected = np.clip(plain.conv2d_relu(*arguments), 0, 2)
+            assert not expected.size or (expected == 2).any()
+            check(name, kernels.conv2d_relu(*arguments, top=2), expected)
+            check(name, plain.conv2d_relu(*arguments, top=2), expected)
+
+
+def test_a_rectifier_ends_at_its_top_on_a_device(gpu):
+    for name, arguments in calls(np.float32, last=True):
+        if name == "conv2d_relu":
+            expected = np.clip(plain.conv2d_relu(*arguments), 0, 2)
+            check(name, kernels.conv2d_relu(*moved(gpu, arguments), top=2), expected, gpu.get)
+
+
 @pytest.mark.parametrize("way", kernels.modes.KERNELS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_functions_on_a_device_are_the_textbooks(dtype, way, gpu):
