@@ -260,12 +260,10 @@ def concatenate(xs, axis):
 
 
 def conv2d_relu(x, *convolutions, top=None):
-    """relu(conv2d(x, ...)); of several convolutions, each given as its arguments after x, joined over channels.
-
-    top: a number at which the result ends as well, as ReLU6's does at 6.
-    """
-    y = concatenate([conv2d(x, *arguments) for arguments in convolutions], 1)
-    return relu(y) if top is None else array_module(y).clip(y, 0, top)
+    """relu(conv2d(x, ...)), and at most `top`, where one is given; of several convolutions, each given as its arguments
+    after x, joined over channels."""
+    y = relu(concatenate([conv2d(x, *arguments) for arguments in convolutions], 1))
+    return y if top is None else array_module(y).minimum(y, top)
 
 
 def conv2d_relu_max_pool(x, convolution):

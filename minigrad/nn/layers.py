@@ -8,7 +8,7 @@ import numpy as np
 from .. import functional as F
 from ..tensor import Tensor
 from ..typing import Pair
-from .activations import LeakyReLU, ReLU  # noqa: F401  (where they have been before)
+from .activations import LeakyReLU, ReLU, ReLU6  # noqa: F401  (where the peephole, and others before, look for them)
 from .module import Module
 
 # ---- layers with parameters ------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ or ReLU6 after it; and a convolution, its ReLU and a 2x2 max pool. Only where no
 what lies between: with a graph they are functions, for rules and observers to meet.
 """
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,15 +29,15 @@ def in_turn(layers: Iterable[Any], x: Tensor) -> Any:
 
 def fused(layers: list[Any], x: Tensor) -> tuple[int, Any]:
     """(how many, y): the output of the first layers of [(name, layer)] at x, done by one kernel; (0, None) for none."""
-    from .activations import ReLU, ReLU6
-
-    rectifier = layers[1][1] if len(layers) > 1 else None
-    convs = _convolutions(layers[0][1]) if _is(rectifier, ReLU) or _is(rectifier, ReLU6) else []
-    tensors = [x, *(tensor for conv in convs for tensor in (conv.weight, conv.bias) if tensor is not None)]
-    if not convs or not isinstance(x, Tensor) or x.ndim != 4 or is_recorded(*tensors) or looks_for_nan():
+    if len(layers) < 2 or not isinstance(x, Tensor) or x.ndim != 4 or is_recorded(x) or looks_for_nan():
         return 0, None
-    pooled = len(layers) > 2 and len(convs) == 1 and _is(rectifier, ReLU) and _halves(layers[2][1])
-    count = 3 if pooled else 2
+    from .layers import ReLU, ReLU6
+
+    rectifier = layers[1][1]
+    convs = _convolutions(layers[0][1]) if _is(rectifier, ReLU) or _is(rectifier, ReLU6) else []
+    if not convs or is_recorded(*(p for conv in convs for p in (conv.weight, conv.bias) if p is not None)):
+        return 0, None
+    count = 3 if len(layers) > 2 and len(convs) == 1 and _is(rectifier, ReLU) and _halves(layers[2][1]) else 2
     while count > 1 and asked_for([*convs, *(layer for _, layer in layers[: count - 1])]):
         count -= 1
     if count == 1:
@@ -49,12 +48,11 @@ def fused(layers: list[Any], x: Tensor) -> tuple[int, Any]:
     if len(sizes) > 1 or any(crop is not None for *_, crop in checked) or x.dtype == np.float16:  # done in float32
         return 0, None
     kernel = kernels.conv2d_relu if count == 2 else kernels.conv2d_relu_max_pool
-    if _is(rectifier, ReLU6):
-        kernel = functools.partial(kernel, top=6)
+    named = {"top": 6} if _is(rectifier, ReLU6) else {}
 
     def forward(x: Tensor):
         calls = [(w.data, bias[0].data if bias else None, *geometry) for (_, w, *bias), geometry, _ in checked]
-        y = without_gradient(lambda x: kernel(x, *calls), x)
+        y = without_gradient(lambda x: kernel(x, *calls, **named), x)
         if 0 in y.shape[2:]:
             size = f"{y.shape[2:]}: the window does not fit the convolution's output of x of shape {x.shape}"
             raise ValueError(f"max_pool2d: the output would have size {size}")

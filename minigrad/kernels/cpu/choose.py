@@ -65,8 +65,10 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
 
 
 def _by_winograd(x, w, stride, padding, dilation, groups):
+    if not fits(w.shape[2:], stride, dilation, groups, x, w):
+        return False
     grid = (len(x), *output_hw(x.shape[2:], w.shape[2:], stride, padding, dilation))
-    return fits(w.shape[2:], stride, dilation, groups, x, w) and _prefers_winograd(grid, *w.shape[:2], _least_tiles(w))
+    return _prefers_winograd(grid, *w.shape[:2], _least_tiles(w))
 
 
 def _least_tiles(w):

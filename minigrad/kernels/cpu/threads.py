@@ -218,10 +218,11 @@ def parallel(function, items):
     workers, so with the same result. With one item, one core, or from inside another `parallel`, it is a plain loop.
     The first exception is raised here once no thread is working any more; items not yet begun are then dropped.
     """
-    items, cores, pool = list(items), _cores(), _pool
+    items, pool = list(items), _pool
     threads = min(thread_count(), len(items))
     if threads <= 1:
         return [function(item) for item in items]
+    cores = _cores()
     with_workers = pool.in_use.acquire(blocking=False)
     threads = threads if with_workers else 1
 
@@ -284,7 +285,8 @@ def _cut(length, count):
     Threads that take one after the other are done at the same time then: 4, 4, 3, 3 leaves neither of two waiting, as
     3, 4, 3, 4 would.
     """
-    count = max(1, count)
+    if count <= 1:
+        return [slice(0, length)]
     short, longer = divmod(length, count)
     edges = [short * i + min(i, longer) for i in range(count + 1)]
     return [slice(lo, hi) for lo, hi in zip(edges, edges[1:], strict=False)]
