@@ -43,6 +43,7 @@ from .checks import (
     sensitivity,
     sparseness,
 )
+from .coarse_to_fine import style_coarse_to_fine
 from .corruptions import corrupt
 from .cue_conflict import cue_conflict, shape_decisions
 from .defenses import BitDepth, GaussianBlur, GaussianNoise, Jpeg, defend

@@ -79,6 +79,7 @@ RANGES = {
     "relative_infidelity.samples": Range(3),
     "relative_infidelity.sigma": Range(above=0, high=1e6),
     "samples": COUNT,
+    "scales": COUNT,
     "searches": COUNT,
     "sigma": Range(0, 1),
     "steps": COUNT,

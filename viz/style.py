@@ -74,8 +74,9 @@ def style_transfer(
         With [] for one of them the other half is alone.
     style_weight: None takes the one with which all of the content, 1/2 sum P^2, weighs a fortieth (with content_weight
         1) of the style loss of the content image, whatever the network and the sizes.
-    layer_weights: the w_l, one for each style layer; by default equal, with sum 1. blend: a weight for each style; by
-        default equal; they are divided by their sum. normalization: of the style loss, "gatys" as above, "chw" or "hw".
+    layer_weights: the w_l, one for each style layer; by default equal, with sum 1; "balanced" takes those with which
+        each layer has the same part in the style loss of the content image. blend: a weight for each style; by default
+        equal; they are divided by their sum. normalization: of the style loss, "gatys" as above, "chw" or "hw".
     style_scale: the style image is resized by this factor first: below 1 for finer strokes, above 1 for coarser ones.
     average_pooling: replace max pooling, in a copy of the model; None does wherever `with_average_pooling` can.
     original_colors: transfer luminance only, and keep the colours of `content` (see `luminance_only`).
@@ -86,7 +87,7 @@ def style_transfer(
     styles = list(style) if isinstance(style, list | tuple) else [style]
     if not styles or any(one is None for one in styles):
         raise ValueError("style_transfer: there is no style: give a picture, or a list of some")
-    content, styles = _photograph(model, "content", content), [_photograph(model, "style", s) for s in styles]
+    content, styles = photograph(model, "content", content), [photograph(model, "style", s) for s in styles]
     weights = {"content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight, "blend": blend}
     require("style_transfer", **weights, style_scale=style_scale)
     restore = None
@@ -99,11 +100,11 @@ def style_transfer(
         raise ValueError("style_transfer: there is neither a content nor a style layer: name one")
     wanted = _contents(model, content, content_layers)
     grams = _styles(model, styles, style_layers, blend, style_scale) if style_layers else {}
-    weights = _shares("layer_weights", layer_weights, len(style_layers), normalize=False) if grams else []
+    weights = _layer_weights(layer_weights, model, content, grams, normalization)
     if style_weight is None:
         style_weight = _balance(model, content, wanted, grams, weights, normalization)
     if isinstance(start, str) and start in ("content", "style"):
-        start = content if start == "content" else _resized(styles[0], content.shape[2:])
+        start = content if start == "content" else resized(styles[0], content.shape[2:])
 
     losses = _losses(model, wanted, grams, weights, normalization, content_weight, style_weight, tv_weight)
     x = start_image(model, start, content.shape[2:], streams(seed, "style_transfer", content))
@@ -163,7 +164,7 @@ def synthesize_texture(
     tv_weight. The rest is as in `style_transfer`. Returns an Optimized.
     """
     require("synthesize_texture", weight=weight, tv_weight=tv_weight, style_scale=style_scale)
-    style = _photograph(model, "style", style)
+    style = photograph(model, "style", style)
     model = with_average_pooling(model) if average_pooling else model
     _, layers = default_layers(model, (), layers)
     if not layers:
@@ -274,6 +275,20 @@ def _balance(
     return STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
 
 
+def _layer_weights(given: Any, model: Module, content: Any, grams: dict, normalization: str) -> list[float]:
+    """The w_l of the layers in grams: those given, equal ones, or, "balanced", those that weigh each layer alike."""
+    if not grams:
+        return []
+    if not isinstance(given, str):
+        return _shares("layer_weights", given, len(grams), normalize=False)
+    if given != "balanced":
+        raise ValueError(f'style_transfer: layer_weights are numbers or "balanced", got {given!r}')
+    found = _contents(model, content, list(grams))
+    unlike = [style_loss(found[layer], gram, normalization).item() for layer, gram in grams.items()]
+    shares = [1 / loss if loss > 0 else 0.0 for loss in unlike]
+    return _shares("layer_weights", shares if any(shares) else None, len(grams))
+
+
 def _content(found: dict[str, Tensor], wanted: dict[str, Tensor], weight: float) -> Tensor:
     return _sum(content_loss(found[layer], wanted[layer]) for layer in wanted) * weight
 
@@ -313,7 +328,7 @@ def _styles(model: Module, styles: list, layers: Sequence[str], blend: Any, scal
     """{layer: (1,N,N) Tensor}: the mean Gram matrices of the styles, blended."""
     grams = {}
     for style, share in zip(styles, _shares("blend", blend, len(styles)), strict=True):
-        found = _contents(model, _resized(style, tuple(max(1, round(n * scale)) for n in style.shape[2:])), layers)
+        found = _contents(model, resized(style, tuple(max(1, round(n * scale)) for n in style.shape[2:])), layers)
         for layer, a in found.items():
             if a.ndim != 4:
                 raise ValueError(f"layer {layer!r} has no positions, its output is {a.shape[1:]}: it has no style")
@@ -329,14 +344,14 @@ def _shares(name: str, weights: Any, count: int, normalize: bool = True) -> list
     return [w / sum(weights) for w in weights] if normalize else weights
 
 
-def _photograph(model: Module, name: str, image: Any) -> np.ndarray:
+def photograph(model: Module, name: str, image: Any) -> np.ndarray:
     image, c = as_pixels("an optimised image", model, image, whole=True, argument=name), channels(model)
     if image.shape[:2] != (1, c):
         raise ValueError(f"{name} must be one picture, (1,{c},H,W), got shape {image.shape}")
     return image
 
 
-def _resized(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def resized(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     if image.shape[2:] == tuple(size):
         return image
     from models import load_image

@@ -170,6 +170,27 @@ def test_style_transfer(script, photograph, tmp_path):
     assert set(arrays) == {"image", "result", "loss_content", "loss_style"} and arrays["result"].shape == (1, 3, 21, 32)
 
 
+def test_style_transfer_begins_at_half_the_size(script, weights, tmp_path):
+    """With layers that weigh alike, unless it is told otherwise."""
+    models.save_image(np.random.default_rng(0).random((3, 128, 128), np.float32), tmp_path / "large.png")
+    models.save_image(np.random.default_rng(1).random((3, 128, 128), np.float32), tmp_path / "painting.png")
+    layers, found = ["relu1_1", "relu2_1"], []
+    for options in ([], ["--scales", 1, "--layer-weights", 0.1, 0.2]):
+        args = ["--style", tmp_path / "painting.png", "--size", 128, "--style-layers", ",".join(layers), *options]
+        out = tmp_path / f"out{len(found)}"
+        code, _, err = script("style_transfer", tmp_path / "large.png", *args, "--steps", 2, "--out", out)
+        assert code == 0, err
+        found.append(read(out, "style_transfer_large_random"))
+    (usual, usually), (told, alone) = found
+    content, style = (models.load_image(tmp_path / name) for name in ("large.png", "painting.png"))
+    given = {"style_layers": layers, "steps": 2, "average_pooling": None, "layer_weights": "balanced"}
+    by_viz = viz.style_coarse_to_fine(models.load(weights), content, style, **given)
+    np.testing.assert_allclose(usually["result"], by_viz.image, atol=2e-3)
+    assert usual["settings"]["layer_weights"] == pytest.approx(by_viz.settings["layer_weights"], rel=0.01)
+    assert told["settings"]["layer_weights"] == [0.1, 0.2]
+    assert abs(usually["result"] - alone["result"]).mean() > 0.01
+
+
 def test_texture(script, photograph, tmp_path):
     code, out, err = script("texture", photograph, "--size", 32, "--width", 40, "--height", 24, "--steps", 3)
     assert code == 0, err

@@ -140,6 +140,22 @@ def test_the_default_style_weight_balances_the_terms(net):
     assert scaled == pytest.approx(40 * everything, rel=1e-5)
 
 
+def test_balanced_layers_have_equal_parts_at_the_content(net):
+    content, style = picture(0), picture(1)
+    found = viz.style_transfer(net, content, style, **LAYERS, layer_weights="balanced", style_weight=7.0, steps=1)
+    names = LAYERS["style_layers"]
+    begun, wanted = (net.activations(mg.Tensor(x), names) for x in (content, style))
+    parts = [viz.style_loss(begun[name], mean_gram(wanted[name])).item() for name in names]
+    weights = found.settings["layer_weights"]
+    assert sum(weights) == pytest.approx(1) and weights[0] != pytest.approx(0.5, rel=0.2)
+    assert [w * part for w, part in zip(weights, parts, strict=True)] == pytest.approx([weights[0] * parts[0]] * 2)
+    assert found.losses["style"][0] == pytest.approx(2 * 7 * weights[0] * parts[0], rel=1e-5)
+    same = viz.style_transfer(net, content, content, **LAYERS, layer_weights="balanced", start="noise", steps=1)
+    assert same.settings["layer_weights"] == [0.5, 0.5]
+    with pytest.raises(ValueError, match="\"balanced\", got 'equal'"):
+        viz.style_transfer(net, content, style, **LAYERS, layer_weights="equal")
+
+
 def test_styles_are_blended_by_weight(net):
     content, styles = picture(0), [picture(1), picture(2)]
     grams = [mean_gram(net.activations(mg.Tensor(s), ["relu1"])["relu1"]).numpy() for s in styles]

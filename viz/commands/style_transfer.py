@@ -12,6 +12,7 @@ import numpy as np
 
 import viz
 from viz import plot
+from viz.coarse_to_fine import factors
 from viz.optimize import Optimized
 
 from .job import Job
@@ -43,8 +44,9 @@ number(
     low=0,
     high=1e12,
     metavar="W",
-    shown="default: equal",
+    shown="default: those that weigh the layers alike",
 )
+number("--scales", 3, "sizes, each twice the one before, none with a side under 64 pixels")
 add(
     "--start",
     metavar="content|style|noise|grey|zeros|IMAGE",
@@ -53,7 +55,6 @@ add(
 )
 number("--size", 512, "longest side of the pictures", low=LEAST, high=8192, unit="pixels")
 add_course_options(options, steps=200, lr=0.02, optimizer="lbfgs")
-options.set_defaults(model="minivgg_robust")  # it paints the longer strokes: docs/techniques/style.md
 
 
 def transferred(job: Job) -> tuple[np.ndarray, list[np.ndarray], Optimized]:
@@ -62,16 +63,16 @@ def transferred(job: Job) -> tuple[np.ndarray, list[np.ndarray], Optimized]:
     content = fitted(job, args.image, args.size)
     styles = [fitted(job, path, args.size) for path in args.style]
     plain = {name: getattr(args, name) for name in ("blend", "content_weight", "style_weight", "tv_weight")}
-    plain |= {
-        name: getattr(args, name) for name in ("normalization", "style_scale", "average_pooling", "layer_weights")
-    }
-    result = viz.style_transfer(
+    plain |= {name: getattr(args, name) for name in ("normalization", "style_scale", "average_pooling", "scales")}
+    args.scales = len(factors(content.shape[2:], args.scales))  # as many as there will be
+    result = viz.style_coarse_to_fine(
         job.model,
         content,
         styles,
         names(args.content_layers),
         names(args.style_layers),
         **plain,
+        layer_weights=args.layer_weights or "balanced",
         start=start_of(job, args.start, content.shape[2:]),
         original_colors=args.original_colours,
         optimizer=args.optimizer,
@@ -79,7 +80,7 @@ def transferred(job: Job) -> tuple[np.ndarray, list[np.ndarray], Optimized]:
         steps=args.steps,
         **course(job),
     )
-    job.left(result, args.steps)
+    job.left(result, args.scales * args.steps)
     return content, styles, result
 
 

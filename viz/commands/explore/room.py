@@ -282,7 +282,7 @@ class Live(Job):
 
     def frame(self, step: int, image: np.ndarray, losses: Mapping[str, float]) -> bool:
         """The callback of viz's optimisers."""
-        steps = (self.args.steps or 0) * getattr(self.args, "octaves", 1)
+        steps = (self.args.steps or 0) * getattr(self.args, "octaves", 1) * getattr(self.args, "scales", 1)
         return self.wish is not None and self.wish.part(step, steps, lambda: self.drawn(image))
 
     @property

@@ -43,19 +43,20 @@ def style(room: Room, question: dict[str, Any], wish: Wish) -> dict[str, Any]:
 
 
 def style_text(job: Live) -> str:
-    """The call of viz.style_transfer that the command makes."""
-    args, words = job.args, {}
+    """The call of viz.style_coarse_to_fine that the command makes."""
+    args, words = job.args, {"layer_weights": job.args.layer_weights or "balanced"}
     for name in ("content_layers", "style_layers"):
         if getattr(args, name):
             words[name] = names(getattr(args, name))
-    given = ("content_weight", "style_weight", "tv_weight", "layer_weights", "normalization", "style_scale")
+    given = ("content_weight", "style_weight", "tv_weight", "normalization", "style_scale", "scales")
     options = style_transfer.options
     for name in (*given, "average_pooling", "optimizer", "lr", "steps", "seed"):
         if getattr(args, name) != options.get_default(name) or name in ("steps", "average_pooling"):
             words[name] = getattr(args, name)
     if args.original_colours:
         words["original_colors"] = True
-    return f"viz.style_transfer(model, image, style, {', '.join(f'{name}={value!r}' for name, value in words.items())})"
+    words = ", ".join(f"{name}={value!r}" for name, value in words.items())
+    return f"viz.style_coarse_to_fine(model, image, style, {words})"
 
 
 def program(room: Room, job: Live, pictures: Mapping[str, np.ndarray], line: str) -> str:

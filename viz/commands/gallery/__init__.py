@@ -145,7 +145,7 @@ def work(study: Study) -> int:
         + 2 * len(attributions.CHECKED)
         + patches
         + films
-        + budget.style_steps
+        + 2 * budget.style_steps
         + len(study.others)
         + 20
     )

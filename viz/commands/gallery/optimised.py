@@ -7,6 +7,7 @@ import numpy as np
 
 import viz
 from minigrad.nn import Module
+from viz.coarse_to_fine import factors
 from viz.head import stages
 from viz.optimize import Optimized
 
@@ -94,14 +95,17 @@ def style(study: Study) -> dict[str, Any]:
     budget, job = study.budget, study.job
     content = fitted(job, study.first.path, budget.style_side)
     model_style = waves(budget.style_side) if study.style is None else study.style
-    made = viz.style_transfer(
+    scales = len(factors(content.shape[2:], 3))
+    made = viz.style_coarse_to_fine(
         study.model,
         content,
         model_style,
+        scales=scales,
+        layer_weights="balanced",
         average_pooling=None,
         steps=budget.style_steps,
         seed=job.args.seed,
-        record=study.record_every(budget.style_steps),
+        record=study.record_every(scales * budget.style_steps),
         callback=study.step,
     )
     job.stopped |= made.stopped
@@ -115,7 +119,7 @@ def style(study: Study) -> dict[str, Any]:
         "film": embed.film(made.frames, f"{study.first.name} in the style of {drawn}", "result"),
         "losses": {name: [embed.number(v) for v in ends] for name, ends in losses.items()},
         "numbers": losses,
-        "steps": budget.style_steps,
+        "steps": scales * budget.style_steps,
         "commands": [
             study.command(
                 "style_transfer", "--style", given, "--size", budget.style_side, "--steps", budget.style_steps

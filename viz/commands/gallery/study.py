@@ -41,7 +41,7 @@ class Budget:
     patches: int = 6
     attack_steps: int = 30
     style_side: int = 192
-    style_steps: int = 64
+    style_steps: int = 48  # at each of two sizes
     more: int = 6  # photographs beside the first
     points: int = 240  # photographs in the map
 

@@ -22,14 +22,14 @@ export function leave() {
 
 const own = (name) => place.get(`style-${name}`); // what the address has of this view's controls
 const equal = () => (1 / facts.style.layers.length).toPrecision(3);
-const network = () => (facts.networks.includes("minivgg_robust") ? "minivgg_robust" : facts.networks[0]);
+const network = () => facts.networks[0];
 
 function controls() {
   const field = (name, label, properties) => element("label", {}, label, element("input", { type: "number", name, ...properties }));
   const select = (name, label, words) =>
     element("label", {}, label, element("select", { name }, ...Object.entries(words).map(([value, text]) => element("option", { value }, text))));
   const named = (names) => Object.fromEntries(names.map((name) => [name, name]));
-  const layers = facts.style.layers.map((name) => field(`w-${name}`, name, { min: 0, step: "any", placeholder: equal() }));
+  const layers = facts.style.layers.map((name) => field(`w-${name}`, name, { min: 0, step: "any", placeholder: "as suits" }));
   const made = element(
     "form",
     { className: "inks", onsubmit: (event) => event.preventDefault() },
