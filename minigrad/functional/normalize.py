@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..autograd import Function, without_gradient
+from ..autograd import Function, is_recorded, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import Array, Gradients, TensorLike
@@ -77,6 +77,18 @@ class ChannelSumProduct(Function):
         x, y = self.inputs
         by_x, by_y = self.needs_input_grad
         return channel_scale(y, g) if by_x else None, channel_scale(x, g) if by_y else None
+
+
+class ChannelSums(Function):
+    """(2,C): the sum of x in each channel, and the sum of x * y."""
+
+    def forward(self, x: Array, y: Array) -> Array:
+        return kernels.channel_sums(x, y)
+
+    def vjp(self, g: Tensor) -> Gradients:
+        x, y = self.inputs
+        by_x, by_y = self.needs_input_grad
+        return ChannelAffine()(y, g[1], g[0]) if by_x else None, channel_scale(x, g[1]) if by_y else None
 
 
 class ChannelMean(Function):
@@ -156,18 +168,24 @@ class BatchNorm(Function):
 
     def vjp(self, g: Tensor) -> Gradients:
         x, weight, _ = self.inputs
-        mean = ChannelMean(self.mean)(x)
-        inverse = 1.0 / sqrt(ChannelVariance(self.mean, self.variance)(x) + self.eps)
-        gbias = channel_sum(g)
-        gweight = (ChannelSumProduct()(g, x) - mean * gbias) * inverse if any(self.needs_input_grad[:2]) else None
-        if not self.needs_input_grad[0]:
-            return None, gweight, gbias
+        sums = ChannelSums()(g, x)
+        if is_recorded(g, *self.inputs):
+            mean, variance = ChannelMean(self.mean)(x), ChannelVariance(self.mean, self.variance)(x)
+            gweight, gbias, *slopes = self._vectors(sqrt, mean, variance, weight, sums[0], sums[1], _count(x))
+        else:  # the same of arrays: a Tensor for each number would take as long as the passes
+            arrays = self.mean, self.variance, weight.data, *sums.data
+            found = self._vectors(array_module(x.data).sqrt, *arrays, _count(x))
+            gweight, gbias, *slopes = (Tensor._wrap(vector) for vector in found)
+        a, b, c = slopes
+        return ChannelAffine2()(g, a, x, b, c) if self.needs_input_grad[0] else None, gweight, gbias
 
-        m = float(_count(x))
+    def _vectors(self, sqrt, mean, variance, weight, gbias, sum_g_x, count):
+        """(gweight, gbias, a, b, c), each (C,), of such vectors: the input gradient is g*a + x*b + c."""
+        m, inverse = float(count), 1.0 / sqrt(variance + self.eps)
+        gweight = (sum_g_x - mean * gbias) * inverse
         a = weight * inverse
         b = -a * inverse * gweight / m
-        c = -a * gbias / m - b * mean
-        return ChannelAffine2()(g, a, x, b, c), gweight, gbias
+        return gweight, gbias, a, b, -a * gbias / m - b * mean
 
 
 def batch_norm(

@@ -183,12 +183,17 @@ def axis_sum(x, axes):
 
 def channel_sum(x):
     """(C,) in x's dtype: the sum of x over every axis but 1."""
-    return axis_sum(x, _all_but_channels(x)).reshape(-1)
+    return axis_sum(x, (0, *range(2, x.ndim))).reshape(-1)
 
 
 def channel_sum_product(x, y):
     """(C,) in x's dtype: the sum of x*y over every axis but 1."""
     return channel_sum(x * y)
+
+
+def channel_sums(x, y):
+    """(2,C) in x's dtype: channel_sum(x) and channel_sum_product(x, y)."""
+    return array_module(x, y).stack([channel_sum(x), channel_sum_product(x, y)])
 
 
 def channel_moments(x):
@@ -207,10 +212,6 @@ def channel_affine(x, scale, shift):
 def channel_affine2(x, a, y, b, c):
     """x * a + y * b + c, with a, b and c (C,): batch normalisation's input gradient from g and x."""
     return x * _column(a, x) + y * _column(b, x) + _column(c, x)
-
-
-def _all_but_channels(x):
-    return (0, *range(2, x.ndim))
 
 
 def _column(vector, x):

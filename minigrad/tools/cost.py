@@ -83,6 +83,7 @@ _FORMULAS = {
     normalize.ChannelAffine: _of_input(2),
     normalize.ChannelAffine2: _of_input(4),
     normalize.ChannelSumProduct: _of_input(2),
+    normalize.ChannelSums: _of_input(3),
 } | dict.fromkeys(
     (
         *(broadcast.BroadcastTo, shape.Reshape, shape.Permute, shape.Flip, shape.Roll, index.GetItem, index.PutItem),

@@ -19,6 +19,7 @@ from minigrad.kernels.cpu.channel import (
     channel_moments,
     channel_sum,
     channel_sum_product,
+    channel_sums,
     concatenate,
 )
 from minigrad.kernels.cpu.choose import (
@@ -41,6 +42,7 @@ __all__ = [
     "channel_moments",
     "channel_sum",
     "channel_sum_product",
+    "channel_sums",
     "concatenate",
     "conv2d",
     "conv2d_input_grad",

@@ -47,6 +47,22 @@ def channel_sum_product(x, y):
     return _folded(sum(parallel(partial, _row_blocks(xs))), times).astype(x.dtype)
 
 
+def channel_sums(x, y):
+    """(2,C): channel_sum(x) and channel_sum_product(x, y), in one pass and to the bit where memory is channels-last."""
+    xs, ys = as_rows(x), as_rows(y)
+    if xs is None or ys is None:
+        return np.stack([channel_sum(x), channel_sum(x * y)])
+    (xs, ys), times = _widened(xs, ys)
+
+    def partial(block):
+        product = _workspace.empty("product", xs[block].shape, x.dtype)
+        np.multiply(xs[block], ys[block], out=product)
+        return np.stack([_column_sums(xs[block]), _column_sums(product)])
+
+    by_column = sum(parallel(partial, _row_blocks(xs)))
+    return by_column.reshape(2, times, -1).sum(1).astype(x.dtype)
+
+
 def channel_moments(x):
     """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype, in one pass over memory.
 

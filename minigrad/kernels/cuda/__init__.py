@@ -13,6 +13,7 @@ from minigrad.kernels.cuda.channel import (
     channel_moments,
     channel_sum,
     channel_sum_product,
+    channel_sums,
     concatenate,
 )
 from minigrad.kernels.cuda.choose import (
@@ -33,6 +34,7 @@ __all__ = [
     "channel_moments",
     "channel_sum",
     "channel_sum_product",
+    "channel_sums",
     "concatenate",
     "conv2d",
     "conv2d_input_grad",

@@ -24,6 +24,14 @@ def channel_sum_product(x, y):
     return NotImplemented if rows is None else _column_sums_of(*rows).astype(x.dtype)
 
 
+def channel_sums(x, y):
+    """(2,C): channel_sum(x) and channel_sum_product(x, y)."""
+    rows = _rows(x, y)
+    if rows is None:
+        return NotImplemented
+    return array_module(x).stack([_column_sums_of(rows[0]), _column_sums_of(*rows)]).astype(x.dtype)
+
+
 def channel_moments(x):
     """Mean and variance (biased) of x over every axis but 1, each (C,) in x's dtype."""
     rows = _rows(x)

@@ -122,6 +122,7 @@ def test_sums_and_affine_maps_of_channels(gpu, dtype, shape):
 
     same(kernels.channel_sum, x)
     same(kernels.channel_sum_product, x, y)
+    same(kernels.channel_sums, x, y)
     same(kernels.channel_moments, x)
     same(kernels.channel_affine, x, a, s)
     same(kernels.channel_affine2, x, a, y, b, s)

@@ -30,7 +30,9 @@ POOLS = [  # x, kernel, stride, padding, dilation, ceil_mode
     ((2, 3, 11, 12), (2, 3), (3, 1), (1, 0), (2, 2), True),
     ((0, 3, 8, 10), (3, 2), (2, 2), (1, 1), ONE, False),
 ]
-FLOATS_ONLY = {"channel_sum_product", "channel_moments", "channel_affine", "channel_affine2"}  # batch normalisation's
+FLOATS_ONLY = {  # batch normalisation's
+    *("channel_sum_product", "channel_sums", "channel_moments", "channel_affine", "channel_affine2"),
+}
 
 
 def calls(dtype, last):
@@ -72,6 +74,7 @@ def calls(dtype, last):
         for axes in ((0,), (1,), (0, *range(2, x.ndim)), tuple(range(x.ndim))):
             yield "axis_sum", (x, axes)
         yield "channel_sum_product", (x, y)
+        yield "channel_sums", (x, y)
         yield "channel_moments", (x,)
         yield "channel_affine", (x, a, b)
         yield "channel_affine2", (x, a, y, b, c)

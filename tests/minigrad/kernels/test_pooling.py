@@ -163,6 +163,10 @@ def test_channel_passes(shape, last):
 
     np.testing.assert_allclose(kernels.channel_sum(x), exact_x.sum(axes), rtol=1e-6)
     np.testing.assert_allclose(kernels.channel_sum_product(x, y), (exact_x * exact_y).sum(axes), rtol=1e-6)
+    both = kernels.channel_sums(x, y)
+    np.testing.assert_allclose(both, [exact_x.sum(axes), (exact_x * exact_y).sum(axes)], rtol=1e-6)
+    if last or len(shape) == 2:
+        assert np.array_equal(both, [kernels.channel_sum(x), kernels.channel_sum_product(x, y)])
     affine = kernels.channel_affine(x, a, b)
     np.testing.assert_allclose(affine, x * a.reshape(column) + b.reshape(column), atol=1e-5)
     affine2 = kernels.channel_affine2(x, a, y, b, c)
