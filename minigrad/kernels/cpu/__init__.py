@@ -1,7 +1,7 @@
 """Fast kernels for NumPy's arrays: the functions of plain.py, for all threads and for the caches of a CPU.
 
     choose                                   which algorithm a convolution takes
-    direct                                   convolution as a product of matrices
+    direct, windows                          convolution as a product of matrices
     winograd, winograd_tiles                 the same with fewer products
     pooling, channel, elementwise, product   the other families of plain.py
     blocking                                 how an output is cut into blocks, and where a tap lies

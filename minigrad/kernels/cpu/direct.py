@@ -32,12 +32,13 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu import depthwise, tuning
-from minigrad.kernels.cpu.blocking import crop, grid_blocks, phases, taps_of
+from minigrad.kernels.cpu.blocking import phases, taps_of
 from minigrad.kernels.cpu.elementwise import add_bias, relu_in_place
 from minigrad.kernels.cpu.memory import Workspace, lasting_empty
 from minigrad.kernels.cpu.pooling import max_of_four
 from minigrad.kernels.cpu.product import matmul, pixels_times, uncopied_run
-from minigrad.kernels.cpu.threads import blocks, parallel, runs, thread_count
+from minigrad.kernels.cpu.threads import blocks, parallel, runs, shares, thread_count
+from minigrad.kernels.cpu.windows import columns_of, copy, row_blocks, tile_of, windows_of
 from minigrad.kernels.frozen import form
 from minigrad.kernels.layout import as_rows, channels_first, channels_last, empty_channels_last
 from minigrad.kernels.plain import output_hw
@@ -72,14 +73,14 @@ def conv2d_relu_max_pool(x, w, bias, stride, padding, dilation, groups):
 
     def fill_block(block):
         images, rows = block  # of y; twice as many rows are computed
-        tile = _tile(x[images], slice(2 * rows.start, 2 * rows.stop), ow, w.shape[2:], stride, dilation, origin)
+        tile = tile_of(x[images], slice(2 * rows.start, 2 * rows.stop), ow, w.shape[2:], stride, dilation, origin)
         pixels = _workspace.empty("pixels", (len(tile), 2 * (rows.stop - rows.start), ow, len(w)), y.dtype)
         fill(tile, pixels)
         pooled = y[images, :, rows]
         max_of_four(channels_first(pixels), pooled)
         relu_in_place(pooled)
 
-    parallel(fill_block, _row_blocks((len(x), oh // 2, 2 * ow), (numbers + len(w)) * y.itemsize, w.nbytes))
+    parallel(fill_block, row_blocks((len(x), oh // 2, 2 * ow), (numbers + len(w)) * y.itemsize, w.nbytes))
     return y
 
 
@@ -97,8 +98,12 @@ def conv2d_input_grad(g, w, input_hw, stride, padding, dilation, groups):
     if groups == 1 and stride != (1, 1) and tuning.FEW_OUTPUTS * cg <= len(w):
         _scatter_products(g, w, gx, stride, padding, dilation, runs(len(g), 1))
         return gx
-    if groups == 1 and math.prod(w.shape[2:]) > 1 and 0 < g.size < cg * len(w):  # fewer pixels than channels
+    several = groups == 1 and math.prod(w.shape[2:]) > 1
+    if several and 0 < g.size < cg * len(w):  # fewer pixels than channels
         _scatter_products(g, w, gx, stride, padding, dilation, [slice(None)])
+        return gx
+    if several and stride != (1, 1) and 0 < g.size <= tuning.FEW_PIXELS * cg * len(w):
+        _scatter_products(g, w, gx, stride, padding, dilation, shares(len(g)))
         return gx
     if cg == 1 < groups == len(w):
         depthwise.input_grad(g, w, gx, stride, padding, dilation)
@@ -133,10 +138,10 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
         total = None
         for images, rows in own:
             g_block = g[images, rows]
-            tile = _tile(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin)
-            windows = _windows(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
-            g_rows = _columns(g_block[:, :, :, None, None], groups, False, "g")
-            columns = _columns(windows, groups, by_pixels, "columns")
+            tile = tile_of(x[images], rows, g.shape[2], kernel_hw, stride, dilation, origin)
+            windows = windows_of(tile, g_block.shape[1:3], kernel_hw, stride, dilation)
+            g_rows = columns_of(g_block[:, :, :, None, None], groups, False, "g")
+            columns = columns_of(windows, groups, by_pixels, "columns")
             if by_pixels and len(g_rows[0]) > o:  # BLAS is faster the other way round, and the result is soon turned
                 product = matmul(columns.swapaxes(1, 2), g_rows).swapaxes(1, 2)
             else:
@@ -144,13 +149,16 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
             total = product if total is None else np.add(total, product, out=total)
         return total
 
-    todo = _row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize)
+    todo = row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize)
     shares = [todo[i :: thread_count()] for i in range(thread_count())]
     partials = parallel(partial, [own for own in shares if own])
     gw = sum(partials[1:], partials[0]) if partials else np.zeros((groups, o, length), dtype)
     if by_pixels:
         return gw.reshape(groups * o, -1, *kernel_hw)
-    return np.ascontiguousarray(gw.reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2))
+    by_channel = gw.reshape(groups * o, *kernel_hw, -1).transpose(0, 3, 1, 2)
+    gw = np.empty(by_channel.shape, dtype)
+    copy(by_channel, gw)
+    return gw
 
 
 # ---- the correlation, and the ways to fill a block of it -------------------------------------------------------------
@@ -197,11 +205,11 @@ def _correlate(way, x, w, bias, out, stride, dilation, origin, groups, after=Non
     def fill_block(block):
         images, rows = block
         target = out[images, rows]
-        fill(_tile(x[images], rows, out.shape[2], w.shape[2:], stride, dilation, origin), target)
+        fill(tile_of(x[images], rows, out.shape[2], w.shape[2:], stride, dilation, origin), target)
         if after is not None:
             after(target)
 
-    parallel(fill_block, _row_blocks(out.shape, numbers * out.dtype.itemsize, w.size * out.dtype.itemsize))
+    parallel(fill_block, row_blocks(out.shape, numbers * out.dtype.itemsize, w.size * out.dtype.itemsize))
 
 
 # A way makes fill(tile, target), which fills target (n,rows,OW,O) from the part of x that its windows cover, and says
@@ -227,8 +235,8 @@ def _multiply_windows(w, bias, stride, dilation, groups, positions):
     matrix = (np.ascontiguousarray(matrix) if few else matrix)[:, None]
 
     def fill(tile, target):
-        windows = _windows(tile, target.shape[1:3], w.shape[2:], stride, dilation)
-        columns = _columns(windows, groups, by_pixels, "columns", ones)
+        windows = windows_of(tile, target.shape[1:3], w.shape[2:], stride, dilation)
+        columns = columns_of(windows, groups, by_pixels, "columns", ones)
         run = uncopied_run(*columns.shape[1:], matrix.shape[3]) if few else columns.shape[1]
         columns = columns.reshape(groups, -1, run, columns.shape[2])
         if groups == 1 and target.flags.c_contiguous and target.dtype == np.result_type(columns, matrix):
@@ -321,62 +329,3 @@ def _scatter_products(g, w, gx, stride, padding, dilation, todo):
         gx[images] = total
 
     parallel(fill, todo)
-
-
-# ---- windows ---------------------------------------------------------------------------------------------------------
-
-
-def _row_blocks(shape, bytes_per_position, weight_bytes):
-    """[(images, rows)] of an (N,OH,OW,_) output whose windows stay in caches.
-
-    Blocks are no smaller than the weights, which every block reads. Where that makes one block of all, `matmul` shares
-    out its product by output channels, so that each thread reads weights of its own.
-    """
-    budget = max(tuning.WINDOW_BYTES, weight_bytes)
-    return grid_blocks(*shape[:3], max(1, budget // max(1, bytes_per_position)))
-
-
-def _tile(x, rows, ow, kernel_hw, stride, dilation, origin):
-    """The part of x that the windows of output rows `rows` read, zeros outside x: (n, rows read, columns read, C)."""
-    height = (rows.stop - rows.start - 1) * stride[0] + (kernel_hw[0] - 1) * dilation[0] + 1
-    width = (ow - 1) * stride[1] + (kernel_hw[1] - 1) * dilation[1] + 1
-    top = rows.start * stride[0] + origin[0]
-
-    def empty(shape, dtype):
-        n, h, w, c = shape
-        if c < tuning.FEW_CHANNELS:
-            return channels_last(_workspace.empty("tile", (n, c, h, w), dtype))
-        return _workspace.empty("tile", shape, dtype)
-
-    return crop(x, top, origin[1], height, width, empty)
-
-
-def _windows(tile, out_hw, kernel_hw, stride, dilation):
-    """(n, rows, columns, KH, KW, C): a view of the window of every output position."""
-    n, _, _, c = tile.shape
-    sn, sh, sw, sc = tile.strides
-    strides = (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc)
-    return np.lib.stride_tricks.as_strided(tile, (n, *out_hw, *kernel_hw, c), strides)
-
-
-def _columns(windows, groups, by_pixels, name, ones=False):
-    """(n, rows, columns, KH, KW, C) as matrices (G, positions, KH*KW*C/G), copied only where it must be.
-
-    ones: with a last column of ones, where windows are copied by pixels.
-    """
-    n, oh, ow, kh, kw, c = windows.shape
-    positions, length = n * oh * ow, kh * kw * c // groups
-    split = windows.reshape(n, oh, ow, kh, kw, groups, c // groups)
-    if by_pixels:
-        columns = _workspace.empty(name, (groups, length + ones, positions), split.dtype)
-        columns[:, :length].reshape(groups, c // groups, kh, kw, n, oh, ow)[...] = split.transpose(5, 6, 3, 4, 0, 1, 2)
-        columns[:, length:] = 1
-        return columns.swapaxes(1, 2)
-    if groups > 1:
-        split = split.transpose(5, 0, 1, 2, 3, 4, 6)
-    if split.flags.c_contiguous:
-        columns = split
-    else:
-        columns = _workspace.empty(name, split.shape, split.dtype)
-        columns[...] = split
-    return columns.reshape(groups, positions, length)

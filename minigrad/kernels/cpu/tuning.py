@@ -82,6 +82,7 @@ MIN_READ_BYTES = 4 << 20  # unless it reads more than this, which two cores do f
 LONG_SUM = 32  # a product is cut along its inner length where that is so many times the longer side of its result
 FEW_CHANNELS = 16  # below so many, runs of channels are short, and windows are copied in runs of pixels instead
 FEW_OUTPUTS = 4  # with so many times fewer outputs than inputs, products are shifted, not windows copied
+FEW_PIXELS = 4  # with at most so many times more pixels than channels, a strided gradient's products are scattered
 SPREAD_CHANNELS = 256  # input channels that a thread takes at a time where it adds products to few pixels
 
 # ---- memory for long use: bytes --------------------------------------------------------------------------------------

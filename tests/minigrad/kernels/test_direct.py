@@ -5,7 +5,7 @@ import pytest
 
 from minigrad.guard import Constant
 from minigrad.kernels import plain
-from minigrad.kernels.cpu import depthwise, direct
+from minigrad.kernels.cpu import depthwise, direct, tuning
 from minigrad.kernels.cpu.elementwise import relu_in_place
 
 pytestmark = pytest.mark.host("which way the CPU's kernel takes")
@@ -91,3 +91,19 @@ def test_gradients_where_a_side_is_empty(n, c, o, side):
     np.testing.assert_array_equal(gx, plain.conv2d_input_grad(g, w, (side, side), *geometry))
     gw = direct.conv2d_weight_grad(x, g, (3, 3), *geometry)
     np.testing.assert_array_equal(gw, plain.conv2d_weight_grad(x, g, (3, 3), *geometry))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["copied by one thread", "by all"])
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1)])
+def test_gradients_by_few_pixels(kernel, stride, n, shared, monkeypatch):
+    rng = np.random.default_rng(0)
+    side, geometry = (7, 8) if stride == 2 else (2, 1), ((stride,) * 2, (kernel // 2,) * 2, (1, 1), 1)
+    x, w = rng.standard_normal((n, 16, *side)), rng.standard_normal((48, 16, kernel, kernel))
+    g = rng.standard_normal(plain.conv2d(x, w, None, *geometry).shape)
+    monkeypatch.setattr(tuning, "OPERAND_BYTES", 1 if shared else 1 << 40)
+    gw = direct.conv2d_weight_grad(x, g, (kernel, kernel), *geometry)
+    np.testing.assert_allclose(gw, plain.conv2d_weight_grad(x, g, (kernel, kernel), *geometry), atol=1e-11)
+    monkeypatch.setattr(direct, "_correlate", None)  # products are scattered
+    gx = direct.conv2d_input_grad(g, w, side, *geometry)
+    np.testing.assert_allclose(gx, plain.conv2d_input_grad(g, w, side, *geometry), atol=1e-11)
