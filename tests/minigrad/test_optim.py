@@ -81,6 +81,24 @@ def test_a_step_is_the_same_by_one_thread_and_by_all(make):
     assert all(np.array_equal(a, b) for a, b in zip(alone, moved(), strict=True))
 
 
+@pytest.mark.parametrize("what", ["g", "part of g", "state", "x"])
+def test_an_update_may_hand_out_what_it_was_given(what):
+    """The difference is written to where the update lies, but not where that is somebody's else."""
+
+    class Whole(optim.Optimizer):
+        def update(self, x, g, state):
+            state["v"] = g.copy()
+            return {"g": g, "part of g": g[::1], "state": state["v"], "x": x}[what]
+
+    x = mg.Tensor(np.arange(4.0), requires_grad=True)
+    before, x.grad = x.data, mg.Tensor(np.full(4, 0.5))
+    optimizer = Whole([x], 1.0)
+    optimizer.step()
+    assert np.array_equal(x.numpy(), np.arange(4.0) - (np.arange(4.0) if what == "x" else 0.5))
+    assert np.array_equal(before, np.arange(4.0)) and np.array_equal(x.grad.numpy(), np.full(4, 0.5))
+    assert np.array_equal(optimizer.state[0]["v"], np.full(4, 0.5))
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize(
     "ours, theirs, arguments",
