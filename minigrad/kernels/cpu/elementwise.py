@@ -16,7 +16,7 @@ from minigrad.kernels.layout import as_rows, in_memory_order
 def add(a, b):
     """a + b, where the two are alike and large."""
     alike = type(a) is type(b) is np.ndarray and a.shape == b.shape and a.dtype == b.dtype
-    if not alike or a.nbytes < 2 * tuning.OPERAND_BYTES:
+    if not alike or a.nbytes < tuning.OPERAND_BYTES:
         return NotImplemented
     flat_a, flat_b = in_memory_order(a, b)
     if flat_a is None:

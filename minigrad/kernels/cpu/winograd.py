@@ -22,6 +22,7 @@ Letters: see kernels/winograd.py. U is (n^2, parts, panels, depth, width): depth
 import functools
 import itertools
 import math
+import operator
 
 import numpy as np
 
@@ -213,17 +214,19 @@ def _sum_by_blocks(inputs, gradients, shape):
     """Each thread sums over blocks of tiles of its own."""
 
     def partial(own):
-        total = np.zeros(shape, np.float32)
-        product = workspace.empty("products", shape, np.float32)
+        total, product = None, workspace.empty("products", shape, np.float32)
         for block in own:
             v, e = inputs.values(block), gradients.values(block)
-            total += np.matmul(e.transpose(0, 2, 1), v, out=product)
-        return total
+            if total is None:
+                total = np.matmul(e.transpose(0, 2, 1), v)
+            else:
+                total += np.matmul(e.transpose(0, 2, 1), v, out=product)
+        return np.zeros(shape, np.float32) if total is None else total
 
     size = tuning.BLOCK_BYTES // (2 * 4 * F4.n**2 * (shape[1] + shape[2]))
     todo, threads = inputs.blocks(max(tuning.MIN_BLOCK_WEIGHT_GRAD, size)), thread_count()
     sums = parallel(partial, [todo[i::threads] for i in range(min(threads, max(1, len(todo))))])
-    return sum(sums[1:], sums[0])
+    return functools.reduce(operator.iadd, sums)
 
 
 def _sum_all_together(inputs, gradients, shape):
