@@ -56,6 +56,7 @@ MIN_PRODUCTS = 1 << 17  # tiles of 2x2 times O times C: below it, calls cost mor
 MIN_CHANNELS = 16  # of both C and O: below it, transforming tiles costs more than products save
 WEIGHT_COST_IN_TILES = 16  # reading or making a weight's n^2 numbers takes as long as the products of so many tiles
 BLOCK_OF_ALL = 256  # tiles in a block that all threads work on together
+FEW_TILES = BLOCK_OF_ALL // 4  # for so few, a U that is not kept is made as a whole up to half of LARGEST_WHOLE_U
 MANY_TILES = 2 * BLOCK_OF_ALL  # for more, a U of up to twice LARGEST_WHOLE_U is made once and not block by block
 MIN_BLOCK = 24  # tiles in a block of one thread, whatever the caches say
 MIN_BLOCK_WEIGHT_GRAD = 64  # the same where each block adds to a sum as large as U

@@ -11,7 +11,8 @@ There are two ways to do a correlation, and two for the gradient of weights, by 
     U at most LARGEST_WHOLE_U   every thread has blocks of its own, and reads all of U for each     _by_blocks
     U larger                    all threads work on one block, on some of its n^2 products each     _all_together
 
-For many tiles, for which U would be made again and again, it may be twice as large.
+For many tiles, for which U would be made again and again, it may be twice as large; for few tiles, and weights that
+change, half as large.
 
 Sizes come from tuning.py and may be changed there. What may not: the order in which products are summed decides the
 last bits, so a block's size must not depend on which thread takes it.
@@ -34,7 +35,7 @@ from minigrad.kernels.cpu.pooling import max_of_four
 from minigrad.kernels.cpu.product import uncopied_run
 from minigrad.kernels.cpu.threads import blocks, parallel, runs, shares, thread_count
 from minigrad.kernels.cpu.winograd_tiles import F2, F4, F6, Tiles, to_pixels, within, workspace
-from minigrad.kernels.frozen import form_or_new
+from minigrad.kernels.frozen import form_or_new, is_frozen
 from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last
 
 _scratch = functools.partial(workspace.empty, "weights")  # for weights that are not kept
@@ -126,7 +127,11 @@ def _correlate(x, w, turned, output_hw, origin, finish):
     tiles = Tiles("inputs", _contiguous(x), tiling.BT, tiling, origin, grid)
     *_, width = _cut(w, turned)
     in_panels = width <= tuning.PANELS[0]  # else O cannot be cut
-    largest = tuning.LARGEST_WHOLE_U * (2 if tile_count(grid, tiling) > tuning.MANY_TILES else 1)
+    largest, count = tuning.LARGEST_WHOLE_U, tile_count(grid, tiling)
+    if count > tuning.MANY_TILES:
+        largest *= 2
+    elif count <= tuning.FEW_TILES and tiling is not F6 and not is_frozen(w):  # made for this once
+        largest //= 2
     whole = _bytes_of_u(tiling, *w.shape[:2]) <= largest or not in_panels
     (_by_blocks if whole else _all_together)(tiling, tiles, w, turned, finish)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad import kernels
+from minigrad.guard import Constant
 from minigrad.kernels import plain
 from minigrad.kernels import winograd as readable
 from minigrad.kernels.cpu import direct, tuning, winograd
@@ -110,7 +111,8 @@ def test_winograd_in_many_blocks(shape, monkeypatch):
     gx = plain.conv2d_input_grad(g, weight, (h, w), *geometry)
     assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (h, w), (1, 1)), gx) < 5e-6
     gw = plain.conv2d_weight_grad(x, g, (3, 3), *geometry)
-    assert relative_error(winograd.conv2d_weight_grad(half[0], half[3], (1, 1)), gw) < 5e-6
+    found = winograd.conv2d_weight_grad(half[0], half[3], (1, 1))
+    assert relative_error(found, gw) < 1e-5  # of sums over blocks of tiles, which are longer where caches are larger
 
 
 @pytest.mark.parametrize("tiling", TILINGS)
@@ -140,19 +142,28 @@ def test_every_tiling_agrees_with_the_textbook(tiling, whole, c, monkeypatch):
     assert relative_error(winograd.conv2d_input_grad(half[3], half[1], (11, 9), (1, 1)), gx) < most
 
 
-def test_for_many_tiles_a_larger_u_is_made_as_a_whole(monkeypatch):
+def test_for_many_tiles_a_larger_u_is_made_as_a_whole_and_for_few_a_smaller_one(monkeypatch):
     taken = []
     for name in ("_by_blocks", "_all_together"):
         way = getattr(winograd, name)
         monkeypatch.setattr(winograd, name, lambda *a, way=way, name=name: taken.append(name) or way(*a))
     monkeypatch.setattr(winograd, "_quickest", lambda *_: winograd.F4)
     monkeypatch.setattr(tuning, "MANY_TILES", 8)
+    monkeypatch.setattr(tuning, "FEW_TILES", 4)
     x, w = np.ones((3, 32, 8, 8), np.float32), np.ones((32, 32, 3, 3), np.float32)
     for largest in (36 * 32 * 32 * 4, 36 * 32 * 32 * 2, 36 * 32 * 32 * 2 - 1):  # bytes: all of U, half, less than half
         monkeypatch.setattr(tuning, "LARGEST_WHOLE_U", largest)
         few, many = winograd.conv2d(x[:2], w, None, (1, 1)), winograd.conv2d(x, w, None, (1, 1))
         np.testing.assert_allclose(few, many[:2], rtol=1e-5)
     assert taken == ["_by_blocks"] * 2 + ["_all_together", "_by_blocks"] + ["_all_together"] * 2
+
+    taken.clear()
+    for largest in (36 * 32 * 32 * 8, 36 * 32 * 32 * 8 - 1):  # twice U
+        monkeypatch.setattr(tuning, "LARGEST_WHOLE_U", largest)
+        np.testing.assert_allclose(winograd.conv2d(x[:1], w, None, (1, 1)), few[:1], rtol=1e-5)
+    constant = Constant(w)
+    np.testing.assert_allclose(winograd.conv2d(x[:1], w, None, (1, 1)), few[:1], rtol=1e-5)
+    assert taken == ["_by_blocks", "_all_together", "_by_blocks"] and constant.derived
 
 
 def test_algorithm_is_chosen_by_name_and_restored():
