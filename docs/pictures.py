@@ -326,8 +326,9 @@ def robust_gradients():
 def style():
     model = network()
     photograph, brush = models.load_image(data.cat(), (160, 240)), painting()
-    styled = viz.style_transfer(model, photograph, brush, steps=60)
-    kept = viz.style_transfer(model, photograph, brush, steps=60, original_colors=True)
+    how = {"layer_weights": "balanced", "average_pooling": None, "steps": 60}  # as the command does
+    styled = viz.style_coarse_to_fine(model, photograph, brush, **how)
+    kept = viz.style_coarse_to_fine(model, photograph, brush, **how, original_colors=True)
     texture = viz.synthesize_texture(model, brush, size=(160, 160), steps=60)
     content = viz.reconstruct_content(model, photograph, "relu3_1", steps=60)
     pictures = [photograph[0], brush[0], styled.image[0], kept.image[0], content.image[0], texture.image[0]]
