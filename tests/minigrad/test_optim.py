@@ -81,6 +81,7 @@ def test_a_step_is_the_same_by_one_thread_and_by_all(make):
     assert all(np.array_equal(a, b) for a, b in zip(alone, moved(), strict=True))
 
 
+@pytest.mark.host("the memory of NumPy's arrays")
 @pytest.mark.parametrize("what", ["g", "part of g", "state", "x"])
 def test_an_update_may_hand_out_what_it_was_given(what):
     """The difference is written to where the update lies, but not where that is somebody's else."""
