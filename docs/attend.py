@@ -1,0 +1,208 @@
+"""Teach MiniVGG's last layers that a close-up of a cat is a cat for its face.
+
+    python docs/attend.py imagenette_cat_zebra_128px.tar.gz --out out
+
+Training shows photographs of whole cats, so what is "cat" in a close-up is the fur. Here conv5_1 to fc7 learn on the
+maps of pool4, of views as in training and of close-ups of training photographs, cut out about where Grad-CAM lies when
+the photograph is seen at 64 px. Beside the cross-entropy, Grad-CAM itself is trained (after Ross et al. 2017,
+arXiv:1703.03717, and Li et al. 2018, arXiv:1802.10171), by second derivatives: in a close-up of the class --of its
+share of every place should be that of the square of guided backpropagation, which draws eyes and nose; in a whole view,
+what it was, as should the scores. The weights are written at --way of the way from the first to the trained ones
+(Wortsman et al. 2021, arXiv:2109.01903).
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import minigrad as mg  # noqa: E402  (found in ROOT)
+import minigrad.functional as F  # noqa: E402
+import models  # noqa: E402
+import viz  # noqa: E402
+from minigrad import nn  # noqa: E402
+from models.augment import Augmentation, resized, to_float  # noqa: E402
+from models.dataset import open_photographs  # noqa: E402
+from models.known import learn  # noqa: E402
+from models.running_average import RunningAverage  # noqa: E402
+from models.training import Recipe, answers, make_optimizers, one_cycle, probabilities  # noqa: E402
+
+FROZEN, DEEPEST = "pool4", "relu5_2"  # the last layer that stays as it is; whose maps Grad-CAM weighs
+SMALL = 64  # pixels, where a photograph's most important place is looked for
+CLOSE, WHOLE = (0.08, 0.4), Augmentation(area=(0.3, 1.0), unresized=0.25)  # share of a photograph; views as in training
+OTHERS = 2600  # close-ups of other classes; of the class asked for there are two of each photograph
+RECIPE = Recipe(lr=0.01, average=0.98)
+CLOSE_UPS, LOOK, AS_BEFORE, SCORES = 0.4, 1.5, 0.5, 1.0  # share of a batch; weights of the three terms
+
+
+@dataclass(frozen=True)
+class CloseUps(Augmentation):
+    """Squares about a place of each photograph, ``centres`` (N,2) of x, y in [0, 1]."""
+
+    centres: np.ndarray | None = None
+
+    def boxes(self, count, height, width, size, rng):
+        side = np.sqrt(rng.uniform(*self.area, (count, 1))) * min(height, width)
+        corner = self.centres * (width, height) + rng.normal(0, 8, (count, 2)) - side / 2
+        corner = np.clip(corner, 0, (width, height) - side)
+        return np.concatenate([corner, corner + side], axis=1)
+
+
+def parts(model):
+    """(the layers up to FROZEN, those up to DEEPEST, those behind it)."""
+    layers = model.children()
+    at = [[name for name, _ in layers].index(name) + 1 for name in (FROZEN, DEEPEST)]
+    return [nn.Sequential(dict(part)) for part in (layers[: at[0]], layers[at[0] : at[1]], layers[at[1] :])]
+
+
+def in_batches(function, *arrays, size=64):
+    """What function gives of 64 at a time, concatenated."""
+    pieces = (range(start, min(start + size, len(arrays[0]))) for start in range(0, len(arrays[0]), size))
+    return np.concatenate([function(*(array[piece] for array in arrays)) for piece in pieces])
+
+
+def centres(model, images, labels):
+    """(N,2): x and y in [0, 1] of the mean place of Grad-CAM's square on images (N,S,S,3) uint8 of SMALL px."""
+
+    def of(images, labels):
+        cam = np.square(viz.grad_cam(model, to_float(resized(images, SMALL)), labels, DEEPEST, upsample=False))
+        grid = (np.arange(cam.shape[1]) + 0.5) / cam.shape[1]
+        total = np.maximum(cam.sum((1, 2)), np.finfo(cam.dtype).tiny)
+        return np.stack([cam.sum(1) @ grid, cam.sum(2) @ grid], axis=1) / total[:, None]
+
+    return in_batches(of, images, labels)
+
+
+def shares(maps):
+    """(N,H,W) Tensor: what each place has of the sum of the positive part of maps."""
+    positive = F.relu(maps)
+    return positive / F.maximum(positive.sum(axis=(1, 2), keepdims=True), 1e-6)
+
+
+def drawn(model, views, labels, side):
+    """(N,side,side): the places' shares of the square of guided backpropagation on views (N,S,S,3) uint8."""
+
+    def of(views, labels):
+        found = viz.per_pixel(viz.guided_backprop(model, to_float(views), labels))
+        blocks = found.reshape(len(found), side, found.shape[1] // side, side, -1).mean((2, 4))
+        return shares(mg.from_numpy(np.square(blocks / np.maximum(blocks.max((1, 2), keepdims=True), 1e-12)))).numpy()
+
+    return in_batches(of, views, labels)
+
+
+def looked(maps, scores, labels):
+    """(N,H,W): Grad-CAM's shares, to be differentiated once more; scores (N,K) were computed from maps (N,C,H,W)."""
+    g = mg.grad(scores[np.arange(len(labels)), labels].sum(), maps, create_graph=True)
+    return shares((g.mean(axis=(2, 3), keepdims=True) * maps).sum(axis=1))
+
+
+@dataclass
+class Views:
+    """What is learnt from: maps of FROZEN (N,C,H,W), labels (N,), and the shares (N,h,w) that Grad-CAM should have, all
+    0 where it is not asked."""
+
+    maps: np.ndarray
+    labels: np.ndarray
+    wanted: np.ndarray
+
+    def draw(self, count, rng):
+        rows = rng.integers(len(self.labels), size=count)
+        return self.maps[rows], self.labels[rows], self.wanted[rows]
+
+
+def prepared(model, photographs, members, target, rng):
+    """(whole views, close-ups) of the training photographs."""
+    size, images, labels = model.input_size[0], photographs.images, photographs.labels
+    below, middle, head = parts(model)
+
+    def below_of(views):
+        return answers(below, views, np.arange(len(views)), size)
+
+    def cam(x, labels):
+        maps = mg.Tensor(middle(mg.from_numpy(x)), requires_grad=True)
+        return looked(maps, head(maps), labels).numpy()
+
+    chosen = rng.permutation(members)
+    x = below_of(WHOLE.views(images[chosen], size, rng))
+    whole = Views(x, labels[chosen], in_batches(cam, x, labels[chosen]))
+
+    own, rest = members[labels[members] == target], members[labels[members] != target]
+    chosen, asked = np.concatenate([own, own, rng.permutation(rest)[:OTHERS]]), slice(2 * len(own))
+    places = centres(model, images[chosen], labels[chosen])
+    views = CloseUps(area=CLOSE, centres=places).views(images[chosen], size, rng)
+    wanted = np.zeros((len(chosen), *whole.wanted.shape[1:]), np.float32)
+    wanted[asked] = drawn(model, views[asked], labels[chosen[asked]], wanted.shape[1])
+    return whole, Views(below_of(views), labels[chosen], wanted)
+
+
+def loss_of(views, weight, count, layers, rng):
+    """Of `count` views: cross-entropy and how far Grad-CAM is from where it should lie; their scores; their maps."""
+    x, labels, wanted = views.draw(count, rng)
+    maps = layers[0](mg.from_numpy(x))
+    scores = layers[1](maps)
+    loss = count / RECIPE.batch_size * F.cross_entropy(scores, labels, label_smoothing=RECIPE.label_smoothing)
+    asked = np.flatnonzero(wanted.any((1, 2)))
+    if len(asked):
+        loss = loss + weight * abs(looked(maps, scores, labels) - wanted)[asked].sum(axis=(1, 2)).mean()
+    return loss, scores, x
+
+
+def learn_to_look(model, start, whole, close, steps, rng):
+    """Train the layers behind FROZEN, in place: their weights become the running average of all steps."""
+    layers, before = parts(model)[1:], parts(start)[1:]
+    top = nn.Sequential({"maps": layers[0], "head": layers[1]}).requires_grad_()
+    optimizers, average = make_optimizers(top, RECIPE), RunningAverage(top.state_dict(), RECIPE.average)
+    near = round(CLOSE_UPS * RECIPE.batch_size)
+    for step in range(steps):
+        loss, scores, x = loss_of(whole, AS_BEFORE, RECIPE.batch_size - near, layers, rng)
+        with mg.no_grad():
+            as_before = F.softmax(before[1](before[0](mg.from_numpy(x))), 1)
+        loss = loss + SCORES * F.cross_entropy(scores, as_before) + loss_of(close, LOOK, near, layers, rng)[0]
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.lr = one_cycle(step, steps, RECIPE.lr, RECIPE.warmup)
+            optimizer.step()
+        average.update(top.state_dict())
+        if (step + 1) % 20 == 0:
+            print(f"step {step + 1} of {steps}: loss {loss.item():.3f}", flush=True)
+    top.load_state_dict(average.state)
+    top.requires_grad_(False)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("data", type=Path, metavar="DATA", help="the photographs, as for scripts/train.py")
+    options.add_argument("--start", default="minivgg", metavar="MODEL", help="(default %(default)s)")
+    options.add_argument("--of", default="cat", metavar="CLASS", help="(default %(default)s)")
+    options.add_argument("--steps", type=int, default=400, metavar="N", help="(default %(default)s)")
+    options.add_argument("--way", type=float, default=0.85, metavar="SHARE", help="(default %(default)s)")
+    options.add_argument("--seed", type=int, default=0, metavar="N", help="(default %(default)s)")
+    options.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="(default %(default)s)")
+    given = options.parse_args()
+    model, start = models.load(given.start), models.load(given.start)
+    photographs = open_photographs(given.data, max(128, *model.input_size))
+    members, held_out = photographs.split()
+    rng = np.random.default_rng(given.seed)
+    whole, close = prepared(start, photographs, members, models.find_class(model, given.of), rng)
+    learn_to_look(model, start, whole, close, given.steps, rng)
+    first = start.state_dict()
+    model.load_state_dict({k: first[k] + np.float32(given.way) * (v - first[k]) for k, v in model.state_dict().items()})
+    model.known = learn(model, photographs.images, photographs.labels, members, held_out)
+    given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / f"{model.name}.h5"
+    models.save_weights(model, path, half=True)
+    for name, network in (("before", start), ("now", models.load(path))):
+        right = probabilities(network, photographs.images, held_out, model.input_size[0]).argmax(1)
+        print(f"{name}: {viz.estimate(right == photographs.labels[held_out]).text('{:.1%}')} of {len(right)} right")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""docs/attend.py: what it asks of Grad-CAM is Grad-CAM, it is learnt, and only the last layers change."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import minigrad as mg
+import models
+import viz
+
+PATH = Path(__file__).parents[1] / "docs" / "attend.py"
+SPEC = importlib.util.spec_from_file_location("attend", PATH)
+attend = importlib.util.module_from_spec(SPEC)
+sys.modules["attend"] = attend  # its dataclasses look themselves up
+SPEC.loader.exec_module(attend)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def distance(model, x, labels, wanted):
+    _, middle, head = attend.parts(model)
+    maps = mg.Tensor(middle(mg.from_numpy(x)), requires_grad=True)
+    return abs(attend.looked(maps, head(maps), labels).numpy() - wanted).sum((1, 2)).mean()
+
+
+def test_what_is_trained_is_grad_cam(rng):
+    model, labels = models.load("minivgg"), np.full(4, 2)
+    below, middle, head = attend.parts(model)
+    x = np.concatenate([models.load_image(data.cat(), (side, side))[:, :, :64, :64] for side in (64, 80, 96, 112)])
+    maps = mg.Tensor(middle(below(mg.from_numpy(x))), requires_grad=True)
+    cam = viz.grad_cam(model, x, labels, upsample=False)
+    assert cam.any((1, 2)).all()
+    expected = cam / np.maximum(cam.sum((1, 2), keepdims=True), 1e-6)
+    np.testing.assert_allclose(attend.looked(maps, head(maps), labels).numpy(), expected, atol=1e-5)
+
+
+def test_its_derivative_is_that_of_the_loss(rng):
+    """By central differences in float64, through the gradient in `looked`."""
+    labels = np.array([1, 0, 1])
+    head = mg.nn.Sequential({"gap": mg.nn.AdaptiveAvgPool2d(1), "flat": mg.nn.Flatten()})
+    weights = mg.Tensor(rng.normal(size=(2, 6)), requires_grad=True)
+    maps = mg.Tensor(abs(rng.normal(size=(3, 6, 2, 2))), requires_grad=True)
+    wanted = mg.Tensor(rng.uniform(size=(3, 2, 2)))
+
+    def loss(weights, maps):
+        scores = mg.functional.linear(head(maps), mg.functional.relu(weights))
+        return ((attend.looked(maps, scores, labels) - wanted) ** 2).sum()
+
+    mg.check_gradients(loss, [weights, maps])
+
+
+def test_close_ups_lie_about_their_centres_and_inside(rng):
+    centres = np.array([[0.5, 0.25], [0.0, 1.0], [0.9, 0.9]]).repeat(50, axis=0)
+    boxes = attend.CloseUps(area=(0.1, 0.1), centres=centres).boxes(150, 128, 128, 112, rng)
+    assert (boxes >= 0).all() and (boxes <= 128).all()
+    np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], 128 * 0.1**0.5)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2 / 128
+    assert abs(middles[:50].mean(0) - centres[0]).max() < 0.05
+    assert (middles[50:100, 0] < 0.35).all() and (middles[50:100, 1] > 0.65).all()
+
+
+def test_grad_cam_goes_where_it_is_wanted_and_the_first_layers_stay(rng, monkeypatch):
+    model, start = models.load("minivgg"), models.load("minivgg")
+    x, rows = abs(rng.normal(size=(64, 256, 3, 3))).astype(np.float32), np.arange(64)
+    labels, wanted = np.full(64, 2), np.zeros((64, 3, 3), np.float32)
+    place = rng.integers(3, size=(2, 64))
+    x[rows, :64, *place] *= 4  # what the places have by which Grad-CAM should know them
+    wanted[rows, *place] = 1
+    close, whole = attend.Views(x, labels, wanted), attend.Views(x, labels, np.zeros_like(wanted))
+    before = distance(model, x, labels, wanted)
+    monkeypatch.setattr(attend, "SCORES", 0.0)  # which holds it back
+    attend.learn_to_look(model, start, whole, close, 30, rng)
+    assert distance(model, x, labels, wanted) < before - 0.1
+    changed = {
+        name for name, array in model.state_dict().items() if not np.array_equal(array, start.state_dict()[name])
+    }
+    assert {name.split(".")[0] for name in changed} == {"conv5_1", "conv5_2", "fc6", "fc7"}
+
+
+def test_the_command_writes_a_network(tmp_path, rng, monkeypatch, capsys):
+    for part in ("train", "val"):
+        for k, name in enumerate(("cat", "zebra")):
+            folder = tmp_path / "data" / part / name
+            folder.mkdir(parents=True)
+            for n in range(4):
+                picture = rng.integers(0, 60, (48, 48, 3), np.uint8)
+                picture[..., k] += 190
+                Image.fromarray(picture).save(folder / f"{n}.png")
+    network = models.build("minivgg", seed=0, labels=("cat", "zebra"))
+    network.input_size = (48, 48)
+    models.save_weights(network, tmp_path / "net.h5")
+    monkeypatch.setenv("MINIGRAD_HOME", str(tmp_path / "home"))
+    words = [str(tmp_path / "data"), "--start", str(tmp_path / "net.h5"), "--steps", "2", "--way", "0"]
+    monkeypatch.setattr(sys, "argv", ["attend.py", *words, "--out", str(tmp_path / "out")])
+    attend.main()
+    after, out = models.load(tmp_path / "out" / "minivgg.h5"), capsys.readouterr().out
+    for name, array in models.load(tmp_path / "net.h5").state_dict().items():
+        np.testing.assert_allclose(after.state_dict()[name], array, rtol=1e-3, atol=1e-6)  # --way 0: float16 of them
+    assert after.known.means.shape == (2, 384)
+    assert "before: " in out and "now: " in out and out.count(" of 8 right") == 2
