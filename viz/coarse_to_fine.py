@@ -28,11 +28,15 @@ def style_coarse_to_fine(
     """`style_transfer` at several sizes, each twice the one before. Returns an Optimized.
 
     What comes of one size, enlarged, is where the next begins. scales: how many, fewer where a side would have less
-    than 64 pixels. layers, options: as in `style_transfer`; steps are taken at each size. The callback counts them all,
-    and images and frames have the size of `content`; losses and settings are those of the last size.
+    than 64 pixels. The style is reduced as the content is, but keeps 64 pixels as well. layers, options: as in
+    `style_transfer`; steps are taken at each size. The callback counts them all, and images and frames have the size of
+    `content`; losses and settings are those of the last size.
     """
-    require("style_coarse_to_fine", scales=scales)
+    require("style_coarse_to_fine", scales=scales, style_scale=style_scale)
     content = photograph(model, "content", content)
+    styles = style if isinstance(style, list | tuple) else [style]
+    sides = [min(photograph(model, "style", one).shape[2:]) for one in styles if one is not None]
+    least = LEAST / (style_scale * min(sides, default=LEAST))
     full, callback, frames, taken = content.shape[2:], options.pop("callback", None), [], 0
 
     def shown(step: int, image: Any, losses: dict) -> Any:
@@ -43,8 +47,8 @@ def style_coarse_to_fine(
         if not isinstance(start, str):
             start = resized(start, size)
         result = style_transfer(
-            model, resized(content, size), style, *layers, style_scale=style_scale * factor, start=start,
-            callback=shown if callback else None, **options,
+            model, resized(content, size), style, *layers, start=start, callback=shown if callback else None,
+            style_scale=style_scale * max(factor, min(1.0, least)), **options,
         )  # fmt: skip
         start, taken = resized(result.image, full), taken + result.steps
         frames += [resized(frame, full) for frame in result.frames[bool(frames) :]]  # the first is the last, enlarged

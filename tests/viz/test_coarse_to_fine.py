@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import models
 import viz
 from minigrad import nn
 from viz.coarse_to_fine import factors
@@ -30,7 +31,7 @@ def test_sizes_double_and_none_has_a_side_under_64_pixels():
 
 
 def test_one_size_begins_with_what_came_of_the_one_before(net):
-    content, style = picture(0), picture(1, (70, 80))
+    content, style = picture(0), picture(1, (140, 160))
     found = viz.style_coarse_to_fine(net, content, style, **LAYERS, steps=3)
     half = viz.style_transfer(net, resized(content, (64, 66)), style, **LAYERS, style_scale=0.5, steps=3)
     by_hand = viz.style_transfer(net, content, style, **LAYERS, start=resized(half.image, SIZE), steps=3)
@@ -39,6 +40,21 @@ def test_one_size_begins_with_what_came_of_the_one_before(net):
     alone = viz.style_coarse_to_fine(net, content, style, **LAYERS, scales=1, steps=3)
     np.testing.assert_array_equal(alone.image, viz.style_transfer(net, content, style, **LAYERS, steps=3).image)
     assert abs(alone.image - found.image).max() > 0.01
+
+
+def test_a_small_style_is_reduced_to_64_pixels_at_most():
+    model = models.load("minivgg")  # takes no image of less than 16 pixels
+    content, settings = picture(0, (256, 256)), {"steps": 1, "original_colors": True}
+    for size, scales in (((30, 40), (1, 1, 1)), ((80, 100), (0.8, 0.8, 1)), ((200, 200), (0.32, 0.5, 1))):
+        style, start = picture(1, size), "content"
+        for factor, scale in zip((0.25, 0.5, 1), scales, strict=True):
+            side = round(256 * factor)
+            small = resized(content, (side, side))
+            start = start if isinstance(start, str) else resized(start, (side, side))
+            one = viz.style_transfer(model, small, style, start=start, style_scale=scale, **settings)
+            start = resized(one.image, (256, 256))
+        found = viz.style_coarse_to_fine(model, content, style, **settings)
+        np.testing.assert_array_equal(found.image, one.image)
 
 
 def test_steps_are_counted_on_and_every_picture_is_whole(net):
