@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Function, is_recorded, without_gradient
-from ..device import array_module
+from ..device import array_module, current_device
 from ..tensor import Tensor, as_tensor, together
 from ..typing import Array, Gradients, TensorLike
 from .broadcast import broadcast_to
@@ -173,8 +173,9 @@ class BatchNorm(Function):
             mean, variance = ChannelMean(self.mean)(x), ChannelVariance(self.mean, self.variance)(x)
             gweight, gbias, *slopes = self._vectors(sqrt, mean, variance, weight, sums[0], sums[1], _count(x))
         else:  # the same of arrays: a Tensor for each number would take as long as the passes
-            arrays = self.mean, self.variance, weight.data, *sums.data
-            found = self._vectors(array_module(x.data).sqrt, *arrays, _count(x))
+            with current_device(x.data):
+                arrays = self.mean, self.variance, weight.data, *sums.data
+                found = self._vectors(array_module(x.data).sqrt, *arrays, _count(x))
             gweight, gbias, *slopes = (Tensor._wrap(vector) for vector in found)
         a, b, c = slopes
         return ChannelAffine2()(g, a, x, b, c) if self.needs_input_grad[0] else None, gweight, gbias
