@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Function, is_recorded, without_gradient
-from ..device import array_module, current_device
+from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import Array, Gradients, TensorLike
 from .broadcast import broadcast_to
@@ -172,13 +172,18 @@ class BatchNorm(Function):
         if is_recorded(g, *self.inputs):
             mean, variance = ChannelMean(self.mean)(x), ChannelVariance(self.mean, self.variance)(x)
             gweight, gbias, *slopes = self._vectors(sqrt, mean, variance, weight, sums[0], sums[1], _count(x))
-        else:  # the same of arrays: a Tensor for each number would take as long as the passes
-            with current_device(x.data):
-                arrays = self.mean, self.variance, weight.data, *sums.data
-                found = self._vectors(array_module(x.data).sqrt, *arrays, _count(x))
-            gweight, gbias, *slopes = (Tensor._wrap(vector) for vector in found)
+        else:  # the same of arrays: a Tensor for each step would take as long as the passes
+            gweight, gbias, *slopes = self._vectors_of_arrays(sums, weight, _count(x))
         a, b, c = slopes
         return ChannelAffine2()(g, a, x, b, c) if self.needs_input_grad[0] else None, gweight, gbias
+
+    def _vectors_of_arrays(self, sums, weight, count):
+        def compute(sums, weight):
+            xp = array_module(sums)
+            return xp.stack(self._vectors(xp.sqrt, self.mean, self.variance, weight, *sums, count))
+
+        found = without_gradient(compute, sums, weight)
+        return [found[i] for i in range(len(found))]
 
     def _vectors(self, sqrt, mean, variance, weight, gbias, sum_g_x, count):
         """(gweight, gbias, a, b, c), each (C,), of such vectors: the input gradient is g*a + x*b + c."""
