@@ -49,6 +49,8 @@ def input_grad(g, w, gx, stride, padding, dilation):
         tile = crop(g[images], rows.start + top, left, *area, _tile)
         for down, across in itertools.product(by_row, by_column):
             target = gx[images, down.outputs, across.outputs][:, rows]
+            if target.size == 0:  # a later phase may have one row less
+                continue
             if down.taps == slice(0, 0) or across.taps == slice(0, 0):
                 target[...] = 0
                 continue

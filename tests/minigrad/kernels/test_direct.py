@@ -107,3 +107,18 @@ def test_gradients_by_few_pixels(kernel, stride, n, shared, monkeypatch):
     monkeypatch.setattr(direct, "_correlate", None)  # products are scattered
     gx = direct.conv2d_input_grad(g, w, side, *geometry)
     np.testing.assert_allclose(gx, plain.conv2d_input_grad(g, w, side, *geometry), atol=1e-11)
+
+
+@pytest.mark.parametrize("height", [7, 8, 9, 13])
+@pytest.mark.parametrize("stride", [2, 3, 4])
+@pytest.mark.parametrize("window_bytes", [1, 1 << 12, 1 << 20])
+def test_depthwise_gradients_where_phases_are_not_alike(height, stride, window_bytes, monkeypatch):
+    """A side that is no multiple of the stride: the last block has no row of the later phases."""
+    monkeypatch.setattr(tuning, "WINDOW_BYTES", window_bytes)
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 5, height, 11)), rng.normal(size=(5, 1, 3, 3))
+    g = rng.normal(size=plain.conv2d(x, w, None, (stride, stride), (1, 1), (1, 1), 5).shape)
+    arguments = g, w, x.shape[2:], (stride, stride), (1, 1), (1, 1), 5
+    np.testing.assert_allclose(
+        direct.conv2d_input_grad(*arguments), plain.conv2d_input_grad(*arguments), rtol=1e-12, atol=1e-12
+    )
