@@ -57,8 +57,7 @@ class Optimizer:
                 state[name] = to_device(array, p.device)
         with current_device(p.data):
             x, g = (a.astype(np.promote_types(a.dtype, np.float32), copy=False) for a in (p.data, p.grad.data))
-            step = self.update(x, g, state)
-            p.data = _less(x, step, (g, *state.values())).astype(p.dtype, copy=False)
+            p.data = (x - self.update(x, g, state)).astype(p.dtype, copy=False)
 
     def update(self, x: Tensor, g: Any, state: Any) -> Any:
         """What is subtracted from x, given its gradient g and what `state` holds from earlier steps. float16 comes as
@@ -75,16 +74,6 @@ class Optimizer:
             raise ValueError(f"load_state_dict: state of {len(state['state'])} parameters, expected {len(self.params)}")
         self.steps, self.lr = state["steps"], state["lr"]
         self.state = [dict(s) for s in state["state"]]
-
-
-def _less(x, step, others):
-    """x - step, in the memory of step unless that is memory of x or of others: a new large array costs more than a
-    subtraction."""
-    alike = type(step) is type(x) is np.ndarray and step.dtype == x.dtype
-    alike = alike and (step.shape, step.strides) == (x.shape, x.strides)
-    if not alike or any(np.may_share_memory(step, a) for a in (x, *others) if isinstance(a, np.ndarray)):
-        return x - step
-    return np.subtract(x, step, out=step)
 
 
 class SGD(Optimizer):

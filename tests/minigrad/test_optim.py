@@ -82,14 +82,14 @@ def test_a_step_is_the_same_by_one_thread_and_by_all(make):
 
 
 @pytest.mark.host("the memory of NumPy's arrays")
-@pytest.mark.parametrize("what", ["g", "part of g", "state", "x"])
+@pytest.mark.parametrize("what", ["g", "part of g", "state", "x", "kept"])
 def test_an_update_may_hand_out_what_it_was_given(what):
-    """The difference is written to where the update lies, but not where that is somebody's else."""
+    """Nothing is written to where the update lies: it may be somebody else's."""
 
     class Whole(optim.Optimizer):
         def update(self, x, g, state):
-            state["v"] = g.copy()
-            return {"g": g, "part of g": g[::1], "state": state["v"], "x": x}[what]
+            state["v"], self.kept = g.copy(), g.copy()
+            return {"kept": self.kept, "g": g, "part of g": g[::1], "state": state["v"], "x": x}[what]
 
     x = mg.Tensor(np.arange(4.0), requires_grad=True)
     before, x.grad = x.data, mg.Tensor(np.full(4, 0.5))
@@ -98,6 +98,7 @@ def test_an_update_may_hand_out_what_it_was_given(what):
     assert np.array_equal(x.numpy(), np.arange(4.0) - (np.arange(4.0) if what == "x" else 0.5))
     assert np.array_equal(before, np.arange(4.0)) and np.array_equal(x.grad.numpy(), np.full(4, 0.5))
     assert np.array_equal(optimizer.state[0]["v"], np.full(4, 0.5))
+    assert np.array_equal(optimizer.kept, np.full(4, 0.5))
 
 
 @pytest.mark.torch
