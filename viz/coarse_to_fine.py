@@ -37,6 +37,10 @@ def style_coarse_to_fine(
     styles = style if isinstance(style, list | tuple) else [style]
     sides = [min(photograph(model, "style", one).shape[2:]) for one in styles if one is not None]
     least = LEAST / (style_scale * min(sides, default=LEAST))
+    if not isinstance(start, str):
+        start = photograph(model, "start", start)
+        if start.shape[2:] != content.shape[2:]:
+            raise ValueError(f"style_coarse_to_fine: start is {start.shape[2:]}, the content {content.shape[2:]}")
     full, callback, frames, taken = content.shape[2:], options.pop("callback", None), [], 0
 
     def shown(step: int, image: Any, losses: dict) -> Any:

@@ -87,6 +87,13 @@ def test_colours_are_kept_at_every_size(net):
     assert inside.mean() > 0.5 and np.ptp(difference, axis=1).max() < 1e-5  # only the luminance has changed
 
 
+def test_a_start_is_a_picture_of_the_contents_size(net):
+    with pytest.raises(ValueError, match="start is"):
+        viz.style_coarse_to_fine(net, picture(0), picture(1), **LAYERS, start=picture(2, (5, 5)))
+    with pytest.raises((TypeError, ValueError), match="image|picture"):
+        viz.style_coarse_to_fine(net, picture(0), picture(1), **LAYERS, start=None)
+
+
 def test_what_is_no_number_of_sizes_is_refused(net):
     with pytest.raises(ValueError, match="scales"):
         viz.style_coarse_to_fine(net, picture(0), picture(1), **LAYERS, scales=0)
