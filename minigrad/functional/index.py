@@ -37,7 +37,7 @@ class PutItem(Function):
 
     def forward(self, g: Array) -> Array:
         xp = array_module(g)
-        out = xp.zeros_like(g, shape=self.shape)  # of as many axes, they lie in memory as those of g do
+        out = xp.zeros_like(g, shape=self.shape)  # in g's order of memory, where it has as many axes
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
         if any(getattr(i, "dtype", None) is not None and i.dtype.kind in "iu" for i in parts):
             xp.add.at(out, self.index, g)

@@ -40,9 +40,7 @@ def channel_sum_product(x, y):
     (xs, ys), times = _widened(xs, ys)
 
     def partial(block):
-        product = _workspace.empty("product", xs[block].shape, x.dtype)
-        np.multiply(xs[block], ys[block], out=product)
-        return _column_sums(product)
+        return _column_sums(_product(xs[block], ys[block]))
 
     return _folded(sum(parallel(partial, _row_blocks(xs))), times).astype(x.dtype)
 
@@ -55,9 +53,7 @@ def channel_sums(x, y):
     (xs, ys), times = _widened(xs, ys)
 
     def partial(block):
-        product = _workspace.empty("product", xs[block].shape, x.dtype)
-        np.multiply(xs[block], ys[block], out=product)
-        return np.stack([_column_sums(xs[block]), _column_sums(product)])
+        return np.stack([_column_sums(xs[block]), _column_sums(_product(xs[block], ys[block]))])
 
     by_column = sum(parallel(partial, _row_blocks(xs)))
     return by_column.reshape(2, times, -1).sum(1).astype(x.dtype)
@@ -155,6 +151,11 @@ def _widened(*arrays):
     while 2 * times * channels <= tuning.WIDE_ROW and positions and positions % (2 * times) == 0:
         times *= 2
     return [a.reshape(positions // times, times * channels) for a in arrays], times
+
+
+def _product(x, y):
+    """x * y in memory of this thread's."""
+    return np.multiply(x, y, out=_workspace.empty("product", x.shape, x.dtype))
 
 
 def _folded(values, times):

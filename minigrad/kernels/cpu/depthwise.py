@@ -11,10 +11,11 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu import tuning
-from minigrad.kernels.cpu.blocking import crop, grid_blocks, phases
+from minigrad.kernels.cpu.blocking import crop, phases
 from minigrad.kernels.cpu.elementwise import add_bias
 from minigrad.kernels.cpu.memory import Workspace
 from minigrad.kernels.cpu.threads import parallel
+from minigrad.kernels.cpu.windows import row_blocks
 from minigrad.kernels.frozen import form_or_new
 from minigrad.kernels.layout import channels_last
 
@@ -60,15 +61,13 @@ def input_grad(g, w, gx, stride, padding, dilation):
             if phase is not target:
                 target[...] = phase
 
-    numbers = gx.itemsize * 3 * c * math.prod(stride)
-    parallel(
-        fill_block, grid_blocks(n, -(-height // stride[0]), -(-width // stride[1]), tuning.WINDOW_BYTES // numbers)
-    )
+    rows_and_columns = -(-height // stride[0]), -(-width // stride[1])
+    parallel(fill_block, row_blocks((n, *rows_and_columns), gx.itemsize * 3 * c * math.prod(stride), 0))
 
 
-def _reach(phases):
+def _reach(several):
     """(first, last): where windows of these phases begin and end to read g, counted from the row that they fill."""
-    return min(p.origin for p in phases), max(p.origin + p.span for p in phases)
+    return min(phase.origin for phase in several), max(phase.origin + phase.span for phase in several)
 
 
 def _tile(shape, dtype):

@@ -150,8 +150,8 @@ def conv2d_weight_grad(x, g, kernel_hw, stride, padding, dilation, groups):
         return total
 
     todo = row_blocks(g.shape, length * groups * dtype.itemsize, length * g.shape[3] * dtype.itemsize)
-    shares = [todo[i :: thread_count()] for i in range(thread_count())]
-    partials = parallel(partial, [own for own in shares if own])
+    owned = [todo[i :: thread_count()] for i in range(thread_count())]
+    partials = parallel(partial, [own for own in owned if own])
     gw = sum(partials[1:], partials[0]) if partials else np.zeros((groups, o, length), dtype)
     if by_pixels:
         return gw.reshape(groups * o, -1, *kernel_hw)
