@@ -100,9 +100,11 @@ def style_transfer(
         raise ValueError("style_transfer: there is neither a content nor a style layer: name one")
     wanted = _contents(model, content, content_layers)
     grams = _styles(model, styles, style_layers, blend, style_scale) if style_layers else {}
-    weights = _layer_weights(layer_weights, model, content, grams, normalization)
+    weighed = isinstance(layer_weights, str) or (style_weight is None and wanted)
+    begun = _contents(model, content, list(grams)) if weighed else {}  # what the weights are taken from
+    weights = _layer_weights(layer_weights, begun, grams, normalization)
     if style_weight is None:
-        style_weight = _balance(model, content, wanted, grams, weights, normalization)
+        style_weight = _balance(begun, wanted, grams, weights, normalization)
     if isinstance(start, str) and start in ("content", "style"):
         start = content if start == "content" else resized(styles[0], content.shape[2:])
 
@@ -265,17 +267,17 @@ def _losses(
 
 
 def _balance(
-    model: Module, content: Any, wanted: dict[str, Tensor], grams: dict, weights: Sequence[float], normalization: str
+    begun: dict[str, Tensor], wanted: dict[str, Tensor], grams: dict, weights: Sequence[float], normalization: str
 ) -> float:
-    """The default style_weight."""
+    """The default style_weight; begun: {layer: the content image's maps}."""
     if not wanted or not grams:
         return STYLE_ALONE
-    unlike = _style(_contents(model, content, list(grams)), grams, weights, normalization, 1.0).item()
+    unlike = _style(begun, grams, weights, normalization, 1.0).item()
     everything = _sum(content_loss(a, F.zeros_like(a)) for a in wanted.values()).item()
     return STYLE_OVER_CONTENT * everything / unlike if unlike > 0 else 1.0
 
 
-def _layer_weights(given: Any, model: Module, content: Any, grams: dict, normalization: str) -> list[float]:
+def _layer_weights(given: Any, begun: dict[str, Tensor], grams: dict, normalization: str) -> list[float]:
     """The w_l of the layers in grams: those given, equal ones, or, "balanced", those that weigh each layer alike."""
     if not grams:
         return []
@@ -283,8 +285,7 @@ def _layer_weights(given: Any, model: Module, content: Any, grams: dict, normali
         return _shares("layer_weights", given, len(grams), normalize=False)
     if given != "balanced":
         raise ValueError(f'style_transfer: layer_weights are numbers or "balanced", got {given!r}')
-    found = _contents(model, content, list(grams))
-    unlike = [style_loss(found[layer], gram, normalization).item() for layer, gram in grams.items()]
+    unlike = [style_loss(begun[layer], gram, normalization).item() for layer, gram in grams.items()]
     shares = [1 / loss if loss > 0 else 0.0 for loss in unlike]
     return _shares("layer_weights", shares if any(shares) else None, len(grams))
 
