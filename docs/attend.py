@@ -14,6 +14,7 @@ what it was, as should the scores. The weights are written at --way of the way f
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,13 @@ def looked(maps, scores, labels):
     return shares((g.mean(axis=(2, 3), keepdims=True) * maps).sum(axis=1))
 
 
+def seen(model, x, labels):
+    """(N,h,w): Grad-CAM's shares, of maps x (N,C,H,W) of FROZEN."""
+    _, middle, head = parts(model)
+    maps = mg.Tensor(middle(mg.from_numpy(x)), requires_grad=True)
+    return looked(maps, head(maps), labels).numpy()
+
+
 @dataclass
 class Views:
     """What is learnt from: maps of FROZEN (N,C,H,W), labels (N,), and the shares (N,h,w) that Grad-CAM should have, all
@@ -118,18 +126,14 @@ class Views:
 def prepared(model, photographs, members, target, rng):
     """(whole views, close-ups) of the training photographs."""
     size, images, labels = model.input_size[0], photographs.images, photographs.labels
-    below, middle, head = parts(model)
+    below, _, _ = parts(model)
 
     def below_of(views):
         return answers(below, views, np.arange(len(views)), size)
 
-    def cam(x, labels):
-        maps = mg.Tensor(middle(mg.from_numpy(x)), requires_grad=True)
-        return looked(maps, head(maps), labels).numpy()
-
     chosen = rng.permutation(members)
     x = below_of(WHOLE.views(images[chosen], size, rng))
-    whole = Views(x, labels[chosen], in_batches(cam, x, labels[chosen]))
+    whole = Views(x, labels[chosen], in_batches(partial(seen, model), x, labels[chosen]))
 
     own, rest = members[labels[members] == target], members[labels[members] != target]
     chosen, asked = np.concatenate([own, own, rng.permutation(rest)[:OTHERS]]), slice(2 * len(own))

@@ -1,23 +1,17 @@
 """docs/attend.py: what it asks of Grad-CAM is Grad-CAM, it is learnt, and only the last layers change."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from skimage import data
 
 import minigrad as mg
 import models
 import viz
+from tests.docs_scripts import cats_and_zebras, script
 
-PATH = Path(__file__).parents[1] / "docs" / "attend.py"
-SPEC = importlib.util.spec_from_file_location("attend", PATH)
-attend = importlib.util.module_from_spec(SPEC)
-sys.modules["attend"] = attend  # its dataclasses look themselves up
-SPEC.loader.exec_module(attend)
+attend = script("attend")
 
 
 @pytest.fixture
@@ -26,20 +20,17 @@ def rng():
 
 
 def distance(model, x, labels, wanted):
-    _, middle, head = attend.parts(model)
-    maps = mg.Tensor(middle(mg.from_numpy(x)), requires_grad=True)
-    return abs(attend.looked(maps, head(maps), labels).numpy() - wanted).sum((1, 2)).mean()
+    return abs(attend.seen(model, x, labels) - wanted).sum((1, 2)).mean()
 
 
 def test_what_is_trained_is_grad_cam(rng):
     model, labels = models.load("minivgg"), np.full(4, 2)
-    below, middle, head = attend.parts(model)
     x = np.concatenate([models.load_image(data.cat(), (side, side))[:, :, :64, :64] for side in (64, 80, 96, 112)])
-    maps = mg.Tensor(middle(below(mg.from_numpy(x))), requires_grad=True)
+    maps = attend.parts(model)[0](mg.from_numpy(x)).numpy()
     cam = viz.grad_cam(model, x, labels, upsample=False)
     assert cam.any((1, 2)).all()
     expected = cam / np.maximum(cam.sum((1, 2), keepdims=True), 1e-6)
-    np.testing.assert_allclose(attend.looked(maps, head(maps), labels).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(attend.seen(model, maps, labels), expected, atol=1e-5)
 
 
 def test_its_derivative_is_that_of_the_loss(rng):
@@ -85,15 +76,8 @@ def test_grad_cam_goes_where_it_is_wanted_and_the_first_layers_stay(rng, monkeyp
     assert {name.split(".")[0] for name in changed} == {"conv5_1", "conv5_2", "fc6", "fc7"}
 
 
-def test_the_command_writes_a_network(tmp_path, rng, monkeypatch, capsys):
-    for part in ("train", "val"):
-        for k, name in enumerate(("cat", "zebra")):
-            folder = tmp_path / "data" / part / name
-            folder.mkdir(parents=True)
-            for n in range(4):
-                picture = rng.integers(0, 60, (48, 48, 3), np.uint8)
-                picture[..., k] += 190
-                Image.fromarray(picture).save(folder / f"{n}.png")
+def test_the_command_writes_a_network(tmp_path, monkeypatch, capsys):
+    cats_and_zebras(tmp_path / "data", 48)
     network = models.build("minivgg", seed=0, labels=("cat", "zebra"))
     network.input_size = (48, 48)
     models.save_weights(network, tmp_path / "net.h5")

@@ -1,31 +1,15 @@
 """docs/class_means.py: the weights stay as they are, and what is said of them is so."""
 
-import importlib.util
 import re
 import sys
-from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 import models
-
-PATH = Path(__file__).parents[1] / "docs" / "class_means.py"
+from tests.docs_scripts import cats_and_zebras, script
 
 
 def test_a_file_gets_its_means_and_keeps_its_weights(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("class_means", PATH)
-    class_means = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(class_means)
-    rng = np.random.default_rng(0)
-    for part in ("train", "val"):
-        for k, name in enumerate(("cat", "zebra")):
-            folder = tmp_path / "data" / part / name
-            folder.mkdir(parents=True)
-            for n in range(4):
-                picture = rng.integers(0, 60, (32, 32, 3), np.uint8)
-                picture[..., k] += 190
-                Image.fromarray(picture).save(folder / f"{n}.png")
+    class_means = script("class_means")
+    cats_and_zebras(tmp_path / "data", 32)
     before = models.build("minivgg", seed=0, labels=("cat", "zebra"))
     before.input_size = (32, 32)
     models.save_weights(before, tmp_path / "net.h5", half=True)

@@ -1,7 +1,6 @@
 """The guide quotes the code as it is, and its pictures are small and shown; test_docs.py runs its pages."""
 
 import importlib
-import importlib.util
 import re
 import shlex
 import textwrap
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.docs_scripts import script
 from viz.commands.command import find
 from viz.commands.techniques import COMMANDS
 
@@ -66,10 +66,7 @@ def test_commands_within_sentences_and_tables(command, monkeypatch):
 def pictures():
     """docs/pictures.py as a module."""
     pytest.importorskip("skimage")
-    spec = importlib.util.spec_from_file_location("pictures_of_the_guide", DOCS / "pictures.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("pictures")
 
 
 def test_the_script_makes_the_pictures_that_are_shown(pictures, tmp_path):

@@ -1,24 +1,17 @@
 """The outlines of docs/outlines.py lie on the pictures, and its table's shares are those of the masks."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import models
 import viz
-
-PATH = Path(__file__).parents[1] / "docs" / "outlines.py"
+from tests.docs_scripts import script
 
 
 @pytest.fixture(scope="module")
 def outlines():
     pytest.importorskip("skimage")
-    spec = importlib.util.spec_from_file_location("outlines", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("outlines")
 
 
 def test_a_polygon_is_the_pixels_of_which_most_lie_inside(outlines):

@@ -1,20 +1,14 @@
 """The contact sheets of docs/sheets.py: both networks, every kind of picture, in very few steps."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 
 import models
+from tests.docs_scripts import script
 from viz.commands.gallery.optimised import waves
-
-PATH = Path(__file__).parents[1] / "docs" / "sheets.py"
 
 
 def test_a_row_has_every_picture_of_one_network(monkeypatch):
-    spec = importlib.util.spec_from_file_location("sheets", PATH)
-    sheets = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sheets)
+    sheets = script("sheets")
     monkeypatch.setattr(sheets, "STEPS", dict.fromkeys(sheets.STEPS, 1))
     monkeypatch.setattr(sheets, "SIDE", 64)
     photograph = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)

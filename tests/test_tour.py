@@ -1,7 +1,6 @@
 """The notebook of the guide runs from top to bottom, shows what it says it shows, and keeps what it showed."""
 
 import base64
-import importlib.util
 import io
 import re
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.docs_scripts import script
 
 pytest.importorskip("nbclient", reason="nbclient and ipykernel run the notebook: pip install -e '.[test]'")
 nbformat = pytest.importorskip("nbformat")
@@ -30,9 +31,7 @@ def kept():
 @pytest.fixture(scope="module")
 def executed():
     """Its code cells after a run, with small outputs as they are kept; an error in a cell is an error here."""
-    spec = importlib.util.spec_from_file_location("notebook", DOCS / "notebook.py")
-    notebook = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(notebook)
+    notebook = script("notebook")
     return code(notebook.small(notebook.executed(nbformat.read(TOUR, 4))))
 
 

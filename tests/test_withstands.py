@@ -1,25 +1,19 @@
 """docs/withstands.py: what counts as withstood, and that a run goes on where it was stopped."""
 
-import importlib.util
 import itertools
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import models
-
-PATH = Path(__file__).parents[1] / "docs" / "withstands.py"
+from tests.docs_scripts import script
 
 
 @pytest.fixture(scope="module")
 def withstands():
-    spec = importlib.util.spec_from_file_location("withstands", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("withstands")
 
 
 def test_only_what_is_named_right_is_attacked_and_counted_after_rounding(withstands):

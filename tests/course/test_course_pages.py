@@ -1,6 +1,5 @@
 """The pages and notebooks are those of the stages, and the code that they show runs on the solutions."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -9,16 +8,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.docs_scripts import script
 from viz.course.source import STAGES
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_pages_and_notebooks_are_made_from_the_stages():
-    spec = importlib.util.spec_from_file_location("course_pages", ROOT / "docs/course/pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, text in module.files().items():
+    for name, text in script("course/pages").files().items():
         path = ROOT / "docs/course" / name
         assert path.read_text("utf-8") == text, f"{name} is old: python docs/course/pages.py"
         if path.suffix == ".ipynb":
