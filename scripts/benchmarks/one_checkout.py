@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 
+FOLDED = ("resnet18", "mobilenet_v2")  # as a weights file has them
+
 
 def step(name, network, side, batch=1):
     """A step as minigrad_side has it, of a network with drawn weights."""
@@ -15,6 +17,8 @@ def step(name, network, side, batch=1):
         from benchmarks import minigrad_side
 
         model = models.build(network, seed=0).eval()
+        if network in FOLDED:
+            model = models.fold_batch_norm(model)
         images = np.random.default_rng(0).random((batch, 3, side, side), dtype=np.float32)
         labels = np.arange(batch) % 12
         return getattr(minigrad_side, name)(model, (lambda: (images, labels)) if name == "training" else images)
@@ -42,6 +46,14 @@ def method(name, **options):
 CASES = {
     "vgg16": step("forward", "vgg16", 224),
     "vgg16-grad": step("gradient", "vgg16", 224),
+    "squeezenet": step("forward", "squeezenet1_1", 227),
+    "squeezenet-grad": step("gradient", "squeezenet1_1", 227),
+    "minivgg": step("forward", "minivgg", 112),
+    "minivgg-grad": step("gradient", "minivgg", 112),
+    "resnet18": step("forward", "resnet18", 224),
+    "resnet18-grad": step("gradient", "resnet18", 224),
+    "mobilenet": step("forward", "mobilenet_v2", 224),
+    "mobilenet-grad": step("gradient", "mobilenet_v2", 224),
     "style": step("style", "vgg16", 224),
     "minivgg-step": step("training", "minivgg", 96, 32),
     "score-cam": method("score_cam"),
