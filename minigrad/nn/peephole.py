@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..autograd import is_recorded, looks_for_nan, without_gradient
+from ..autograd import Function, is_recorded, looks_for_nan
 from ..functional.conv import conv2d_arguments
 from ..tensor import Tensor
 from .observe import asked_for, seen
@@ -51,14 +51,27 @@ def fused(layers: list[Any], x: Tensor) -> tuple[int, Any]:
     named = {"top": 6} if _is(rectifier, ReLU6) else {}
 
     def forward(x: Tensor):
-        calls = [(w.data, bias[0].data if bias else None, *geometry) for (_, w, *bias), geometry, _ in checked]
-        y = without_gradient(lambda x: kernel(x, *calls, **named), x)
+        several = Fused(kernel, [geometry for _, geometry, _ in checked], [len(p) > 2 for p, *_ in checked], named)
+        y = several(x, *(p for parameters, *_ in checked for p in parameters[1:]))
         if 0 in y.shape[2:]:
             size = f"{y.shape[2:]}: the window does not fit the convolution's output of x of shape {x.shape}"
             raise ValueError(f"max_pool2d: the output would have size {size}")
         return y
 
     return count, seen(layers[count - 1][1], (x,), forward)
+
+
+class Fused(Function):
+    """What a kernel makes of x and the weights and biases of convolutions, in turn, each with or without a bias."""
+
+    def __init__(self, kernel: Any, geometries: list, biased: list[bool], named: dict) -> None:
+        self.kernel, self.geometries, self.biased, self.named = kernel, geometries, biased, named
+
+    def forward(self, x: Any, *parameters: Any) -> Any:
+        left = iter(parameters)
+        pairs = [(next(left), next(left) if biased else None) for biased in self.biased]
+        calls = [(*pair, *geometry) for pair, geometry in zip(pairs, self.geometries, strict=True)]
+        return self.kernel(x, *calls, **self.named)
 
 
 def _convolutions(layer):
