@@ -10,6 +10,7 @@ right one.
 import contextlib
 import functools
 import inspect
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +52,8 @@ class Function:
     `ReLU()(x)`; one that was recorded does not run again.
     """
 
+    shortened = False  # of nn/plan.py, which stands for many
+
     def forward(self, *arrays: Any) -> Any:
         """The output array, from the input arrays."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -75,13 +78,17 @@ class Function:
             _refuse_nan(output, f"{type(self).__name__}.forward", inputs)
 
         if is_recorded(*inputs) and output.dtype.kind == "f":
-            self.inputs = inputs
-            self._output = weakref.ref(output)  # weak: output -> function -> output would need the garbage collector
-            self._used = (*arrays, output.data)
-            self._read_only = ReadOnly((*self._used, *self.constants()))
-            output.requires_grad = True
-            output.function = self
+            self._note(inputs, output, (*arrays, output.data))
         return output
+
+    def _note(self, inputs: tuple, output: Tensor, arrays: tuple) -> None:
+        """Note in the graph that this function made `output` of Tensors `inputs`; arrays: theirs, and the output's."""
+        self.inputs = inputs
+        self._output = weakref.ref(output)  # weak: output -> function -> output would need the garbage collector
+        self._used = arrays
+        self._read_only = ReadOnly((*arrays, *self.constants()))
+        output.requires_grad = True
+        output._function = self
 
     def _device(self, arrays):
         """The context in which forward runs, with the arrays' GPU the current one; TypeError if they are on several."""
@@ -162,7 +169,8 @@ def grad(outputs: Tensor | list | tuple, inputs: Tensor | list | tuple, grad_out
             raise ValueError(f"grad: inputs[{i}] does not require grad; make it with requires_grad=True")
 
     starts = _starts("grad", outputs, grad_outputs)
-    gradients = _BackwardPass(outputs, inputs).run(starts, rules or {}, create_graph)
+    made_by = _finder(rules, create_graph)
+    gradients = _BackwardPass(outputs, inputs, made_by).run(starts, rules or {}, create_graph)
     for i, x in enumerate(inputs):
         if id(x) not in gradients:
             raise ValueError(f"grad: no output depends on inputs[{i}] (shape {x.shape}), or a rule hands it nothing")
@@ -176,9 +184,10 @@ def backward(output: Tensor, gradient: Tensor | None = None, rules: dict[Any, An
     gradient, rules: as in `grad`. Raises ValueError for a non-scalar output without `gradient`.
     """
     starts = _starts("backward", (output,), None if gradient is None else (gradient,))
-    tensors = [output, *(x for f in functions_before((output,)) for x in f.inputs)]
-    leaves = {id(x): x for x in tensors if x.requires_grad and x.function is None}
-    gradients = _BackwardPass((output,), leaves.values()).run(starts, rules or {}, create_graph=False)
+    made_by = _finder(rules, create_graph=False)
+    tensors = [output, *(x for f in functions_before((output,), made_by) for x in f.inputs)]
+    leaves = {id(x): x for x in tensors if x.requires_grad and made_by(x) is None}
+    gradients = _BackwardPass((output,), leaves.values(), made_by).run(starts, rules or {}, create_graph=False)
     for key, g in gradients.items():  # a rule may have left a leaf without one
         leaf = leaves[key]
         leaf.grad = g if leaf.grad is None else leaf.grad.detach() + g
@@ -188,14 +197,14 @@ class _BackwardPass:
     """One walk back along a graph. All that is accumulated or asked for is kept here, never on a function, so a second
     pass gives the same answer and passes do not disturb each other."""
 
-    def __init__(self, outputs, inputs):
+    def __init__(self, outputs, inputs, made_by):
         self.outer = _mode.backward  # the pass in whose rule this one was begun
         self.outputs = outputs
         self.wanted = {id(x) for x in inputs}
         self.gradients = {}  # id of a Tensor -> what it has received so far
         self.needs = {}  # Function that leads from a wanted input to the outputs -> for each input, is it needed?
-        for f in functions_before(outputs):  # inputs before outputs
-            needed = tuple(id(x) in self.wanted or x.function in self.needs for x in f.inputs)
+        for f in functions_before(outputs, made_by):  # inputs before outputs
+            needed = tuple(id(x) in self.wanted or made_by(x) in self.needs for x in f.inputs)
             if any(needed):
                 self.needs[f] = needed
 
@@ -281,17 +290,28 @@ def _starts(caller, outputs, grad_outputs):
     return starts
 
 
-def functions_before(outputs: Iterable[Tensor]) -> list[Function]:
+def _finder(rules, create_graph):
+    """How a pass finds the function that made a Tensor. A network that was replayed stays one function for a pass that
+    cannot tell: without rules, higher orders and observers, and with the weights as they were."""
+    if rules or create_graph or _mode.observer is not None or _mode.anomaly:
+        return _made_by
+    return functools.cache(lambda x: f if (f := x._function) and f.shortened and f.still_serves() else x.function)
+
+
+_made_by = operator.attrgetter("function")
+
+
+def functions_before(outputs: Iterable[Tensor], made_by: Callable[..., Any] = _made_by) -> list[Function]:
     """All functions that led to the outputs, each after those it depends on. Iterative, so that depth is no limit."""
     order: list[Function] = []
     seen: set[Function] = set()
-    stack: list[Any] = [y.function for y in outputs if y.function]
+    stack: list[Any] = [made_by(y) for y in outputs if made_by(y)]
     while stack:
         f = stack[-1]
         if f in seen:
             stack.pop()
             continue
-        waiting = [x.function for x in f.inputs if x.function and x.function not in seen]
+        waiting = [made for x in f.inputs if (made := made_by(x)) and made not in seen]
         if waiting:
             stack.extend(waiting)
         else:
@@ -345,6 +365,17 @@ def observing_functions(caller: str, observer: Any) -> Iterator[None]:
         raise RuntimeError(f"{caller}: this thread is being profiled already; leave the outer `with` first")
     with _switched("observer", observer):
         yield
+
+
+def unobserved() -> bool:
+    """Whether nobody can tell, in this thread, by which functions something is computed."""
+    return _mode.observer is None and not _mode.anomaly and _mode.backward is None
+
+
+def constant(array: Any) -> Any:
+    """The array, which was made of numbers alone: told to who observes functions and wants to know."""
+    getattr(_mode.observer, "constant", id)(array)
+    return array
 
 
 def within_backward() -> bool:

@@ -42,7 +42,7 @@ class Tensor:
     (the Function that made it; None for a leaf), `requires_grad`; of a comparison's result, `compared`: what with what.
     """
 
-    __slots__ = ("_data", "grad", "function", "requires_grad", "compared", "__weakref__")
+    __slots__ = ("_data", "grad", "_function", "requires_grad", "compared", "__weakref__")
     __array_ufunc__ = None  # ndarray + Tensor asks Tensor.__radd__, instead of looping over our elements
 
     def __init__(self, data: "Tensor | np.ndarray | np.generic | float | list | tuple", requires_grad: bool = False,
@@ -61,8 +61,8 @@ class Tensor:
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"Tensor: only floating point tensors can require grad, this one has dtype {data.dtype}")
         self._data = data
-        self.grad = None
-        self.function = None
+        self.grad: Any = None
+        self._function: Any = None
         self.requires_grad = requires_grad
 
     @classmethod
@@ -71,7 +71,7 @@ class Tensor:
         tensor = cls.__new__(cls)
         tensor._data = array
         tensor.grad = None
-        tensor.function = None
+        tensor._function = None
         tensor.requires_grad = False
         return tensor
 
@@ -94,6 +94,13 @@ class Tensor:
         if (held := constants.get(id(self._data))) is not None:
             held.move_to(array)
         self._data = np.asarray(array) if isinstance(array, np.generic) else array
+
+    @property
+    def function(self) -> Any:
+        """The Function that made this tensor; None for a leaf. Of a network that was replayed, its last."""
+        if self._function is not None and self._function.shortened:
+            self._function = self._function.in_full()
+        return self._function
 
     shape = property(lambda self: self._data.shape)
     dtype = property(lambda self: self._data.dtype)

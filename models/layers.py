@@ -8,6 +8,7 @@ import numpy as np
 from minigrad import Tensor, nn
 from minigrad import functional as F
 from minigrad.functional.convert import constant_like
+from minigrad.nn.plan import by_shape
 
 # What the released weights were trained on. Caffe's networks want BGR from 0 to 255 minus a mean, in BGR order.
 PREPROCESSING: dict[str, dict[str, Any]] = {
@@ -20,6 +21,7 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
 }
 
 
+@by_shape
 class Preprocess(nn.Module):
     """(scale * x - mean) / std, after putting the channels of x in `channel_order`.
 

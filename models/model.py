@@ -9,12 +9,14 @@ import numpy as np
 
 from minigrad import nn
 from minigrad.nn.activations import ACTIVATIONS
+from minigrad.nn.plan import by_shape
 
 # layers that give as many channels as they take
 _ALIKE: tuple[type, ...] = (nn.Dropout, nn.Softmax, nn.Identity, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
 _ALIKE += (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, *ACTIVATIONS.values())
 
 
+@by_shape
 class Model(nn.Sequential):
     """A `Sequential` of named layers, the first of them "preprocess", which takes RGB images in [0, 1].
 

@@ -356,6 +356,22 @@ ENGINE = (
         ("tests/minigrad/test_autograd.py::test_what_a_function_is_asked_for_outside_of_any_pass",),
     ),
     Mutant(
+        "replayed_although_weights_learn",
+        "a plan is of a network whose weights are not to learn, however they came to be",
+        "minigrad/nn/plan.py",
+        "return same and self._current_states() == self._states",
+        "return same",
+        ("tests/minigrad/plan/test_given_up.py::test_weights_that_are_to_learn",),
+    ),
+    Mutant(
+        "replayed_backward_although_a_weight_was_replaced",
+        "a gradient is refused where the data that the graph used was replaced, by a plan as well",
+        "minigrad/nn/plan.py",
+        "return same and self._full is None and self.plan.sound",
+        "return self._full is None and self.plan.sound",
+        ("tests/minigrad/plan/test_graph_in_full.py::test_data_that_is_replaced_before_the_way_back",),
+    ),
+    Mutant(
         "fused_although_somebody_looks",
         "what lies between fused layers is not computed, so it must not be fused where it is asked for",
         "minigrad/nn/peephole.py",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..autograd import Function, without_gradient
+from ..autograd import Function, constant, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor
 from ..typing import Array, Decorated, Gradients, TensorLike
@@ -77,7 +77,7 @@ def zeros_like(x: TensorLike) -> Tensor:
 
 def constant_like(x: Tensor, values: Any, dtype: Any = None) -> Tensor:
     """A Tensor of numbers or a NumPy array, where x is, and in its dtype or another."""
-    return without_gradient(lambda array: array_module(array).asarray(values, dtype=dtype or x.dtype), x)
+    return without_gradient(lambda array: constant(array_module(array).asarray(values, dtype=dtype or x.dtype)), x)
 
 
 def check_holds(name: str, dtype: np.dtype, number: Any) -> None:

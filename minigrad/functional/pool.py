@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..autograd import Function, is_recorded, without_gradient
+from ..autograd import Function, constant, is_recorded, without_gradient
 from ..device import array_module
 from ..tensor import Tensor, as_tensor, together
 from ..typing import Array, Gradients, Pair, TensorLike
@@ -251,7 +251,7 @@ def avg_pool2d(
     hw, counted = x.shape[2:], around if count_include_pad else ((0, 0), (0, 0))
     ends = fitted(hw, kernel, stride, dilation, around, ceil_mode)
     padded, padding, ceil_mode = _padded(name, x, kernel, stride, dilation, around, ceil_mode, 0)
-    divisor = divisor_override or counts(hw, kernel, stride, dilation, ends, counted)
+    divisor = divisor_override or constant(counts(hw, kernel, stride, dilation, ends, counted))
     if dilation == (1, 1):
         return AvgPool2d(kernel, stride, padding, ceil_mode, divisor)(padded)
     ones = constant_like(x, np.ones((x.shape[1], 1, *kernel)))

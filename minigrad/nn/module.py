@@ -23,14 +23,15 @@ class Module:
 
     training = False
     buffers: tuple[str, ...] = ("running_mean", "running_var")  # not learnt; a subclass may add its own
-    _constants = ()  # of a frozen network, what keeps its parameters read-only
+    _constants: Any = ()  # of a frozen network, what keeps its parameters read-only
+    _called: Any = staticmethod(called)  # of a frozen network, by plan.py
 
     def forward(self, *inputs: Any) -> Any:
         """The output of the module, a Tensor or a tuple of them."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *inputs: Any) -> Any:
-        return called(self, *inputs)
+        return self._called(self, *inputs)
 
     # ---- what is inside ----------------------------------------------------------------------------------------------
 
@@ -120,11 +121,18 @@ class Module:
         for _, child in self.children():
             child.requires_grad_(value)
         self._hold_constants()
+        if value:
+            vars(self).pop("_called", None)
+        else:
+            from .plan import call
+
+            self._called = call
         return self
 
     def _hold_constants(self):
         own = [(name, tensor) for name, tensor in vars(self).items() if isinstance(tensor, Tensor)]
-        self._constants = [Constant.of(x.data) for name, x in own if name not in self.buffers and not x.requires_grad]
+        held = [Constant.of(x.data) for name, x in own if name not in self.buffers and not x.requires_grad]
+        vars(self).setdefault("_constants", [])[:] = held  # the same list: a new one would be an attribute that changed
 
     def state_dict(self) -> dict:
         """{dotted name: array} of parameters and buffers; the arrays are the module's own."""
@@ -168,6 +176,7 @@ class Module:
     def __setstate__(self, state: dict) -> None:  # of a copy, whose arrays are its own
         vars(self).update(state)
         if self._constants:
+            self._constants = []
             self._hold_constants()
 
     # ---- the rest ----------------------------------------------------------------------------------------------------

@@ -119,6 +119,11 @@ def seen(module: Any, inputs: Any, forward: Callable[..., Any]) -> Any:
         return y
 
 
+def nobody_looks() -> bool:
+    """Whether a module that is called now is the outermost in this thread, and nobody watches."""
+    return not _running.depth and not _running.watches
+
+
 def asked_for(modules: Iterable[Any]) -> bool:
     """Whether anyone asks for one of these modules."""
     return any(watch.asks_for(module) for watch in _running.watches for module in modules)

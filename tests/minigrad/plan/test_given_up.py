@@ -1,0 +1,218 @@
+"""Each reason to give up a plan is one."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import kernels, nn
+from minigrad.nn import plan
+from minigrad.nn.observe import called
+from tests.minigrad.plan.passes import build, images, learnt, passes, same
+
+pytestmark = pytest.mark.host("only passes over NumPy's arrays are replayed")
+
+
+def exchange(network):
+    network._layers["relu1"] = nn.Sigmoid()
+
+
+def add(network):
+    network._layers["last"] = nn.ReLU()
+
+
+def remove(network):
+    del network._layers["drop"]
+
+
+def new_weight(network):
+    network["conv2"].weight = mg.Tensor(network["conv2"].weight.data * 2)
+
+
+def shared_weight(network):
+    network["graph.conv2"].weight = network["graph.conv2"].weight
+
+
+def other_forward(network):
+    network["relu1"].forward = lambda x: F.relu(x) * 3.0
+
+
+def other_setting(network):
+    network["pool2"].kernel_size = 2
+
+
+def other_node(network):
+    network["graph"]._nodes["half"] = (nn.Call("mul", b=4.0), ["add"])
+    network["graph"]._plan = network["graph"]._planned()
+
+
+def replaced_data(network):
+    network["conv1"].weight.data = network["conv1"].weight.data * 2
+
+
+def replaced_statistics(network):
+    network["bn"].running_var.data = network["bn"].running_var.data * 4
+
+
+def written_statistics(network):
+    network["bn"].running_mean.data[...] = 0.25
+
+
+def written_weight(network):
+    weight = network["fc"].weight.data
+    weight.flags.writeable = True  # as one may who made the array
+    weight[...] *= 2
+
+
+def loaded(network):
+    network.load_state_dict(build(seed=7).state_dict())
+
+
+def wider(network):
+    for _, tensor in network.named_tensors():
+        tensor.data = tensor.data.astype(np.float64)
+
+
+def training(network):
+    network["bn"].train()
+
+
+CHANGES = [exchange, add, remove, new_weight, shared_weight, other_forward, other_setting, other_node, replaced_data,
+           replaced_statistics, written_statistics, written_weight, loaded]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_network_that_changes(network, replays, change):
+    learnt(network, replays)
+    before = passes(network, images(4))
+    change(network)
+    for seed in (4, 5, 4):
+        assert same(network, images(seed))
+    unlike = change not in (shared_weight, remove)
+    assert (passes(network, images(4))[0].tobytes() != before[0].tobytes()) == unlike
+
+
+def test_other_dtypes_of_weights_are_refused_as_ever(network, replays):
+    learnt(network, replays)
+    wider(network)
+    with pytest.raises(TypeError, match="dtype"):
+        network(mg.Tensor(images()))
+
+
+def test_training_mode(network, replays):
+    learnt(network, replays)
+    training(network)
+    mean = network["bn"].running_mean.data
+    passes(network, images())
+    assert network["bn"].running_mean.data is not mean and replays == {"forward": 0, "backward": 0}
+    network.eval()
+    assert same(network, images(3))
+
+
+@pytest.mark.parametrize("how", ["method", "attribute", "part"])
+def test_weights_that_are_to_learn(network, replays, how):
+    learnt(network, replays)
+    if how == "attribute":
+        network["fc"].weight.requires_grad = True
+    else:
+        (network if how == "method" else network["fc"]).requires_grad_(True)
+    weight = network["fc"].weight
+    gradient = mg.grad(network(mg.Tensor(images())).sum(), weight)
+    assert gradient.shape == weight.shape and replays == {"forward": 0, "backward": 0}
+    if how != "attribute":
+        weight.data[...] = 0  # nobody holds it read-only
+        assert not network(mg.Tensor(images())).data.any() or how == "part" or network["fc"].bias.data.any()
+    network.requires_grad_(False)
+    assert all(same(network, images(seed)) for seed in range(3)) and replays["forward"] in (4, 6)
+
+
+def test_a_weight_that_begins_to_learn_after_the_pass(network, replays):
+    learnt(network, replays)
+    y = network(mg.Tensor(images(), requires_grad=True))
+    network["fc"].weight.requires_grad = True
+    assert mg.grad(y.sum(), network["fc"].weight).shape == network["fc"].weight.shape
+
+
+def test_an_observer(network, replays):
+    learnt(network, replays)
+    found = network.activations(mg.Tensor(images()), ["pool1"])
+    with mg.profile() as p:
+        network(mg.Tensor(images()))
+    assert found["pool1"].shape == (2, 8, 8, 8) and [o.name for o in p.operations][:2] == ["Conv2d", "ReLU"]
+    assert replays == {"forward": 0, "backward": 0}
+
+
+def test_a_profile_of_the_way_back_alone(network, replays):
+    learnt(network, replays)
+    x = mg.Tensor(images(), requires_grad=True)
+    y = network(x)
+    with mg.profile() as p:
+        mg.grad(y.sum(), x)
+    names = [o.name for o in p.operations]
+    assert "Conv2d" in names and "Linear" in names and "Replayed" not in names and replays["backward"] == 0
+
+
+@pytest.mark.parametrize("how", ["rule", "rule of all", "higher order", "anomaly"])
+def test_what_asks_for_the_ordinary_way_back(network, replays, how):
+    learnt(network, replays)
+    seen = []
+
+    def gradient():
+        x = mg.Tensor(images(), requires_grad=True)
+        y = network(x)
+        score = (y * y).sum()
+        if how == "anomaly":
+            with mg.detect_anomaly():
+                return mg.grad(score, x)
+        kind = {"rule": F.ReLU, "rule of all": mg.Function}.get(how)
+        rules = None if kind is None else {kind: lambda f, g: (seen.append(type(f)), f.vjp(g))[1]}
+        found = mg.grad(score, x, rules=rules, create_graph=how == "higher order")
+        return mg.grad((found * found).sum(), x) if how == "higher order" else found
+
+    found, kinds = gradient(), list(seen)
+    assert replays == {"forward": 1, "backward": 0} and plan.Replayed not in kinds
+    network._called = called
+    np.testing.assert_array_equal(found.numpy(), gradient().numpy())
+    assert kinds == seen[len(kinds) :] and (len(kinds) > 0) == how.startswith("rule")
+
+
+def test_anomalies_are_found_in_the_network(network, replays):
+    learnt(network, replays)
+    array = images()
+    array[0, 0, 0, 0] = np.nan
+    with mg.detect_anomaly(), pytest.raises(FloatingPointError, match=r"first appeared in Conv2d\.forward"):
+        network(mg.Tensor(array))
+
+
+def test_other_kernels_and_threads(network, replays, monkeypatch):
+    learnt(network, replays)
+    with mg.use_kernels("plain"):
+        assert all(same(network, images(seed)) for seed in range(3))
+    with mg.conv_algorithm("winograd"):
+        assert all(same(network, images(seed)) for seed in range(3))
+    with kernels.one_thread():
+        assert all(same(network, images(seed)) for seed in range(3))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert all(same(network, images(seed)) for seed in range(3))
+
+
+def test_kernels_are_asked_anew(network, replays, monkeypatch):
+    learnt(network, replays)
+    monkeypatch.setattr(kernels, "relu6_grad", lambda g, x: g * 0)
+    assert same(network, images())
+    assert not passes(network, images())[2].any()
+
+
+def test_a_call_that_is_exchanged(network, replays, monkeypatch):
+    learnt(network, replays)
+    seen, call = [], nn.Conv2d.__call__
+    monkeypatch.setattr(nn.Conv2d, "__call__", lambda self, x: (seen.append(self), call(self, x))[1])
+    network(mg.Tensor(images(), requires_grad=True))
+    assert len(seen) == 8 and replays == {"forward": 0, "backward": 0}
+
+
+def test_exchanged_classes(network, replays, monkeypatch):
+    learnt(network, replays)
+    before = passes(network, images(4))[0]
+    monkeypatch.setattr(nn.MaxPool2d, "forward", lambda self, x: F.avg_pool2d(x, 2))
+    assert same(network, images(4)) and passes(network, images(4))[0].tobytes() != before.tobytes()

@@ -1,0 +1,140 @@
+"""A replayed graph is the ordinary one for whoever looks, and refuses what it refuses."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import nn
+from minigrad.autograd import functions_before
+from minigrad.nn.observe import called
+from tests.minigrad.plan.passes import images, learnt, passes, same
+
+pytestmark = pytest.mark.host("only passes over NumPy's arrays are replayed")
+
+
+def test_the_graph_is_the_ordinary_one_for_whoever_looks(network, replays):
+    def graph():
+        x = mg.Tensor(images(), requires_grad=True)
+        y = network(x)
+        order = functions_before([y])
+        known = {id(x): "x", **{id(t): name for name, t in network.named_tensors()}}
+        places = {f: i for i, f in enumerate(order)}
+        told = [(type(f), [known.get(id(t), places.get(t.function)) for t in f.inputs], f.output.shape) for f in order]
+        assert order[-1] is y.function and y.function.output is y
+        flags = [(t.requires_grad, t.data.flags.writeable) for f in order for t in f.inputs]
+        return told, flags, [t.data.tobytes() for f in order for t in (*f.inputs, f.output)], str(mg.graph(y))
+
+    expected = graph()
+    passes(network, images())
+    assert graph() == expected and replays["forward"] >= 1
+    network._called = called
+    assert graph() == expected
+
+
+def test_the_ways_through_a_graph_may_follow_each_other(network, replays):
+    learnt(network, replays)
+    x = mg.Tensor(images(), requires_grad=True)
+    y = network(x)
+    score = (y * y).sum()
+    first = mg.grad(score, x)
+    again = mg.grad(score, [y, x])[1]
+    inner = y.function.inputs[0]
+    by_inner = mg.grad(score, [inner, x])
+    last = mg.grad(score, x)
+    assert first.data.tobytes() == again.data.tobytes() == by_inner[1].data.tobytes() == last.data.tobytes()
+    assert by_inner[0].shape == inner.shape and replays["backward"] == 2
+
+
+def test_backward_fills_grad(network, replays):
+    def filled():
+        x = mg.Tensor(images(), requires_grad=True)
+        for _ in range(2):
+            network(x * 2.0).sum().backward()
+        return x.grad.data
+
+    for _ in range(2):
+        filled()
+    replays.update(backward=0)
+    found = filled()
+    assert replays["backward"] == 2
+    network._called = called
+    assert found.tobytes() == filled().tobytes()
+
+
+def test_an_input_that_others_take_too(network, replays):
+    def gradient():
+        x = mg.Tensor(images(), requires_grad=True)
+        y = network(x)
+        loss = (x * x).sum() + (y * y).sum() + F.exp(x).sum() + network(x * 0.5).sum()
+        return mg.grad(loss, x).data
+
+    for _ in range(3):
+        found = gradient()
+    network._called = called
+    assert replays["backward"] >= 2 and found.tobytes() == gradient().tobytes()
+
+
+def test_a_network_that_takes_its_input_twice_has_no_plan_with_a_graph(replays):
+    rng = np.random.default_rng(0)
+    branches = {"a": nn.Conv2d(3, 4, 3, rng=rng), "b": nn.Conv2d(3, 4, 3, rng=rng)}
+    network = nn.Sequential({"both": nn.Parallel(branches)}).requires_grad_(False)
+    assert all(same(network, images(seed)) for seed in range(3))
+    assert replays == {"forward": 2, "backward": 0}
+
+
+def test_arrays_of_the_graph_are_read_only_while_it_lives(network, replays):
+    learnt(network, replays)
+    x = mg.Tensor(images(), requires_grad=True)
+    y = network(x)
+    network.requires_grad_(True)  # the graph needs them as they are
+    for array in (x.data, y.data, network["conv1"].weight.data, network["bn"].running_mean.data):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    del y
+    for array in (x.data, network["conv1"].weight.data, network["bn"].running_mean.data):
+        array[...] = 0
+
+
+@pytest.mark.parametrize("which", ["weight", "input", "output"])
+def test_data_that_is_replaced_before_the_way_back(network, replays, which):
+    def refused():
+        x = mg.Tensor(images(), requires_grad=True)
+        y = network(x)
+        tensor = {"weight": network["conv1"].weight, "input": x, "output": y}[which]
+        tensor.data = tensor.data * 1.0
+        with pytest.raises(RuntimeError) as error:
+            mg.grad(y.sum(), x)
+        return str(error.value)
+
+    learnt(network, replays)
+    found = refused()
+    assert replays == {"forward": 1, "backward": 0}
+    network._called = called
+    assert found == refused()
+
+
+def test_two_threads_that_look_see_one_graph(network, replays):
+    learnt(network, replays)
+    for _ in range(10):
+        y = network(mg.Tensor(images(), requires_grad=True))
+        with ThreadPoolExecutor(4) as pool:
+            assert len({id(f) for f in pool.map(lambda _, y=y: y.function, range(8))}) == 1
+
+
+def test_constants_that_someone_writes_to_once_the_graph_is_gone(network, replays):
+    learnt(network, replays)
+    y = network(mg.Tensor(images(), requires_grad=True))
+    constants = [t.data for f in functions_before([y]) for t in f.inputs if t.size == 1 and not t.requires_grad]
+    assert constants
+    del y
+    for array in constants:
+        array[...] = 7
+    assert same(network, images(3))
+
+
+def test_printing_a_result(network, replays):
+    learnt(network, replays)
+    assert "function=Linear" in repr(network(mg.Tensor(images(), requires_grad=True)))
