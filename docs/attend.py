@@ -1,18 +1,22 @@
 """Teach MiniVGG's last layers that a close-up of a cat is a cat for its face.
 
-    python docs/attend.py imagenette_cat_zebra_128px.tar.gz --out out
+    python docs/attend.py imagenette_cat_zebra_128px.tar.gz --start out/minivgg/minivgg.h5 --out out/attend
 
 Training shows photographs of whole cats, so what is "cat" in a close-up is the fur. Here conv5_1 to fc7 learn on the
 maps of pool4, of views as in training and of close-ups of training photographs, cut out about where Grad-CAM lies when
 the photograph is seen at 64 px. Beside the cross-entropy, Grad-CAM itself is trained (after Ross et al. 2017,
 arXiv:1703.03717, and Li et al. 2018, arXiv:1802.10171), by second derivatives: in a close-up of the class --of its
 share of every place should be that of the square of guided backpropagation, which draws eyes and nose; in a whole view,
-what it was, as should the scores. The weights are written at --way of the way from the first to the trained ones
-(Wortsman et al. 2021, arXiv:2109.01903).
+what it was, as should the scores. The weights are written at --way of the way from the first to the mean of those that
+each of --seeds trained (Wortsman et al. 2021, arXiv:2109.01903, and 2022, arXiv:2203.05482); a seed that --out already
+has is not trained again.
 """
 
 import argparse
+import copy
+import json
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +24,9 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from train import confusion_matrix, per_class  # noqa: E402  (scripts/train.py)
 
 import minigrad as mg  # noqa: E402  (found in ROOT)
 import minigrad.functional as F  # noqa: E402
@@ -29,9 +35,11 @@ import viz  # noqa: E402
 from minigrad import nn  # noqa: E402
 from models.augment import Augmentation, resized, to_float  # noqa: E402
 from models.dataset import open_photographs  # noqa: E402
-from models.known import learn  # noqa: E402
+from models.known import learn, threshold  # noqa: E402
 from models.running_average import RunningAverage  # noqa: E402
-from models.training import Recipe, answers, make_optimizers, one_cycle, probabilities  # noqa: E402
+from models.training import Recipe, answers, confusion, make_optimizers, one_cycle, probabilities  # noqa: E402
+from models.weights_file import OF_THE_FILE  # noqa: E402
+from viz.commands.record import plain, versions  # noqa: E402
 
 FROZEN, DEEPEST = "pool4", "relu5_2"  # the last layer that stays as it is; whose maps Grad-CAM weighs
 SMALL = 64  # pixels, where a photograph's most important place is looked for
@@ -180,32 +188,71 @@ def learn_to_look(model, start, whole, close, steps, rng):
     top.requires_grad_(False)
 
 
+def learnt(start, photographs, members, target, steps, seed, folder):
+    """The network after the training of one seed: that of an earlier run, where folder has it."""
+    path = folder / f"{start.name}_seed{seed}.h5"
+    if not path.exists():
+        began, rng, model = time.monotonic(), np.random.default_rng(seed), copy.deepcopy(start)
+        whole, close = prepared(start, photographs, members, target, rng)
+        learn_to_look(model, start, whole, close, steps, rng)
+        model.provenance["seconds"] = round(time.monotonic() - began)
+        models.save_weights(model, path)
+    return models.load(path)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("data", type=Path, metavar="DATA", help="the photographs, as for scripts/train.py")
-    options.add_argument("--start", default="minivgg", metavar="MODEL", help="(default %(default)s)")
+    options.add_argument("--start", required=True, metavar="MODEL", help="the network as training left it")
     options.add_argument("--of", default="cat", metavar="CLASS", help="(default %(default)s)")
     options.add_argument("--steps", type=int, default=400, metavar="N", help="(default %(default)s)")
     options.add_argument("--way", type=float, default=0.85, metavar="SHARE", help="(default %(default)s)")
-    options.add_argument("--seed", type=int, default=0, metavar="N", help="(default %(default)s)")
+    options.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2, 3], metavar="N", help="(default %(default)s)"
+    )
     options.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="(default %(default)s)")
     given = options.parse_args()
-    model, start = models.load(given.start), models.load(given.start)
-    photographs = open_photographs(given.data, max(128, *model.input_size))
+    start = models.load(given.start)
+    photographs = open_photographs(given.data, max(128, *start.input_size))
     members, held_out = photographs.split()
-    rng = np.random.default_rng(given.seed)
-    whole, close = prepared(start, photographs, members, models.find_class(model, given.of), rng)
-    learn_to_look(model, start, whole, close, given.steps, rng)
-    first = start.state_dict()
-    model.load_state_dict({k: first[k] + np.float32(given.way) * (v - first[k]) for k, v in model.state_dict().items()})
-    model.known = learn(model, photographs.images, photographs.labels, members, held_out)
     given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / f"{model.name}.h5"
-    models.save_weights(model, path, half=True)
-    for name, network in (("before", start), ("now", models.load(path))):
-        right = probabilities(network, photographs.images, held_out, model.input_size[0]).argmax(1)
-        print(f"{name}: {viz.estimate(right == photographs.labels[held_out]).text('{:.1%}')} of {len(right)} right")
-    print(path)
+    target = models.find_class(start, given.of)
+    trained = [learnt(start, photographs, members, target, given.steps, seed, given.out) for seed in given.seeds]
+    model, first, share = copy.deepcopy(start), start.state_dict(), np.float32(given.way / len(trained))
+    states = [one.state_dict() for one in trained]
+    model.load_state_dict({k: v + share * sum(state[k] - v for state in states) for k, v in first.items()})
+    model.load_state_dict({k: v.astype(np.float16).astype(v.dtype) for k, v in model.state_dict().items()})
+    model.known = learn(model, photographs.images, photographs.labels, members, held_out)
+    model.provenance = {k: v for k, v in start.provenance.items() if k not in OF_THE_FILE}
+    model.provenance["then"] = {
+        "command": " ".join(["python", "docs/attend.py", *sys.argv[1:]]),
+        "start": start.provenance["weights_sha256"],
+        "seeds": given.seeds,
+        "steps": given.steps,
+        "way": given.way,
+        "seconds": [one.provenance["seconds"] for one in trained],
+        "versions": versions(),
+    }
+    write(model, start, photographs, held_out, given.out)
+
+
+def write(model, start, photographs, held_out, folder):
+    """The weights, as float16, their record and confusion, and what both networks name right."""
+    truth, size, name = photographs.labels[held_out], model.input_size[0], model.name
+    guessed = {each: probabilities(each, photographs.images, held_out, size) for each in (start, model)}
+    for said, each in (("before", start), ("now", model)):
+        print(f"{said}: {viz.estimate(guessed[each].argmax(1) == truth).text('{:.1%}')} of {len(truth)} right")
+    counts = confusion(guessed[model].argmax(1), truth, len(photographs.classes))
+    top1 = float(counts.trace() / counts.sum())
+    model.provenance |= {
+        "validation": model.provenance["validation"] | {"top1": top1},
+        "known": threshold(guessed[model].max(1)),
+    }
+    models.save_weights(model, folder / f"{name}.h5", half=True)
+    classes = {"classes": per_class(counts, photographs.classes)}
+    (folder / f"{name}.json").write_text(json.dumps({"numbers": plain(model.provenance | classes)}, indent=1) + "\n")
+    confusion_matrix(counts, photographs.classes).savefig(folder / f"{name}_confusion.png")
+    print(folder / f"{name}.h5")
 
 
 if __name__ == "__main__":
