@@ -4,7 +4,9 @@
 
 The outlines were drawn on the photographs before a map of them was looked at. Of FOLDER the photographs are taken that
 have a name in OUTLINES; the sample photograph always is. The share of a map's positive part inside stands with how many
-times the outline's own share of the picture that is: a map that knows nothing has 1.
+times the outline's own share of the picture that is: a map that knows nothing has 1. "blurred" is what the class asked
+for loses of its score, less the mean of all scores, where what is outlined is blurred, "elsewhere" the mean of twelve
+such losses where the same shape is blurred elsewhere.
 """
 
 import argparse
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +27,11 @@ from viz.commands.methods import METHODS  # noqa: E402
 from viz.commands.tables import markdown  # noqa: E402
 
 SHOWN = ("grad_cam", "lrp", "guided_grad_cam", "centre")
+BLUR, OTHERS, OVERLAP = (
+    6,
+    12,
+    0.25,
+)  # pixels at the network's size; places elsewhere, and what they share with it at most
 SIDE, FINER = 112, 8  # the outlines' unit is 1/112 of the side of the square that a network sees
 
 # (photograph, class, what is outlined): polygons of x, y, x, y, ...
@@ -70,6 +78,25 @@ def mask_of(polygons, height, width):
     return np.asarray(picture).reshape(height, FINER, width, FINER).mean((1, 3)) > 0.5
 
 
+def elsewhere(mask, rng):
+    """OTHERS masks (H,W): `mask` moved round the picture by some way, without what they share with it, OVERLAP at most.
+
+    A mask too large for such a way has none.
+    """
+    moved = (np.roll(mask, rng.integers(mask.shape), (0, 1)) for _ in range(100 * OTHERS))
+    return [other & ~mask for other in moved if (other & mask).sum() <= OVERLAP * mask.sum()][:OTHERS]
+
+
+def losses(model, image, mask, target):
+    """(what the class's score, less the mean of all, loses by a blur of mask; the mean of those by one elsewhere)."""
+    places = [np.zeros_like(mask), mask, *elsewhere(mask, np.random.default_rng(0))]
+    blurred = gaussian_filter(image[0], (0, BLUR, BLUR))
+    scores = viz.attacks.scores(model, np.stack([np.where(place, blurred, image[0]) for place in places]))
+    score = scores[:, target] - scores.mean(1)
+    lost = score[0] - score[1:]
+    return lost[0], lost[1:].mean() if len(lost) > 1 else np.nan
+
+
 def row(model, name, picture, target, what, polygons):
     """The photograph's row: the two classes named first, the outline's share, and that of each map's positive part."""
     image = models.load_image(picture, model.input_size)
@@ -84,7 +111,8 @@ def row(model, name, picture, target, what, polygons):
         heat = METHODS[key].map(model, image, models.find_class(model, target))
         inside = float(viz.mass_inside(np.maximum(heat, 0), mask)[0])
         found[key] = f"{inside:.0%} ({inside / mask.mean():.1f})"
-    return found
+    lost = losses(model, image, mask, models.find_class(model, target))
+    return found | {"blurred": f"{lost[0]:.2f}", "elsewhere": f"{lost[1]:.2f}".replace("nan", "")}
 
 
 def main():
