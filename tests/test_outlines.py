@@ -31,5 +31,23 @@ def test_a_row_says_what_is_named_and_where_the_maps_lie(outlines):
     mask = outlines.mask_of(outlines.OUTLINES[key], 112, 112)
     heat = viz.grad_cam(model, models.load_image(picture, model.input_size), "cat")  # has no negative part
     inside = (heat[0] * mask).sum() / heat.sum()
-    assert row["named"].startswith("cat 0.8") and row["area"] == mask.mean()
+    assert row["named"].startswith("cat 0.9") and row["area"] == mask.mean()
     assert row["grad_cam"] == f"{inside:.0%} ({inside / mask.mean():.1f})"
+
+
+def test_a_blur_costs_what_the_score_loses_less_the_mean_of_all(outlines):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(size=(1, 3, 32, 32)).astype(np.float32)
+    mask = np.zeros((32, 32), bool)
+    mask[4:10, 8:12] = True
+    places = outlines.elsewhere(mask, np.random.default_rng(0))
+    assert len(places) == 12 and all((~(place & mask)).all() and 18 <= place.sum() <= 24 for place in places)
+    assert outlines.elsewhere(np.ones((16, 16), bool), np.random.default_rng(0)) == []
+
+    network = models.build("minivgg", seed=0)
+    target = 1
+    lost = outlines.losses(network, image, mask, target)
+    blurred = np.where(mask, outlines.gaussian_filter(image[0], (0, 6, 6)), image[0])[None]
+    before, after = (viz.attacks.scores(network, x)[0] for x in (image, blurred))
+    expected = (before[target] - before.mean()) - (after[target] - after.mean())
+    assert lost[0] == pytest.approx(expected, abs=1e-4) and abs(lost[0]) > 1e-3 and np.isfinite(lost[1])

@@ -3,7 +3,7 @@
 --preset fourier (the default) takes colour-decorrelated Fourier coefficients in place of pixels, and shows the network
 the image padded, shifted, scaled and turned (Olah et al. 2017, https://distill.pub/2017/feature-visualization). The
 default network, minivgg_robust, was trained against attacks: what it likes best is one large thing, what minivgg likes
-best many small heads in a grain (Engstrom et al. 2019, arXiv:1906.00945).
+best many small ones (Engstrom et al. 2019, arXiv:1906.00945).
 
 --preset paper makes a raw score large (Simonyan et al. 2013, arXiv:1312.6034, section 2): the network sees the image
 through its preprocessing, pixels stay in [0,1] after every step, and the image is kept from becoming noise as Yosinski

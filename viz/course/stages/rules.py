@@ -65,9 +65,10 @@ plt.savefig("looked_at.png")
 print("looked_at.png")
 ```
 
-Grad-CAM is 0 at the left eye, nearly 0 at the right one and largest at the left edge, and the project's map is the
-same: it shows where this network found evidence, not where we would look. Ask for another class than the cat, the zebra
-say. Which of the three maps changes, and which hardly does?
+Grad-CAM is largest at the right eye, then at the left one and at the nose, and the project's map is the same. It is
+where we would look because this network was taught to look there (`docs/attend.py`); with its weights before that, the
+map was 0 at the left eye and largest at the left edge. Grad-CAM shows where a network found evidence, wherever that is.
+Ask for another class than the cat, the zebra say. Which of the three maps change, and which hardly does?
 
 ## In the engine
 
