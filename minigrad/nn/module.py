@@ -6,6 +6,7 @@ dot, "fire2.squeeze". Whoever wants to know what happens inside a network observ
 chains, for branches, for graphs of named nodes (graph.py) and for a `forward` of your own.
 """
 
+import copy
 import difflib
 from collections.abc import Iterator
 from typing import Any, Self
@@ -124,9 +125,9 @@ class Module:
         if value:
             vars(self).pop("_called", None)
         else:
-            from .plan import call
+            from .plan import Plans
 
-            self._called = call
+            vars(self).setdefault("_called", Plans())
         return self
 
     def _hold_constants(self):
@@ -175,6 +176,8 @@ class Module:
 
     def __setstate__(self, state: dict) -> None:  # of a copy, whose arrays are its own
         vars(self).update(state)
+        if "_called" in state:
+            self._called = copy.copy(self._called)  # without the plans of the other
         if self._constants:
             self._constants = []
             self._hold_constants()

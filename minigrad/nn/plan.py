@@ -17,11 +17,11 @@ import itertools
 import operator
 import os
 import threading
-import weakref
 from typing import Any
 
 import numpy as np
 
+from .. import functional
 from ..autograd import Function, grad, is_recorded, observing_functions, unobserved
 from ..kernels import current_algorithm, current_kernels, whole_pass
 from ..tensor import Tensor
@@ -35,14 +35,15 @@ from .steps import Note
 LIMIT = 8  # shapes, and other conditions, of one network for which there is a plan
 _CALLS = ("add", "sub", "mul", "div", "cat", "stack", "flatten", "reshape", "permute", "transpose", "relu", "relu6")
 _by_shape: dict[type, Any] = {}  # {class of a module that may have a part in a plan: its forward}
-_networks: weakref.WeakKeyDictionary[Any, "_Network"] = weakref.WeakKeyDictionary()
 _call = Module.__call__
 _array, _requires_grad = operator.attrgetter("_data"), operator.attrgetter("requires_grad")
 
 
 def by_shape(kind: type) -> Any:
-    """A decorator for a Module whose functions follow from shapes, dtypes and its attributes alone, never from numbers
-    in Tensors, and whose arrays come from its inputs, its parameters and `constant_like`. Only these have plans."""
+    """A decorator for a Module whose functions follow from shapes, dtypes and the attributes of it and its class alone,
+    never from numbers in Tensors, and whose arrays come from its inputs, its parameters and `constant_like`. Only these
+    have plans. Of attributes that change in place, dicts and lists are seen to; with an array or a set there is none.
+    """
     _by_shape[kind] = kind.forward  # type: ignore[attr-defined]
     return kind
 
@@ -57,74 +58,90 @@ for _kind in (AdaptiveAvgPool2d, Dropout, Flatten, Identity, *(set(ACTIVATIONS.v
 # ---- when there is a plan --------------------------------------------------------------------------------------------
 
 
-def call(module: Any, *inputs: Any) -> Any:
-    """The output of a frozen module, by a plan if there is one. Module.requires_grad_ lets calls come here."""
-    if len(inputs) != 1 or not nobody_looks() or not unobserved() or type(x := inputs[0]) is not Tensor:
-        return called(module, *inputs)
-    network = _networks.get(module)
-    if network is None or not network.is_unchanged():
-        network = _networks[module] = _Network(module)
-    array = x._data
-    if type(array) is not np.ndarray or not network.may_have_plans:
-        return called(module, x)
-    key = array.shape, array.strides, array.dtype, is_recorded(x), current_kernels(), current_algorithm()
-    plan = network.plans.get(key)
-    if plan is not None:
-        return plan.replay(x) if plan.sound else called(module, x)
-    arrays = [array, *map(_array, network.tensors)]
-    if len({*map(id, arrays)}) < len(arrays):  # one array in two places: which would a step mean?
-        return called(module, x)
-    note = Note(arrays)
-    with observing_functions("plan", note):
-        y = called(module, x)
-    if len(network.plans) >= LIMIT:
-        network.plans.clear()
-    network.plans[key] = _Plan(network.tensors, note, x, y)
-    return y
+class Plans:
+    """How a frozen module is called, by a plan if there is one. Module.requires_grad_ lets its calls come here.
+
+    The module owns it: whatever its attributes lead to, both go together. A copy of the module begins without plans.
+    """
+
+    network: Any = None
+
+    def __reduce__(self) -> tuple:
+        return Plans, ()
+
+    def __call__(self, module: Any, *inputs: Any) -> Any:
+        if len(inputs) != 1 or not nobody_looks() or not unobserved() or type(x := inputs[0]) is not Tensor:
+            return called(module, *inputs)
+        network = self.network
+        if network is None or not network.is_unchanged(module):
+            network = self.network = _Network(module)
+        array = x._data
+        if type(array) is not np.ndarray or not network.may_have_plans:
+            return called(module, x)
+        key = array.shape, array.strides, array.dtype, is_recorded(x), current_kernels(), current_algorithm()
+        plan = network.plans.get(key)
+        if plan is not None:
+            return plan.replay(x) if plan.sound else called(module, x)
+        arrays = [array, *map(_array, network.tensors)]
+        if len({*map(id, arrays)}) < len(arrays):  # one array in two places: which would a step mean?
+            return called(module, x)
+        note = Note(arrays)
+        with observing_functions("plan", note):
+            y = called(module, x)
+        if len(network.plans) >= LIMIT:
+            network.plans.clear()
+        network.plans[key] = _Plan(network.tensors, note, x, y)
+        return y
 
 
 class _Network:
     """A network as it was when its plans were made: all that its passes follow from, besides their input.
 
-    That is every attribute of every module, with what lists and dicts in it hold; how their classes are called; and of
-    each tensor where it is, its dtype and whether it requires grad. Attributes are compared by identity, so an equal
-    value that is set anew drops the plans as well.
+    That is every attribute of every module, with what lists and dicts in it hold; which classes they have, and those'
+    attributes; the functions of minigrad.functional; and of each tensor where it is, its dtype and whether it requires
+    grad. Attributes are compared by identity, so an equal value that is set anew drops the plans as well.
     """
 
     def __init__(self, module: Module) -> None:
         held = _held_by(module)
         modules = [one for one in held if isinstance(one, Module)]
         self.tensors = list({id(tensor): tensor for _, tensor in module.named_tensors()}.values())
-        self._dicts = [*map(vars, modules), *(one for one in held if isinstance(one, dict))]
+        self._inner = modules[1:]  # not the network itself, which could then only go by the garbage collector
+        self._dicts = [one for one in held if isinstance(one, dict)]
         self._lists = [one for one in held if isinstance(one, list)]
-        self._kinds = [(kind, kind.forward, kind.__call__) for kind in {type(one) for one in modules}]
-        self._settings, self._states = self._current(), self._current_states()
+        self._classes = list({kind: None for one in modules for kind in type(one).__mro__})
+        self._settings, self._states = self._current(module), self._current_states()
         self.plans: dict[tuple, _Plan] = {}
         frozen = all(kind is np.ndarray and not learnt for kind, _, learnt in self._states)
-        self.may_have_plans = frozen and all(map(_follows_shapes, modules))
+        comparable = not any(isinstance(one, np.ndarray | set) for one in held)
+        self.may_have_plans = frozen and comparable and all(map(_follows_shapes, modules))
 
-    def is_unchanged(self) -> bool:
-        now = self._current()
+    def is_unchanged(self, module: Module) -> bool:
+        now = self._current(module)
         same = len(now) == len(self._settings) and all(map(operator.is_, now, self._settings))
-        same = same and all(kind.forward is forward and kind.__call__ is way for kind, forward, way in self._kinds)
         return same and self._current_states() == self._states
 
-    def _current(self):
-        return [*itertools.chain.from_iterable(map(dict.values, self._dicts)), *itertools.chain(*self._lists)]
+    def _current(self, module):
+        own = vars(module).copy()
+        own.pop("_called", None)  # which holds this
+        values = map(dict.values, [own, *map(vars, self._inner), *self._dicts, vars(functional)])
+        of_classes = (vars(kind).values() for kind in self._classes)
+        kinds = map(type, [module, *self._inner])
+        return [*itertools.chain(kinds, *values, *of_classes, *self._dicts, *self._lists)]
 
     def _current_states(self):
         return [(type(x._data), x._data.dtype, x.requires_grad) for x in self.tensors]
 
 
 def _held_by(module: Module) -> list[Any]:
-    """The module, and the modules, dicts, lists and tuples in its attributes, at any depth."""
+    """The module, and the modules, dicts, lists, tuples, sets and arrays in its attributes, at any depth."""
     found: dict[int, Any] = {}
     waiting: list[Any] = [module]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, Module | dict | list | tuple) and id(one) not in found:
+        if isinstance(one, Module | dict | list | tuple | set | np.ndarray) and id(one) not in found:
             found[id(one)] = one
-            inside = vars(one) if isinstance(one, Module) else one
+            inside = vars(one) if isinstance(one, Module) else () if isinstance(one, np.ndarray) else one
             # `_constants` must be free to go: who holds them keeps weights read-only
             waiting += [v for k, v in inside.items() if k != "_constants"] if isinstance(inside, dict) else inside
     return list(found.values())
@@ -152,6 +169,7 @@ class _Plan:
         self.output = note.place(y._data) if isinstance(y, Tensor) else -1
         self.sound = note.sound and any(step.output == self.output for step in self.steps)
         self.graph = [step for step in self.steps if hasattr(step.ran, "inputs")]
+        self.vjps = {kind: kind.vjp for kind in {type(step.ran) for step in self.graph}}
         if self.recorded and self.sound:
             self.sound = self._has_graph(x, y)
         self.blank = note.finished({*range(note.count)} if self.recorded else {self.output})
@@ -195,6 +213,7 @@ class Replayed(Function):
         tensors = [*self.inputs, *self.plan.tensors, self.output]
         then = [*self.values[: len(tensors) - 1], self.values[self.plan.output]]
         same = all(map(operator.is_, map(_array, tensors), then)) and not any(map(_requires_grad, self.plan.tensors))
+        same = same and all(kind.vjp is vjp for kind, vjp in self.plan.vjps.items()) and self.inputs[0].requires_grad
         return same and self._full is None and self.plan.sound
 
     def vjp(self, g: Tensor) -> Tensor:

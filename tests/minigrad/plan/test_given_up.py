@@ -6,11 +6,20 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import kernels, nn
+from minigrad.functional.convert import constant_like
 from minigrad.nn import plan
 from minigrad.nn.observe import called
 from tests.minigrad.plan.passes import build, images, learnt, passes, same
 
 pytestmark = pytest.mark.host("only passes over NumPy's arrays are replayed")
+
+
+def other_class(network):
+    network["relu1"].__class__ = nn.Sigmoid
+
+
+def other_attributes(network):
+    network["conv2"].__dict__ = build(seed=7)["conv2"].requires_grad_(False).__dict__
 
 
 def exchange(network):
@@ -77,8 +86,9 @@ def training(network):
     network["bn"].train()
 
 
-CHANGES = [exchange, add, remove, new_weight, shared_weight, other_forward, other_setting, other_node, replaced_data,
-           replaced_statistics, written_statistics, written_weight, loaded]  # fmt: skip
+CHANGES = [other_class, other_attributes, exchange, add, remove, new_weight, shared_weight, other_forward,
+           other_setting, other_node, replaced_data, replaced_statistics, written_statistics, written_weight,
+           loaded]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -90,6 +100,73 @@ def test_a_network_that_changes(network, replays, change):
         assert same(network, images(seed))
     unlike = change not in (shared_weight, remove)
     assert (passes(network, images(4))[0].tobytes() != before[0].tobytes()) == unlike
+
+
+@plan.by_shape
+class Scaled(nn.Module):
+    """x times what a way to keep a number gives."""
+
+    factor = 2.0
+
+    def __init__(self, **kept):
+        vars(self).update(kept)
+
+    def forward(self, x):
+        array, names = vars(self).get("array"), vars(self).get("names", ())
+        return x * (constant_like(x, array) if array is not None else self.factor) * (3.0 if "three" in names else 1.0)
+
+
+def class_attribute(layer, monkeypatch):
+    monkeypatch.setattr(Scaled, "factor", 5.0)
+
+
+def key_of_a_dict(layer, monkeypatch):
+    layer.names["three"] = layer.names.pop("two")
+
+
+def element_of_a_set(layer, monkeypatch):
+    layer.names.add("three")
+
+
+def written_array(layer, monkeypatch):
+    layer.array[...] = 7
+
+
+@pytest.mark.parametrize(
+    "change, kept, replayed",
+    [
+        (class_attribute, {}, True),
+        (key_of_a_dict, {"names": {"two": 2.0}}, True),
+        (element_of_a_set, {"names": {"two"}}, False),
+        (written_array, {"array": np.ones(16)}, False),
+    ],
+)
+def test_attributes_of_ones_own_layer_that_change(change, kept, replayed, replays, monkeypatch):
+    network = nn.Sequential({"scaled": Scaled(**kept), "relu": nn.ReLU()}).requires_grad_(False)
+    for _ in range(3):
+        before = passes(network, images(4))
+    assert (replays["forward"] > 0) == replayed
+    change(network["scaled"], monkeypatch)
+    assert same(network, images(4)) and passes(network, images(4))[0].tobytes() != before[0].tobytes()
+
+
+@pytest.mark.parametrize("owner, name", [(F.ReLU, "vjp"), (F.ReLU, "forward"), (F, "conv2d")])
+def test_functions_that_are_exchanged(network, replays, monkeypatch, owner, name):
+    learnt(network, replays)
+    before, function = passes(network, images(4)), getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args: function(*args) * 0.5)
+    found = passes(network, images(4))
+    assert same(network, images(4)) and found[2].tobytes() != before[2].tobytes()
+
+
+def test_an_input_that_no_longer_requires_grad(network):
+    for _ in range(3):
+        start = mg.Tensor(images(), requires_grad=True)
+        x = start * 2.0
+        y = network(x)
+        x.requires_grad = False
+        assert mg.grad(y.sum(), start).data.any()
+        passes(network, images())
 
 
 def test_other_dtypes_of_weights_are_refused_as_ever(network, replays):
