@@ -72,6 +72,8 @@ class Plans:
     def __call__(self, module: Any, *inputs: Any) -> Any:
         if len(inputs) != 1 or not nobody_looks() or not unobserved() or type(x := inputs[0]) is not Tensor:
             return called(module, *inputs)
+        if not _follows_shapes(module):  # and what it holds, lists of any length among it, need not be compared
+            return called(module, x)
         network = self.network
         if network is None or not network.is_unchanged(module):
             network = self.network = _Network(module)

@@ -58,6 +58,18 @@ def test_kinds_of_layers_that_are_left_out(replays):
     assert not plans(norm)
 
 
+def test_a_network_of_ones_own_is_not_compared():
+    class Own(nn.Module):
+        def __init__(self):
+            self.conv, self.losses = nn.Conv2d(3, 4, 3, rng=np.random.default_rng(0)), [0.0] * 1000
+
+        def forward(self, x):
+            return self.conv(x)
+
+    network = Own().requires_grad_(False)
+    assert all(same(network, images(seed)) for seed in range(3)) and network._called.network is None
+
+
 def test_a_layer_of_ones_own_takes_part_if_it_says_so(replays):
     class Halved(nn.Module):
         def forward(self, x):
@@ -206,7 +218,7 @@ def test_the_network_is_not_kept_alive():
 
 @pytest.mark.parametrize("of_plans", [True, False])
 def test_a_network_whose_attributes_lead_back_to_it_is_not_kept_alive(of_plans):
-    network = build() if of_plans else nn.Sequential({"norm": nn.LocalResponseNorm(3)})
+    network = build() if of_plans else nn.Sequential({"norm": nn.LocalResponseNorm(3)})  # compared all the same
     network.requires_grad_(False).helper = network.names
     for seed in range(3):
         network(mg.Tensor(images(seed)))
