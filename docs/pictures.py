@@ -15,7 +15,7 @@ from skimage import data
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from subjects import KINDS, cat, network, painting, patterns, pieces, probability  # noqa: E402
+from subjects import KINDS, cat, network, painting, patterns, photographs, probability  # noqa: E402
 
 import models  # noqa: E402  (found in ROOT)
 import viz  # noqa: E402
@@ -187,7 +187,7 @@ def activations():
 
 
 def patches():
-    model, images = network(), np.concatenate([pieces(), patterns(10)[0]])
+    model, images = network(), photographs()
     pictures, labels = [], []
     layers = ("relu1_1", "relu2_2", "relu3_2", "relu4_2")
     maxima = viz.channel_maxima(model, images, layers)

@@ -1,10 +1,12 @@
-"""What the guide's pictures show: the embedded network, scikit-image's photograph of a cat, patterns rendered here."""
+"""What the guide's pictures show: the embedded network, scikit-image's photographs, patterns rendered here."""
 
 import numpy as np
 from skimage import data
 
 import models
 import viz
+
+PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket", "camera", "coins")  # of scikit-image
 
 
 def network():
@@ -51,11 +53,18 @@ def patterns(count=24, side=112, seed=0):
     return np.stack(images), np.repeat(np.arange(len(KINDS)), count)
 
 
-def pieces(side=112, count=48, seed=0):
-    """(count,3,side,side): pieces of the photograph, drawn by `seed`."""
-    photograph, rng = cat()[0], np.random.default_rng(seed)
-    corners = rng.integers(0, np.array(photograph.shape[1:]) - side + 1, (count, 2))
-    return np.stack([photograph[:, r : r + side, c : c + side] for r, c in corners])
+def photographs(side=112):
+    """(N,3,side,side): squares of PHOTOGRAPHS, one beside the other, of a half and of a third of the short side."""
+    found = []
+    for name in PHOTOGRAPHS:
+        whole = models.load_image(getattr(data, name)())
+        for parts in (2, 3):
+            length = min(whole.shape[2:]) // parts
+            rows, columns = (n // length for n in whole.shape[2:])
+            for row, column in np.ndindex(rows, columns):
+                box = np.s_[row * length : (row + 1) * length, column * length : (column + 1) * length]
+                found.append(models.load_image(whole[..., *box], (side, side)))
+    return np.concatenate(found)
 
 
 def painting(side=160):
