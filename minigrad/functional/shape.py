@@ -228,6 +228,7 @@ def pad(x: TensorLike, pad: Sequence[int], mode: str = "constant", value: float 
     x = as_tensor(x)
     value = 0 if value is None else value
     check_holds("pad", x.dtype, value)
+    value = bool(value) if x.dtype == bool else value  # NumPy takes no int beyond 64 bits for one
     given = tuple(pad) if isinstance(pad, list | tuple) else ()
     if not given and pad not in ((), []) or not all(isinstance(n, int | np.integer) for n in given):
         raise TypeError(f"pad: pad must be a sequence of ints, got {pad!r}")

@@ -26,14 +26,14 @@ class Step:
         self._kind, self._state = type(function), state
         self._shared = None if given or found else self.function([])
 
-    def function(self, values):
+    def function(self, values: list) -> Any:
         """The function as it was before it ran."""
         function = object.__new__(self._kind)
         vars(function).update(self._state)
         vars(function).update({name: values[place] for name, place in self.given.items()})
         return function
 
-    def run(self, values):
+    def run(self, values: list) -> None:
         function = self.function(values) if self._shared is None else self._shared
         result = function.forward(*[values[place] for place in self.inputs])
         values[self.output] = np.asarray(result) if isinstance(result, np.generic) else result

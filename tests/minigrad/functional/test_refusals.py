@@ -276,3 +276,9 @@ def test_numbers():
     assert F.flatten(mg.Tensor(3.0)).shape == (1,)
     assert F.clamp(np.array([1, 5]), 0, 2.5).dtype == np.float32  # as in torch, an integer clamped by a fraction
     assert (np.arange(3) * mg.Tensor([1.5, 1.5, 1.5])).dtype == np.float32
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**70), 0.5])
+def test_booleans_are_padded_by_any_number(value):
+    padded = F.pad(mg.Tensor(np.zeros(1, bool)), (1, 1), value=value)
+    np.testing.assert_array_equal(padded.numpy(), [True, False, True])
