@@ -220,8 +220,8 @@ def main():
     trained = [learnt(start, photographs, members, target, given.steps, seed, given.out) for seed in given.seeds]
     model, first, share = copy.deepcopy(start), start.state_dict(), np.float32(given.way / len(trained))
     states = [one.state_dict() for one in trained]
-    model.load_state_dict({k: v + share * sum(state[k] - v for state in states) for k, v in first.items()})
-    model.load_state_dict({k: v.astype(np.float16).astype(v.dtype) for k, v in model.state_dict().items()})
+    moved = {k: v + share * sum(state[k] - v for state in states) for k, v in first.items()}
+    model.load_state_dict({k: v.astype(np.float16).astype(v.dtype) for k, v in moved.items()})
     model.known = learn(model, photographs.images, photographs.labels, members, held_out)
     model.provenance = {k: v for k, v in start.provenance.items() if k not in OF_THE_FILE}
     model.provenance["then"] = {

@@ -27,11 +27,7 @@ from viz.commands.methods import METHODS  # noqa: E402
 from viz.commands.tables import markdown  # noqa: E402
 
 SHOWN = ("grad_cam", "lrp", "guided_grad_cam", "centre")
-BLUR, OTHERS, OVERLAP = (
-    6,
-    12,
-    0.25,
-)  # pixels at the network's size; places elsewhere, and what they share with it at most
+BLUR, OTHERS, OVERLAP = 6, 12, 0.25  # pixels; masks elsewhere, and what they share with the outline at most
 SIDE, FINER = 112, 8  # the outlines' unit is 1/112 of the side of the square that a network sees
 
 # (photograph, class, what is outlined): polygons of x, y, x, y, ...
@@ -100,7 +96,7 @@ def losses(model, image, mask, target):
 def row(model, name, picture, target, what, polygons):
     """The photograph's row: the two classes named first, the outline's share, and that of each map's positive part."""
     image = models.load_image(picture, model.input_size)
-    mask = mask_of(polygons, *image.shape[2:])
+    mask, index = mask_of(polygons, *image.shape[2:]), models.find_class(model, target)
     probabilities = viz.target.probabilities(viz.target.logits(model, viz.target.as_image(model, image))).numpy()[0]
     first, second = probabilities.argsort()[::-1][:2]
     found = {"network": model.name, "photograph": name}
@@ -108,10 +104,10 @@ def row(model, name, picture, target, what, polygons):
     found |= {"then": f"{model.labels[second]} {probabilities[second]:.2f}"}
     found |= {"asked": target, "outlined": what, "area": float(mask.mean())}
     for key in SHOWN:
-        heat = METHODS[key].map(model, image, models.find_class(model, target))
+        heat = METHODS[key].map(model, image, index)
         inside = float(viz.mass_inside(np.maximum(heat, 0), mask)[0])
         found[key] = f"{inside:.0%} ({inside / mask.mean():.1f})"
-    lost = losses(model, image, mask, models.find_class(model, target))
+    lost = losses(model, image, mask, index)
     return found | {"blurred": f"{lost[0]:.2f}", "elsewhere": f"{lost[1]:.2f}".replace("nan", "")}
 
 

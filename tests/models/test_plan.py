@@ -3,23 +3,13 @@
 import numpy as np
 import pytest
 
-import minigrad as mg
 import models
-from minigrad.nn.observe import called
 from models.architectures import FEATURES, NAMES
+from tests.minigrad.plan.passes import ordinary, passes, plans
 
 SIDE = 64
 # VGG's fully connected layers, alike in all and in AlexNet, take longer to draw than all else here
 CASES = [name + FEATURES if name.startswith("vgg") else name for name in NAMES]
-
-
-def passes(network, array):
-    """What a forward pass gives, and one with a graph and its gradient by the image."""
-    with mg.no_grad():
-        alone = network(mg.Tensor(array))
-    x = mg.Tensor(array, requires_grad=True)
-    y = network(x)
-    return [alone.data, y.data, mg.grad((y * y).sum(), x).data]
 
 
 @pytest.mark.host("only passes over NumPy's arrays are replayed")
@@ -32,13 +22,10 @@ def test_every_architecture_is_replayed_to_the_bit(name):
             passes(network, rng.random((batch, 3, SIDE, SIDE), np.float32))
         array = rng.random((batch, 3, SIDE, SIDE), np.float32)
         found = passes(network, array)
-        own, network._called = network._called, called
-        expected = passes(network, array)
-        network._called = own
-        for a, b in zip(found, expected, strict=True):
+        for a, b in zip(found, ordinary(network, array), strict=True):
             assert a.any() and a.tobytes() == b.tobytes() and a.strides == b.strides
-    plans = network._called.network.plans
-    assert len(plans) == 4 and all(one.sound and one.recorded == (one.backward is not None) for one in plans.values())
+    made = plans(network).values()
+    assert len(made) == 4 and all(one.sound and one.recorded == (one.backward is not None) for one in made)
 
 
 @pytest.mark.host("only passes over NumPy's arrays are replayed")
@@ -50,6 +37,5 @@ def test_batch_normalisation_is_replayed_as_it_is():
             tensor.data[...] = rng.random(tensor.shape, np.float32)
     for _ in range(3):
         found = passes(network, array := rng.random((1, 3, SIDE, SIDE), np.float32))
-    assert all(one.sound for one in network._called.network.plans.values())
-    network._called = called
-    assert [a.tobytes() for a in found] == [a.tobytes() for a in passes(network, array)]
+    assert plans(network) and all(one.sound for one in plans(network).values())
+    assert [a.tobytes() for a in found] == [a.tobytes() for a in ordinary(network, array)]
