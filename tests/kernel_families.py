@@ -1,11 +1,13 @@
 """Tests on every family of BLAS kernels that the processor can execute, and with other numbers of threads.
 
     python tests/kernel_families.py tests/viz tests/test_docs.py        what follows is pytest's
+    python tests/kernel_families.py --others tests/viz                  all families but the one that is taken anyway
 
 OpenBLAS chooses its kernels by the processor, so a test that asks for equal bits where only rounding can be promised
 passes on one machine and fails on the next. Here the variable OPENBLAS_CORETYPE chooses: the tests run once for each of
 FAMILIES, in a process of its own, then with one thread and with one more than there are cores. Variables of the
 environment that begin with OPENBLAS_ or OMP_ are left out. A family that cannot run here is named, with the reason.
+After a run of the same tests in this environment --others does not repeat them with the family that they had.
 
 Exits with 1 if a test fails, with 2 where nothing was asked for.
 """
@@ -33,7 +35,9 @@ print(*{blas.get("architecture") for blas in threadpool_info() if blas["user_api
 """
 
 
-def main(tests):
+def main(given):
+    tests = [word for word in given if word != "--others"]
+    had = tried(os.environ).stdout.strip().lower() if len(tests) < len(given) else None
     if not tests:
         print(__doc__, file=sys.stderr)
         return 2
@@ -41,7 +45,8 @@ def main(tests):
     settings |= {f"OMP_NUM_THREADS={count}": {"OMP_NUM_THREADS": str(count)} for count in (1, cores() + 1)}
     verdicts = []
     for name, variables in settings.items():
-        if reason := missing(variables.get("OPENBLAS_CORETYPE")):
+        family = variables.get("OPENBLAS_CORETYPE")
+        if reason := "the tests have run with them" if family and family.lower() == had else missing(family):
             verdicts.append(f"{name:24} skipped: {reason}")
             continue
         print(f"\n---- {name}", flush=True)
@@ -64,6 +69,11 @@ def environment(variables):
     return kept | {"CI": "1"} | variables
 
 
+def tried(variables):
+    """A child that multiplies with these variables as its environment, and says which family it runs."""
+    return subprocess.run([sys.executable, "-c", PROBE], env=variables, capture_output=True, text=True)
+
+
 def missing(family):
     """Why this family of kernels cannot run here; "" if it can, or if none is asked for.
 
@@ -72,8 +82,7 @@ def missing(family):
     """
     if family is None:
         return ""
-    command = [sys.executable, "-c", PROBE]
-    done = subprocess.run(command, env=environment({"OPENBLAS_CORETYPE": family}), capture_output=True, text=True)
+    done = tried(environment({"OPENBLAS_CORETYPE": family}))
     if done.returncode < 0:
         return f"the processor cannot execute them ({signal.Signals(-done.returncode).name})"
     if done.returncode:

@@ -79,6 +79,23 @@ def test_every_setting_runs_alone(families, monkeypatch, capfd, tmp_path):
     assert all("passed" in line for line in others) and others[0].startswith(f"{family} kernels ")
 
 
+def test_the_family_of_an_earlier_run_is_not_repeated(families, monkeypatch, capfd, tmp_path):
+    family = this_one(families)
+    monkeypatch.setattr(families, "FAMILIES", (family,))
+    monkeypatch.setattr(families, "PYTEST", ())
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    (tmp_path / "show.py").write_text(SHOW)
+    assert families.main(["--others", str(tmp_path / "show.py")]) == 0
+    out = capfd.readouterr().out
+    assert out.count("run:") == 2 and f"{family} kernels" in out and "skipped: the tests have run with them" in out
+
+    another = "Haswell" if family != "Haswell" else "Nehalem"
+    if not families.missing(another):
+        monkeypatch.setenv("OPENBLAS_CORETYPE", another)  # which the earlier run had, then
+        assert families.main(["--others", str(tmp_path / "show.py")]) == 0
+        assert capfd.readouterr().out.count("run:") == 3
+
+
 def test_one_failure_is_enough(families, monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(families, "FAMILIES", ())
     (tmp_path / "test_it.py").write_text(FAILS_WITH_ONE_THREAD)
