@@ -31,6 +31,7 @@ from viz.commands.record import RECORDED, file_stem, plain, versions
 from viz.commands.target import read_target
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+NETWORK = "network: random, 12 classes, 128 x 128 pixels"  # of the weights of conftest.py
 RUNNABLE = sorted(p.name for p in SCRIPTS.glob("*.py") if '\nif __name__ == "__main__"' in p.read_text("utf-8"))
 
 
@@ -278,16 +279,41 @@ def test_a_result_can_be_made_again_from_its_record(script, photograph, weights,
     assert record["arrays"] == {k: {"shape": list(a.shape), "dtype": str(a.dtype)} for k, a in first.items()}
 
 
-def test_one_line_with_the_paths_of_whole_files(script, photograph, tmp_path):
+def test_the_network_and_a_line_with_the_paths_of_whole_files(script, photograph, tmp_path):
     code, out, err = script("saliency", photograph)
-    line, paths = out.split(" -> ")
-    assert (code, err, out.count("\n")) == (0, "", 1) and line.startswith("saliency: ")
+    network, result = out.splitlines()
+    line, paths = result.split(" -> ")
+    assert (code, err, network) == (0, "", NETWORK) and line.startswith("saliency: ")
     out = tmp_path / "out"
     assert paths.strip() == " ".join(str(out / f"saliency_my_cat_random{end}") for end in (".png", ".npz", ".json"))
     assert {path.name for path in out.iterdir()} == {
         f"saliency_my_cat_random{end}" for end in (".png", ".npz", ".json")
     }
     assert Image.open(out / "saliency_my_cat_random.png").size > (300, 150)
+
+
+@pytest.mark.parametrize(
+    "name, words, lines",
+    [
+        ("saliency", ["{photograph}", "{photograph}"], 3),
+        ("classify", ["{photograph}"], 1),
+        ("classify", ["{folder}"], 3),
+        ("over", ["{folder}", "--do", "saliency"], 1),
+        ("bias", ["--data", "{folder}", "--shown", "0"], 5),
+        ("robustness", ["--data", "{folder}", "--tables", "attacks", "--count", "2"], 5),
+        ("evaluate_attribution", ["--data", "{folder}", "--measures", "infidelity", "--methods", "saliency"], 3),
+        ("maximize", ["--target", "cat", "--steps", "1", "--preset", "paper"], 1),
+    ],
+)
+def test_the_first_line_names_the_network_once(name, words, lines, script, photograph, tmp_path):
+    for stem in ("cat/a", "zebra/b"):
+        (tmp_path / "folder" / stem).parent.mkdir(parents=True)
+        shutil.copy(photograph, tmp_path / "folder" / f"{stem}.png")
+    words = [word.format(photograph=photograph, folder=tmp_path / "folder") for word in words]
+    code, out, _ = script(name, *words)
+    network, *rest = out.splitlines()
+    assert (code, network) == (0, NETWORK) and len(rest) >= lines and NETWORK not in rest
+    assert script(name, *words, "--quiet")[:2] == (0, "")
 
 
 def test_quiet_says_nothing(script, tmp_path):

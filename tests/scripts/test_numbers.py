@@ -168,7 +168,7 @@ def test_what_was_taken_or_crashed(name, words, said, run, capsys):
 
 def test_a_target_that_is_named_already_is_no_target(run, capsys):
     code, out, err = run(capsys, "classify")
-    top = out.removeprefix("classes: ").split(" ")[0]
+    top = out.partition("classes: ")[2].split(" ")[0]
     code, out, err = run(capsys, "attack", "--target", top)
     assert (code, out) == (2, "") and err == f"attack: the network says {top} already: give another --target, or none\n"
 

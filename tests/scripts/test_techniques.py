@@ -102,7 +102,7 @@ def test_a_name_is_taken_as_papers_write_it():
 def test_one_is_run_by_its_functions_name(weights, photograph, tmp_path, capsys):
     argv = [photograph, "--model", weights, "--out", tmp_path, "--epsilon", "2/255"]
     assert main(["fgsm", *map(str, argv)]) == 0
-    assert capsys.readouterr().out.startswith("fgsm ")
+    assert capsys.readouterr().out.splitlines()[1].startswith("fgsm ")
     record = json.loads((tmp_path / "attack_my_cat_random_fgsm_epsilon-0.007843.json").read_text())
     assert record["command"].startswith("python -m viz attack --method fgsm ")
 
@@ -143,7 +143,7 @@ def test_as_a_program(weights, photograph, tmp_path):
 
     assert "guided_backprop" in run("--list").stdout
     done = run("saliency", photograph, "--model", weights, "--out", tmp_path)
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("saliency: ")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.splitlines()[1].startswith("saliency: ")
     done = run("saliency", "nowhere.png")
     assert (done.returncode, done.stdout) == (2, "") and done.stderr == "saliency: there is no file nowhere.png\n"
 

@@ -62,8 +62,7 @@ def run(job: Job) -> None:
     subject = job.subject()
     text = markdown(rows)
     job.write_text(text, ".md", subject)
-    if not args.quiet:
-        print(text)
+    job.say(text)
     wrong = np.flatnonzero(named != data.labels)
     place = f"{'the central box' if args.masks is None else 'the masks'}, {masks.mean():.0%} of the area"
     drawn = "" if len(wrong) and args.shown else f"; no figure, {'--shown is 0' if len(wrong) else no_wrong(data)}"

@@ -75,8 +75,8 @@ def in_source(job: Job, path: Path) -> None:
             job.done = len(rows), len(source)
             if job.stopped:
                 break
-    for row in rows[: 0 if args.quiet else SHOWN]:
-        print(f"{row['name']}: {row['error'] or row['named'] + format(row['probability'], ' .3f')}")
+    for row in rows[:SHOWN]:
+        job.say(f"{row['name']}: {row['error'] or row['named'] + format(row['probability'], ' .3f')}")
     if all(row["error"] for row in rows) and not job.stopped:
         raise UserError(f"no photograph can be read, {rows[0]['name']}: {rows[0]['error']}")
     known = [row for row in rows if row["right"] != ""]

@@ -78,6 +78,7 @@ class Job:
         self.code = None  # 0 where Ctrl-C is how the work ends
         self.fitted: np.ndarray | None = None  # the photograph, where it keeps its shape: see pictures.fitted
         self.progress = not args.quiet
+        self._said: list[str] = []  # by this run and those of it for one photograph each
         if args.seed < 0:
             raise UserError(f"--seed must not be negative, got {args.seed}")
         self.rng = np.random.default_rng(args.seed)
@@ -121,6 +122,13 @@ class Job:
         if self.own_process:
             keep_freed_memory()
         return model
+
+    @property
+    def network(self) -> str:
+        """The network in words: "minivgg, 12 classes, 112 x 112 pixels"."""
+        classes = "" if self.model.labels is None else f", {len(self.model.labels)} classes"
+        height, width = self.model.input_size
+        return f"{network_name(self.args.model)}{classes}, {width} x {height} pixels"
 
     @property
     def names_model(self) -> list[str]:
@@ -324,9 +332,17 @@ class Job:
         }
         self.written += paths
         paths.append(self.write_text(as_json(record), ".json", subject))
-        if not self.args.quiet:
-            print(f"{line} -> {' '.join(map(str, paths))}", flush=True)
+        self.say(f"{line} -> {' '.join(map(str, paths))}")
         return paths
+
+    def say(self, text: str) -> None:
+        """Print what the run has to say, below a first line that names the network; nothing with --quiet."""
+        if self.args.quiet:
+            return
+        if not self._said and "model" in vars(self):
+            print(f"network: {self.network}")
+        self._said.append(text)
+        print(text, flush=True)
 
     def write_text(self, text: str, suffix: str, subject: str | None = None) -> Path:
         """Write NAME_SUBJECT with this suffix, a file of text beside the others; returns its path."""

@@ -306,5 +306,4 @@ def line(job: Job, source: Source, done: int, seconds: float, found: Mapping[str
         said.append(f"{found['errors']} without an answer, the first for: {found['error']}")
     if job.stopped:
         said.append(f"{job.ending}: the same command goes on")
-    if not job.args.quiet:
-        print("; ".join(said), "->", *(job.args.out / name for name in WRITTEN), flush=True)
+    job.say(" ".join(["; ".join(said), "->", *(str(job.args.out / name) for name in WRITTEN)]))

@@ -93,8 +93,7 @@ def write(job: Job, name: str, rows: Table, data: Labelled, of: str) -> None:
     subject = job.subject(name)
     text = markdown(rows)
     job.write_text(text, ".md", subject)
-    if not job.args.quiet:
-        print(text)
+    job.say(text)
     job.write(f"{name}: {counted(len(rows), 'row')}", figure=figure, numbers={"rows": rows}, subject=subject)
 
 

@@ -57,5 +57,4 @@ def table(job: Job, rows: Sequence[Mapping[str, Any]], what: str) -> None:
     wrong = [row for row in rows if row.get("error")]
     first = [": ".join(filter(None, [row.get("name"), row["error"]])) for row in wrong[:1]]
     failed = f"; {len(wrong)} without an answer, the first for: {first[0]}" if wrong else ""
-    if not job.args.quiet:
-        print(f"{len(rows)} photographs{failed} -> {path}", flush=True)
+    job.say(f"{len(rows)} photographs{failed} -> {path}")

@@ -172,6 +172,5 @@ def write(study: Study, sections: dict[str, Any]) -> None:
         "style": sections.get("style", {}).get("numbers"),
     }
     record = job.write_text(as_json({**job.facts(), "numbers": numbers, "files": [path.name]}), ".json")
-    if not job.args.quiet:
-        done = f"{len(sections)} sections, {size / 1e6:.1f} MB, {seconds:.0f} s"
-        print(f"gallery of {study.first.name}: {done} -> {record} {path}")
+    done = f"{len(sections)} sections, {size / 1e6:.1f} MB, {seconds:.0f} s"
+    job.say(f"gallery of {study.first.name}: {done} -> {record} {path}")
