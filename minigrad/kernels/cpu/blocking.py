@@ -20,8 +20,8 @@ def grid_blocks(n, height, width, positions, cut=blocks):
     return [(slice(i, i + 1), rows) for i in range(n) for rows in cut(height, positions // width)]
 
 
-def crop(x, top, left, height, width, empty):
-    """x (N,H,W,C) from row `top` and column `left`, (N,height,width,C), zeros where that is outside x.
+def crop(x, top, left, height, width, empty, outside=0):
+    """x (N,H,W,C) from row `top` and column `left`, (N,height,width,C), `outside` where that is outside x.
 
     A view where all of it is inside. Otherwise a copy, into an array that `empty(shape, dtype)` makes.
     """
@@ -31,10 +31,10 @@ def crop(x, top, left, height, width, empty):
     tile = empty((n, height, width, c), x.dtype)
     r0, r1 = min(max(-top, 0), height), min(max(h - top, 0), height)
     c0, c1 = min(max(-left, 0), width), min(max(w - left, 0), width)
-    tile[:, :r0] = 0
-    tile[:, r1:] = 0
-    tile[:, r0:r1, :c0] = 0
-    tile[:, r0:r1, c1:] = 0
+    tile[:, :r0] = outside
+    tile[:, r1:] = outside
+    tile[:, r0:r1, :c0] = outside
+    tile[:, r0:r1, c1:] = outside
     if r0 < r1 and c0 < c1:
         tile[:, r0:r1, c0:c1] = x[:, top + r0 : top + r1, left + c0 : left + c1]
     return tile

@@ -2,8 +2,8 @@
 
 As in plain.py a window is walked tap by tap, and what all windows have at one tap is a strided view of the input. But
 the input is not copied to be padded: a tap serves only those windows in which it lies inside the input (Tap in
-blocking.py). And where no winners are asked for, windows are reduced along their columns and then along their rows:
-KH + KW passes instead of KH * KW, and the first ones in long runs of memory.
+blocking.py). Largest values are found along the columns and then along the rows: KH + KW passes instead of KH * KW, and
+the first ones in long runs of memory. The way back from windows that overlap goes by one index for each.
 """
 
 import functools
@@ -11,10 +11,10 @@ import functools
 import numpy as np
 
 from minigrad.kernels.cpu import tuning
-from minigrad.kernels.cpu.blocking import grid_blocks, taps_of
+from minigrad.kernels.cpu.blocking import crop, grid_blocks, taps_of
 from minigrad.kernels.cpu.memory import Workspace
 from minigrad.kernels.cpu.threads import parallel
-from minigrad.kernels.layout import channels_first, empty_channels_last, zeros_channels_last
+from minigrad.kernels.layout import channels_first, channels_last, empty_channels_last, zeros_channels_last
 from minigrad.kernels.plain import output_hw
 
 _workspace = Workspace()
@@ -44,7 +44,7 @@ def max_pool(x, kernel, stride, padding, dilation, ceil_mode, with_winner=True):
         if not _fill_by_sides(x, y, winner, block, *geometry):
             _fill_by_taps(x, y, winner, block, *geometry)
 
-    parallel(fill, _blocks(shape, x.itemsize * stride[0] * stride[1]))
+    parallel(fill, _blocks(shape, 2 * x.itemsize * stride[0] * stride[1]))  # as much again is kept of the columns
     return y, winner
 
 
@@ -67,36 +67,51 @@ def _fill_by_taps(x, y, winner, block, kernel, stride, padding, dilation):
 
 
 def _fill_by_sides(x, y, winner, block, kernel, stride, padding, dilation):
-    """Fill y and winner in a block, each row's winner first and then the best of the rows: KH + KW steps in place of
-    KH * KW. False where there is a NaN: then the block is to be filled tap by tap."""
+    """Fill y and winner in a block, down the columns first, in long runs of memory, and then along the rows: KH + KW
+    steps in place of KH * KW. False where there is a NaN: then the block is to be filled tap by tap."""
     images, rows = block
-    (h, w), (oh, ow) = x.shape[2:], y.shape[2:]
-    top = max(0, rows.start * stride[0] - padding[0])
-    bottom = min(h, (rows.stop - 1) * stride[0] - padding[0] + dilation[0] * (kernel[0] - 1) + 1)
-    band = _scratch("band", (*y[images].shape[:2], h, ow), x)  # of which the rows that the block reads are used
-    place = _scratch("place", band.shape, x, winner.dtype)
-    band[:, :, top:bottom], place[:, :, top:bottom] = _least(x.dtype), 0
-    across = taps_of((h, w), (h, ow), (1, kernel[1]), (1, stride[1]), (0, padding[1]), (1, dilation[1]))
-    for number, tap in enumerate(across):
-        outputs, values = tap.within(slice(top, bottom), x[images])
-        number = place.dtype.type(number)
-        _keep_better(band[:, :, top:bottom][:, :, *outputs], place[:, :, top:bottom][:, :, *outputs], values, number)
-
     best, where = y[images, :, rows], winner[images, :, rows]
-    best[...] = _least(x.dtype)
-    where[...] = _first_taps((oh, ow), kernel, stride, padding, dilation)[rows]
-    down = taps_of((h, ow), (oh, ow), (kernel[0], 1), (stride[0], 1), (padding[0], 0), (dilation[0], 1))
-    for number, tap in enumerate(down):
-        outputs, values = tap.within(rows, band)
-        numbers = tap.within(rows, place)[1] + place.dtype.type(number * kernel[1])
-        _keep_better(best[:, :, *outputs], where[:, :, *outputs], values, numbers)
+    top, left, number = rows.start * stride[0] - padding[0], -padding[1], where.dtype.type
+    down, across = (
+        [slice(k * d, k * d + (n - 1) * s + 1, s) for k in range(size)]
+        for n, s, d, size in zip(best.shape[2:], stride, dilation, kernel, strict=True)
+    )
+    tile = channels_first(
+        crop(channels_last(x[images]), top, left, down[-1].stop, across[-1].stop, _frame, _least(x.dtype))
+    )
+    # of each column: the largest value, and the number of its first place
+    band = _scratch("band", (*best.shape[:3], tile.shape[3]), x)
+    place = _scratch("place", band.shape, x, where.dtype)
+    band[...], place[...] = tile[:, :, down[0]], 0
+    for a, taken in enumerate(down[1:], 1):
+        values, numbers = tile[:, :, taken], _scratch("numbers", band.shape, x, where.dtype)
+        larger = np.greater(values, band, out=_scratch("larger", band.shape, x, np.bool_))
+        np.multiply(larger.view(np.uint8), number(a * kernel[1]), out=numbers)
+        np.maximum(place, numbers, out=place)
+        np.maximum(band, values, out=band)
+
+    best[...], where[...] = band[..., across[0]], place[..., across[0]]
+    for b, taken in enumerate(across[1:], 1):
+        values, numbers = _copied("values", band[..., taken]), _copied("numbers", place[..., taken])
+        numbers += number(b)
+        earlier = numbers < where  # which wins where values are the same
+        earlier &= values >= best
+        earlier |= values > best
+        numbers -= where
+        numbers *= earlier.view(np.uint8)
+        where += numbers  # unsigned numbers come back round
+        np.maximum(best, values, out=best)
+    if any(padding):  # of -inf alone, the first tap inside the input
+        first = _first_taps(y.shape[2:], kernel, stride, padding, dilation)[rows]
+        np.maximum(where, first.astype(where.dtype), out=where)
     return x.dtype.kind != "f" or not best.size or not np.isnan(best.max())
 
 
-def _keep_better(best, where, values, numbers):
-    """best becomes values where these are larger, and where their numbers, which must not be below those before."""
-    np.maximum(where, (values > best) * numbers, out=where)
-    np.maximum(best, values, out=best)
+def _copied(name, x):
+    """x (N,C,H,W), without gaps, in memory of this thread's."""
+    found = _scratch(name, x.shape, x)
+    found[...] = x
+    return found
 
 
 def _largest(x, out_hw, kernel, stride, padding, dilation):
@@ -174,6 +189,11 @@ def max_of_four(x, y):
     np.maximum(rows[..., ::2], rows[..., 1::2], out=y)
 
 
+def _frame(shape, dtype):
+    """Memory for `crop`."""
+    return _workspace.empty("frame", shape, dtype)
+
+
 def _scratch(name, shape, like, dtype=None):
     """An uninitialised (N,C,H,W) array, channels-last in memory, of the dtype of `like` or another."""
     n, c, h, w = shape
@@ -182,23 +202,17 @@ def _scratch(name, shape, like, dtype=None):
 
 def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     """gx (N,C,*input_hw): every g (N,C,OH,OW) added where `winner` says its window's value came from."""
-    if g.dtype.kind != "f":
+    geometry = kernel, stride, padding, dilation
+    if g.dtype.kind == "f" and _disjoint(input_hw, g.shape[2:], *geometry):
+        return _spread_out(g, winner, input_hw, *geometry)
+    if not _all_reach(input_hw, g.shape[2:], *geometry):
         return NotImplemented
-    taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
-    disjoint = _disjoint(input_hw, g.shape[2:], kernel, stride, padding, dilation)
-    covered = disjoint and kernel == stride and input_hw == tuple(np.multiply(g.shape[2:], stride))
-    gx = (empty_channels_last if covered else zeros_channels_last)((*g.shape[:2], *input_hw), g.dtype, g)
+    gx = zeros_channels_last((*g.shape[:2], *input_hw), g.dtype, g)
 
     def fill(block):
         images, rows = block
-        for number, tap in enumerate(taps):
-            outputs, target = tap.within(rows, gx[images])
-            mine = winner[images, :, rows][:, :, *outputs] == number
-            values = g[images, :, rows][:, :, *outputs]
-            if disjoint:
-                _keep(values, mine, out=target)
-            else:
-                target += _keep(values, mine, out=np.empty_like(values))
+        taken = _taken(winner, block, input_hw, *geometry)
+        np.add.at(channels_last(gx).reshape(-1), taken, channels_last(g[images, :, rows]).reshape(-1))
 
     values = g.itemsize * stride[0] * stride[1]
     for blocks in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0]):
@@ -206,24 +220,51 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
     return gx
 
 
-def window_gather(x, winner, kernel, stride, padding, dilation):
-    """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; adjoint of window_scatter."""
-    if x.dtype.kind != "f":
-        return NotImplemented
-    taps = taps_of(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation)
-    y = zeros_channels_last(winner.shape, x.dtype, x)
+def _spread_out(g, winner, input_hw, kernel, stride, padding, dilation):
+    """gx of windows that neither overlap nor stick out: tap by tap, in place."""
+    taps = taps_of(input_hw, g.shape[2:], kernel, stride, padding, dilation)
+    covered = kernel == stride and input_hw == tuple(np.multiply(g.shape[2:], stride))
+    gx = (empty_channels_last if covered else zeros_channels_last)((*g.shape[:2], *input_hw), g.dtype, g)
 
     def fill(block):
         images, rows = block
         for number, tap in enumerate(taps):
-            outputs, values = tap.within(rows, x[images])
+            outputs, target = tap.within(rows, gx[images])
             mine = winner[images, :, rows][:, :, *outputs] == number
-            found = y[images, :, rows][:, :, *outputs]
-            bits = found.view(f"i{x.itemsize}")
-            bits |= _keep(values, mine, out=np.empty_like(values)).view(bits.dtype)
+            _keep(g[images, :, rows][:, :, *outputs], mine, out=target)
+
+    parallel(fill, _blocks(g.shape, g.itemsize * stride[0] * stride[1]))
+    return gx
+
+
+def window_gather(x, winner, kernel, stride, padding, dilation):
+    """y (N,C,OH,OW): the value of x (N,C,H,W) that each window's `winner` names; adjoint of window_scatter."""
+    if not _all_reach(x.shape[2:], winner.shape[2:], kernel, stride, padding, dilation):
+        return NotImplemented
+    y = empty_channels_last(winner.shape, x.dtype, x)
+    numbers = np.ascontiguousarray(channels_last(x)).reshape(-1)
+
+    def fill(block):
+        images, rows = block
+        taken = _taken(winner, block, x.shape[2:], kernel, stride, padding, dilation)
+        channels_last(y)[images, rows] = numbers[taken].reshape(channels_last(y)[images, rows].shape)
 
     parallel(fill, _blocks(winner.shape, x.itemsize * stride[0] * stride[1]))
     return y
+
+
+def _taken(winner, block, input_hw, kernel, stride, padding, dilation):
+    """Where in the flat input, channels-last, the values of a block's windows come from: one index for each."""
+    images, rows = block
+    numbers, (h, w) = channels_last(winner[images, :, rows]), input_hw
+    c = numbers.shape[3]
+    taps = np.arange(kernel[0])[:, None] * dilation[0] * w + np.arange(kernel[1]) * dilation[1]
+    top = np.arange(rows.start, rows.stop) * stride[0] - padding[0]
+    left = np.arange(numbers.shape[2]) * stride[1] - padding[1]
+    corner = (np.arange(images.start, images.stop)[:, None, None] * h + top[:, None]) * w + left
+    taken = np.take(taps.reshape(-1) * c, numbers, mode="clip")  # which spares a check
+    taken += (corner * c)[..., None] + np.arange(c)
+    return taken.reshape(-1)
 
 
 def _keep(values, mask, out):
@@ -286,10 +327,23 @@ def window_spread(g, input_hw, kernel, stride, padding):
 @functools.lru_cache(maxsize=256)
 def _first_taps(out_hw, kernel, stride, padding, dilation):
     """(OH, OW): each window's first tap inside the input, the winner where all values are -inf."""
-    first = []
-    for out, s, p, d in zip(out_hw, stride, padding, dilation, strict=True):
-        first.append(np.maximum(0, -((np.arange(out) * s - p) // d)))
-    return first[0][:, None] * kernel[1] + first[1]
+    rows, columns = map(_first_inside, out_hw, stride, padding, dilation)
+    return rows[:, None] * kernel[1] + columns
+
+
+@functools.lru_cache(maxsize=256)
+def _all_reach(hw, out_hw, kernel, stride, padding, dilation):
+    """Whether every window has a tap inside the input."""
+    for size, out, k, s, p, d in zip(hw, out_hw, kernel, stride, padding, dilation, strict=True):
+        first = _first_inside(out, s, p, d)
+        if np.any(first >= k) or np.any(np.arange(out) * s - p + first * d >= size):
+            return False
+    return True
+
+
+def _first_inside(out, stride, padding, dilation):
+    """(out,): along an axis, each window's first tap at or behind the input's begin."""
+    return np.maximum(0, -((np.arange(out) * stride - padding) // dilation))
 
 
 def _disjoint(hw, out_hw, kernel, stride, padding, dilation):

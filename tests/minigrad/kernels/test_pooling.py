@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.functional.window import counts, fitted
+from minigrad.kernels import plain
 
 pytestmark = pytest.mark.usefixtures("all_kernels")
 
@@ -111,6 +112,38 @@ def test_winners_of_large_windows_have_room():
     x[0, 0, 19, 19] = 1
     _, winner = kernels.max_pool(x, (20, 20), (20, 20), (0, 0), (1, 1), False)
     assert winner.dtype == np.uint16 and winner.item() == 399
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("c", [1, 8, 33])
+@pytest.mark.parametrize("size, stride, padding, dilation", [(3, 2, 1, 1), (17, 3, 8, 1), (2, 1, 1, 3), (5, 4, 2, 2)])
+def test_the_first_winner_and_the_way_back_are_those_of_plain(size, stride, padding, dilation, c, dtype):
+    """With ties down, across and aslant, whole windows of the least value, and NaNs."""
+    geometry = [(n, n) for n in (size, stride, padding, dilation)]
+    x = np.random.default_rng(size).integers(0, 3, (2, 40, 39, c)).astype(dtype).transpose(0, 3, 1, 2)
+    x[:, :, :25, :25] = np.iinfo(dtype).min if dtype == np.int16 else -np.inf
+    for nan in (False, True) if dtype != np.int16 else (False,):
+        x[1, :, 30, 30:32] = np.nan if nan else 1
+        y, winner = kernels.max_pool(x, *geometry, False)
+        expected, places = plain.max_pool(x, *geometry, False)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(winner, places)
+        g = np.random.default_rng(0).integers(-9, 9, y.shape).astype(dtype)
+        back = [one.window_scatter(g, winner, (40, 39), *geometry) for one in (kernels, plain)]
+        np.testing.assert_array_equal(*back)
+        np.testing.assert_array_equal(kernels.window_gather(x, winner, *geometry), y)
+        assert back[0].dtype == y.dtype == dtype
+
+
+def test_windows_that_lie_outside_take_and_give_nothing():
+    x, geometry = np.ones((1, 2, 3, 3)), ((2, 2), (1, 1), (1, 1), (3, 3))  # taps at -1 and 2, or at 0 and 3
+    _, winner = kernels.max_pool(x, *geometry, False)
+    beyond = np.ones((1, 2, 1, 1)), ((2, 2), (2, 2), (1, 1), (2, 2))  # taps at -1 and 1
+    y, nowhere = kernels.max_pool(*beyond[:1], *beyond[1], False)
+    assert np.all(y == -np.inf)
+    assert not kernels.window_scatter(np.ones_like(y), nowhere, (1, 1), *beyond[1]).any()
+    assert not kernels.window_gather(*beyond[:1], nowhere, *beyond[1]).any()
+    assert kernels.window_scatter(np.ones(winner.shape), winner, (3, 3), *geometry).sum() == winner.size
 
 
 def test_large_arrays_are_pooled_in_blocks():
