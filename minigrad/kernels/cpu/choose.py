@@ -25,7 +25,10 @@ def conv2d(x, w, bias, stride, padding, dilation, groups, after=None, y=None):
 
 
 def conv2d_relu(x, *convolutions, top=None):
-    """See plain.conv2d_relu. Several convolutions write into one array, which gets its bias and is rectified then."""
+    """See plain.conv2d_relu. Several convolutions write into one array, which gets its bias and is rectified then.
+
+    Of few weights the bias is one, and stays: added later, it would be rounded once more.
+    """
     rectify = relu_in_place if top is None else functools.partial(clip_in_place, top=top)
     if len(convolutions) == 1:
         return conv2d(x, *convolutions[0], rectify)
@@ -35,8 +38,9 @@ def conv2d_relu(x, *convolutions, top=None):
     y = empty_channels_last(shape, np.result_type(x, w), x)
     joined = np.zeros(edges[-1], y.dtype)
     for (w, bias, *geometry), low, high in zip(convolutions, edges, edges[1:], strict=False):
-        conv2d(x, w, None, *geometry, y=y[:, low:high])
-        joined[low:high] = 0 if bias is None else bias
+        own = direct.has_few_weights(w, geometry[3])
+        conv2d(x, w, bias if own else None, *geometry, y=y[:, low:high])
+        joined[low:high] = 0 if own or bias is None else bias
     return add_bias_then(rectify, y, joined)
 
 

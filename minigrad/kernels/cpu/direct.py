@@ -174,6 +174,11 @@ def _way(w_shape, stride, groups):
     return _multiply_windows
 
 
+def has_few_weights(w, groups):
+    """Whether the weights (O,C/G,KH,KW) of a group stay in the first-level cache."""
+    return w.size // groups <= tuning.FEW_WEIGHTS
+
+
 def _copies_by_pixels(channels, positions, outputs):
     """Whether windows are copied tap by tap, in runs of pixels, or window by window, in runs of `channels` numbers.
 
@@ -228,7 +233,7 @@ def _multiply_windows(w, bias, stride, dilation, groups, positions):
         ordered = w if by_pixels else w.transpose(0, 2, 3, 1)
         kept = ordered.reshape(groups, w.shape[0] // groups, -1)
     matrix = kept.swapaxes(1, 2)  # (G, KH*KW*C/G, O/G)
-    few = matrix[0].size <= tuning.FEW_WEIGHTS
+    few = has_few_weights(w, groups)
     ones = few and by_pixels and bias is not None
     if ones:
         matrix = np.concatenate([matrix, bias.reshape(groups, 1, -1)], axis=1)

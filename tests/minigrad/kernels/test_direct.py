@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minigrad import kernels
 from minigrad.guard import Constant
 from minigrad.kernels import plain
 from minigrad.kernels.cpu import depthwise, direct, tuning
@@ -122,3 +123,22 @@ def test_depthwise_gradients_where_phases_are_not_alike(height, stride, window_b
     np.testing.assert_allclose(
         direct.conv2d_input_grad(*arguments), plain.conv2d_input_grad(*arguments), rtol=1e-12, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("c, outputs, size", [(3, 8, 7), (16, 64, 12), (19, 60, 4), (64, 96, 13)])
+@pytest.mark.parametrize("top", [None, 6])
+def test_joined_convolutions_have_the_bits_of_each_alone(c, outputs, size, top):
+    """A bias among few weights, or added to what many make, in blocks of one image or of several."""
+    rng = np.random.default_rng(c)
+    x = rng.standard_normal((2, size, size, c)).astype(np.float32).transpose(0, 3, 1, 2)
+    convolutions = [
+        (
+            rng.standard_normal((outputs + k, c, k, k)).astype(np.float32),
+            rng.standard_normal(outputs + k).astype(np.float32) if k < 5 else None,
+            *((1, 1), (k // 2, k // 2), (1, 1), 1),
+        )
+        for k in (3, 1, 5)
+    ]
+    alone = kernels.concatenate([kernels.conv2d(x, *one) for one in convolutions], 1)
+    joined = kernels.conv2d_relu(x, *convolutions, top=top)
+    np.testing.assert_array_equal(joined, np.clip(alone, 0, top))
