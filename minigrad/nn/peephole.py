@@ -2,9 +2,11 @@
 
 Two patterns are one pass over memory: a convolution, or several whose outputs are joined over channels, with the ReLU
 or ReLU6 after it; and a convolution, its ReLU and a 2x2 max pool. Only where no graph is recorded and nobody asks for
-what lies between: with a graph they are functions, for rules and observers to meet.
+what lies between: with a graph they are functions, for rules and observers to meet. Unless a plan replays the pass (see
+plan.py): its graph is made when somebody looks, so of its steps the first pattern is one too.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,9 +14,11 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Function, is_recorded, looks_for_nan
+from ..functional import activation, conv, shape
 from ..functional.conv import conv2d_arguments
 from ..tensor import Tensor
 from .observe import asked_for, seen
+from .steps import Step
 
 
 def in_turn(layers: Iterable[Any], x: Tensor) -> Any:
@@ -72,6 +76,42 @@ class Fused(Function):
         pairs = [(next(left), next(left) if biased else None) for biased in self.biased]
         calls = [(*pair, *geometry) for pair, geometry in zip(pairs, self.geometries, strict=True)]
         return self.kernel(x, *calls, **self.named)
+
+
+def fewer(steps: list[Step], spared: set[int]) -> list[Step]:
+    """The steps of a pass, convolutions and their rectifier as one, with the same bits in all places but some of those
+    that may be `spared`: of what the convolutions made, and what joined them, where no other step takes it."""
+    made = {step.output: step for step in steps}
+    takers = Counter(place for step in steps for place in (*step.inputs, *step.given.values()))
+    instead = {id(step): [step] for step in steps}
+    for step in steps:
+        if step.kind not in (activation.ReLU, activation.ReLU6):
+            continue
+        convs, joining = _convolved(step.inputs[0], made)
+        between = [*convs, *joining]
+        alone = all(takers[one.output] == 1 and one.output in spared for one in between)
+        if not alone or len({one.inputs[0] for one in convs}) != 1:
+            continue
+        instead |= {id(one): [] for one in (step, *between)}
+        instead[id(min(convs, key=steps.index))] = [_as_one(convs, step)]
+    return [one for step in steps for one in instead[id(step)]]
+
+
+def _convolved(place, made):
+    """(convolutions, [what joins them] or []), the steps that make what is in a place; ([], []) if others do."""
+    last = made.get(place)
+    joining = [last] if last is not None and last.kind is shape.Cat and last.state == {"dim": 1} else []
+    convs = [made.get(below) for below in last.inputs] if joining else [last]
+    plain = all(one is not None and one.kind is conv.Conv2d and one.state.keys() == {"geometry"} for one in convs)
+    return (convs, joining) if plain else ([], [])
+
+
+def _as_one(convs, rectifier):
+    """The step that stands for convolutions of one input and for their rectifier."""
+    geometries, biased = [one.state["geometry"] for one in convs], [len(one.inputs) > 2 for one in convs]
+    named = {"top": 6} if rectifier.kind is activation.ReLU6 else {}
+    inputs = [convs[0].inputs[0], *(place for one in convs for place in one.inputs[1:])]
+    return Step(Fused(kernels.conv2d_relu, geometries, biased, named), inputs, rectifier.output, {}, {})
 
 
 def _convolutions(layer):

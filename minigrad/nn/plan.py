@@ -30,6 +30,7 @@ from .graph import Call, Graph, Product, Sum
 from .layers import AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d
 from .module import Module, Parallel, Sequential
 from .observe import called, nobody_looks
+from .peephole import fewer
 from .steps import Note
 
 LIMIT = 8  # shapes, and other conditions, of one network for which there is a plan
@@ -162,7 +163,8 @@ def _follows_shapes(module):
 
 
 class _Plan:
-    """The steps from x to y. If y has a graph, `graph` are those that are in it, `backward` the way back, once asked
+    """The steps from x to y. If y has a graph, `graph` are those that are in it, and `fewer` is what is run: some are
+    one step there, so that `left_out`, places, are filled only for who looks. `backward` is the way back, once asked
     for: (steps, places, place of the gradient)."""
 
     def __init__(self, tensors, note, x, y):
@@ -177,6 +179,10 @@ class _Plan:
         self.blank = note.finished({*range(note.count)} if self.recorded else {self.output})
         if not self.sound:
             self.steps = self.graph = self.blank = []
+        spared = {step.output for step in self.graph} - {self.output}
+        self.fewer = fewer(self.steps, spared) if self.recorded else self.steps
+        self.left_out = spared - {step.output for step in self.fewer}
+        self.forwards = {step.kind: step.kind.forward for step in self.steps if self.left_out}
 
     def _has_graph(self, x, y):
         """Whether Replayed will make the graph of this pass: of these very Tensors. And x is taken once, else gradients
@@ -186,11 +192,15 @@ class _Plan:
         known = all(tensors[place] is t if place in tensors else not t.requires_grad for place, t in taken)
         return known and tensors.get(self.output) is y and sum(place == 0 for place, _ in taken) == 1
 
+    def _as_noted(self):
+        """Whether the functions are still those for which one kernel stands."""
+        return all(kind.forward is forward for kind, forward in self.forwards.items())
+
     def replay(self, x: Tensor) -> Tensor:
         values = self.blank.copy()
         values[: len(self.tensors) + 1] = [x._data, *map(_array, self.tensors)]
         with whole_pass():
-            for step in self.steps:
+            for step in self.fewer if self._as_noted() else self.steps:
                 step.run(values)
         y = Tensor._wrap(values[self.output])
         if self.recorded:
@@ -239,7 +249,7 @@ class Replayed(Function):
             gx = grad(self.output, x, g)
         place = note.place(gx._data)
         blank = note.finished({place, *range(len(arrays))})[len(arrays) :]
-        if note.sound:
+        if note.sound and not self.plan.left_out & {place for step in note.steps for place in step.inputs}:
             self.plan.backward = note.steps, blank, place
         else:
             self.plan.sound = False
@@ -259,6 +269,8 @@ class Replayed(Function):
         tensors = dict(enumerate((*self.inputs, *self.plan.tensors))) | {self.plan.output: self.output}
         last = None
         for step in self.plan.graph:
+            if values[step.output] is None:  # it was one step with the next
+                step.run(values)
             function = step.function(values)
             vars(function).update({name: values[place] for name, place in step.found.items()})
             for place in (*step.inputs, step.output):

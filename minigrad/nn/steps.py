@@ -23,13 +23,13 @@ class Step:
         self.ran, self.inputs, self.output = function, inputs, output
         self.given, self.found, self.spent = given, found, ()
         state = {name: value for name, value in vars(function).items() if name not in given and name not in found}
-        self._kind, self._state = type(function), state
+        self.kind, self.state = type(function), state
         self._shared = None if given or found else self.function([])
 
     def function(self, values: list) -> Any:
         """The function as it was before it ran."""
-        function = object.__new__(self._kind)
-        vars(function).update(self._state)
+        function = object.__new__(self.kind)
+        vars(function).update(self.state)
         vars(function).update({name: values[place] for name, place in self.given.items()})
         return function
 

@@ -7,6 +7,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import kernels, nn
 from minigrad.functional.convert import constant_like
+from minigrad.functional.shape import Cat
 from minigrad.nn import plan
 from minigrad.nn.observe import called
 from tests.minigrad.plan.passes import build, images, learnt, passes, same
@@ -150,7 +151,10 @@ def test_attributes_of_ones_own_layer_that_change(change, kept, replayed, replay
     assert same(network, images(4)) and passes(network, images(4))[0].tobytes() != before[0].tobytes()
 
 
-@pytest.mark.parametrize("owner, name", [(F.ReLU, "vjp"), (F.ReLU, "forward"), (F, "conv2d")])
+EXCHANGED = [(F.ReLU, "vjp"), (F, "conv2d"), *((one, "forward") for one in (F.ReLU, F.ReLU6, F.Conv2d, Cat))]
+
+
+@pytest.mark.parametrize("owner, name", EXCHANGED)
 def test_functions_that_are_exchanged(network, replays, monkeypatch, owner, name):
     learnt(network, replays)
     before, function = passes(network, images(4)), getattr(owner, name)

@@ -10,7 +10,8 @@ from minigrad import functional as F
 from minigrad import nn
 from minigrad.autograd import functions_before
 from minigrad.nn.observe import called
-from tests.minigrad.plan.passes import images, learnt, passes, same
+from minigrad.nn.peephole import Fused
+from tests.minigrad.plan.passes import images, learnt, passes, plans, same
 
 pytestmark = pytest.mark.host("only passes over NumPy's arrays are replayed")
 
@@ -32,6 +33,26 @@ def test_the_graph_is_the_ordinary_one_for_whoever_looks(network, replays):
     assert graph() == expected and replays["forward"] >= 1
     network._called = called
     assert graph() == expected
+
+
+def test_convolutions_and_their_rectifier_are_one_step_until_somebody_looks(network, replays):
+    learnt(network, replays)
+    (made,) = (one for one in plans(network).values() if one.recorded)
+    together = [step for step in made.fewer if step.kind is Fused]
+    assert [len(step.state["geometries"]) for step in together] == [1, 1, 2, 1]  # conv1, conv2, fire, the graph's conv1
+    assert len(made.fewer) == len(made.steps) - 6 and len(made.left_out) == 6
+    y = network(mg.Tensor(images(), requires_grad=True))
+    values = y._function.values
+    assert all(values[place] is None for place in made.left_out)
+    before = [f for f in functions_before([y]) if isinstance(f, F.ReLU)][0].inputs[0]
+    assert isinstance(before.function, F.Conv2d) and (before.data < 0).any()
+
+
+def test_a_way_back_that_takes_what_is_left_out_ends_the_plan(network, replays, monkeypatch):
+    monkeypatch.setattr(F.ReLU, "vjp", lambda self, g: F.where(self.inputs[0] > 0.1, g, g * 0.0))
+    for seed in range(4):
+        assert same(network, images(seed))
+    assert not any(one.sound for one in plans(network).values() if one.recorded) and replays["backward"] == 0
 
 
 def test_the_ways_through_a_graph_may_follow_each_other(network, replays):
