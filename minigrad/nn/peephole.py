@@ -3,7 +3,8 @@
 Two patterns are one pass over memory: a convolution, or several whose outputs are joined over channels, with the ReLU
 or ReLU6 after it; and a convolution, its ReLU and a 2x2 max pool. Only where no graph is recorded and nobody asks for
 what lies between: with a graph they are functions, for rules and observers to meet. Unless a plan replays the pass (see
-plan.py): its graph is made when somebody looks, so of its steps the first pattern is one too.
+plan.py): its graph is made when somebody looks, so of its steps the first pattern is one too, and on its way back a
+max pool and the ReLU before it change places.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Function, is_recorded, looks_for_nan
-from ..functional import activation, conv, shape
+from ..functional import activation, conv, pool, shape
 from ..functional.conv import conv2d_arguments
 from ..tensor import Tensor
 from .observe import asked_for, seen
@@ -95,6 +96,25 @@ def fewer(steps: list[Step], spared: set[int]) -> list[Step]:
         instead |= {id(one): [] for one in (step, *between)}
         instead[id(min(convs, key=steps.index))] = [_as_one(convs, step)]
     return [one for step in steps for one in instead[id(step)]]
+
+
+def masked_before(back: list[Step], pass_: list[Step]) -> list[Step]:
+    """The steps of the way back from a pass, in which a rectifier's mask comes before its max pool's scattering and not
+    behind it, with the same bits: the winner is positive where the window's maximum is, which is less to look at."""
+    pools = {step.found["winner"]: step for step in pass_ if step.kind is pool.MaxPool2d and "winner" in step.found}
+    scattered = {step.output: i for i, step in enumerate(back) if step.kind is pool.WindowScatter}
+    takers = Counter(place for step in back for place in (*step.inputs, *step.given.values()))
+    back = list(back)
+    for j, mask in enumerate(back):
+        if mask.kind not in (activation.ReLUGrad, activation.ReLU6Grad) or takers[mask.inputs[0]] != 1:
+            continue
+        i = scattered.get(mask.inputs[0], j)
+        pooled = pools.get(back[i].given.get("winner", -1))
+        if pooled is not None and pooled.inputs[0] == mask.inputs[1]:
+            scatter = back[i]
+            back[i] = mask.moved([scatter.inputs[0], pooled.output], scatter)
+            back[j] = scatter.moved([scatter.output], mask)
+    return back
 
 
 def _convolved(place, made):

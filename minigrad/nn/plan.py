@@ -30,7 +30,7 @@ from .graph import Call, Graph, Product, Sum
 from .layers import AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d
 from .module import Module, Parallel, Sequential
 from .observe import called, nobody_looks
-from .peephole import fewer
+from .peephole import fewer, masked_before
 from .steps import Note
 
 LIMIT = 8  # shapes, and other conditions, of one network for which there is a plan
@@ -162,27 +162,38 @@ def _follows_shapes(module):
 # ---- what is replayed ------------------------------------------------------------------------------------------------
 
 
+class _Way:
+    """Steps, and those that run `instead` while the functions are what they were."""
+
+    def __init__(self, steps, instead):
+        self.steps, self.instead = steps, instead
+        self.forwards = {step.kind: step.kind.forward for step in steps if instead != steps}
+
+    def run(self, values):
+        unchanged = all(kind.forward is forward for kind, forward in self.forwards.items())
+        for step in self.instead if unchanged else self.steps:
+            step.run(values)
+
+
 class _Plan:
-    """The steps from x to y. If y has a graph, `graph` are those that are in it, and `fewer` is what is run: some are
-    one step there, so that `left_out`, places, are filled only for who looks. `backward` is the way back, once asked
-    for: (steps, places, place of the gradient)."""
+    """The `way` from x to y. If y has a graph, `graph` are the steps that are in it, of which `left_out`, places, are
+    filled only for who looks, and `backward` is the way back, once asked for: (way, places, place of the gradient)."""
 
     def __init__(self, tensors, note, x, y):
-        self.tensors, self.steps, self.backward = tensors, note.steps, None
+        self.tensors, steps, self.backward = tensors, note.steps, None
         self.recorded = isinstance(y, Tensor) and y.requires_grad
         self.output = note.place(y._data) if isinstance(y, Tensor) else -1
-        self.sound = note.sound and any(step.output == self.output for step in self.steps)
-        self.graph = [step for step in self.steps if hasattr(step.ran, "inputs")]
+        self.sound = note.sound and any(step.output == self.output for step in steps)
+        self.graph = [step for step in steps if hasattr(step.ran, "inputs")]
         self.vjps = {kind: kind.vjp for kind in {type(step.ran) for step in self.graph}}
         if self.recorded and self.sound:
             self.sound = self._has_graph(x, y)
         self.blank = note.finished({*range(note.count)} if self.recorded else {self.output})
         if not self.sound:
-            self.steps = self.graph = self.blank = []
+            steps = self.graph = self.blank = []
         spared = {step.output for step in self.graph} - {self.output}
-        self.fewer = fewer(self.steps, spared) if self.recorded else self.steps
-        self.left_out = spared - {step.output for step in self.fewer}
-        self.forwards = {step.kind: step.kind.forward for step in self.steps if self.left_out}
+        self.way = _Way(steps, fewer(steps, spared) if self.recorded else steps)
+        self.left_out = spared - {step.output for step in self.way.instead}
 
     def _has_graph(self, x, y):
         """Whether Replayed will make the graph of this pass: of these very Tensors. And x is taken once, else gradients
@@ -192,16 +203,11 @@ class _Plan:
         known = all(tensors[place] is t if place in tensors else not t.requires_grad for place, t in taken)
         return known and tensors.get(self.output) is y and sum(place == 0 for place, _ in taken) == 1
 
-    def _as_noted(self):
-        """Whether the functions are still those for which one kernel stands."""
-        return all(kind.forward is forward for kind, forward in self.forwards.items())
-
     def replay(self, x: Tensor) -> Tensor:
         values = self.blank.copy()
         values[: len(self.tensors) + 1] = [x._data, *map(_array, self.tensors)]
         with whole_pass():
-            for step in self.fewer if self._as_noted() else self.steps:
-                step.run(values)
+            self.way.run(values)
         y = Tensor._wrap(values[self.output])
         if self.recorded:
             Replayed(self, values)._note((x,), y, (x._data, y._data))
@@ -232,10 +238,9 @@ class Replayed(Function):
         backward = self.plan.backward
         if backward is None or type(g._data) is not np.ndarray:
             return self._noting(g)
-        steps, blank, place = backward
+        way, blank, place = backward
         values = [*self.values, g._data, *blank]
-        for step in steps:
-            step.run(values)
+        way.run(values)
         return Tensor._wrap(values[place])
 
     def _noting(self, g):
@@ -250,7 +255,7 @@ class Replayed(Function):
         place = note.place(gx._data)
         blank = note.finished({place, *range(len(arrays))})[len(arrays) :]
         if note.sound and not self.plan.left_out & {place for step in note.steps for place in step.inputs}:
-            self.plan.backward = note.steps, blank, place
+            self.plan.backward = _Way(note.steps, masked_before(note.steps, self.plan.way.steps)), blank, place
         else:
             self.plan.sound = False
         return gx

@@ -5,6 +5,7 @@ places its function takes and where it puts. An array that nobody knows the orig
 numbers of this pass.
 """
 
+import copy
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,12 @@ class Step:
         vars(function).update(self.state)
         vars(function).update({name: values[place] for name, place in self.given.items()})
         return function
+
+    def moved(self, inputs: list[int], to: "Step") -> "Step":
+        """This step at the place of another, of other inputs."""
+        step = copy.copy(self)
+        step.inputs, step.output, step.spent = inputs, to.output, to.spent
+        return step
 
     def run(self, values: list) -> None:
         function = self.function(values) if self._shared is None else self._shared

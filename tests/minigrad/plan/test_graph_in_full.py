@@ -9,6 +9,8 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.autograd import functions_before
+from minigrad.functional.activation import ReLUGrad
+from minigrad.functional.pool import WindowScatter
 from minigrad.nn.observe import called
 from minigrad.nn.peephole import Fused
 from tests.minigrad.plan.passes import images, learnt, passes, plans, same
@@ -38,14 +40,27 @@ def test_the_graph_is_the_ordinary_one_for_whoever_looks(network, replays):
 def test_convolutions_and_their_rectifier_are_one_step_until_somebody_looks(network, replays):
     learnt(network, replays)
     (made,) = (one for one in plans(network).values() if one.recorded)
-    together = [step for step in made.fewer if step.kind is Fused]
+    together = [step for step in made.way.instead if step.kind is Fused]
     assert [len(step.state["geometries"]) for step in together] == [1, 1, 2, 1]  # conv1, conv2, fire, the graph's conv1
-    assert len(made.fewer) == len(made.steps) - 6 and len(made.left_out) == 6
+    assert len(made.way.instead) == len(made.way.steps) - 6 and len(made.left_out) == 6
     y = network(mg.Tensor(images(), requires_grad=True))
     values = y._function.values
     assert all(values[place] is None for place in made.left_out)
     before = [f for f in functions_before([y]) if isinstance(f, F.ReLU)][0].inputs[0]
     assert isinstance(before.function, F.Conv2d) and (before.data < 0).any()
+
+
+def test_a_rectifiers_mask_comes_before_its_pools_scattering(network, replays):
+    learnt(network, replays)
+    (made,) = (one for one in plans(network).values() if one.recorded)
+    way = made.backward[0]
+    noted, run = (
+        [step.kind.__name__ for step in steps if step.kind in (ReLUGrad, WindowScatter)]
+        for steps in (way.steps, way.instead)
+    )
+    assert noted == ["WindowScatter", "ReLUGrad", "WindowScatter", "ReLUGrad"]  # of pool2, relu3, pool1, relu1
+    assert run == ["WindowScatter", "ReLUGrad", "ReLUGrad", "WindowScatter"]
+    assert sum(a is not b for a, b in zip(way.steps, way.instead, strict=True)) == 2
 
 
 def test_a_way_back_that_takes_what_is_left_out_ends_the_plan(network, replays, monkeypatch):
