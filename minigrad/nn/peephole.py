@@ -83,7 +83,7 @@ def fewer(steps: list[Step], spared: set[int]) -> list[Step]:
     """The steps of a pass, convolutions and their rectifier as one, with the same bits in all places but some of those
     that may be `spared`: of what the convolutions made, and what joined them, where no other step takes it."""
     made = {step.output: step for step in steps}
-    takers = Counter(place for step in steps for place in (*step.inputs, *step.given.values()))
+    takers = Counter(place for step in steps for place in step.taken)
     instead = {id(step): [step] for step in steps}
     for step in steps:
         if step.kind not in (activation.ReLU, activation.ReLU6):
@@ -91,10 +91,11 @@ def fewer(steps: list[Step], spared: set[int]) -> list[Step]:
         convs, joining = _convolved(step.inputs[0], made)
         between = [*convs, *joining]
         alone = all(takers[one.output] == 1 and one.output in spared for one in between)
-        if not alone or len({one.inputs[0] for one in convs}) != 1:
+        alike = len({one.inputs[0] for one in convs}) == 1 and between[-1].strides == step.strides
+        if not alone or not alike:
             continue
         instead |= {id(one): [] for one in (step, *between)}
-        instead[id(min(convs, key=steps.index))] = [_as_one(convs, step)]
+        instead[id(max(convs, key=steps.index))] = [_as_one(convs, step)]
     return [one for step in steps for one in instead[id(step)]]
 
 
@@ -102,16 +103,17 @@ def masked_before(back: list[Step], pass_: list[Step]) -> list[Step]:
     """The steps of the way back from a pass, in which a rectifier's mask comes before its max pool's scattering and not
     behind it, with the same bits: the winner is positive where the window's maximum is, which is less to look at."""
     pools = {step.found["winner"]: step for step in pass_ if step.kind is pool.MaxPool2d and "winner" in step.found}
-    scattered = {step.output: i for i, step in enumerate(back) if step.kind is pool.WindowScatter}
-    takers = Counter(place for step in back for place in (*step.inputs, *step.given.values()))
+    at = {step.output: i for i, step in enumerate(back)}
+    takers = Counter(place for step in back for place in step.taken)
     back = list(back)
     for j, mask in enumerate(back):
-        if mask.kind not in (activation.ReLUGrad, activation.ReLU6Grad) or takers[mask.inputs[0]] != 1:
+        masks = mask.kind in (activation.ReLUGrad, activation.ReLU6Grad)
+        if not masks or mask.inputs[0] not in at or takers[mask.inputs[0]] != 1:
             continue
-        i = scattered.get(mask.inputs[0], j)
-        pooled = pools.get(back[i].given.get("winner", -1))
-        if pooled is not None and pooled.inputs[0] == mask.inputs[1]:
-            scatter = back[i]
+        i = at[mask.inputs[0]]
+        scatter = back[i]
+        pooled = pools.get(scatter.given["winner"]) if scatter.kind is pool.WindowScatter else None
+        if pooled is not None and pooled.inputs[0] == mask.inputs[1] and scatter.strides == mask.strides:
             back[i] = mask.moved([scatter.inputs[0], pooled.output], scatter)
             back[j] = scatter.moved([scatter.output], mask)
     return back

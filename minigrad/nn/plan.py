@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional
+from .. import functional, kernels
 from ..autograd import Function, grad, is_recorded, observing_functions, unobserved
-from ..kernels import current_algorithm, current_kernels, whole_pass
+from ..kernels import conv_algorithm, current_algorithm, current_kernels, use_kernels, whole_pass
 from ..tensor import Tensor
 from .activations import ACTIVATIONS, PReLU
 from .graph import Call, Graph, Product, Sum
@@ -37,6 +37,9 @@ LIMIT = 8  # shapes, and other conditions, of one network for which there is a p
 _CALLS = ("add", "sub", "mul", "div", "cat", "stack", "flatten", "reshape", "permute", "transpose", "relu", "relu6")
 _by_shape: dict[type, Any] = {}  # {class of a module that may have a part in a plan: its forward}
 _call = Module.__call__
+_relied_on = operator.attrgetter(
+    "conv2d", "concatenate", "relu", "max_pool", "window_scatter", "relu_grad", "relu6_grad"
+)
 _array, _requires_grad = operator.attrgetter("_data"), operator.attrgetter("requires_grad")
 
 
@@ -163,15 +166,18 @@ def _follows_shapes(module):
 
 
 class _Way:
-    """Steps, and those that run `instead` while the functions are what they were."""
+    """Steps, and those that run `instead` while their functions, those of `others` and kernels are what they were."""
 
-    def __init__(self, steps, instead):
+    def __init__(self, steps, instead, others=()):
         self.steps, self.instead = steps, instead
-        self.forwards = {step.kind: step.kind.forward for step in steps if instead != steps}
+        self.kinds = list({step.kind for step in (*steps, *others)})
+        self.then = self._now()
+
+    def _now(self):
+        return [*(kind.forward for kind in self.kinds), *_relied_on(kernels)]
 
     def run(self, values):
-        unchanged = all(kind.forward is forward for kind, forward in self.forwards.items())
-        for step in self.instead if unchanged else self.steps:
+        for step in self.instead if all(map(operator.is_, self._now(), self.then)) else self.steps:
             step.run(values)
 
 
@@ -181,6 +187,7 @@ class _Plan:
 
     def __init__(self, tensors, note, x, y):
         self.tensors, steps, self.backward = tensors, note.steps, None
+        self.modes = current_kernels(), current_algorithm()
         self.recorded = isinstance(y, Tensor) and y.requires_grad
         self.output = note.place(y._data) if isinstance(y, Tensor) else -1
         self.sound = note.sound and any(step.output == self.output for step in steps)
@@ -254,8 +261,9 @@ class Replayed(Function):
             gx = grad(self.output, x, g)
         place = note.place(gx._data)
         blank = note.finished({place, *range(len(arrays))})[len(arrays) :]
-        if note.sound and not self.plan.left_out & {place for step in note.steps for place in step.inputs}:
-            self.plan.backward = _Way(note.steps, masked_before(note.steps, self.plan.way.steps)), blank, place
+        if note.sound and not self.plan.left_out & {place for step in note.steps for place in step.taken}:
+            way = _Way(note.steps, masked_before(note.steps, self.plan.way.steps), self.plan.way.steps)
+            self.plan.backward = way, blank, place
         else:
             self.plan.sound = False
         return gx
@@ -275,7 +283,8 @@ class Replayed(Function):
         last = None
         for step in self.plan.graph:
             if values[step.output] is None:  # it was one step with the next
-                step.run(values)
+                with use_kernels(self.plan.modes[0]), conv_algorithm(self.plan.modes[1]), whole_pass():
+                    step.run(values)
             function = step.function(values)
             vars(function).update({name: values[place] for name, place in step.found.items()})
             for place in (*step.inputs, step.output):

@@ -18,10 +18,11 @@ from ..tensor import Tensor
 
 class Step:
     """One function of a pass, and the places of arrays: of its inputs and its output; {attribute: place} of those
-    `given` to it before it ran and those that its `forward` has `found`; and those that no later step needs."""
+    `given` to it before it ran and those that its `forward` has `found`; and those that no later step needs.
+    `strides`: how its output lay in memory, which sums that are taken of it follow."""
 
-    def __init__(self, function, inputs, output, given, found):
-        self.ran, self.inputs, self.output = function, inputs, output
+    def __init__(self, function, inputs, output, given, found, strides=None):
+        self.ran, self.inputs, self.output, self.strides = function, inputs, output, strides
         self.given, self.found, self.spent = given, found, ()
         state = {name: value for name, value in vars(function).items() if name not in given and name not in found}
         self.kind, self.state = type(function), state
@@ -33,6 +34,11 @@ class Step:
         vars(function).update(self.state)
         vars(function).update({name: values[place] for name, place in self.given.items()})
         return function
+
+    @property
+    def taken(self) -> list[int]:
+        """The places of all arrays that it takes."""
+        return [*self.inputs, *self.given.values()]
 
     def moved(self, inputs: list[int], to: "Step") -> "Step":
         """This step at the place of another, of other inputs."""
@@ -91,7 +97,7 @@ class Note:
         if not given and not found and self.constants.keys() >= {*inputs}:
             self.constants[output] = result
         else:
-            self.steps.append(Step(function, inputs, output, given, found))
+            self.steps.append(Step(function, inputs, output, given, found, result.strides))
         return result
 
     def vjp(self, function: Function, vjp: Callable[..., Any], g: Any) -> Any:

@@ -39,6 +39,19 @@ def test_other_dtypes(replays, dtype):
     assert replays["forward"] >= 3
 
 
+@pytest.mark.parametrize("outputs, size", [(1, (14, 14)), (1, (7, 7)), (4, (1, 40)), (4, (40, 1)), (3, (1, 1))])
+@pytest.mark.parametrize("rectifier", [nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("pool", [nn.Identity(), nn.MaxPool2d(3, 1, 1)])
+def test_sums_over_sides_of_one(outputs, size, rectifier, pool, replays):
+    """A side of one may have any stride, and NumPy adds up in the order of strides."""
+    rng = np.random.default_rng(0)
+    layers = {"conv": nn.Conv2d(3, outputs, 3, padding=1, rng=rng), "relu": rectifier(), "pool": pool}
+    network = nn.Sequential(layers | {"mean": nn.AdaptiveAvgPool2d(1)}).requires_grad_(False)
+    for _ in range(20):
+        assert same(network, rng.standard_normal((1, 3, *size)).astype(np.float32))
+    assert replays["backward"] == 18
+
+
 def test_shapes_dtypes_and_orders_of_memory_have_plans_of_their_own(network, replays):
     turned = np.ascontiguousarray(images().transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     for array in (images(), images(batch=1), turned):

@@ -153,7 +153,7 @@ def test_attributes_of_ones_own_layer_that_change(change, kept, replayed, replay
     assert same(network, images(4)) and passes(network, images(4))[0].tobytes() != before[0].tobytes()
 
 
-FUNCTIONS = (F.ReLU, F.ReLU6, F.Conv2d, Cat, ReLUGrad, WindowScatter)
+FUNCTIONS = (F.ReLU, F.ReLU6, F.Conv2d, F.MaxPool2d, Cat, ReLUGrad, WindowScatter)
 EXCHANGED = [(F.ReLU, "vjp"), (F, "conv2d"), *((kind, "forward") for kind in FUNCTIONS)]
 
 
@@ -285,6 +285,19 @@ def test_kernels_are_asked_anew(network, replays, monkeypatch):
     monkeypatch.setattr(kernels, "relu6_grad", lambda g, x: g * 0)
     assert same(network, images())
     assert not passes(network, images())[2].any()
+
+
+@pytest.mark.parametrize("name", ["conv2d", "concatenate", "relu", "max_pool", "window_scatter", "relu_grad"])
+def test_kernels_for_which_another_stands(network, replays, monkeypatch, name):
+    learnt(network, replays)
+    before, kernel = passes(network, images(4)), getattr(kernels, name)
+
+    def other(*args, **named):
+        found = kernel(*args, **named)
+        return (found[0] * 0.5 + 0.25, found[1]) if isinstance(found, tuple) else found * 0.5 + 0.25
+
+    monkeypatch.setattr(kernels, name, other)
+    assert same(network, images(4)) and passes(network, images(4))[2].tobytes() != before[2].tobytes()
 
 
 def test_a_call_that_is_exchanged(network, replays, monkeypatch):

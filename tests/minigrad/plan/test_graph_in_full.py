@@ -11,6 +11,7 @@ from minigrad import nn
 from minigrad.autograd import functions_before
 from minigrad.functional.activation import ReLUGrad
 from minigrad.functional.pool import WindowScatter
+from minigrad.nn import plan
 from minigrad.nn.observe import called
 from minigrad.nn.peephole import Fused
 from tests.minigrad.plan.passes import images, learnt, passes, plans, same
@@ -48,6 +49,71 @@ def test_convolutions_and_their_rectifier_are_one_step_until_somebody_looks(netw
     assert all(values[place] is None for place in made.left_out)
     before = [f for f in functions_before([y]) if isinstance(f, F.ReLU)][0].inputs[0]
     assert isinstance(before.function, F.Conv2d) and (before.data < 0).any()
+
+
+def test_what_was_left_out_is_made_as_in_a_pass(replays):
+    """With BLAS held as it is then: its AVX2 kernels round otherwise on two threads."""
+    rng = np.random.default_rng(0)
+    layers = {"conv": nn.Conv2d(10, 10, 3, padding=1, rng=rng), "relu": nn.ReLU()}
+    network = nn.Sequential(layers).requires_grad_(False)
+    for _ in range(10):
+        y = network(mg.Tensor(rng.standard_normal((2, 10, 18, 18)).astype(np.float32), requires_grad=True))
+        (before,) = y.function.inputs
+        np.testing.assert_array_equal(np.maximum(before.data, 0), y.data)
+    assert replays["forward"] == 9
+
+
+MODES = [(mg.use_kernels, "plain"), (mg.conv_algorithm, "winograd"), (mg.conv_algorithm, "direct")]
+
+
+@pytest.mark.parametrize("mode, name", MODES)
+def test_what_was_left_out_does_not_follow_who_looks(mode, name, replays):
+    rng = np.random.default_rng(0)
+    layers = {"conv": nn.Conv2d(32, 32, 3, padding=1, rng=rng), "relu": nn.ReLU()}
+    network = nn.Sequential(layers).requires_grad_(False)
+    for size in (48, 48, 48, 5, 5, 5):
+        y = network(mg.Tensor(rng.standard_normal((1, 32, size, size)).astype(np.float32), requires_grad=True))
+        with mode(name):
+            (before,) = y.function.inputs
+        np.testing.assert_array_equal(np.maximum(before.data, 0), y.data)
+    assert replays["forward"] == 4
+
+
+@plan.by_shape
+class Weighed(nn.Module):
+    """Two convolutions, the weight of the second made behind the first."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.a, self.b = (mg.Tensor(rng.standard_normal((4, 3, 3, 3)).astype(np.float32)) for _ in range(2))
+
+    def forward(self, x):
+        return F.relu(F.cat([F.conv2d(x, self.a, padding=1), F.conv2d(x, self.b * 2.0, padding=1)], 1))
+
+
+def test_joined_convolutions_wait_for_their_weights(replays):
+    network = nn.Sequential({"pool": nn.AvgPool2d(2), "weighed": Weighed()}).requires_grad_(False)
+    for seed in range(4):
+        assert same(network, images(seed))
+    (made,) = (one for one in plans(network).values() if one.recorded)
+    assert made.way.instead[-1].kind is Fused and replays["backward"] == 2
+
+
+class Kept(mg.Function):
+    """A gate in an attribute, where no step's inputs tell of it."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def forward(self, g):
+        return g * (self.gate > 0.1)
+
+
+def test_a_way_back_that_keeps_what_is_left_out_ends_the_plan(network, replays, monkeypatch):
+    monkeypatch.setattr(F.ReLU, "vjp", lambda self, g: Kept(self.inputs[0].data)(g))
+    for seed in range(4):
+        assert same(network, images(seed))
+    assert not any(one.sound for one in plans(network).values() if one.recorded) and replays["backward"] == 0
 
 
 def test_a_rectifiers_mask_comes_before_its_pools_scattering(network, replays):
