@@ -80,8 +80,7 @@ def measure(job, photographs, held_out):
             key = f"pgd-10 {255 * factor * args.epsilon:.3g}/255"
             row[key] = viz.accuracy(network, viz.as_saved(attacked), labels)
         rows.append(row)
-    if not args.quiet:
-        print(markdown(rows))
+    job.say(markdown(rows))
     job.write("accuracy under attack", numbers={"rows": rows}, subject=f"{args.model}_attacked")
 
 

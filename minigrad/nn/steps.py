@@ -108,7 +108,7 @@ class Note:
         """The places, empty but for constants. Each step will free what no later one needs, but for those `kept`."""
         for step in reversed(self.steps):
             del step.ran
-            used = {*step.inputs, step.output, *step.given.values(), *step.found.values()}
+            used = {*step.taken, step.output, *step.found.values()}
             step.spent, kept = tuple(used - kept), kept | used
         return [self.constants.get(place) for place in range(self.count)]
 

@@ -1,9 +1,10 @@
 """Pooling in blocks of output rows, on all threads: the largest value and the sum of every window, and the way back.
 
-As in plain.py a window is walked tap by tap, and what all windows have at one tap is a strided view of the input. But
-the input is not copied to be padded: a tap serves only those windows in which it lies inside the input (Tap in
-blocking.py). Largest values are found along the columns and then along the rows: KH + KW passes instead of KH * KW, and
-the first ones in long runs of memory. The way back from windows that overlap goes by one index for each.
+As in plain.py a window is walked tap by tap, and what all windows have at one tap is a strided view of the input. The
+input is copied to be padded only where largest values are sought with their places; elsewhere a tap serves only those
+windows in which it lies inside the input (Tap in blocking.py). Largest values are found along the columns and then
+along the rows: KH + KW passes instead of KH * KW, and the first ones in long runs of memory. The way back from windows
+that overlap goes by one index for each.
 """
 
 import functools
@@ -76,9 +77,8 @@ def _fill_by_sides(x, y, winner, block, kernel, stride, padding, dilation):
         [slice(k * d, k * d + (n - 1) * s + 1, s) for k in range(size)]
         for n, s, d, size in zip(best.shape[2:], stride, dilation, kernel, strict=True)
     )
-    tile = channels_first(
-        crop(channels_last(x[images]), top, left, down[-1].stop, across[-1].stop, _frame, _least(x.dtype))
-    )
+    size, empty = (down[-1].stop, across[-1].stop), functools.partial(_workspace.empty, "tile")
+    tile = channels_first(crop(channels_last(x[images]), top, left, *size, empty, outside=_least(x.dtype)))
     # of each column: the largest value, and the number of its first place
     band = _scratch("band", (*best.shape[:3], tile.shape[3]), x)
     place = _scratch("place", band.shape, x, where.dtype)
@@ -189,11 +189,6 @@ def max_of_four(x, y):
     np.maximum(rows[..., ::2], rows[..., 1::2], out=y)
 
 
-def _frame(shape, dtype):
-    """Memory for `crop`."""
-    return _workspace.empty("frame", shape, dtype)
-
-
 def _scratch(name, shape, like, dtype=None):
     """An uninitialised (N,C,H,W) array, channels-last in memory, of the dtype of `like` or another."""
     n, c, h, w = shape
@@ -211,8 +206,8 @@ def window_scatter(g, winner, input_hw, kernel, stride, padding, dilation):
 
     def fill(block):
         images, rows = block
-        taken = _taken(winner, block, input_hw, *geometry)
-        np.add.at(channels_last(gx).reshape(-1), taken, channels_last(g[images, :, rows]).reshape(-1))
+        taken, given = _taken(winner, block, input_hw, *geometry), channels_last(g[images, :, rows])
+        np.add.at(channels_last(gx).reshape(-1), taken.reshape(-1), given.reshape(-1))
 
     values = g.itemsize * stride[0] * stride[1]
     for blocks in _waves(g.shape, values, dilation[0] * (kernel[0] - 1) // stride[0]):
@@ -246,15 +241,14 @@ def window_gather(x, winner, kernel, stride, padding, dilation):
 
     def fill(block):
         images, rows = block
-        taken = _taken(winner, block, x.shape[2:], kernel, stride, padding, dilation)
-        channels_last(y)[images, rows] = numbers[taken].reshape(channels_last(y)[images, rows].shape)
+        channels_last(y)[images, rows] = numbers[_taken(winner, block, x.shape[2:], kernel, stride, padding, dilation)]
 
     parallel(fill, _blocks(winner.shape, x.itemsize * stride[0] * stride[1]))
     return y
 
 
 def _taken(winner, block, input_hw, kernel, stride, padding, dilation):
-    """Where in the flat input, channels-last, the values of a block's windows come from: one index for each."""
+    """(n,rows,OW,C): where in the flat input, channels-last, the values of a block's windows come from."""
     images, rows = block
     numbers, (h, w) = channels_last(winner[images, :, rows]), input_hw
     c = numbers.shape[3]
@@ -264,7 +258,7 @@ def _taken(winner, block, input_hw, kernel, stride, padding, dilation):
     corner = (np.arange(images.start, images.stop)[:, None, None] * h + top[:, None]) * w + left
     taken = np.take(taps.reshape(-1) * c, numbers, mode="clip")  # which spares a check
     taken += (corner * c)[..., None] + np.arange(c)
-    return taken.reshape(-1)
+    return taken
 
 
 def _keep(values, mask, out):

@@ -88,3 +88,9 @@ def learnt(network, replays):
         passes(network, images(seed))
     assert replays == {"forward": 4, "backward": 1}
     replays.update(forward=0, backward=0)
+
+
+def recorded_plan(network):
+    """The network's only plan of passes with a graph."""
+    (plan,) = (one for one in plans(network).values() if one.recorded)
+    return plan

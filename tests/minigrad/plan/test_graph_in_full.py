@@ -14,7 +14,7 @@ from minigrad.functional.pool import WindowScatter
 from minigrad.nn import plan
 from minigrad.nn.observe import called
 from minigrad.nn.peephole import Fused
-from tests.minigrad.plan.passes import images, learnt, passes, plans, same
+from tests.minigrad.plan.passes import images, learnt, passes, plans, recorded_plan, same
 
 pytestmark = pytest.mark.host("only passes over NumPy's arrays are replayed")
 
@@ -40,7 +40,7 @@ def test_the_graph_is_the_ordinary_one_for_whoever_looks(network, replays):
 
 def test_convolutions_and_their_rectifier_are_one_step_until_somebody_looks(network, replays):
     learnt(network, replays)
-    (made,) = (one for one in plans(network).values() if one.recorded)
+    made = recorded_plan(network)
     together = [step for step in made.way.instead if step.kind is Fused]
     assert [len(step.state["geometries"]) for step in together] == [1, 1, 2, 1]  # conv1, conv2, fire, the graph's conv1
     assert len(made.way.instead) == len(made.way.steps) - 6 and len(made.left_out) == 6
@@ -95,7 +95,7 @@ def test_joined_convolutions_wait_for_their_weights(replays):
     network = nn.Sequential({"pool": nn.AvgPool2d(2), "weighed": Weighed()}).requires_grad_(False)
     for seed in range(4):
         assert same(network, images(seed))
-    (made,) = (one for one in plans(network).values() if one.recorded)
+    made = recorded_plan(network)
     assert made.way.instead[-1].kind is Fused and replays["backward"] == 2
 
 
@@ -109,8 +109,17 @@ class Kept(mg.Function):
         return g * (self.gate > 0.1)
 
 
-def test_a_way_back_that_keeps_what_is_left_out_ends_the_plan(network, replays, monkeypatch):
-    monkeypatch.setattr(F.ReLU, "vjp", lambda self, g: Kept(self.inputs[0].data)(g))
+def takes(self, g):
+    return F.where(self.inputs[0] > 0.1, g, g * 0.0)
+
+
+def keeps(self, g):
+    return Kept(self.inputs[0].data)(g)
+
+
+@pytest.mark.parametrize("vjp", [takes, keeps])
+def test_a_way_back_from_what_is_left_out_ends_the_plan(vjp, network, replays, monkeypatch):
+    monkeypatch.setattr(F.ReLU, "vjp", vjp)
     for seed in range(4):
         assert same(network, images(seed))
     assert not any(one.sound for one in plans(network).values() if one.recorded) and replays["backward"] == 0
@@ -118,7 +127,7 @@ def test_a_way_back_that_keeps_what_is_left_out_ends_the_plan(network, replays, 
 
 def test_a_rectifiers_mask_comes_before_its_pools_scattering(network, replays):
     learnt(network, replays)
-    (made,) = (one for one in plans(network).values() if one.recorded)
+    made = recorded_plan(network)
     way = made.backward[0]
     noted, run = (
         [step.kind.__name__ for step in steps if step.kind in (ReLUGrad, WindowScatter)]
@@ -127,13 +136,6 @@ def test_a_rectifiers_mask_comes_before_its_pools_scattering(network, replays):
     assert noted == ["WindowScatter", "ReLUGrad", "WindowScatter", "ReLUGrad"]  # of pool2, relu3, pool1, relu1
     assert run == ["WindowScatter", "ReLUGrad", "ReLUGrad", "WindowScatter"]
     assert sum(a is not b for a, b in zip(way.steps, way.instead, strict=True)) == 2
-
-
-def test_a_way_back_that_takes_what_is_left_out_ends_the_plan(network, replays, monkeypatch):
-    monkeypatch.setattr(F.ReLU, "vjp", lambda self, g: F.where(self.inputs[0] > 0.1, g, g * 0.0))
-    for seed in range(4):
-        assert same(network, images(seed))
-    assert not any(one.sound for one in plans(network).values() if one.recorded) and replays["backward"] == 0
 
 
 def test_the_ways_through_a_graph_may_follow_each_other(network, replays):
