@@ -1,13 +1,14 @@
 """Tests on every family of BLAS kernels that the processor can execute, and with other numbers of threads.
 
     python tests/kernel_families.py tests/viz tests/test_docs.py        what follows is pytest's
-    python tests/kernel_families.py --others tests/viz                  all families but the one that is taken anyway
+    python tests/kernel_families.py --others tests/viz                  what a run in this environment has not tried
 
 OpenBLAS chooses its kernels by the processor, so a test that asks for equal bits where only rounding can be promised
 passes on one machine and fails on the next. Here the variable OPENBLAS_CORETYPE chooses: the tests run once for each of
 FAMILIES, in a process of its own, then with one thread and with one more than there are cores. Variables of the
 environment that begin with OPENBLAS_ or OMP_ are left out. A family that cannot run here is named, with the reason.
-After a run of the same tests in this environment --others does not repeat them with the family that they had.
+After a run of the same tests in this environment --others does not repeat them with the family that they had, and the
+numbers of threads are tried together with the first of the others, not by runs of their own.
 
 Exits with 1 if a test fails, with 2 where nothing was asked for.
 """
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,25 +39,42 @@ print(*{blas.get("architecture") for blas in threadpool_info() if blas["user_api
 
 def main(given):
     tests = [word for word in given if word != "--others"]
-    had = tried(os.environ).stdout.strip().lower() if len(tests) < len(given) else None
     if not tests:
         print(__doc__, file=sys.stderr)
         return 2
-    settings = {f"{family} kernels": {"OPENBLAS_CORETYPE": family} for family in FAMILIES}
-    settings |= {f"OMP_NUM_THREADS={count}": {"OMP_NUM_THREADS": str(count)} for count in (1, cores() + 1)}
-    verdicts = []
-    for name, variables in settings.items():
-        family = variables.get("OPENBLAS_CORETYPE")
-        if reason := "the tests have run with them" if family and family.lower() == had else missing(family):
-            verdicts.append(f"{name:24} skipped: {reason}")
-            continue
+    had = tried(os.environ).stdout.strip().lower() if len(tests) < len(given) else None
+    runs, verdicts = planned(had)
+    for name, variables in runs.items():
         print(f"\n---- {name}", flush=True)
         start = time.perf_counter()
         code = subprocess.run([sys.executable, *PYTEST, *tests], cwd=ROOT, env=environment(variables)).returncode
         verdict = "FAILED" if code else "passed"
-        verdicts.append(f"{name:24} {verdict} ({time.perf_counter() - start:.0f} s)")
+        verdicts.append(f"{name:36} {verdict} ({time.perf_counter() - start:.0f} s)")
     print("", *verdicts, sep="\n")
     return int(any("FAILED" in verdict for verdict in verdicts))
+
+
+def planned(had):
+    """({name: environment variables} of each run, what is said of each family that is not run).
+
+    had: the family that the tests have run with, in lower case; None where they have not run.
+    """
+    reasons = {each: "the tests have run with them" if each.lower() == had else missing(each) for each in FAMILIES}
+    families = [family for family, reason in reasons.items() if not reason]
+    threads = [{"OMP_NUM_THREADS": str(count)} for count in (1, cores() + 1)]
+    together = [{"OPENBLAS_CORETYPE": family} for family in families]
+    if had is None:
+        together += threads
+    else:
+        together = [one | other for one, other in zip_longest(together, threads, fillvalue={})]
+    skipped = [f"{family + ' kernels':36} skipped: {reason}" for family, reason in reasons.items() if reason]
+    return {named(variables): variables for variables in together}, skipped
+
+
+def named(variables):
+    """What a run is called: "Nehalem kernels, OMP_NUM_THREADS=1"."""
+    words = {"OPENBLAS_CORETYPE": "{} kernels", "OMP_NUM_THREADS": "OMP_NUM_THREADS={}"}
+    return ", ".join(words[name].format(value) for name, value in variables.items())
 
 
 def cores():
@@ -75,13 +94,11 @@ def tried(variables):
 
 
 def missing(family):
-    """Why this family of kernels cannot run here; "" if it can, or if none is asked for.
+    """Why this family of kernels cannot run here; "" if it can.
 
     A child tries: it may die of an illegal instruction. In place of a family that it does not have, OpenBLAS takes
     another without a word, so the child says which one it runs.
     """
-    if family is None:
-        return ""
     done = tried(environment({"OPENBLAS_CORETYPE": family}))
     if done.returncode < 0:
         return f"the processor cannot execute them ({signal.Signals(-done.returncode).name})"
