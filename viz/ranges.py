@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers from `low` to `high`, or those above `above`; unit: in a word."""
+    """The finite numbers from `low` to `high`, or those above `above`; unit: in a word. whole: counts alone."""
 
     low: float = -math.inf
     high: float = math.inf
     above: float = -math.inf
     unit: str = ""
+    whole: bool = False
 
     def __contains__(self, number: float) -> bool:
         return math.isfinite(number) and self.low <= number <= self.high and number > self.above
@@ -23,10 +25,10 @@ class Range:
         return f"from {self.low:g} to {self.high:g}" if math.isfinite(self.high) else f"at least {self.low:g}"
 
 
-COUNT, WEIGHT, SHARE = Range(1), Range(0, 1e12), Range(above=0, high=1)
+COUNT, WEIGHT, SHARE = Range(1, whole=True), Range(0, 1e12), Range(above=0, high=1)
 # A step of Adam is about as long as its rate, and pixels have 0 to 1 to go; one of plain descent depends on gradients.
 ADAM = Range(above=0, high=1)
-GREY, PIXELS, POWER = Range(0, 1), Range(1, unit="pixels"), Range(above=0, high=100)
+GREY, PIXELS, POWER = Range(0, 1), Range(1, unit="pixels", whole=True), Range(above=0, high=100)
 
 # By the name that the argument has in the functions of viz, and the option on the command line; where functions mean
 # different things by it, with the function's name before it.
@@ -39,7 +41,7 @@ RANGES = {
     "beta": POWER,
     "blend": WEIGHT,
     "c": Range(above=0, high=1e12),
-    "candidates": Range(2),
+    "candidates": Range(2, whole=True),
     "carlini_wagner.lr": ADAM,
     "cells": COUNT,
     "components": COUNT,
@@ -47,7 +49,7 @@ RANGES = {
     "content_weight": WEIGHT,
     "deep_dream.lr": Range(above=0, high=1, unit="of pixels in [0, 1]"),
     "epochs": COUNT,
-    "faithfulness_correlation.samples": Range(3),
+    "faithfulness_correlation.samples": Range(3, whole=True),
     "fill": GREY,
     "fooling_rate": SHARE,
     "fraction": SHARE,
@@ -56,9 +58,9 @@ RANGES = {
     "invert.alpha": POWER,
     "iterations": COUNT,
     "jsma.gamma": SHARE,
-    "jitter": Range(0, unit="pixels"),
+    "jitter": Range(0, unit="pixels", whole=True),
     "kappa": WEIGHT,
-    "looks": Range(2),
+    "looks": Range(2, whole=True),
     "keep": SHARE,
     "l2_weight": WEIGHT,
     "layer_weights": WEIGHT,
@@ -73,10 +75,10 @@ RANGES = {
     "patch": PIXELS,
     "perplexity": Range(above=0, high=1e6),
     "pixels": COUNT,
-    "population": Range(5),
+    "population": Range(5, whole=True),
     "queries": COUNT,
     "radius": Range(0, 1e6),
-    "relative_infidelity.samples": Range(3),
+    "relative_infidelity.samples": Range(3, whole=True),
     "relative_infidelity.sigma": Range(above=0, high=1e6),
     "samples": COUNT,
     "scales": COUNT,
@@ -97,11 +99,17 @@ RANGES = {
 
 
 def require(function: str, **numbers: Any) -> None:
-    """Refuse numbers (arguments by name, None or sequences too) that are not in their Range."""
+    """Refuse numbers (arguments by name, None or sequences too) that are not in their Range, and what is no number."""
     for name, value in numbers.items():
         within = range_of(name, function)
         for number in value if isinstance(value, list | tuple) else [value]:
-            if number is not None and number not in within:
+            if number is None:
+                continue
+            if not isinstance(number, Integral if within.whole else Real):
+                raise ValueError(
+                    f"{function}: {name} must be a {'whole ' * within.whole}number {within}, got {number!r}"
+                )
+            if number not in within:
                 raise ValueError(f"{function}: {name} must be {within}, got {number}")
 
 

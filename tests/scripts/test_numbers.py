@@ -79,6 +79,7 @@ FUNCTIONS = {
         lambda m, x, **n: viz.style_transfer(m, x, x, **n),
         ("content_weight", "style_weight", "tv_weight", "style_scale"),
     ),
+    "style_coarse_to_fine": (lambda m, x, **n: viz.style_coarse_to_fine(m, x, x, **n), ("scales", "style_scale")),
     "reconstruct_content": (viz.reconstruct_content, ("tv_weight",)),
     "synthesize_texture": (viz.synthesize_texture, ("weight", "tv_weight", "style_scale")),
     "localize": (lambda m, x, **n: viz.localize(x[:, 0], **n), ("fraction",)),
@@ -113,10 +114,14 @@ FUNCTIONS = {
 def test_functions_refuse_what_their_options_refuse(function, name):
     within = range_of(name, function)
     beyond = [within.low - 1] if math.isfinite(within.low) else [within.above]
-    for value in [*beyond, *([within.high * 2] if math.isfinite(within.high) else []), math.nan]:
+    for value in [*beyond, *([within.high * 2] if math.isfinite(within.high) else []), math.nan, "2", 2.5]:
+        right = isinstance(value, int if within.whole else int | float)
+        if right and value in within:
+            continue
+        kind = "" if right else "a whole number " if within.whole else "a number "
         with pytest.raises(ValueError) as refused:
             FUNCTIONS[function][0](tiny.network(), X, **{name: value})
-        assert str(refused.value) == f"{function}: {name} must be {within}, got {value}"
+        assert str(refused.value) == f"{function}: {name} must be {kind}{within}, got {value!r}"
 
 
 @pytest.mark.parametrize(
