@@ -13,7 +13,7 @@ from minigrad.functional.activation import ReLUGrad
 from minigrad.functional.pool import WindowScatter
 from minigrad.nn import plan
 from minigrad.nn.observe import called
-from minigrad.nn.peephole import Fused
+from minigrad.nn.peephole import Fused, masked_before
 from tests.minigrad.plan.passes import images, learnt, passes, plans, recorded_plan, same
 
 pytestmark = pytest.mark.host("only passes over NumPy's arrays are replayed")
@@ -136,6 +136,16 @@ def test_a_rectifiers_mask_comes_before_its_pools_scattering(network, replays):
     assert noted == ["WindowScatter", "ReLUGrad", "WindowScatter", "ReLUGrad"]  # of pool2, relu3, pool1, relu1
     assert run == ["WindowScatter", "ReLUGrad", "ReLUGrad", "WindowScatter"]
     assert sum(a is not b for a, b in zip(way.steps, way.instead, strict=True)) == 2
+
+
+def test_a_mask_stays_behind_a_scattering_that_lies_otherwise_in_memory(network, replays):
+    learnt(network, replays)
+    made = recorded_plan(network)
+    back = made.backward[0].steps
+    for step in back:
+        if step.kind is WindowScatter:
+            step.strides = step.strides[::-1]
+    assert masked_before(back, made.way.steps) == back
 
 
 def test_the_ways_through_a_graph_may_follow_each_other(network, replays):
