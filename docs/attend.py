@@ -7,9 +7,11 @@ maps of pool4, of views as in training and of close-ups of training photographs,
 the photograph is seen at 64 px. Beside the cross-entropy, Grad-CAM itself is trained (after Ross et al. 2017,
 arXiv:1703.03717, and Li et al. 2018, arXiv:1802.10171), by second derivatives: in a close-up of the class --of its
 share of every place should be that of the square of guided backpropagation, which draws eyes and nose; in a whole view,
-what it was, as should the scores. The weights are written at --way of the way from the first to the mean of those that
-each of --seeds trained (Wortsman et al. 2021, arXiv:2109.01903, and 2022, arXiv:2203.05482); a seed that --out already
-has is not trained again.
+what it was, and there the scores are held near what they were. The tenth that label smoothing takes from a class goes
+mostly to classes of its kind (KINDS, NEARER; after Bertinetto et al. 2020, arXiv:1912.09393): behind "cat" mostly comes
+another animal, not a cassette player. The weights are written at
+--way of the way from the first to the mean of those that each of --seeds trained (Wortsman et al. 2021,
+arXiv:2109.01903, and 2022, arXiv:2203.05482); a seed that --out already has is not trained again.
 """
 
 import argparse
@@ -47,6 +49,21 @@ CLOSE, WHOLE = (0.08, 0.4), Augmentation(area=(0.3, 1.0), unresized=0.25)  # sha
 OTHERS = 2600  # close-ups of other classes; of the class asked for there are two of each photograph
 RECIPE = Recipe(lr=0.01, average=0.98)
 CLOSE_UPS, LOOK, AS_BEFORE, SCORES = 0.4, 1.5, 0.5, 1.0  # share of a batch; weights of the three terms
+KINDS = {  # a word for each kind that a class is of, by WordNet, the most general first; what is not here shares none
+    "tench": "animal",
+    "zebra": "animal mammal",
+    "cat": "animal mammal carnivore",
+    "English springer": "animal mammal carnivore",
+    "church": "artifact",
+    "chain saw": "artifact instrumentality",
+    "garbage truck": "artifact instrumentality",
+    "French horn": "artifact instrumentality device",
+    "gas pump": "artifact instrumentality device",
+    "cassette player": "artifact instrumentality equipment",
+    "golf ball": "artifact instrumentality equipment",
+    "parachute": "artifact instrumentality equipment",
+}
+NEARER = 4.0  # by this factor a class's share of another's smoothed label grows with each kind that both are of
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,14 @@ class CloseUps(Augmentation):
         corner = self.centres * (width, height) + rng.normal(0, 8, (count, 2)) - side / 2
         corner = np.clip(corner, 0, (width, height) - side)
         return np.concatenate([corner, corner + side], axis=1)
+
+
+def soft_labels(classes):
+    """(K,K) float32: the probabilities that the scores of a photograph of each class should give to all."""
+    kinds, own = [set(KINDS.get(name, "").split()) for name in classes], np.eye(len(classes))
+    others = NEARER ** np.array([[len(one & other) for other in kinds] for one in kinds]) * (1 - own)
+    share = RECIPE.label_smoothing
+    return ((1 - share) * own + share * others / others.sum(1, keepdims=True)).astype(np.float32)
 
 
 def parts(model):
@@ -152,12 +177,12 @@ def prepared(model, photographs, members, target, rng):
     return whole, Views(below_of(views), labels[chosen], wanted)
 
 
-def loss_of(views, weight, count, layers, rng):
+def loss_of(views, targets, weight, count, layers, rng):
     """Of `count` views: cross-entropy and how far Grad-CAM is from where it should lie; their scores; their maps."""
     x, labels, wanted = views.draw(count, rng)
     maps = layers[0](mg.from_numpy(x))
     scores = layers[1](maps)
-    loss = count / RECIPE.batch_size * F.cross_entropy(scores, labels, label_smoothing=RECIPE.label_smoothing)
+    loss = count / RECIPE.batch_size * F.cross_entropy(scores, targets[labels])
     asked = np.flatnonzero(wanted.any((1, 2)))
     if len(asked):
         loss = loss + weight * abs(looked(maps, scores, labels) - wanted)[asked].sum(axis=(1, 2)).mean()
@@ -169,12 +194,13 @@ def learn_to_look(model, start, whole, close, steps, rng):
     layers, before = parts(model)[1:], parts(start)[1:]
     top = nn.Sequential({"maps": layers[0], "head": layers[1]}).requires_grad_()
     optimizers, average = make_optimizers(top, RECIPE), RunningAverage(top.state_dict(), RECIPE.average)
+    targets = soft_labels(start.labels)
     near = round(CLOSE_UPS * RECIPE.batch_size)
     for step in range(steps):
-        loss, scores, x = loss_of(whole, AS_BEFORE, RECIPE.batch_size - near, layers, rng)
+        loss, scores, x = loss_of(whole, targets, AS_BEFORE, RECIPE.batch_size - near, layers, rng)
         with mg.no_grad():
             as_before = F.softmax(before[1](before[0](mg.from_numpy(x))), 1)
-        loss = loss + SCORES * F.cross_entropy(scores, as_before) + loss_of(close, LOOK, near, layers, rng)[0]
+        loss = loss + SCORES * F.cross_entropy(scores, as_before) + loss_of(close, targets, LOOK, near, layers, rng)[0]
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -236,12 +262,24 @@ def main():
     write(model, start, photographs, held_out, given.out)
 
 
+def second_of_its_kind(guessed, truth, classes):
+    """{class: (n,) bool, one for each of its photographs that is named right}: whether the second class is of the same
+    first kind, animal or artifact. guessed: probabilities (N,K); truth: labels (N,)."""
+    kinds = np.array([KINDS[name].split()[0] if name in KINDS else name for name in classes])
+    first, second = guessed.argsort(1).T[[-1, -2]]
+    right = first == truth
+    return {name: (kinds[second] == kinds[label])[right & (truth == label)] for label, name in enumerate(classes)}
+
+
 def write(model, start, photographs, held_out, folder):
     """The weights, as float16, their record and confusion, and what both networks name right."""
     truth, size, name = photographs.labels[held_out], model.input_size[0], model.name
     guessed = {each: probabilities(each, photographs.images, held_out, size) for each in (start, model)}
     for said, each in (("before", start), ("now", model)):
         print(f"{said}: {viz.estimate(guessed[each].argmax(1) == truth).text('{:.1%}')} of {len(truth)} right")
+        for label, close in second_of_its_kind(guessed[each], truth, photographs.classes).items():
+            text = viz.estimate(close).text("{:.0%}") if len(close) else "none is named right"
+            print(f"    one of its kind behind {label}: {text}")
     counts = confusion(guessed[model].argmax(1), truth, len(photographs.classes))
     top1 = float(counts.trace() / counts.sum())
     model.provenance |= {

@@ -104,3 +104,28 @@ def test_the_command_writes_the_mean_of_its_seeds_and_a_record(tmp_path, monkeyp
 
     monkeypatch.setattr(attend, "learn_to_look", lambda *_: pytest.fail("a seed that is there was trained again"))
     attend.main()
+
+
+def test_smoothed_labels_go_to_their_own_kind_first():
+    labels = models.load("minivgg").labels
+    targets = attend.soft_labels(labels)
+    np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(targets.diagonal(), 1 - attend.RECIPE.label_smoothing, rtol=1e-6)
+    behind = {name: labels[np.argsort(-row)[1]] for name, row in zip(labels, targets, strict=True)}
+    assert behind["cat"] == "English springer" and behind["English springer"] == "cat"
+    cat = dict(zip(labels, targets[labels.index("cat")], strict=True))
+    assert [cat["zebra"], cat["tench"]] == pytest.approx([16 * cat["golf ball"], 4 * cat["golf ball"]])
+    assert set(labels) == set(attend.KINDS)
+    np.testing.assert_allclose(attend.soft_labels(["a", "b", "c"])[0], [0.9, 0.05, 0.05], rtol=1e-6)
+
+
+def test_what_comes_second_is_of_the_kind_of_what_is_named_right():
+    classes = ["cat", "zebra", "church", "other"]
+    guessed = np.array([[6, 3, 1, 0], [6, 1, 3, 0], [3, 6, 1, 0], [1, 6, 3, 0], [1, 0, 6, 3]]) / 10
+    found = attend.second_of_its_kind(guessed, np.array([0, 0, 0, 1, 2]), classes)
+    assert {name: close.tolist() for name, close in found.items()} == {
+        "cat": [True, False],  # the third is named a zebra
+        "zebra": [False],
+        "church": [False],
+        "other": [],
+    }
