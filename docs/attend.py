@@ -9,9 +9,9 @@ arXiv:1703.03717, and Li et al. 2018, arXiv:1802.10171), by second derivatives: 
 share of every place should be that of the square of guided backpropagation, which draws eyes and nose; in a whole view,
 what it was, and there the scores are held near what they were. The tenth that label smoothing takes from a class goes
 mostly to classes of its kind (KINDS, NEARER; after Bertinetto et al. 2020, arXiv:1912.09393): behind "cat" mostly comes
-another animal, not a cassette player. The weights are written at
---way of the way from the first to the mean of those that each of --seeds trained (Wortsman et al. 2021,
-arXiv:2109.01903, and 2022, arXiv:2203.05482); a seed that --out already has is not trained again.
+another animal, not a cassette player. The weights are written at --way of the way from the first to the mean of those
+that each of --seeds trained (Wortsman et al. 2021, arXiv:2109.01903, and 2022, arXiv:2203.05482); a seed that --out
+already has is not trained again.
 """
 
 import argparse
