@@ -1,6 +1,7 @@
 """Contact sheets: what the standard network and the one trained against attacks show of the same photographs.
 
     python docs/sheets.py photo.jpg other.jpg --out out
+    python docs/sheets.py photo.jpg --models before.h5,minivgg
 
 A sheet for each photograph (none: scikit-image's cat), a row for each network, a column for each kind of picture:
 saliency, guided backpropagation, Grad-CAM, LRP, the ideal image of the class, a dream, an inversion, a style. All by
@@ -22,16 +23,16 @@ from viz import plot  # noqa: E402
 from viz.commands.gallery.optimised import waves  # noqa: E402
 from viz.plot import Scale, overlay  # noqa: E402
 
-NETWORKS = ("minivgg", "minivgg_robust")
+NETWORKS = "minivgg,minivgg_robust"
 STEPS = {"ideal": 192, "dream": 10, "inversion": 150, "style": 60}
 DREAMT, INVERTED = "relu4_1", "relu3_1"
 SIDE = 224  # pixels of what may be of any size
 
 
-def sheet(picture, name, style):
+def sheet(picture, name, style, networks):
     """The Figure of one photograph, a path or a picture; style: a picture (1,3,h,w)."""
     images, labels = [], []
-    for network in NETWORKS:
+    for network in networks:
         model = models.load(network)
         image = models.load_image(picture, model.input_size)
         probabilities = viz.target.probabilities(viz.target.logits(model, viz.target.as_image(model, image))).numpy()[0]
@@ -40,7 +41,7 @@ def sheet(picture, name, style):
         columns = row(model, image, models.load_image(picture, (SIDE, SIDE)), target, style)
         images += columns.values()
         labels += [named, *list(columns)[1:]]
-    return plot.pictures(images, labels, name, columns=len(images) // len(NETWORKS))
+    return plot.pictures(images, labels, name, columns=len(images) // len(networks))
 
 
 def row(model, image, large, target, style):
@@ -75,13 +76,14 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("photographs", nargs="*", type=Path, metavar="IMAGE")
     options.add_argument("--style", type=Path, metavar="IMAGE", help="of the last column (default: waves, drawn here)")
+    options.add_argument("--models", default=NETWORKS, metavar="A,B", help="(default %(default)s)")
     options.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     given = options.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     style = waves(SIDE) if given.style is None else models.load_image(given.style, (SIDE, SIDE))
     for path in given.photographs or [None]:
-        name = "cat" if path is None else path.stem
-        sheet(sample() if path is None else path, name, style).savefig(given.out / f"sheet_{name}.png")
+        name, picture = ("cat", sample()) if path is None else (path.stem, path)
+        sheet(picture, name, style, given.models.split(",")).savefig(given.out / f"sheet_{name}.png")
         print(given.out / f"sheet_{name}.png", flush=True)
 
 
