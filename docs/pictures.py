@@ -253,12 +253,12 @@ def optimised():
 
 
 def dream():
-    model = network()
     photograph = models.load_image(data.cat(), (240, 360))
-    pictures = [photograph[0]]
-    for layer in ("relu3_2", "relu4_2"):
-        pictures.append(viz.deep_dream(model, photograph, layer, octaves=3, steps=8).image[0])
-    return plot.pictures(pictures, ["photograph", "relu3_2", "relu4_2"], "DeepDream", columns=3)
+    pictures, labels = [photograph[0]], ["photograph"]
+    for name in ("minivgg", "minivgg_robust"):
+        pictures.append(viz.deep_dream(models.load(name), photograph, "relu4_1", octaves=3, steps=10).image[0])
+        labels.append(f"{name}, relu4_1")
+    return plot.pictures(pictures, labels, "DeepDream by two networks", columns=3)
 
 
 def inversion():
@@ -329,11 +329,25 @@ def style():
     how = {"layer_weights": "balanced", "average_pooling": None, "steps": 60}  # as the command does
     styled = viz.style_coarse_to_fine(model, photograph, brush, **how)
     kept = viz.style_coarse_to_fine(model, photograph, brush, **how, original_colors=True)
-    texture = viz.synthesize_texture(model, brush, size=(160, 160), steps=60)
+    texture = viz.synthesize_texture(models.load("minivgg_robust"), brush, size=(160, 160), steps=60)  # as texture.py
     content = viz.reconstruct_content(model, photograph, "relu3_1", steps=60)
     pictures = [photograph[0], brush[0], styled.image[0], kept.image[0], content.image[0], texture.image[0]]
-    labels = ["content", "style (rendered)", "style transfer", "colours kept", "content alone (relu3_1)", "style alone"]
+    labels = ["content", "style (rendered)", "style transfer", "colours kept", "content alone (relu3_1)"]
+    labels += ["style alone, minivgg_robust"]
     return plot.pictures(pictures, labels, "Style transfer and its two halves", columns=3)
+
+
+def textures():
+    pictures, labels = [], []
+    for name in ("brick", "gravel", "grass", "immunohistochemistry"):
+        picture = models.load_image(getattr(data, name)()[:224, :224], (128, 128))
+        pictures.append(picture[0])
+        labels.append(name)
+        for by in ("minivgg", "minivgg_robust"):
+            made = viz.synthesize_texture(models.load(by), picture, size=(128, 128), steps=60)
+            pictures.append(made.image[0])
+            labels.append(by)
+    return plot.pictures(pictures, labels, "Textures from noise, by two networks", columns=6)
 
 
 def trust():
@@ -369,8 +383,8 @@ def switch_off():
 PICTURES = {
     f.__name__: f
     for f in (gradients, cam, lrp, perturbation, checks, curves, weights, activations, patches, embedding)
-    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, switch_off, trust)
-    + (alike, ground_truth, grid_pointing)
+    + (localization, optimised, dream, inversion, attacks, corruptions, robust_gradients, style, textures)
+    + (switch_off, trust, alike, ground_truth, grid_pointing)
 }
 
 
