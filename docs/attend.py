@@ -79,9 +79,14 @@ class CloseUps(Augmentation):
         return np.concatenate([corner, corner + side], axis=1)
 
 
+def kinds_of(name):
+    """The kinds that a class is of, the most general first."""
+    return KINDS.get(name, "").split()
+
+
 def soft_labels(classes):
     """(K,K) float32: the probabilities that the scores of a photograph of each class should give to all."""
-    kinds, own = [set(KINDS.get(name, "").split()) for name in classes], np.eye(len(classes))
+    kinds, own = [set(kinds_of(name)) for name in classes], np.eye(len(classes))
     others = NEARER ** np.array([[len(one & other) for other in kinds] for one in kinds]) * (1 - own)
     share = RECIPE.label_smoothing
     return ((1 - share) * own + share * others / others.sum(1, keepdims=True)).astype(np.float32)
@@ -265,7 +270,7 @@ def main():
 def second_of_its_kind(guessed, truth, classes):
     """{class: (n,) bool, one for each of its photographs that is named right}: whether the second class is of the same
     first kind, animal or artifact. guessed: probabilities (N,K); truth: labels (N,)."""
-    kinds = np.array([KINDS[name].split()[0] if name in KINDS else name for name in classes])
+    kinds = np.array([[*kinds_of(name), name][0] for name in classes])
     first, second = guessed.argsort(1).T[[-1, -2]]
     right = first == truth
     return {name: (kinds[second] == kinds[label])[right & (truth == label)] for label, name in enumerate(classes)}

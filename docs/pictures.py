@@ -29,6 +29,7 @@ from viz.ground_truth.scenes import scenes  # noqa: E402
 
 WIDTH = 1100
 CLASSES = ("cat", "zebra")
+STYLED = {"layer_weights": "balanced", "average_pooling": None, "steps": 60}  # as style_transfer.py does
 
 # ---- attributions ----------------------------------------------------------------------------------------------------
 
@@ -326,9 +327,8 @@ def robust_gradients():
 def style():
     model = network()
     photograph, brush = models.load_image(data.cat(), (160, 240)), painting()
-    how = {"layer_weights": "balanced", "average_pooling": None, "steps": 60}  # as the command does
-    styled = viz.style_coarse_to_fine(model, photograph, brush, **how)
-    kept = viz.style_coarse_to_fine(model, photograph, brush, **how, original_colors=True)
+    styled = viz.style_coarse_to_fine(model, photograph, brush, **STYLED)
+    kept = viz.style_coarse_to_fine(model, photograph, brush, **STYLED, original_colors=True)
     texture = viz.synthesize_texture(models.load("minivgg_robust"), brush, size=(160, 160), steps=60)  # as texture.py
     content = viz.reconstruct_content(model, photograph, "relu3_1", steps=60)
     pictures = [photograph[0], brush[0], styled.image[0], kept.image[0], content.image[0], texture.image[0]]
